@@ -1,0 +1,1 @@
+"""The nouns: errors, randomness, sites, noising, families, methods, batches, concepts."""

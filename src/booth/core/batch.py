@@ -1,0 +1,26 @@
+"""What one micro-batch holds, and where batches come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from booth.core.rng import Rng
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows to learn from. Prior preservation, masks and caption dropout are rows, not branches in the loop."""
+
+    prompts: list[str]
+    latents: Tensor  # (B, C, h, w) scaled latents
+    weight: Tensor  # (B,) share of each row in the loss: 1/n for n photos, lambda/m for m class pictures
+    control: Tensor | None = None  # (B, 3, H, W) hint in [0, 1]
+
+
+class BatchSource(Protocol):
+    """Deals batches; the same `rng` always deals the same batch."""
+
+    def __call__(self, rng: Rng) -> Batch: ...

@@ -1,0 +1,120 @@
+"""A model family: how it embeds a prompt, encodes a picture, predicts, and where methods may attach."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from booth.core.noising import Noising
+from booth.core.sites import Sites
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An embedded prompt batch, with whatever else the denoiser is told."""
+
+    tokens: Tensor  # (B, L, D) hidden states for cross-attention
+    pooled: Tensor | None = None  # (B, P)
+    residuals: tuple[Tensor, ...] | None = None  # control residuals, one a skip connection, the middle one last
+
+    @staticmethod
+    def stack(rows: list[Condition]) -> Condition:
+        """Join single-prompt conditions into one batch."""
+        pooled = [r.pooled for r in rows if r.pooled is not None]
+        return Condition(torch.cat([r.tokens for r in rows]), torch.cat(pooled) if pooled else None)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The autoencoder's Gaussian over scaled latents; cached, so that each step can still draw a fresh latent."""
+
+    mean: Tensor  # (B, C, h, w)
+    std: Tensor  # (B, C, h, w)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """One latent a row from standard normal `noise` of the same shape."""
+        return self.mean + self.std * noise
+
+
+class Family(ABC):
+    """One loaded base model. Holds the modules, never the training state."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    noising: Noising
+    sites: Sites
+    base: Path  # the folder that the weights came from
+    resolution: int  # native side of a picture in pixels
+    scale: str  # "tiny" for the embedded base, "full" for the real ones: which defaults a method takes
+
+    def __init__(self) -> None:
+        self._memo: dict[str, Condition] | None = None
+
+    @abstractmethod
+    def components(self) -> Mapping[str, nn.Module]:
+        """Every module by its diffusers folder name, e.g. "unet", "text_encoder", "vae"."""
+
+    @abstractmethod
+    def embed_prompts(self, prompts: list[str]) -> Condition:
+        """Run the text encoders on `prompts`."""
+
+    @abstractmethod
+    def encode(self, pixels: Tensor) -> Posterior:
+        """Encode `pixels` (B, 3, H, W) in [-1, 1]."""
+
+    @abstractmethod
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The denoiser's prediction, with the shape of `x_t`."""
+
+    @abstractmethod
+    def make_noising(self, min_snr_gamma: float | None = None) -> Noising:
+        """The noising that this base was trained with, weighted by min-SNR if a gamma is given."""
+
+    @abstractmethod
+    def pipeline(self, scheduler: str | None = None) -> Any:
+        """The diffusers pipeline over the very modules held here, methods attached included."""
+
+    @abstractmethod
+    def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
+        """Write adapter tensors (component -> peft state dict) in the diffusers LoRA layout."""
+
+    @abstractmethod
+    def read_lora(self, folder: Path) -> dict[str, dict[str, Tensor]]:
+        """Read what `write_lora` wrote back: component -> peft state dict."""
+
+    @abstractmethod
+    def write_components(self, folder: Path, changed: Iterable[str]) -> None:
+        """Write changed components as a diffusers pipeline folder."""
+
+    @abstractmethod
+    def read_component(self, folder: Path, name: str) -> dict[str, Tensor]:
+        """The state dict of one component in a diffusers folder."""
+
+    def embed(self, prompts: list[str], control: Tensor | None = None) -> Condition:
+        """Step 1 of the loop. Embeddings are remembered while no trainable tensor lies in a text encoder."""
+        if self._memo is None or control is not None:
+            return self.embed_prompts(prompts)
+        for prompt in set(prompts) - self._memo.keys():
+            with torch.no_grad():
+                self._memo[prompt] = self.embed_prompts([prompt])
+        return Condition.stack([self._memo[p] for p in prompts])
+
+    def remember_embeddings(self, on: bool) -> None:
+        """Start with an empty memory of prompt embeddings, or stop remembering."""
+        self._memo = {} if on else None
+
+    def trainable_in(self, name: str) -> bool:
+        """Whether any tensor in a component receives the gradient: then nothing downstream of it can be cached."""
+        return any(p.requires_grad for p in self.components()[name].parameters())
+
+    def freeze(self) -> None:
+        """No tensor of the base receives the gradient until a method asks for it."""
+        for module in self.components().values():
+            module.requires_grad_(False)
+            module.eval()

@@ -1,0 +1,121 @@
+"""A method: which tensors receive the gradient, and what is saved."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from booth.core.errors import UsageError
+from booth.core.family import Family
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is being taught: the rare token and the class noun that it stands beside."""
+
+    token: str  # "sks"
+    noun: str  # "dog"
+
+    @property
+    def name(self) -> str:
+        """The words that name the subject in a prompt: "sks dog"."""
+        return f"{self.token} {self.noun}"
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Named tensors that receive the gradient, with their own learning rate."""
+
+    name: str
+    parameters: dict[str, nn.Parameter]
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+class MethodConfig(BaseModel):
+    """Settings that every method has; a method's own class adds to them. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(400, ge=1, description="optimiser steps")
+    learning_rate: float = Field(1e-4, gt=0, description="peak learning rate")
+    batch_size: int = Field(1, ge=1, description="photos a step")
+    accumulate: int = Field(1, ge=1, description="micro-batches a step")
+    schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="learning-rate schedule")
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    optimizer: str = Field("adamw", description="adamw, adamw8bit or prodigy")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of the weights' moving average; none = off")
+    min_snr_gamma: float | None = Field(None, gt=0, description="min-SNR gamma (2303.09556); none = off")
+    prior_weight: float = Field(0.0, ge=0, description="lambda of prior preservation; 0 = off")
+    class_pictures: int = Field(100, ge=1, description="class pictures drawn from the frozen base for the prior")
+    gradient_checkpointing: bool = Field(False, description="trade time for memory")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a plan: a method with its own settings. Earlier stages stay attached and frozen."""
+
+    name: str
+    method: Method
+
+
+class Method(ABC):
+    """Attach, train, write, detach. Never imports a family: it works on the sites that the family declares."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    trains: ClassVar[str]  # one sentence: what receives the gradient
+    needs: ClassVar[tuple[str, ...]]  # site names
+    files: ClassVar[tuple[str, ...]]  # what it saves
+    Config: ClassVar[type[MethodConfig]]
+    tiny: ClassVar[dict[str, Any]] = {}  # defaults that differ on the embedded base
+
+    def __init__(self, config: MethodConfig, subject: Subject) -> None:
+        self.config = config
+        self.subject = subject
+
+    @classmethod
+    def defaults(cls, scale: str) -> dict[str, Any]:
+        """Default settings for a base of this scale ("tiny" or "full")."""
+        values = cls.Config().model_dump()
+        return values | cls.tiny if scale == "tiny" else values
+
+    def plan(self) -> list[Stage]:
+        """The stages to run in order; most methods are a single one."""
+        return [Stage(self.name, self)]
+
+    def prompts(self) -> list[str]:
+        """Prompts for a photo that has no caption."""
+        return [f"a photo of {self.subject.name}"]
+
+    @abstractmethod
+    def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
+        """Insert into the model what will be trained, and hand over the tensors that receive the gradient."""
+
+    @abstractmethod
+    def detach(self, model: Family) -> None:
+        """Take everything out again: the base is bit-identical to before."""
+
+    def constrain(self) -> None:
+        """Bring the tensors back into their allowed set after each update."""
+        return
+
+    @abstractmethod
+    def write(self, model: Family, folder: Path) -> None:
+        """Write the artefact, in the format that its ecosystem expects, into an existing folder."""
+
+    @abstractmethod
+    def restore(self, model: Family, folder: Path) -> None:
+        """Attach what `write` wrote, ready for drawing."""
+
+    def set_strength(self, strength: float) -> None:
+        """Scale the method's effect when drawing; 1 is as trained."""
+
+        raise UsageError(f"{self.title} has no strength to set; leave out --strength.")

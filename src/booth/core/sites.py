@@ -1,0 +1,70 @@
+"""Where a method may train or insert something: a family declares its sites, a method asks for them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from torch import nn
+
+from booth.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """One tokenizer with the embedding table behind it.
+
+    `embedding` and `tokenizer` are read and replaced through functions, because a method swaps in extended
+    copies and puts the originals back when it is detached.
+    """
+
+    name: str  # "text_encoder", "text_encoder_2"
+    dim: int  # width of a row
+    embedding: Callable[[], nn.Module]
+    set_embedding: Callable[[nn.Module], None]
+    tokenizer: Callable[[], Any]
+    set_tokenizer: Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class LinearSite:
+    """A component whose linear layers can carry adapters, by groups of module-name suffixes."""
+
+    module: nn.Module
+    groups: Mapping[str, tuple[str, ...]]  # "attention" -> ("to_q", "to_k", ...), "feed_forward" -> (...)
+
+    def targets(self, groups: list[str]) -> list[str]:
+        """Module-name suffixes of the named groups; an unknown group is a usage error."""
+        unknown = [g for g in groups if g not in self.groups]
+        if unknown:
+            raise UsageError(f"No layer group {unknown[0]!r} here; there are: {', '.join(self.groups)}.")
+        return [suffix for g in groups for suffix in self.groups[g]]
+
+
+@dataclass(frozen=True)
+class Sites:
+    """All places of a family. An empty site means that the family has no such place."""
+
+    token_tables: tuple[TokenTable, ...] = ()
+    linears: Mapping[str, LinearSite] = field(default_factory=dict[str, LinearSite])  # by component name
+    cross_attention: tuple[str, ...] = ()  # module names inside the denoiser
+    denoiser: nn.Module | None = None
+    text_encoders: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+    control: Callable[[], nn.Module] | None = None  # makes a trainable copy of the encoder half
+
+    def has(self, name: str) -> bool:
+        """Whether the family offers the named site."""
+        if name not in {f.name for f in fields(self)}:
+            raise UsageError(f"There is no site called {name!r}; sites are {', '.join(f.name for f in fields(self))}.")
+        site = getattr(self, name)
+        return site is not None and (not hasattr(site, "__len__") or isinstance(site, nn.Module) or len(site) > 0)
+
+    def require(self, method: str, family: str, names: tuple[str, ...]) -> None:
+        """A clear error for the first site that `method` needs and the family lacks."""
+        for name in names:
+            if not self.has(name):
+                raise UsageError(
+                    f"{method} needs the site {name!r}, which {family} does not have. "
+                    f"Choose another method; `booth methods` shows which work where."
+                )

@@ -1,0 +1,75 @@
+"""The one training loop: embed the prompt, add noise, predict, compare, update.
+
+Every method runs through `losses` and `training_steps`. What differs between methods is which tensors `update`
+holds, and that was decided before the first step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from booth.core.batch import Batch, BatchSource
+from booth.core.family import Family
+from booth.core.rng import Rng
+from booth.train.update import Update
+
+
+def losses(model: Family, batch: Batch, rng: Rng) -> Tensor:
+    """The loss of one micro-batch: steps 1 to 4. Step 5 is the caller's update."""
+    condition = model.embed(batch.prompts, batch.control)  # 1 embed the prompt
+    noised = model.noising.sample(batch.latents, rng)  # 2 add noise at timestep t
+    prediction = model.predict(noised.x_t, noised.t, condition)  # 3 predict
+    return compare(prediction, noised.target, batch.weight * noised.weight)  # 4 compare
+
+
+def compare(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum over rows of the mean squared error; `weight` (B,) already holds each row's share."""
+    error = (prediction.float() - target.float()).pow(2).flatten(1).mean(1)  # (B,)
+    return (weight * error).sum()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did."""
+
+    index: int  # 1 is the first
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    updated: bool  # False when the loss or gradient was not finite, and nothing was changed
+    seconds: float
+
+
+def training_steps(
+    model: Family,
+    batches: BatchSource,
+    update: Update,
+    *,
+    seed: int,
+    start: int,
+    stop: int,
+    autocast: torch.dtype | None = None,
+) -> Iterator[Step]:
+    """Yield after each of the steps start+1 ... stop. To stop training is to stop iterating."""
+    device = next(iter(model.components().values())).parameters().__next__().device.type
+    for index in range(start, stop):
+        began = time.perf_counter()
+        total = 0.0
+        for micro in range(update.accumulate):
+            rng = Rng(seed, index, micro)
+            with torch.autocast(device, dtype=autocast, enabled=autocast is not None):
+                loss = losses(model, batches(rng), rng)
+            update.backward(loss / update.accumulate)
+            total += loss.item() / update.accumulate
+        norm = update.gradient_norm()
+        finite = math.isfinite(total) and math.isfinite(norm)
+        if finite:
+            update.step(index)  # 5 update
+        update.clear()
+        yield Step(index + 1, total, norm, update.learning_rate, finite, time.perf_counter() - began)

@@ -1,0 +1,136 @@
+"""Step 5 of the loop: accumulate, clip, step, average; once for all methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from booth.core.method import MethodConfig, ParameterGroup
+from booth.train.optimizers import make_optimizer, schedule_factor
+
+
+class Update:
+    """Owns the optimiser, the schedule, clipping and the moving average of the tensors a method handed over."""
+
+    def __init__(
+        self,
+        groups: list[ParameterGroup],
+        config: MethodConfig,
+        constrain: Callable[[], None] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        self.groups = groups
+        self.config = config
+        self.accumulate = config.accumulate
+        self.rate_scale = 1.0  # halved by each recovery from a loss that was not finite
+        self.optimizer = make_optimizer(config.optimizer, groups)
+        self._peak_rates: list[float] = [g["lr"] for g in self.optimizer.param_groups]
+        self._constrain = constrain
+        self._scaler = scaler
+        self.ema: dict[str, Tensor] | None = None
+        if config.ema is not None:
+            self.ema = {n: p.detach().float().clone() for n, p in self.parameters().items()}
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Every tensor that receives the gradient, by name."""
+        return {name: p for g in self.groups for name, p in g.parameters.items()}
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the first group at the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of one micro-batch."""
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+
+    def gradient_norm(self) -> float:
+        """Clip to the largest allowed norm and return the norm before clipping."""
+        if self._scaler is not None:
+            self._scaler.unscale_(self.optimizer)
+        parameters = list(self.parameters().values())
+        return float(nn.utils.clip_grad_norm_(parameters, self.config.clip))
+
+    def step(self, index: int) -> None:
+        """One optimiser step at the rate of 0-based step `index`."""
+        factor = self.rate_scale * schedule_factor(
+            self.config.schedule, index, self.config.steps, self.config.warmup
+        )
+        for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak * factor
+        if self._scaler is None:
+            self.optimizer.step()
+        else:
+            self._scaler.step(self.optimizer)
+        if self._constrain is not None:
+            self._constrain()
+        if self.ema is not None and self.config.ema is not None:
+            # The usual warm-up of the decay, so that a short run is not dominated by its start.
+            decay = min(self.config.ema, (1 + index) / (10 + index))
+            for name, p in self.parameters().items():
+                self.ema[name].lerp_(p.detach().float(), 1 - decay)
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        if self._scaler is not None:
+            self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within this context the parameters hold their moving average, if there is one."""
+        if self.ema is None:
+            yield
+            return
+        kept = {n: p.detach().clone() for n, p in self.parameters().items()}
+        with torch.no_grad():
+            for n, p in self.parameters().items():
+                p.copy_(self.ema[n])
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for n, p in self.parameters().items():
+                    p.copy_(kept[n])
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything needed to go on: tensors for safetensors, and plain values for JSON."""
+        tensors = {f"parameter.{n}": p.detach() for n, p in self.parameters().items()}
+        tensors |= {f"average.{n}": t for n, t in (self.ema or {}).items()}
+        saved = self.optimizer.state_dict()
+        values: dict[str, Any] = {"rate_scale": self.rate_scale, "state": {}, "groups": []}
+        for i, entry in saved["state"].items():
+            for key, value in entry.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{i}.{key}"] = value
+                else:
+                    values["state"].setdefault(str(i), {})[key] = value
+        values["groups"] = [{k: v for k, v in g.items() if k != "params"} for g in saved["param_groups"]]
+        if self._scaler is not None:
+            values["scaler"] = self._scaler.state_dict()
+        return {k: v.contiguous() for k, v in tensors.items()}, values
+
+    def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Take over what `state` returned; a missing tensor is a KeyError."""
+        with torch.no_grad():
+            for n, p in self.parameters().items():
+                p.copy_(tensors[f"parameter.{n}"])
+            if self.ema is not None:
+                self.ema = {n: tensors[f"average.{n}"].clone() for n in self.ema}
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, i, key = name.split(".", 2)
+                state.setdefault(int(i), {})[key] = tensor.clone()
+        for i, entry in values["state"].items():
+            state.setdefault(int(i), {}).update(entry)
+        template = self.optimizer.state_dict()["param_groups"]
+        groups = [t | g for t, g in zip(template, values["groups"], strict=True)]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.rate_scale = values["rate_scale"]
+        if self._scaler is not None and "scaler" in values:
+            self._scaler.load_state_dict(values["scaler"])
