@@ -1,0 +1,45 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from toy import write_toy_base
+
+from booth.core.family import Family
+from booth.families.loading import load_family
+
+torch.set_num_threads(1)  # one thread: the same sums in the same order on every machine
+
+
+@pytest.fixture(scope="session")
+def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random tiny base; read only."""
+    return write_toy_base(tmp_path_factory.mktemp("base") / "toy")
+
+
+@pytest.fixture
+def toy(toy_base: Path) -> Family:
+    """The tiny base, freshly loaded."""
+    return load_family(str(toy_base))
+
+
+@pytest.fixture
+def photos_folder(tmp_path: Path) -> Path:
+    """Four small pictures of a coloured square."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        pixels = rng.integers(0, 90, (64, 64, 3), dtype=np.uint8)
+        pixels[16 + i : 48 + i, 16:48] = (200, 40 + 10 * i, 60)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
