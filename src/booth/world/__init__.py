@@ -1,0 +1,1 @@
+"""The captioned synthetic world: nouns with individual identities, scenes, and the pictures drawn from them."""
