@@ -66,7 +66,7 @@ def sprite(glyph: str) -> Sprite:
 
 @cache
 def part_mask(glyph: str, part: str) -> np.ndarray:
-    """Return the (S, S) mask of a part: the outer 42 % of the glyph's area on that side, or a band across its middle."""
+    """Return the (S, S) mask of a part: the outer 42 % of the area on that side, or a band across the middle."""
     shape = sprite(glyph)
     along = shape.alpha.sum(axis=1 if part in ("top", "bottom", "belt") else 0)
     share = np.cumsum(along) / along.sum()
