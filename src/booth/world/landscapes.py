@@ -1,4 +1,4 @@
-"""Scenes with a horizon: a ground to stand on and something behind."""
+"""Outdoor scenes: a ground to stand on and something behind."""
 
 import numpy as np
 
@@ -293,13 +293,3 @@ def desert(rng: Rng):
         disc(draw, rng.uniform(16, 112), rng.uniform(12, 26), 10, (255, 246, 214))
 
     return mix(drawn(picture, sun), jitter(rng, (190, 112, 58)), far), nearness
-
-
-@scene("tiles")
-def tiles(rng: Rng):
-    wall = textured(rng, (186, 206, 190), (200, 218, 204), 3, 1)
-    depth = np.clip((ROWS - 0.46) / 0.54, 0.0, 1) + 0.16
-    u, v = (COLUMNS - 0.5) / depth * 3.0 + rng.uniform(0, 1), 1.3 / depth + rng.uniform(0, 1)
-    checks = ((np.floor(u) + np.floor(v)) % 2).astype(np.float32)
-    floor = mix(jitter(rng, (40, 40, 46)), jitter(rng, (234, 232, 226)), checks)
-    return standing(wall, floor, 0.46)

@@ -78,7 +78,7 @@ def _place(pixels: np.ndarray, placement: Placement) -> np.ndarray:
         mirror * cos, -mirror * sin, middle - mirror * (cos * x - sin * y),
         sin, cos, middle - (sin * x + cos * y),
     )  # fmt: skip
-    warped = image.transform((SIDE, SIDE), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    warped = image.transform((SIDE, SIDE), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     return np.asarray(warped, np.float32) / 255
 
 

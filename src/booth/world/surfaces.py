@@ -1,9 +1,24 @@
-"""Scenes without a horizon: floors and fabrics from above, water, space and the studio."""
+"""Indoor and unbounded scenes: floors, fabrics and rugs, water, space and the studio."""
 
 import numpy as np
 
 from booth.world.noise import fractal_noise, jitter, mix, value_noise
-from booth.world.painting import COLUMNS, ROWS, SIDE, Rng, disc, drawn, field, flat, gradient, scatter, scene, tint
+from booth.world.painting import (
+    COLUMNS,
+    ROWS,
+    SIDE,
+    Rng,
+    disc,
+    drawn,
+    field,
+    flat,
+    gradient,
+    scatter,
+    scene,
+    standing,
+    textured,
+    tint,
+)
 
 
 @scene("studio")
@@ -115,3 +130,13 @@ def underwater(rng: Rng):
             draw.ellipse((x - r, y - r, x + r, y + r), outline=(210, 246, 255), width=1)
 
     return drawn(picture, life), field(0.1 + 0.4 * ROWS**3)
+
+
+@scene("tiles")
+def tiles(rng: Rng):
+    wall = textured(rng, (186, 206, 190), (200, 218, 204), 3, 1)
+    depth = np.clip((ROWS - 0.46) / 0.54, 0.0, 1) + 0.16
+    u, v = (COLUMNS - 0.5) / depth * 3.0 + rng.uniform(0, 1), 1.3 / depth + rng.uniform(0, 1)
+    checks = ((np.floor(u) + np.floor(v)) % 2).astype(np.float32)
+    floor = mix(jitter(rng, (40, 40, 46)), jitter(rng, (234, 232, 226)), checks)
+    return standing(wall, floor, 0.46)
