@@ -1,0 +1,153 @@
+"""One schema of a training run for the command line, configuration files and Python.
+
+Unknown keys are errors that name the nearest key. A method's own settings are a table, `settings`, and are checked
+against that method's schema.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from booth.core.errors import UsageError
+from booth.registry import METHODS
+
+if TYPE_CHECKING:
+    from booth.core.method import MethodConfig
+
+AUTO = "auto"  # as a token: let booth pick a rare one
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a training run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    photos: list[Path] = Field(min_length=1, description="photos, or folders of photos")
+    noun: str = Field(min_length=1, description="class noun of the subject, such as dog (`class` in a file)")
+    token: str = Field("sks", min_length=1, description="rare word that will name the subject; auto = pick one")
+    method: str = Field("lora", description="a name that `booth methods` lists")
+    base: str = Field("embedded", description="embedded, a diffusers folder or a Hub id")
+    out: Path | None = Field(None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD")
+    seed: int = Field(0, ge=0, description="decides all randomness of the run")
+    device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
+    precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
+    checkpoint_every: int = Field(100, ge=0, description="steps between checkpoints; 0 = only when interrupted")
+    previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
+    resume: bool = Field(False, description="go on from the last checkpoint of the same run")
+    crop: Literal["center", "random", "subject"] = Field("center", description="which square of a photo is used")
+    flip: bool = Field(False, description="show photos mirrored too; not for text or lopsided subjects")
+    settings: dict[str, Any] = Field(default_factory=dict[str, Any], description="settings of the method")
+
+    @property
+    def folder(self) -> Path:
+        """Where the concept is written."""
+        return self.out or Path("concepts") / f"{self.token}-{self.noun.replace(' ', '-')}-{self.method}"
+
+
+def load_run_config(
+    file: Path | None, overrides: Mapping[str, Any], assignments: Iterable[str] = ()
+) -> RunConfig:
+    """Merge a TOML file, then `key=value` assignments, then overrides (None = not given); the later one wins.
+
+    An assignment names a key of the run or a setting of the method. Raises UsageError in plain words.
+    """
+    values = _read_toml(file) if file else {}
+    for key, value in map(parse_assignment, assignments):
+        _put(values, key, value)
+    for key, value in overrides.items():
+        if key == "settings":
+            values["settings"] = {**values.get("settings", {}), **value}
+        elif value is not None:
+            values[key] = value
+    if "class" in values:
+        values["noun"] = values.pop("class")
+    _refuse_unknown(values, [*RunConfig.model_fields, "class"], "this run")
+    try:
+        config = RunConfig(**values)
+    except ValidationError as error:
+        raise _in_plain_words(error, RunConfig) from error
+    if config.noun == config.token:
+        raise UsageError(f"The token and the class noun are both {config.noun!r}. Choose a rare token, such as sks.")
+    method_config(config.method, "full", config.settings)
+    return config
+
+
+def method_config(method: str, scale: str, settings: Mapping[str, Any]) -> MethodConfig:
+    """The settings of a method on a base of this scale ("tiny" or "full"): its defaults, overlaid by `settings`."""
+    kind = METHODS[method]
+    schema: type[MethodConfig] = kind.Config
+    _refuse_unknown(settings, list(schema.model_fields), f"the method {method}")
+    given = {key: _as_list(schema, key, value) for key, value in settings.items()}
+    try:
+        return schema(**(kind.defaults(scale) | given))
+    except ValidationError as error:
+        raise _in_plain_words(error, schema) from error
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `key=value`; the value is read as TOML, `none` is None, and anything else is a plain string."""
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not key or not equals:
+        raise UsageError(f"{text!r} is no setting. Write --set key=value, such as --set rank=8.")
+    if value.lower() in {"none", "null"}:
+        return key, None
+    if value.lower() in {"true", "false"}:
+        return key, value.lower() == "true"
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    if key in RunConfig.model_fields or key == "class":
+        values[key] = value
+    else:
+        values["settings"] = {**values.get("settings", {}), key: value}
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The configuration {file} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not valid TOML: {error}. Correct it and try again.") from error
+    if not isinstance(values.get("settings", {}), dict):
+        raise UsageError(f"{file}: `settings` must be a table; write [settings] and the method's settings below it.")
+    if isinstance(values.get("photos"), str):
+        values["photos"] = [values["photos"]]
+    return values
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: list[str], where: str) -> None:
+    for key in values:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(known)}."
+            raise UsageError(f"There is no setting {key!r} in {where}.{hint}")
+
+
+def _as_list(schema: type[BaseModel], key: str, value: Any) -> Any:
+    """Let `targets=attention,feed_forward` stand for a list where the schema wants one."""
+    if isinstance(value, str) and "tuple" in str(schema.model_fields[key].annotation):
+        return [part.strip() for part in value.split(",")]
+    return value
+
+
+def _in_plain_words(error: ValidationError, schema: type[BaseModel]) -> UsageError:
+    """The first complaint of pydantic as a sentence that ends with what the setting means."""
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    meaning = schema.model_fields[key].description if key in schema.model_fields else None
+    about = f" {key} is: {meaning}." if meaning else ""
+    if first["type"] == "missing":
+        return UsageError(f"{'--class' if key == 'noun' else key} is missing.{about}")
+    complaint = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return UsageError(f"{key}={first['input']!r} does not work: it {complaint}.{about}")
