@@ -62,6 +62,7 @@ def write_toy_base(folder: Path, prediction_type: str = "epsilon", seed: int = 0
         beta_end=0.012,
         clip_sample=False,
         set_alpha_to_one=False,
+        steps_offset=1,
         prediction_type=prediction_type,
     )
     pipe = StableDiffusionPipeline(

@@ -20,7 +20,7 @@ def make_optimizer(name: str, groups: list[ParameterGroup]) -> torch.optim.Optim
         {"params": list(g.parameters.values()), "lr": g.learning_rate, "weight_decay": g.weight_decay} for g in groups
     ]
     if name == "adamw":
-        return torch.optim.AdamW(params, betas=(0.9, 0.999), eps=1e-8)
+        return torch.optim.AdamW(params, betas=(0.9, 0.999), eps=1e-8, fused=True)
     if name == "adamw8bit":
         try:
             from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]

@@ -107,12 +107,12 @@ def _mark_colour(rng: np.random.Generator, palette: str, other: str = "none") ->
 def _draw(rng: np.random.Generator, noun: str) -> Identity:
     palette = "natural" if rng.random() < 0.4 else _pick(rng, list(PALETTES)[1:])
     identity = Identity(noun, _pick(rng, NOUNS[noun].glyphs), palette)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         identity = replace(identity, pattern=_pick(rng, PATTERNS[1:]), pattern_colour=_mark_colour(rng, palette))
-    if rng.random() < 0.3:
+    if rng.random() < 0.25:
         colour = _mark_colour(rng, palette, identity.pattern_colour)
         identity = replace(identity, part=_pick(rng, PARTS[1:]), part_colour=colour)
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         identity = replace(identity, outline=_pick(rng, OUTLINES[1:]))
     return identity
 

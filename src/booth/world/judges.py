@@ -1,0 +1,126 @@
+"""The judges of the world: networks that say what is in a picture. They share no weights with the generator.
+
+Three separate networks: factors (object, scene, colour, accessory), identity (is this the same individual?), and agreement
+(an image-text encoder of CLIP's kind, with a text encoder of its own). They are tested on renders that they have not
+seen, and their error is reported beside every number that they yield.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from booth.world.pixels import to_unit
+from booth.world.text_encoder import Contrastive, ImageTower, new_text_encoder
+from booth.world.tokenizer import LENGTH
+from booth.world.vocabulary import ACCESSORIES, COLOURS, NOUNS, SCENES
+
+FOLDER = Path(__file__).parent.parent / "assets" / "judges"
+NOUN_NAMES, SCENE_NAMES = tuple(NOUNS), tuple(SCENES)
+COLOUR_NAMES, ACCESSORY_NAMES = ("none", *COLOURS), ("none", *ACCESSORIES)
+IDENTITY_WIDTH = 128
+
+
+class FactorJudge(nn.Module):
+    """Which objects, scene, colour and accessory are in a picture (B, 3, 64, 64)."""
+
+    SIZES = (len(NOUN_NAMES), len(SCENE_NAMES), len(COLOUR_NAMES), len(ACCESSORY_NAMES))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = ImageTower(sum(self.SIZES), widths=(48, 96, 192), blocks=2)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits: object presence (B, nouns), scene (B, scenes), colour and accessory, both with "none" first."""
+        objects, scene, colour, accessory = self.tower(pixels).float().split(self.SIZES, dim=1)
+        return objects, scene, colour, accessory
+
+
+class IdentityJudge(nn.Module):
+    """Unit vectors (B, 128) that are close for the same individual in another pose and scene."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = ImageTower(IDENTITY_WIDTH, widths=(48, 96, 192), blocks=2)
+        self.scale = nn.Parameter(torch.tensor(2.6))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return F.normalize(self.tower(pixels).float(), dim=-1)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the factor judge saw in one picture."""
+
+    objects: tuple[str, ...]  # by falling probability, at least one
+    scene: str
+    colour: str  # "none" when it is no captioned colour
+    accessory: str
+
+
+class Judges:
+    """All judges with their measured errors, loaded from the package or from a folder."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        from transformers import CLIPTokenizer
+
+        self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        self.errors: dict[str, float] = json.loads((folder / "judges.json").read_text())
+        self.factors = _load(FactorJudge(), folder / "factors.safetensors")
+        self.identity = _load(IdentityJudge(), folder / "identity.safetensors")
+        text = new_text_encoder(self.tokenizer, layers=2)
+        self.agreement = _load(Contrastive(text), folder / "agreement.safetensors")
+
+    @torch.no_grad()
+    def look(self, images: np.ndarray) -> list[Verdict]:
+        """Judge the factors of uint8 pictures (N, 64, 64, 3); an object is named when its probability exceeds one half."""
+        verdicts: list[Verdict] = []
+        for i in range(0, len(images), 128):
+            objects, scene, colour, accessory = self.factors(to_unit(images[i : i + 128]))
+            for o, s, c, a in zip(
+                objects.sigmoid(), scene.argmax(1), colour.argmax(1), accessory.argmax(1), strict=True
+            ):
+                order = o.argsort(descending=True).tolist()
+                named = tuple(NOUN_NAMES[j] for j in order if o[j] > 0.5) or (NOUN_NAMES[order[0]],)
+                verdicts.append(Verdict(named, SCENE_NAMES[s], COLOUR_NAMES[c], ACCESSORY_NAMES[a]))
+        return verdicts
+
+    @torch.no_grad()
+    def identities(self, images: np.ndarray) -> Tensor:
+        """Identity vectors (N, 128) of uint8 pictures."""
+        return torch.cat([self.identity(to_unit(images[i : i + 128])) for i in range(0, len(images), 128)])
+
+    @property
+    def same_threshold(self) -> float:
+        """Cosine above which two pictures show the same individual: equal error rate on unseen identities."""
+        return self.errors["identity_threshold"]
+
+    @torch.no_grad()
+    def agree(self, images: np.ndarray, prompts: list[str]) -> Tensor:
+        """Cosine (N,) between each picture and its prompt; never to be called CLIP in a report."""
+        ids = self.tokenizer(
+            prompts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+        ).input_ids
+        pictures = torch.cat(
+            [self.agreement.embed_images(to_unit(images[i : i + 128])) for i in range(0, len(images), 128)]
+        )
+        return (pictures * self.agreement.embed_text(ids)).sum(1)
+
+
+def _load(module: nn.Module, file: Path) -> Any:
+    module.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+    return module.eval().requires_grad_(False)
+
+
+def save_judge(module: nn.Module, file: Path) -> None:
+    """Write one judge in half precision."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.detach().half().contiguous() for k, v in module.state_dict().items()}, file)

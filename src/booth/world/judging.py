@@ -1,0 +1,196 @@
+"""Train and test the judges (`booth world judges`): resumable, in a budget of minutes, apart from the generator."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from torch.nn import functional as F
+
+from booth.core.rng import Rng
+from booth.world.fit import autocast_dtype, fit
+from booth.world.identity import near_identities, sample_identity
+from booth.world.judges import (
+    ACCESSORY_NAMES,
+    COLOUR_NAMES,
+    NOUN_NAMES,
+    SCENE_NAMES,
+    FactorJudge,
+    IdentityJudge,
+    Judges,
+    save_judge,
+)
+from booth.world.pixels import to_bytes, to_unit
+from booth.world.render import Factors, render
+from booth.world.sampling import render_many, sample_factors
+from booth.world.text_encoder import train_contrastive
+
+SHARES = {"factors": 0.4, "identity": 0.45, "agreement": 0.15}
+RIVALS = 7  # near-identical individuals of the same noun beside each one: the hard negatives
+VIEWS = 4  # pictures of each individual
+UNMENTIONED = -100  # cross-entropy ignores this label
+
+
+def train_judges(
+    out: Path, minutes: float, vae: AutoencoderKL, tokenizer_folder: Path, *, workers: int = 2, device: str = "cpu"
+) -> Path:
+    """Train the three judges within `minutes`, test them on unseen renders, and return their folder.
+
+    Half of the pictures have gone through the autoencoder, so that its softness is not held against the generator.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    folder = out / "judges"
+    shutil.copytree(tokenizer_folder, folder / "tokenizer", dirs_exist_ok=True)
+    images, captions, factors = render_many(40_000, seed=101, split="train", workers=workers)
+    images[::2] = through(vae, images[::2], device)
+    print("judges: factor pictures ready", file=sys.stderr, flush=True)
+    judge = FactorJudge().to(device)
+    labels = torch.tensor([labels_of(f) for f in factors])
+    fit("factors", judge, factor_loss(judge, images, labels, device), minutes=minutes * SHARES["factors"], out=out,
+        learning_rate=1e-3, weight_decay=0.05, device=device)  # fmt: skip
+    save_judge(judge.cpu(), folder / "factors.safetensors")
+
+    groups = identity_groups(1_500, seed=202, held_out=False, workers=workers)  # (G, 8, 4, 64, 64, 3)
+    groups[:, :, ::2] = through(vae, groups[:, :, ::2].reshape(-1, 64, 64, 3), device).reshape(groups[:, :, ::2].shape)
+    verifier = IdentityJudge().to(device)
+    fit("identity", verifier, identity_loss(verifier, groups, device), minutes=minutes * SHARES["identity"], out=out,
+        learning_rate=1e-3, weight_decay=0.05, device=device)  # fmt: skip
+    save_judge(verifier.cpu(), folder / "identity.safetensors")
+
+    from transformers import CLIPTokenizer
+
+    agreement = train_contrastive(
+        "agreement", CLIPTokenizer.from_pretrained(folder / "tokenizer"), images, captions,
+        minutes=minutes * SHARES["agreement"], out=out, layers=2, device=device,
+    )  # fmt: skip
+    save_judge(agreement.cpu(), folder / "agreement.safetensors")
+    (folder / "judges.json").write_text(json.dumps({"identity_threshold": 0.5}))
+    (folder / "judges.json").write_text(json.dumps(test_judges(Judges(folder), workers), indent=2) + "\n")
+    return folder
+
+
+def through(vae: AutoencoderKL, images: np.ndarray, device: str) -> np.ndarray:
+    """Encode and decode uint8 pictures."""
+    done: list[np.ndarray] = []
+    dtype = autocast_dtype(device)
+    vae.to(device)
+    with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+        for i in range(0, len(images), 128):
+            latents = vae.encode(to_unit(images[i : i + 128]).to(device)).latent_dist.mean
+            done.append(to_bytes(vae.decode(latents).sample))
+    return np.concatenate(done)
+
+
+def labels_of(factors: Factors) -> list[int]:
+    """First object, second object or -1, scene, colour, accessory; colour only where there is a single object."""
+    first = factors.objects[0]
+    single = len(factors.objects) == 1
+    return [
+        NOUN_NAMES.index(first.identity.noun),
+        -1 if single else NOUN_NAMES.index(factors.objects[1].identity.noun),
+        SCENE_NAMES.index(factors.scene),
+        COLOUR_NAMES.index(first.colour or "none") if single and first.material in (None, "shiny") else UNMENTIONED,
+        ACCESSORY_NAMES.index(first.accessory or "none") if single else UNMENTIONED,
+    ]
+
+
+def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: str, batch: int = 128):
+    """Binary cross-entropy on the objects, cross-entropy on the rest."""
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        index = Rng(0, step).integers("factors", len(images), batch)
+        objects, scene, colour, accessory = judge(to_unit(images[index.numpy()]).to(device))
+        y = labels[index].to(device)
+        present = F.one_hot(y[:, 0], objects.shape[1]) + F.one_hot(y[:, 1].clamp(min=0), objects.shape[1]) * (
+            y[:, 1:2] >= 0
+        )
+        value = F.binary_cross_entropy_with_logits(objects, present.clamp(max=1).float()) * 20
+        for logits, target in ((scene, y[:, 2]), (colour, y[:, 3]), (accessory, y[:, 4])):
+            value = value + F.cross_entropy(logits, target, ignore_index=UNMENTIONED)
+        right = (objects.argmax(1) == y[:, 0]) | (objects.argmax(1) == y[:, 1])
+        return value, {"loss": value.item(), "object": right.float().mean().item()}
+
+    return loss
+
+
+def _group(task: tuple[int, int, bool]) -> np.ndarray:
+    seed, index, held_out = task
+    rng = np.random.default_rng([seed, index])
+    first = sample_identity(rng, NOUN_NAMES[int(rng.integers(len(NOUN_NAMES)))], held_out=held_out)
+    split = "new_identity" if held_out else "train"
+    return np.stack(
+        [
+            np.stack([render(sample_view(rng, split, identity)).image for _ in range(VIEWS)])
+            for identity in (first, *near_identities(first, rng, RIVALS))
+        ]
+    )
+
+
+def sample_view(rng: np.random.Generator, split: str, identity: object) -> Factors:
+    """A picture of one individual alone, in its own colours."""
+    while True:
+        factors = sample_factors(rng, split, identity=identity, two_share=0.0)  # type: ignore[arg-type]
+        if factors.objects[0].colour is None and factors.objects[0].material is None:
+            return factors
+
+
+def identity_groups(count: int, seed: int, held_out: bool, workers: int) -> np.ndarray:
+    """Groups of eight near-identical individuals in four pictures each: uint8 (count, 8, 4, 64, 64, 3)."""
+    tasks = [(seed, i, held_out) for i in range(count)]
+    with ProcessPoolExecutor(workers) as pool:
+        return np.stack(list(pool.map(_group, tasks, chunksize=16)))
+
+
+def identity_loss(judge: IdentityJudge, groups: np.ndarray, device: str, batch: int = 8):
+    """InfoNCE over two views of each individual: all others in the batch are negatives, its rivals the hard ones."""
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        rng = Rng(0, step)
+        chosen = rng.integers("groups", len(groups), batch).numpy()
+        views = torch.randperm(VIEWS, generator=rng.generator("views"))[:2].numpy()
+        x = groups[chosen][:, :, views]  # (batch, 8, 2, 64, 64, 3)
+        a, b = judge(to_unit(x.reshape(-1, 64, 64, 3)).to(device)).unflatten(0, (-1, 2)).unbind(1)
+        logits = judge.scale.exp().clamp(max=60) * a @ b.T
+        target = torch.arange(len(a), device=device)
+        value = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        return value, {"loss": value.item(), "accuracy": (logits.argmax(1) == target).float().mean().item()}
+
+    return loss
+
+
+def test_judges(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
+    """Accuracies on renders with other seeds, and the identity threshold with its equal error rate."""
+    images, captions, factors = render_many(count, seed=909, split="train", workers=workers)
+    verdicts, labels = judges.look(images), [labels_of(f) for f in factors]
+    single = [i for i, y in enumerate(labels) if y[1] < 0]
+    coloured = [i for i in single if labels[i][3] != UNMENTIONED]
+    result = {
+        "object": np.mean([verdicts[i].objects[0] == NOUN_NAMES[labels[i][0]] for i in single]),
+        "scene": np.mean([v.scene == SCENE_NAMES[y[2]] for v, y in zip(verdicts, labels, strict=True)]),
+        "colour": np.mean([verdicts[i].colour == COLOUR_NAMES[labels[i][3]] for i in coloured]),
+        "accessory": np.mean([verdicts[i].accessory == ACCESSORY_NAMES[labels[i][4]] for i in single]),
+    }
+    groups = identity_groups(250, seed=808, held_out=True, workers=workers)
+    vectors = judges.identities(groups.reshape(-1, 64, 64, 3)).reshape(*groups.shape[:3], -1)  # (G, 8, 4, 128)
+    others = vectors[torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))]
+    # The right one among ten distractors: its seven rivals, and three of another group.
+    candidates = torch.cat([vectors[:, :, 1], others[:, :3, 1]], dim=1)  # (G, 11, 128)
+    picked = torch.einsum("gd,gnd->gn", vectors[:, 0, 0], candidates).argmax(1)
+    result["identity"] = (picked == 0).float().mean().item()
+    same = torch.einsum("gd,gd->g", vectors[:, 0, 0], vectors[:, 0, 1])
+    rival = torch.einsum("gd,grd->gr", vectors[:, 0, 0], vectors[:, 1:, 1]).flatten()
+    threshold = min(np.linspace(-1, 1, 401), key=lambda t: abs((same < t).float().mean() - (rival >= t).float().mean()))
+    result["identity_threshold"] = float(threshold)
+    result["identity_equal_error"] = (rival >= threshold).float().mean().item()
+    cosine = torch.stack(
+        [judges.agree(images[:200], [captions[j] for j in np.roll(np.arange(200), s)]) for s in range(20)]
+    )
+    result["agreement"] = (cosine.argmax(0) == 0).float().mean().item()  # own caption against nineteen others
+    return {k: round(float(v), 4) for k, v in result.items()}
