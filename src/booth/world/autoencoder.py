@@ -1,8 +1,8 @@
 """The embedded base's autoencoder: 64x64 pixels to 8x8 latents with 16 channels.
 
-Eight-fold reduction as in Stable Diffusion, so that the ControlNet hint encoder and the pipelines fit unchanged; sixteen
-channels because four lose too much of a 64x64 photograph (the best linear code of 8x8 patches with 16 numbers reaches
-24.9 dB on photographs, with four numbers for 4x4 patches 22.7 dB), and because 64 tokens make the denoiser cheap.
+Eight-fold reduction as in Stable Diffusion, so that the ControlNet hint encoder and the pipelines fit unchanged, and
+because 64 tokens make the denoiser cheap. Sixteen channels because four lose too much of a 64x64 photograph: the best
+linear code of 8x8 patches with 16 numbers reaches 24.9 dB on photographs, that of 4x4 patches with four 22.7 dB.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The judges of the world: networks that say what is in a picture. They share no weights with the generator.
 
-Three separate networks: factors (object, scene, colour, accessory), identity (is this the same individual?), and agreement
-(an image-text encoder of CLIP's kind, with a text encoder of its own). They are tested on renders that they have not
-seen, and their error is reported beside every number that they yield.
+Three separate networks: factors (object, scene, colour, accessory), identity (is this the same individual?), and
+agreement (an image-text encoder of CLIP's kind, with a text encoder of its own). They are tested on renders that they
+have not seen, and their error is reported beside every number that they yield.
 """
 
 from __future__ import annotations
@@ -81,13 +81,11 @@ class Judges:
 
     @torch.no_grad()
     def look(self, images: np.ndarray) -> list[Verdict]:
-        """Judge the factors of uint8 pictures (N, 64, 64, 3); an object is named when its probability exceeds one half."""
+        """Judge the factors of uint8 pictures (N, 64, 64, 3); an object is named when it is likelier than not."""
         verdicts: list[Verdict] = []
         for i in range(0, len(images), 128):
-            objects, scene, colour, accessory = self.factors(to_unit(images[i : i + 128]))
-            for o, s, c, a in zip(
-                objects.sigmoid(), scene.argmax(1), colour.argmax(1), accessory.argmax(1), strict=True
-            ):
+            objects, *others = self.factors(to_unit(images[i : i + 128]))
+            for o, s, c, a in zip(objects.sigmoid(), *(x.argmax(1) for x in others), strict=True):
                 order = o.argsort(descending=True).tolist()
                 named = tuple(NOUN_NAMES[j] for j in order if o[j] > 0.5) or (NOUN_NAMES[order[0]],)
                 verdicts.append(Verdict(named, SCENE_NAMES[s], COLOUR_NAMES[c], ACCESSORY_NAMES[a]))
@@ -106,13 +104,9 @@ class Judges:
     @torch.no_grad()
     def agree(self, images: np.ndarray, prompts: list[str]) -> Tensor:
         """Cosine (N,) between each picture and its prompt; never to be called CLIP in a report."""
-        ids = self.tokenizer(
-            prompts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
-        ).input_ids
-        pictures = torch.cat(
-            [self.agreement.embed_images(to_unit(images[i : i + 128])) for i in range(0, len(images), 128)]
-        )
-        return (pictures * self.agreement.embed_text(ids)).sum(1)
+        tokens = self.tokenizer(prompts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
+        parts = [self.agreement.embed_images(to_unit(images[i : i + 128])) for i in range(0, len(images), 128)]
+        return (torch.cat(parts) * self.agreement.embed_text(tokens.input_ids)).sum(1)
 
 
 def _load(module: nn.Module, file: Path) -> Any:

@@ -72,7 +72,7 @@ def train_judges(
     )  # fmt: skip
     save_judge(agreement.cpu(), folder / "agreement.safetensors")
     (folder / "judges.json").write_text(json.dumps({"identity_threshold": 0.5}))
-    (folder / "judges.json").write_text(json.dumps(test_judges(Judges(folder), workers), indent=2) + "\n")
+    (folder / "judges.json").write_text(json.dumps(measure_errors(Judges(folder), workers), indent=2) + "\n")
     return folder
 
 
@@ -108,9 +108,8 @@ def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: 
         index = Rng(0, step).integers("factors", len(images), batch)
         objects, scene, colour, accessory = judge(to_unit(images[index.numpy()]).to(device))
         y = labels[index].to(device)
-        present = F.one_hot(y[:, 0], objects.shape[1]) + F.one_hot(y[:, 1].clamp(min=0), objects.shape[1]) * (
-            y[:, 1:2] >= 0
-        )
+        first, second = (F.one_hot(y[:, i].clamp(min=0), objects.shape[1]) for i in (0, 1))
+        present = first + second * (y[:, 1:2] >= 0)
         value = F.binary_cross_entropy_with_logits(objects, present.clamp(max=1).float()) * 20
         for logits, target in ((scene, y[:, 2]), (colour, y[:, 3]), (accessory, y[:, 4])):
             value = value + F.cross_entropy(logits, target, ignore_index=UNMENTIONED)
@@ -165,7 +164,7 @@ def identity_loss(judge: IdentityJudge, groups: np.ndarray, device: str, batch: 
     return loss
 
 
-def test_judges(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
+def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
     """Accuracies on renders with other seeds, and the identity threshold with its equal error rate."""
     images, captions, factors = render_many(count, seed=909, split="train", workers=workers)
     verdicts, labels = judges.look(images), [labels_of(f) for f in factors]
@@ -189,8 +188,7 @@ def test_judges(judges: Judges, workers: int, count: int = 2_000) -> dict[str, f
     threshold = min(np.linspace(-1, 1, 401), key=lambda t: abs((same < t).float().mean() - (rival >= t).float().mean()))
     result["identity_threshold"] = float(threshold)
     result["identity_equal_error"] = (rival >= threshold).float().mean().item()
-    cosine = torch.stack(
-        [judges.agree(images[:200], [captions[j] for j in np.roll(np.arange(200), s)]) for s in range(20)]
-    )
+    turned = [[captions[j] for j in np.roll(np.arange(200), shift)] for shift in range(20)]
+    cosine = torch.stack([judges.agree(images[:200], words) for words in turned])
     result["agreement"] = (cosine.argmax(0) == 0).float().mean().item()  # own caption against nineteen others
     return {k: round(float(v), 4) for k, v in result.items()}

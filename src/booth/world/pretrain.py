@@ -1,7 +1,7 @@
 """Train the embedded base from nothing: autoencoder, text encoder, denoiser, in a budget of minutes.
 
-One command, resumable at any moment, the same on CPU and GPU. Everything lands in one work folder; the base is assembled
-in `<out>/base` in the diffusers Stable Diffusion layout, in half precision.
+One command, resumable at any moment, the same on CPU and GPU. Everything lands in one work folder; the base is
+assembled in `<out>/base` in the diffusers Stable Diffusion layout, in half precision.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def tokenizer_for(captions: list[str], folder: Path) -> Any:
 def assemble(base: Path, vae: AutoencoderKL, text: Any, tokenizer: Any, unet: Any) -> None:
     """Write a complete diffusers folder in half precision.
 
-    Velocity prediction on the cosine schedule: its last step is pure noise, so that the mean colour of 64 latents cannot
-    leak into training (Lin et al., 2305.08891); DDIM with trailing steps starts from that last step.
+    Velocity prediction on the cosine schedule: its last step is pure noise, so that the mean colour of 64 latents
+    cannot leak into training (Lin et al., 2305.08891); DDIM with trailing steps starts from that last step.
     """
     scheduler = DDIMScheduler(
         beta_schedule="squaredcos_cap_v2",

@@ -1,4 +1,4 @@
-"""The embedded base's text encoder: CLIP's kind, trained contrastively against an image tower (Radford et al., 2103.00020)."""
+"""The embedded base's text encoder, trained contrastively against an image tower as CLIP's was (2103.00020)."""
 
 from __future__ import annotations
 
