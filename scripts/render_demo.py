@@ -1,0 +1,29 @@
+"""Render the five photos of the bundled subject into src/booth/world/assets/demo."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from booth.world.demo import IDENTITY, SCENES, photos
+from booth.world.identity import is_held_out
+from booth.world.render import Factors, render
+from booth.world.sampling import sample_placement
+
+
+def main() -> None:
+    assert is_held_out(IDENTITY), "the bundled subject must be new to the base"
+    photos().mkdir(parents=True, exist_ok=True)
+    for number, scene in enumerate(SCENES):
+        rng = np.random.default_rng([5, number])
+        while True:
+            placement = sample_placement(rng, IDENTITY)
+            plain = placement.colour is None and placement.material is None and placement.accessory is None
+            if plain and placement.size > 40:
+                break
+        picture = render(Factors((placement,), scene, seed=number), size=128).image
+        Image.fromarray(picture).save(photos() / f"{number + 1}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
