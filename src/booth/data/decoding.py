@@ -1,0 +1,187 @@
+"""Bytes to an upright sRGB picture, or one sentence that says why not."""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+from booth.core.errors import BadDataError
+
+FORMATS = ("JPEG", "PNG", "WEBP")  # Pillow opens dozens more, each a parser that a stranger's file could reach
+MIN_SIDE = 32  # half the side of the smallest base: enlarging more than twofold would teach blur
+MAX_PIXELS = 40_000_000
+MAX_BYTES = 400_000_000  # 40 megapixels, uncompressed, at 16 bits in four channels, and room to spare
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What people leave among their photos, by the first bytes; the advice follows from what it is.
+STRANGERS = (
+    (b"GIF8", "is a GIF; save the picture as PNG"),
+    (b"BM", "is a BMP; save it as PNG"),
+    (b"II*\0", "is a TIFF or a camera's raw file; save it as PNG or JPEG"),
+    (b"MM\0*", "is a TIFF; save it as PNG or JPEG"),
+    (b"8BPS", "is a Photoshop file; save it as PNG"),
+    (b"%PDF", "is a PDF, not a photo; remove it"),
+    (b"PK\3\4", "is a ZIP archive; unpack it and give the folder"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the photo; run `git lfs pull`"),
+    (b"<", "is a web page or SVG, not a photo; download the picture itself"),
+)
+
+
+def sniff(head: bytes) -> str | None:
+    """The format that the first 12 bytes announce, or None if it is none of ours."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    return None
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """The content of a regular file; BadDataError with the reason if it cannot be read or is over `limit` bytes."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise BadDataError("is a folder; give the photos themselves or rename it")
+        if not stat.S_ISREG(status.st_mode):
+            raise BadDataError("is not a regular file; copy the photo itself")
+        if status.st_size > limit:
+            raise BadDataError(
+                f"has {status.st_size / 1e6:,.1f} MB, the most is {limit / 1e6:,.1f} MB; make it smaller"
+            )
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadDataError("does not exist; check the name") from error
+    except PermissionError as error:
+        raise BadDataError("cannot be read: no permission; allow it with `chmod u+r`") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadDataError(f"cannot be read ({error}); copy it again") from error
+
+
+def decode(data: bytes) -> Image.Image:
+    """The whole picture in `data` as RGB: upright, in sRGB, transparency on white.
+
+    Raises BadDataError with a sentence without a subject ("is empty ...") for anything that is not one still
+    JPEG, PNG or WebP of at least 32 pixels a side and at most 40 megapixels. Nothing over that size is decoded.
+    """
+    if not data:
+        raise BadDataError("is empty (0 bytes); copy it again")
+    kind = sniff(data[:12])
+    if kind is None:
+        raise BadDataError(_stranger(data[:512]))
+    if kind == "WEBP":
+        _check_size(*_webp_canvas(data))  # Pillow's opening of a WebP already allocates the whole canvas
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large and odd files: each is an error here or none at all
+            image = _load(data, kind)
+            return _flat(_upright(image), image.info.get("icc_profile"))
+    except (BadDataError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadDataError(f"has over {MAX_PIXELS / 1e6:.0f} megapixels; make it smaller") from error
+    except Exception as error:  # decoders of damaged data raise nearly every built-in exception
+        raise BadDataError(f"is a broken or truncated {kind} ({error}); copy it again or remove it") from error
+
+
+def _load(data: bytes, kind: str) -> Image.Image:
+    if kind == "PNG":
+        # Decoding passes over the checksums of the pixel data; verifying does not, and leaves the image unusable.
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_size(*image.size)
+        image.verify()
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _check_size(*image.size)
+    # A JPEG with several pictures is a phone's photo with its depth map or preview; the first one is the photo.
+    if kind != "JPEG" and getattr(image, "is_animated", False):
+        raise BadDataError("is animated; save one frame of it as PNG")
+    image.load()
+    return image
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise BadDataError(
+            f"has {width * height / 1e6:,.0f} megapixels ({width}x{height}), the most is {MAX_PIXELS / 1e6:.0f}; "
+            "make it smaller"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise BadDataError(
+            f"is tiny ({width}x{height}), the least is {MIN_SIDE}x{MIN_SIDE}; use the original or remove it"
+        )
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    """Width and height from a WebP's header (RFC 9649, sections 2.5 to 2.7)."""
+    chunk, body = data[12:16], data[20:30]
+    if len(body) < 10 or chunk not in (b"VP8X", b"VP8L", b"VP8 "):
+        raise BadDataError("is a broken or truncated WEBP (no picture header); copy it again or remove it")
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if chunk == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+
+
+def _stranger(head: bytes) -> str:
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        if brand in (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc"):
+            return "is a HEIC photo, as iPhones save; export it as JPEG"
+        return "is an AVIF; save it as PNG or JPEG" if brand in (b"avif", b"avis") else "is a video; remove it"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    for magic, advice in STRANGERS:
+        if text.startswith(magic):
+            return advice
+    return "is no JPEG, PNG or WebP, whatever its name says; convert it or remove it"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera's orientation tag says.
+
+    ImageOps.exif_transpose would also write the EXIF block anew, which fails on the odd tags of some cameras.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _flat(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    if image.mode not in ("RGB", "CMYK", "L"):
+        image = image.convert("L" if image.mode in ("LA", "La", "1") else "RGB")
+    rgb = _to_srgb(image, profile) if profile else image.convert("RGB")
+    if alpha is None:
+        return rgb
+    white = Image.new("RGB", rgb.size, "white")
+    white.paste(rgb, mask=alpha)
+    return white
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image.convert("RGB")  # a damaged profile, or one of another colour model: browsers ignore it too
+    return image.convert("RGB") if converted is None else converted
