@@ -37,7 +37,9 @@ class RunConfig(BaseModel):
     seed: int = Field(0, ge=0, description="decides all randomness of the run")
     device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
-    checkpoint_every: int = Field(100, ge=0, description="steps between checkpoints; 0 = only when interrupted")
+    checkpoint_every: int | None = Field(
+        None, ge=0, description="steps between checkpoints; 0 = only when interrupted, none = 50 while that is cheap"
+    )
     previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
     crop: Literal["center", "random", "subject"] = Field("center", description="which square of a photo is used")

@@ -6,6 +6,8 @@ with the class's code; the table in docs/reference/exit-codes.md is generated fr
 
 from __future__ import annotations
 
+import signal
+
 
 class BoothError(Exception):
     """Something failed that has no more specific class below."""
@@ -68,6 +70,14 @@ class DiskFullError(BoothError):
 
     exit_code = 74
     meaning = "disk full: the last good checkpoint is kept"
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM ended a run, whose checkpoint is saved. No Exception, so that no handler swallows it."""
+
+    def __init__(self, message: str, number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
 
 
 def exit_codes() -> list[tuple[int, str]]:

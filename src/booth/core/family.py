@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from booth.core.errors import UsageError
 from booth.core.noising import Noising
 from booth.core.sites import Sites
 
@@ -108,6 +109,11 @@ class Family(ABC):
     def remember_embeddings(self, on: bool) -> None:
         """Start with an empty memory of prompt embeddings, or stop remembering."""
         self._memo = {} if on else None
+
+    def recompute_activations(self, on: bool) -> None:
+        """Gradient checkpointing: keep fewer activations, and compute them again for the backward pass."""
+        if on:
+            raise UsageError(f"{self.title} has no gradient checkpointing. Leave gradient_checkpointing out.")
 
     def trainable_in(self, name: str) -> bool:
         """Whether any tensor in a component receives the gradient: then nothing downstream of it can be cached."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from booth.core.batch import Batch, BatchSource
 from booth.core.family import Family
-from booth.core.rng import Rng
+from booth.core.rng import Rng, derived_seed
 from booth.train.update import Update
 
 
@@ -63,6 +63,7 @@ def training_steps(
         total = 0.0
         for micro in range(update.accumulate):
             rng = Rng(seed, index, micro)
+            torch.manual_seed(derived_seed(seed, index, micro, "layers"))  # dropout draws from the global generator
             with torch.autocast(device, dtype=autocast, enabled=autocast is not None):
                 loss = losses(model, batches(rng), rng)
             update.backward(loss / update.accumulate)

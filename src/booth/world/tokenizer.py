@@ -9,11 +9,10 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from booth.core.tokens import RARE_TOKENS
+
 START, END = "<|startoftext|>", "<|endoftext|>"
 LENGTH = 32  # the longest DreamBooth prompt has 16 tokens; two objects and a scene need 24
-
-# Words that mean nothing, each a single token: what a subject can be called. Real CLIP has such rows by accident.
-RARE_TOKENS = ("sks", "ohwx", "zwx", "bnha", "pll", "ukj", "hta", "xjy", "qvz", "mzt", "vrk", "jwq")
 
 
 def byte_alphabet() -> list[str]:

@@ -1,0 +1,118 @@
+"""What a run decides before its first step: device, precision, token, and what it must not differ in when resumed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from booth.config import AUTO, RunConfig
+from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
+from booth.core.method import MethodConfig
+from booth.core.rng import derived_seed
+from booth.core.tokens import RARE_TOKENS
+from booth.data.photos import PhotoSet
+
+
+def choose_device(name: str | None) -> str:
+    """The device asked for, or the best one here; NotAvailableError if it is not on this machine."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except RuntimeError as error:  # torch raises it for an unknown name as for a missing device
+        raise NotAvailableError(f"The device {name!r} cannot be used here. Use --device cpu, or leave it out.") from error
+    return name
+
+
+def choose_precision(name: str | None, device: str) -> str:
+    """fp32 off the GPU; on it bf16, or fp16 where the GPU has no bf16."""
+    on_gpu = device.startswith("cuda")
+    if name == "fp16" and not on_gpu:
+        raise UsageError(f"fp16 needs a CUDA device and this run is on {device}. Use --precision fp32 or bf16.")
+    if name is None:
+        name = "fp32" if not on_gpu else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return name
+
+
+def autocast_type(precision: str) -> torch.dtype | None:
+    """What torch.autocast computes in; the weights themselves stay in float32."""
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def make_scaler(precision: str) -> torch.amp.GradScaler | None:
+    """fp16 alone needs its gradients scaled, lest the small ones vanish."""
+    return torch.amp.GradScaler("cuda") if precision == "fp16" else None
+
+
+def choose_token(token: str, photos: PhotoSet) -> str:
+    """The token given; for "auto" a rare one that depends on the photos, so that two subjects rarely share it."""
+    if token != AUTO:
+        return token
+    return RARE_TOKENS[derived_seed(*(p.sha256 for p in photos.photos)) % len(RARE_TOKENS)]
+
+
+def identity(
+    config: RunConfig, settings: MethodConfig, base_hash: str, photos: PhotoSet, precision: str
+) -> dict[str, Any]:
+    """All that decides the weights; a run can go on only where these are the same."""
+    return {
+        "method": config.method,
+        "base": base_hash,
+        "token": config.token,
+        "class": config.noun,
+        "photos": [[p.sha256, p.caption, p.repeats] for p in photos.photos],
+        "crop": config.crop,
+        "flip": config.flip,
+        "seed": config.seed,
+        "precision": precision,
+        **settings.model_dump(mode="json"),
+    }
+
+
+def require_same(former: dict[str, Any], now: dict[str, Any], where: str) -> None:
+    """Raise UsageError that names what differs from the run that is to be resumed."""
+    names = sorted(n for n in former.keys() | now.keys() if former.get(n) != now.get(n))
+    if not names:
+        return
+    told = [
+        f"{n} is different" if n in {"photos", "base"} else f"{n} was {former.get(n)!r} and is now {now.get(n)!r}"
+        for n in names
+    ]
+    raise UsageError(
+        f"{where} belongs to another run: {'; '.join(told)}. Give the same photos and settings as then to go on, or "
+        "another --out to start a new run."
+    )
+
+
+@contextmanager
+def advice_on_memory(config: RunConfig, settings: dict[str, Any]) -> Generator[None]:
+    """Turn running out of memory into an OutOfMemoryError that says what to try; `settings` is filled in meanwhile."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(config, settings) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise _out_of_memory(config, settings) from error
+
+
+def _out_of_memory(config: RunConfig, settings: dict[str, Any]) -> OutOfMemoryError:
+    """Advice in the order of what costs least, leaving out what is done already."""
+    advice: list[str] = []
+    batch, accumulate = settings.get("batch_size", 1), settings.get("accumulate", 1)
+    if batch > 1:
+        smaller = (batch + 1) // 2
+        advice.append(f"--set batch_size={smaller} --set accumulate={accumulate * 2}")
+    if not settings.get("gradient_checkpointing"):
+        advice.append("--set gradient_checkpointing=true")
+    if settings.get("optimizer") == "adamw" and importlib.util.find_spec("bitsandbytes"):
+        advice.append("--set optimizer=adamw8bit")
+    if config.method in {"dreambooth", "two_stage"}:
+        advice.append("--method lora")
+    advice.append("close what else uses the memory")
+    return OutOfMemoryError(f"Out of memory. The last checkpoint is kept. In this order, try: {'; '.join(advice)}.")

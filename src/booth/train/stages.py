@@ -1,0 +1,136 @@
+"""A plan under way: which stages are finished and frozen, and which one is being updated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from booth.core.family import Family
+from booth.core.method import ParameterGroup, Stage
+from booth.core.rng import derived_seed
+from booth.train.checkpoints import Checkpoint, require_finite
+from booth.train.update import Update
+
+
+class Stages:
+    """Attaches the stages of a plan one after the other, and writes down and takes up how far they are."""
+
+    def __init__(
+        self,
+        model: Family,
+        plan: list[Stage],
+        seed: int,
+        make_scaler: Callable[[], torch.amp.GradScaler | None] = lambda: None,
+    ) -> None:
+        self.model = model
+        self.plan = plan
+        self.index = 0  # of the current stage; len(plan) when all are finished
+        self.step = 0  # finished steps of the current stage
+        self.update: Update | None = None
+        self._seed = seed
+        self._make_scaler = make_scaler
+        self._finished: list[list[ParameterGroup]] = []
+        self._attached = 0
+
+    @property
+    def stage(self) -> Stage:
+        """The current stage."""
+        return self.plan[self.index]
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole plan."""
+        return sum(s.method.config.steps for s in self.plan)
+
+    @property
+    def done(self) -> int:
+        """Finished steps of the whole plan."""
+        return sum(s.method.config.steps for s in self.plan[: self.index]) + self.step
+
+    @property
+    def seed(self) -> int:
+        """The seed of the current stage: no two stages draw the same noise."""
+        return derived_seed(self._seed, "stage", self.index)
+
+    def open(self) -> Update:
+        """Attach the current stage if it is not attached yet; what receives the gradient is decided here."""
+        if self.update is None:
+            method = self.stage.method
+            self._attached += 1  # first, so that a failure half-way through is detached too
+            groups = method.attach(self.model, self.seed)
+            self.update = Update(groups, method.config, method.constrain, self._make_scaler())
+            self._settle()
+        return self.update
+
+    def close(self) -> None:
+        """Finish the current stage: its tensors take their moving average and are frozen.
+
+        Raises NotFiniteError, with nothing changed, if one of them is not finite.
+        """
+        update = self.open()
+        values = update.ema if update.ema is not None else dict[str, Tensor]()
+        require_finite(update.parameters() | values)
+        with torch.no_grad():
+            for name, parameter in update.parameters().items():
+                if name in values:
+                    parameter.copy_(values[name])
+        self._freeze(update.groups)
+        self.index, self.step, self.update = self.index + 1, 0, None
+
+    def detach(self) -> None:
+        """Take all stages out again, the last one first; the base is as it was."""
+        while self._attached:
+            self._attached -= 1
+            self.plan[self._attached].method.detach(self.model)
+        self.index, self.step, self.update, self._finished = 0, 0, None, []
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors of the finished stages and of the current update, and the plain values."""
+        tensors = {
+            f"finished.{i}.{name}": p.detach()
+            for i, groups in enumerate(self._finished)
+            for name, p in _named(groups).items()
+        }
+        values: dict[str, Any] = {"stage": self.index, "step": self.step}
+        if self.update is not None:
+            current, values["update"] = self.update.state()
+            tensors |= {f"update.{name}": t for name, t in current.items()}
+        return tensors, values
+
+    def take_up(self, checkpoint: Checkpoint | None) -> None:
+        """Go to where a checkpoint was saved, or to the start if there is none."""
+        self.detach()
+        if checkpoint is None:
+            return
+        values, tensors = checkpoint.values, checkpoint.tensors
+        for i in range(values["stage"]):
+            self._attached += 1
+            groups = self.stage.method.attach(self.model, self.seed)
+            with torch.no_grad():
+                for name, parameter in _named(groups).items():
+                    parameter.copy_(tensors[f"finished.{i}.{name}"])
+            self._freeze(groups)
+            self.index += 1
+        self.step = values["step"]
+        if "update" in values:
+            current = {n.removeprefix("update."): t for n, t in tensors.items() if n.startswith("update.")}
+            self.open().load_state(current, values["update"])
+
+    def _freeze(self, groups: list[ParameterGroup]) -> None:
+        for parameter in _named(groups).values():
+            parameter.requires_grad_(False)
+        self._finished.append(groups)
+
+    def _settle(self) -> None:
+        """Derive from where the trainable tensors are what may be remembered, and apply the stage's settings."""
+        model, config = self.model, self.stage.method.config
+        model.noising = model.make_noising(config.min_snr_gamma)
+        model.recompute_activations(config.gradient_checkpointing)
+        model.remember_embeddings(not any(model.trainable_in(name) for name in model.sites.text_encoders))
+
+
+def _named(groups: list[ParameterGroup]) -> dict[str, torch.nn.Parameter]:
+    return {name: p for g in groups for name, p in g.parameters.items()}
