@@ -58,7 +58,7 @@ class Sites:
         if name not in {f.name for f in fields(self)}:
             raise UsageError(f"There is no site called {name!r}; sites are {', '.join(f.name for f in fields(self))}.")
         site = getattr(self, name)
-        return site is not None and (not hasattr(site, "__len__") or isinstance(site, nn.Module) or len(site) > 0)
+        return site is not None and site not in ((), {})
 
     def require(self, method: str, family: str, names: tuple[str, ...]) -> None:
         """A clear error for the first site that `method` needs and the family lacks."""

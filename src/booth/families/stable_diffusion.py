@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,6 @@ from diffusers import (
     UNet2DConditionModel,
     UniPCMultistepScheduler,
 )
-from diffusers.utils import convert_all_state_dict_to_peft, convert_state_dict_to_diffusers
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -112,9 +113,7 @@ class StableDiffusion(Family):
                 ),
             ),
             linears={
-                "unet": LinearSite(
-                    self.unet, {"attention": attention, "feed_forward": ("ff.net.0.proj", "ff.net.2")}
-                ),
+                "unet": LinearSite(self.unet, {"attention": attention, "feed_forward": ("ff.net.0.proj", "ff.net.2")}),
                 "text_encoder": LinearSite(
                     encoder,
                     {"attention": ("q_proj", "k_proj", "v_proj", "out_proj"), "feed_forward": ("fc1", "fc2")},
@@ -124,6 +123,11 @@ class StableDiffusion(Family):
             denoiser=self.unet,
             text_encoders={"text_encoder": encoder},
         )
+
+    @property
+    def _has_wrapper(self) -> bool:
+        """Whether this version of transformers keeps the text encoder's layers under `text_model`."""
+        return hasattr(self.text_encoder, "text_model")
 
     def _text_model(self) -> Any:
         return getattr(self.text_encoder, "text_model", self.text_encoder)
@@ -162,6 +166,15 @@ class StableDiffusion(Family):
             mid_block_additional_residual=residuals[-1] if residuals else None,
         ).sample
 
+    def recompute_activations(self, on: bool) -> None:
+        if on:
+            self.unet.enable_gradient_checkpointing()
+            self.text_encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        else:
+            self.unet.disable_gradient_checkpointing()
+            self.text_encoder.gradient_checkpointing_disable()
+        self.text_encoder.train(on)  # transformers recomputes in this mode only; CLIP has no dropout that it would wake
+
     def pipeline(self, scheduler: str | None = None) -> StableDiffusionPipeline:
         if scheduler is not None and scheduler not in SCHEDULERS:
             raise UsageError(f"There is no scheduler called {scheduler!r}. There are: {', '.join(SCHEDULERS)}.")
@@ -180,31 +193,51 @@ class StableDiffusion(Family):
         return pipe
 
     def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
+        tensors: dict[str, dict[str, Any]] = {name: dict(state) for name, state in layers.items()}
+        if "text_encoder" in tensors and not self._has_wrapper:  # files keep the name that every loader knows
+            tensors["text_encoder"] = {f"text_model.{key}": t for key, t in tensors["text_encoder"].items()}
         StableDiffusionPipeline.save_lora_weights(
             folder,
-            unet_lora_layers=convert_state_dict_to_diffusers(dict(layers["unet"])),
-            text_encoder_lora_layers=(
-                convert_state_dict_to_diffusers(dict(layers["text_encoder"])) if layers.get("text_encoder") else None
-            ),
-            unet_lora_adapter_metadata=dict(metadata["unet"]),
-            text_encoder_lora_adapter_metadata=dict(metadata["text_encoder"]) if layers.get("text_encoder") else None,
+            unet_lora_layers=tensors.get("unet", {}),
+            text_encoder_lora_layers=tensors.get("text_encoder", {}),
+            unet_lora_adapter_metadata=metadata.get("unet"),
+            text_encoder_lora_adapter_metadata=metadata.get("text_encoder"),
         )
 
     def read_lora(self, folder: Path) -> dict[str, dict[str, Tensor]]:
-        state = load_file(folder / "pytorch_lora_weights.safetensors")
-        state = convert_all_state_dict_to_peft(state)
         layers: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in state.items():
+        for key, tensor in load_file(folder / "pytorch_lora_weights.safetensors").items():
             component, _, rest = key.partition(".")
+            if component == "text_encoder" and not self._has_wrapper:
+                rest = rest.removeprefix("text_model.")
             layers.setdefault(component, {})[rest] = tensor
         return layers
 
     def write_components(self, folder: Path, changed: Iterable[str]) -> None:
+        """Write changed components in their present precision; a tiny base's others are copied, which completes it."""
+        changed = set(changed)
         for name in changed:
             self.components()[name].save_pretrained(folder / name, safe_serialization=True)  # type: ignore[operator]
+            _forget_path(folder / name / "config.json")
+        if self.scale == "tiny":
+            index = json.loads((self.base / "model_index.json").read_text())
+            parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
+            for name in set(parts) - changed:
+                shutil.copytree(self.base / name, folder / name, dirs_exist_ok=True)
+            shutil.copyfile(self.base / "model_index.json", folder / "model_index.json")
 
     def read_component(self, folder: Path, name: str) -> dict[str, Tensor]:
-        files = sorted((folder / name).glob("*.safetensors"))
-        if not files:
+        """In float32, under the names of the live module, whatever version of the libraries wrote the file."""
+        if not any((folder / name).glob("*.safetensors")):
             raise BadDataError(f"{folder / name} holds no .safetensors weights.")
-        return {k: v for f in files for k, v in load_file(f).items()}
+        kind: Any = type(self.components()[name])
+        precision = "dtype" if name in self.sites.text_encoders else "torch_dtype"  # transformers', diffusers' word
+        load = {"use_safetensors": True, "local_files_only": True, precision: torch.float32}
+        return kind.from_pretrained(folder / name, **load).state_dict()
+
+
+def _forget_path(file: Path) -> None:
+    """Drop from a saved configuration where on this machine the base lay."""
+    values = json.loads(file.read_text())
+    values.pop("_name_or_path", None)
+    file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
