@@ -178,6 +178,9 @@ def assemble(base: Path, vae: AutoencoderKL, text: Any, tokenizer: Any, unet: An
     pipe.save_pretrained(base, safe_serialization=True)
     for name, dtype in dtypes.items():
         getattr(pipe, name).to(dtype)
+    # Left to themselves diffusers loads half-precision files as float32 but transformers as float16: they must agree.
+    config = base / "text_encoder" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
     for file in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"):
         (base / "tokenizer" / file).write_bytes((Path(tokenizer.name_or_path) / file).read_bytes())
 
