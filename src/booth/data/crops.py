@@ -24,22 +24,23 @@ def square(image: Image.Image, side: int, crop: Crop, rng: random.Random | None 
     if crop == "random":
         if rng is None:
             raise ValueError("a random crop needs rng")
-        start = rng.uniform(0, slack)
+        start = rng.randint(0, slack)
     else:
-        start = slack * (_subject(image) if crop == "subject" and slack else 0.5)
-    left, top = (start, 0.0) if image.width > image.height else (0.0, start)
+        start = int(slack * (_subject(image) if crop == "subject" and slack else 0.5))
+    left, top = (start, 0) if image.width > image.height else (0, start)
     box = (left, top, left + short, top + short)
     return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 
 def _subject(image: Image.Image) -> float:
     """Where along the slack the square holds the most saliency: 0 at the left or top end, 1 at the other."""
-    profile = saliency(image).sum(0 if image.width > image.height else 1)
+    # Squared, because a wide background that is a little salient must not outweigh a small subject that is very.
+    profile = (saliency(image) ** 2).sum(0 if image.width > image.height else 1)
     side = SALIENCY_SIDE
     inside = np.convolve(profile, np.ones(side), mode="valid")  # saliency in the square that starts at each place
     best = np.flatnonzero(inside >= 0.99 * inside.max())
     # A small subject fits in many squares: of those, the one that has it most in the middle.
-    middle = float((profile**2 * np.arange(len(profile))).sum() / max(float((profile**2).sum()), 1e-12))
+    middle = float((profile * np.arange(len(profile))).sum() / max(float(profile.sum()), 1e-12))
     start = best[np.abs(best + (side - 1) / 2 - middle).argmin()]
     return float(start) / max(1, len(inside) - 1)
 

@@ -106,7 +106,7 @@ def _folder(source: Path, found: Findings) -> None:
         found.bad.append(f"{shown(source)} holds no photos; put JPEG, PNG or WebP files there or name another folder")
     for home in ignored:
         reason = "regularisation pictures; booth draws its own" if _kohya(home) else "not the folder that is used"
-        found.skipped.append(f"{shown(home)}/ skipped with {homes[home]} photos: {reason}.")
+        found.skipped.append(f"{shown(home)}/ skipped with {_counted(homes[home], [])}: {reason}.")
     for home in chosen:
         _home(home, source, found)
 
