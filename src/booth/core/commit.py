@@ -45,7 +45,7 @@ def committed(folder: Path, about: Mapping[str, Any], needed: int = 0) -> Genera
         written = size_of(work)
         shutil.rmtree(work, ignore_errors=True)
         if _is_full(error):
-            require_space(folder.parent, needed)  # a full disk knows exactly; a quota or limit shows in what was written
+            require_space(folder.parent, needed)  # a full disk tells exactly; a quota or limit by what was written
             raise _disk_full(folder, max(1, needed - written)) from error
         raise
 

@@ -67,7 +67,7 @@ class ConceptRecord(Record):
     subject: SubjectRecord
     prompt: str  # the prompt that draws the subject: "a photo of sks dog"
     stages: list[StageRecord]
-    data: dict[str, Any]  # how photos became rows: crop, flip, ...
+    data: dict[str, Any]  # how photos became rows: crop, flip, captions, repeats
     seed: int
     steps: int
     precision: str

@@ -84,7 +84,7 @@ class Method(ABC):
     @classmethod
     def defaults(cls, scale: str) -> dict[str, Any]:
         """Default settings for a base of this scale ("tiny" or "full")."""
-        values = cls.Config().model_dump()
+        values = cls.Config.model_validate({}).model_dump()
         return values | cls.tiny if scale == "tiny" else values
 
     def plan(self) -> list[Stage]:

@@ -170,7 +170,7 @@ class StableDiffusion(Family):
         if on:
             self.unet.enable_gradient_checkpointing()
             self.text_encoder.gradient_checkpointing_enable({"use_reentrant": False})
-        else:
+        elif self.text_encoder.is_gradient_checkpointing:
             self.unet.disable_gradient_checkpointing()
             self.text_encoder.gradient_checkpointing_disable()
         self.text_encoder.train(on)  # transformers recomputes in this mode only; CLIP has no dropout that it would wake

@@ -4,6 +4,9 @@ A checkpoint is a committed folder (`booth.core.commit`) that holds `state.safet
 on) and `state.json` (every plain value; Python writes floats so that they read back exactly).
 """
 
+# safetensors is annotated in part.
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import json
@@ -108,9 +111,12 @@ class Pace:
         self._speed = WRITE_SPEED
         self.seconds = 0.0  # spent on checkpoints so far
 
-    def due(self, done: int, size: int) -> bool:
-        """Whether to save `size` bytes after `done` steps. An interval of 0 means only when the run is stopped."""
-        if self._every == 0 or done % self._every != 0:
+    def due(self, done: int, size: int, boundary: bool = False) -> bool:
+        """Whether to save `size` bytes after `done` steps, or at the end of a stage, which is a `boundary`.
+
+        An interval of 0 means only when the run is stopped.
+        """
+        if self._every == 0 or (done % self._every != 0 and not boundary):
             return False
         cost = self.seconds + size / self._speed
         return not self._automatic or cost <= BUDGET * (time.perf_counter() - self._began)

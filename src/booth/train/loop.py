@@ -4,6 +4,9 @@ Every method runs through `losses` and `training_steps`. What differs between me
 holds, and that was decided before the first step.
 """
 
+# torch is annotated in part.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,8 @@
 """Optimisers and learning-rate schedules by name."""
 
+# the optional optimisers are not annotated.
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import math

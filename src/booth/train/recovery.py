@@ -40,14 +40,14 @@ class Recovery:
         """What the learning rate of a stage is multiplied by."""
         return self._scales.get(stage, 1.0)
 
-    def go_back(self, stage: str, step: int, done: int) -> RecoveryRecord:
+    def go_back(self, stage: str, step: int, done: int, error: NotFiniteError) -> RecoveryRecord:
         """Halve the stage's rate for a return to `done` finished steps; NotFiniteError when there were enough."""
         if len(self.returns) == RETURNS:
             raise NotFiniteError(
                 f"The loss or gradient was not finite again at step {step} of {stage}, after {RETURNS} returns with "
                 "half the learning rate each. Train anew (another --out) with a lower --set learning_rate, with "
                 "--precision fp32, or without the photo that is unlike the others."
-            )
+            ) from error
         self._in_a_row = 0
         self._scales[stage] = self.rate_scale(stage) / 2
         record = RecoveryRecord(stage=stage, step=step, returned_to=done, rate_scale=self._scales[stage])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from booth.config import AUTO, RunConfig
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
-from booth.core.method import MethodConfig
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.data.photos import PhotoSet
@@ -24,7 +24,9 @@ def choose_device(name: str | None) -> str:
     try:
         torch.zeros(1, device=name)
     except RuntimeError as error:  # torch raises it for an unknown name as for a missing device
-        raise NotAvailableError(f"The device {name!r} cannot be used here. Use --device cpu, or leave it out.") from error
+        raise NotAvailableError(
+            f"The device {name!r} does not work here. Use --device cpu, or leave it out."
+        ) from error
     return name
 
 
@@ -55,21 +57,33 @@ def choose_token(token: str, photos: PhotoSet) -> str:
     return RARE_TOKENS[derived_seed(*(p.sha256 for p in photos.photos)) % len(RARE_TOKENS)]
 
 
-def identity(
-    config: RunConfig, settings: MethodConfig, base_hash: str, photos: PhotoSet, precision: str
-) -> dict[str, Any]:
-    """All that decides the weights; a run can go on only where these are the same."""
+def data_settings(config: RunConfig, photos: PhotoSet) -> dict[str, Any]:
+    """How photos become rows."""
     return {
-        "method": config.method,
-        "base": base_hash,
-        "token": config.token,
-        "class": config.noun,
-        "photos": [[p.sha256, p.caption, p.repeats] for p in photos.photos],
         "crop": config.crop,
         "flip": config.flip,
-        "seed": config.seed,
-        "precision": precision,
-        **settings.model_dump(mode="json"),
+        "captions": [p.caption for p in photos.photos],
+        "repeats": [p.repeats for p in photos.photos],
+    }
+
+
+def lasting_name(base: str) -> str:
+    """The name by which a base is found again from any folder."""
+    return str(Path(base).expanduser().absolute()) if Path(base).expanduser().is_dir() else base
+
+
+def identity(known: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides the weights, from the fields of a ConceptRecord; a run goes on only where these are the same."""
+    return {
+        "method": known["method"],
+        "base": known["base"].hash,
+        "token": known["subject"].token,
+        "class": known["subject"].noun,
+        "seed": known["seed"],
+        "precision": known["precision"],
+        "photos": known["photos"],
+        **known["data"],
+        **known["settings"],
     }
 
 

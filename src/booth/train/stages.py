@@ -11,7 +11,7 @@ from torch import Tensor
 from booth.core.family import Family
 from booth.core.method import ParameterGroup, Stage
 from booth.core.rng import derived_seed
-from booth.train.checkpoints import Checkpoint, require_finite
+from booth.train.checkpoints import Checkpoint, require_finite, size_of_tensors
 from booth.train.update import Update
 
 
@@ -54,6 +54,11 @@ class Stages:
     def seed(self) -> int:
         """The seed of the current stage: no two stages draw the same noise."""
         return derived_seed(self._seed, "stage", self.index)
+
+    @property
+    def trained_bytes(self) -> int:
+        """What the tensors of the finished stages take."""
+        return sum(size_of_tensors(_named(groups)) for groups in self._finished)
 
     def open(self) -> Update:
         """Attach the current stage if it is not attached yet; what receives the gradient is decided here."""

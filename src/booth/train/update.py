@@ -1,8 +1,11 @@
 """Step 5 of the loop: accumulate, clip, step, average; once for all methods."""
 
+# torch is annotated in part.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,6 +47,11 @@ class Update:
         """The rate of the first group at the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    @property
+    def loss_scale(self) -> float | None:
+        """What the loss is multiplied by while gradients are in half precision; None in other precisions."""
+        return None if self._scaler is None else float(self._scaler.get_scale())
+
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of one micro-batch."""
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
@@ -57,9 +65,7 @@ class Update:
 
     def step(self, index: int) -> None:
         """One optimiser step at the rate of 0-based step `index`."""
-        factor = self.rate_scale * schedule_factor(
-            self.config.schedule, index, self.config.steps, self.config.warmup
-        )
+        factor = self.rate_scale * schedule_factor(self.config.schedule, index, self.config.steps, self.config.warmup)
         for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
             group["lr"] = peak * factor
         if self._scaler is None:
@@ -81,7 +87,7 @@ class Update:
         self.optimizer.zero_grad(set_to_none=True)
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> Generator[None]:
         """Within this context the parameters hold their moving average, if there is one."""
         if self.ema is None:
             yield

@@ -1,0 +1,164 @@
+"""The end of a run: weights, samples and the record become a concept, all at once."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from booth.concept import Concept
+from booth.core.commit import committed, package_versions
+from booth.core.concept import RECORD, ConceptRecord, StageRecord
+from booth.core.family import Family
+from booth.core.method import MethodConfig, Stage, Subject
+from booth.generate.draw import GUIDANCE, STEPS, draw
+from booth.generate.png import SAMPLERS, parameters_text, save_png
+from booth.generate.prompts import file_names
+
+CONTEXTS = ("", " on the beach", " in the jungle", " in the snow")  # what is drawn of every subject
+
+
+class Clock:
+    """Seconds spent on each part of a run, parts before a resume included."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._before = 0.0
+        self._began = time.perf_counter()
+
+    @contextmanager
+    def part(self, name: str) -> Generator[None]:
+        """Count what happens within this context as `name`."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - began)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count `seconds` as `name`."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    @property
+    def total(self) -> float:
+        """Wall time of the whole run."""
+        return self._before + time.perf_counter() - self._began
+
+    def state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {"total": self.total, "parts": self.seconds}
+
+    def load_state(self, values: dict[str, Any]) -> None:
+        """Add what was spent before a resume."""
+        self._before += values["total"]
+        for name, seconds in values["parts"].items():
+            self.add(name, seconds)
+
+
+def draw_samples(model: Family, subject: Subject, seed: int, folder: Path) -> list[Path]:
+    """Draw the subject in the same few contexts with the same seeds, whenever it is drawn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    prompts = [f"a photo of {subject.name}{context}" for context in CONTEXTS]
+    seeds = [seed + i for i in range(len(prompts))]
+    files = [folder / name for name in file_names(prompts, seeds)]
+    for picture, file, prompt, s in zip(draw(model, prompts, seeds), files, prompts, seeds, strict=True):
+        size = f"{picture.width}x{picture.height}"
+        how = {"Steps": STEPS, "Sampler": SAMPLERS[None], "CFG scale": GUIDANCE, "Seed": s, "Size": size}
+        save_png(picture, file, parameters_text(prompt, "", how))
+    return files
+
+
+def mean_of_last(losses: list[float | None]) -> float | None:
+    """The mean over the last tenth of the losses, because a single one says little; None if none was finite."""
+    last = [x for x in losses[-max(1, len(losses) // 10) :] if x is not None]
+    return math.fsum(last) / len(last) if last else None
+
+
+def peak_memory(device: str) -> int:
+    """The most bytes that were taken at once: on the GPU, or else by this process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def write_concept(
+    out: Path,
+    model: Family,
+    plan: list[Stage],
+    clock: Clock,
+    *,
+    name: str,
+    device: str,
+    history: list[float | None],
+    previews: Path,
+    needed: int,
+    **known: Any,
+) -> Concept:
+    """Commit the whole folder at once; `known` are the fields of ConceptRecord that the caller knows best."""
+    subject: Subject = plan[-1].method.subject
+    with committed(out, {"kind": "concept"}, needed) as folder:
+        with clock.part("save"):
+            stages = [_write_stage(model, plan, i, folder, history) for i in range(len(plan))]
+            sizes = {file: (folder / file).stat().st_size for file in _files(folder)}
+        with clock.part("samples"):
+            draw_samples(model, subject, known["seed"], folder / "samples")
+            if previews.is_dir():
+                shutil.copytree(previews, folder / "samples" / previews.name)
+        steps = sum(stage.steps for stage in stages)
+        record = ConceptRecord(
+            name=name,
+            family=model.name,
+            prompt=f"a photo of {subject.name}",
+            stages=stages,
+            steps=steps,
+            device=device,
+            final_loss=stages[-1].final_loss,
+            seconds=clock.total,
+            seconds_per_step=clock.seconds["train"] / steps,
+            peak_memory_bytes=peak_memory(device),
+            artifact_bytes=sum(sizes.values()),
+            sizes=sizes,
+            timings=dict(clock.seconds),
+            versions=package_versions(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            **known,
+        )
+        (folder / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return Concept(out, record)
+
+
+def _write_stage(
+    model: Family, plan: list[Stage], index: int, folder: Path, history: list[float | None]
+) -> StageRecord:
+    """Write one stage's weights and say which files they are."""
+    stage = plan[index]
+    config: MethodConfig = stage.method.config
+    before = set(_files(folder))
+    stage.method.write(model, folder)
+    first = sum(s.method.config.steps for s in plan[:index])
+    return StageRecord(
+        name=stage.name,
+        method=stage.method.name,
+        settings=config.model_dump(mode="json"),
+        folder=".",
+        files=sorted(set(_files(folder)) - before),
+        steps=config.steps,
+        final_loss=mean_of_last(history[first : first + config.steps]),
+    )
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

@@ -1,0 +1,306 @@
+"""A whole run: photos and a base in, checkpoints on the way, a concept out."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from booth.concept import Concept
+from booth.config import RunConfig, method_config
+from booth.core.commit import require_space, size_of
+from booth.core.concept import BaseRecord, SubjectRecord
+from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
+from booth.core.family import Family
+from booth.core.method import Method, Stage, Subject
+from booth.data.batches import PhotoBatches
+from booth.data.photos import PhotoSet, load_photos
+from booth.data.prior import class_pictures, class_prompt
+from booth.families.loading import base_hash, load_family
+from booth.generate.draw import draw
+from booth.registry import METHODS
+from booth.train import setup
+from booth.train.artefact import Clock, draw_samples, write_concept
+from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
+from booth.train.folders import CHECKPOINTS, PREVIEWS, cache_folder, leave, occupied, refuse_to_overwrite
+from booth.train.listener import Listener, Silent
+from booth.train.loop import training_steps
+from booth.train.recovery import SKIPS, Recovery
+from booth.train.signals import Signals
+from booth.train.stages import Stages
+from booth.train.update import Update
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The numbers that a run is judged by."""
+
+    concept: str
+    method: str
+    steps: int
+    seconds: float
+    seconds_per_step: float
+    peak_memory_bytes: int
+    artifact_bytes: int
+    final_loss: float | None
+
+    @classmethod
+    def of(cls, concept: Concept) -> TrainResult:
+        """Read them from a concept's record."""
+        r = concept.record
+        numbers = (r.steps, r.seconds, r.seconds_per_step, r.peak_memory_bytes, r.artifact_bytes, r.final_loss)
+        return cls(str(concept.folder), r.method, *numbers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
+    """Teach the subject in the photos to a base; return the finished concept.
+
+    SIGINT and SIGTERM save a checkpoint and raise Interrupted, whose exit_code is 130 or 143. With `resume` the run
+    goes on from its last checkpoint, or returns the concept if it was finished already. Every BoothError may come.
+    """
+    listener = listener or Silent()
+    clock = Clock()
+    settings: dict[str, Any] = {}
+    with Signals() as signals, setup.advice_on_memory(config, settings):
+        photos = load_photos(config.photos)
+        for sentence in (photos.layout, *photos.skipped, *photos.duplicates):
+            listener.on_message(sentence)
+        config = config.model_copy(update={"token": setup.choose_token(config.token, photos)})
+        out = config.folder.absolute()
+        refuse_to_overwrite(out, config.resume)
+        run = Run(config, photos, clock, listener, signals)
+        settings.update(run.method.config.model_dump())
+        with occupied(out) as work:
+            if out.is_dir() and any(out.iterdir()):
+                return run.finished(out)
+            run.learn(work)
+            return run.finish(out, work)
+
+
+class Run:
+    """One training run: everything that is decided before the first step, and then how far it is."""
+
+    def __init__(self, config: RunConfig, photos: PhotoSet, clock: Clock, listener: Listener, signals: Signals) -> None:
+        self.config = config
+        self.photos = photos
+        self.clock = clock
+        self.listener = listener
+        self.signals = signals
+        self.device = setup.choose_device(config.device)
+        self.precision = setup.choose_precision(config.precision, self.device)
+        listener.on_message(f"Loading the base {config.base}.")
+        with clock.part("load"):
+            self.model: Family = load_family(config.base, self.device)
+            self.base_hash = base_hash(self.model.base)
+        kind: type[Method] = METHODS[config.method]
+        self.subject = Subject(config.token, config.noun)
+        self.method = kind(method_config(config.method, self.model.scale, config.settings), self.subject)
+        self.plan: list[Stage] = self.method.plan()
+        for stage in self.plan:
+            self.model.sites.require(stage.method.title, self.model.title, stage.method.needs)
+        self.stages = Stages(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
+        self.recovery = Recovery()
+        self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
+        self.pace = Pace(config.checkpoint_every)
+        self.class_images: list[Image] = []
+        self._saved: tuple[int, int] | None = None  # stage and step of the newest checkpoint
+        self.known: dict[str, Any] = {
+            "method": config.method,
+            "settings": self.method.config.model_dump(mode="json"),
+            "base": BaseRecord(name=setup.lasting_name(config.base), hash=self.base_hash),
+            "data": setup.data_settings(config, photos),
+            "subject": SubjectRecord(token=config.token, noun=config.noun),
+            "seed": config.seed,
+            "precision": self.precision,
+            "photos": [p.sha256 for p in photos.photos],
+        }
+
+    def finished(self, out: Path) -> Concept:
+        """The concept of a run that had already ended, if it was this run."""
+        concept = Concept.load(out)
+        setup.require_same(setup.identity(dict(concept.record)), setup.identity(self.known), str(out))
+        self.listener.on_message(f"{out} was finished already.")
+        leave(out)
+        return concept
+
+    def learn(self, work: Path) -> None:
+        """Train all stages from wherever the last good checkpoint was."""
+        self.checkpoints = Checkpoints(work / CHECKPOINTS, self.listener.on_message)
+        self.previews = work / PREVIEWS
+        checkpoint = self.checkpoints.latest()
+        if checkpoint is not None:
+            setup.require_same(checkpoint.values["identity"], setup.identity(self.known), str(work))
+            self.recovery.load_state(checkpoint.values["recovery"])
+            self.clock.load_state(checkpoint.values["clock"])
+        elif self.config.resume:
+            self.listener.on_message("There is no checkpoint to go on from; training starts from the beginning.")
+        self._draw_class_pictures()
+        self._go_to(checkpoint)
+        self.listener.on_start(self.plan, self.stages.done)
+        self.signals.patient = True
+        try:
+            while self.stages.index < len(self.plan):
+                try:
+                    self._train_stage()
+                except NotFiniteError as error:
+                    self._go_back(error)
+        except Interrupted as error:
+            self._save()
+            raise Interrupted(
+                f"{error} A checkpoint is saved after {self.stages.done} of {self.stages.total} steps; run the same "
+                "command with --resume to go on.",
+                error.exit_code - 128,
+            ) from error
+        finally:
+            self.signals.patient = False
+
+    def finish(self, out: Path, work: Path) -> Concept:
+        """Write the concept; whatever goes wrong, the trained weights are kept."""
+        self.listener.on_message(f"Writing the concept {out}.")
+        try:
+            concept = write_concept(
+                out,
+                self.model,
+                self.plan,
+                self.clock,
+                name=out.name,
+                device=self.device,
+                history=self.history,
+                previews=self.previews,
+                needed=self.stages.trained_bytes,
+                skipped_steps=self.recovery.skipped,
+                recoveries=self.recovery.returns,
+                **self.known,
+            )
+        except BaseException as error:
+            if not isinstance(error, DiskFullError):
+                self._save()
+            raise
+        leave(out)
+        return concept
+
+    def _draw_class_pictures(self) -> None:
+        """Before anything is attached, because they show what the untouched base means by the noun."""
+        wanted = [s.method.config.class_pictures for s in self.plan if s.method.config.prior_weight > 0]
+        if not wanted:
+            return
+        self.listener.on_message(f"Drawing {max(wanted)} class pictures, or finding them in the cache.")
+        with self.clock.part("class_pictures"):
+            cache = cache_folder() / "class_pictures"
+            arguments = (self.subject.noun, max(wanted), self.config.seed, cache, self.base_hash, draw)
+            self.class_images = class_pictures(self.model, *arguments)
+
+    def _batches(self, stage: Stage) -> PhotoBatches:
+        config = stage.method.config
+        with self.clock.part("encode"):
+            return PhotoBatches(
+                self.model,
+                self.photos,
+                subject=self.subject,
+                prompts=stage.method.prompts(),
+                class_images=self.class_images[: config.class_pictures] if config.prior_weight > 0 else [],
+                class_prompt=class_prompt(self.subject.noun),
+                batch_size=config.batch_size,
+                prior_weight=config.prior_weight,
+                crop=self.config.crop,
+                flip=self.config.flip,
+                accumulate=config.accumulate,
+            )
+
+    def _train_stage(self) -> None:
+        """The current stage to its end. NotFiniteError says that the run has to go back."""
+        stage, stages = self.stages.stage, self.stages
+        update = stages.open()
+        update.rate_scale = self.recovery.rate_scale(stage.name)
+        self._require_room(update)
+        steps = training_steps(
+            self.model,
+            self._batches(stage),
+            update,
+            seed=stages.seed,
+            start=stages.step,
+            stop=stage.method.config.steps,
+            autocast=setup.autocast_type(self.precision),
+        )
+        for step in steps:
+            stages.step = step.index
+            self.history.append(step.loss if math.isfinite(step.loss) else None)
+            self.clock.add("train", step.seconds)
+            self.listener.on_step(stage.name, step, stage.method.config.steps)
+            if self.recovery.must_return(step, update.loss_scale):
+                raise NotFiniteError(f"The loss or gradient was not finite {SKIPS + 1} times in a row.")
+            self.signals.check()
+            if step.index < stage.method.config.steps:
+                self._save_if_due()
+            self._preview_if_due(update)
+        stages.close()
+        self._save_if_due(boundary=True)
+
+    def _go_back(self, error: NotFiniteError) -> None:
+        """Return to the last good checkpoint, or to the start, with half the learning rate for this stage."""
+        checkpoint = self.checkpoints.latest()
+        done = checkpoint.done if checkpoint else 0
+        record = self.recovery.go_back(self.stages.stage.name, self.stages.step, done, error)
+        self.listener.on_message(
+            f"{error} Going back from step {record.step} of {record.stage} to the checkpoint after {done} steps, with "
+            f"{record.rate_scale:g} of the learning rate."
+        )
+        self._go_to(checkpoint)
+
+    def _go_to(self, checkpoint: Checkpoint | None) -> None:
+        self.stages.take_up(checkpoint)
+        self.history = list(checkpoint.values["history"]) if checkpoint else []
+        self._saved = (self.stages.index, self.stages.step) if checkpoint else None
+
+    def _require_room(self, update: Update) -> None:
+        """Before a stage's first step: space for as many checkpoints as will lie there at once, and the artefact."""
+        moments = 4 if update.config.optimizer == "prodigy" else 2  # tensors that the optimiser keeps of each weight
+        trained = size_of_tensors(update.parameters())
+        self._size = size_of_tensors(self.stages.state()[0]) + (0 if self.stages.step else moments * trained)
+        copies = 1 if self.config.checkpoint_every == 0 else KEEP + 1  # a new one is written before an old one goes
+        needed = copies * self._size + self.stages.trained_bytes + trained
+        require_space(self.checkpoints.folder, needed - size_of(self.checkpoints.folder))
+
+    def _save_if_due(self, boundary: bool = False) -> None:
+        if self.pace.due(self.stages.done, self._size, boundary):
+            self._save()
+
+    def _save(self) -> None:
+        """Save a checkpoint, unless the newest one is already of this very step."""
+        if self._saved == (self.stages.index, self.stages.step):
+            return
+        began = time.perf_counter()
+        tensors, values = self.stages.state()
+        values |= {
+            "identity": setup.identity(self.known),
+            "recovery": self.recovery.state(),
+            "history": self.history,
+            "clock": self.clock.state(),
+        }
+        folder = self.checkpoints.save(self.stages.done, tensors, values)
+        self._saved = (self.stages.index, self.stages.step)
+        seconds = time.perf_counter() - began
+        self.clock.add("checkpoint", seconds)
+        self.pace.spent(size_of_tensors(tensors), seconds)
+        self.listener.on_checkpoint(folder, self.stages.done)
+
+    def _preview_if_due(self, update: Update) -> None:
+        """Draw with the averaged weights. A preview that cannot be kept is no reason to stop."""
+        done = self.stages.done
+        if self.config.previews == 0 or done % self.config.previews:
+            return
+        try:
+            with self.clock.part("previews"), update.averaged():
+                files = draw_samples(self.model, self.subject, self.config.seed, self.previews / f"{done:06d}")
+        except OSError as error:
+            self.listener.on_message(f"The preview after {done} steps could not be kept: {error}.")
+            return
+        self.listener.on_preview(files, done)
