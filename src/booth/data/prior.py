@@ -44,7 +44,7 @@ def class_pictures(
     prompt = class_prompt(noun)
     about = {"base": base_id, "prompt": prompt, "seed": seed, "steps": steps, "guidance": guidance, "batch": BATCH}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    name = "".join(c if c.isalnum() else "-" for c in noun)
+    name = "".join(c if c.isalnum() else "-" for c in noun[:40])
     home = cache / f"{name}-{key}"
     sweep(home)
     pictures: list[Image.Image] = []

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from booth.core.errors import BadDataError
 from booth.data import decoding
-from booth.data.decoding import decode, sniff
+from booth.data.decoding import FORMATS, decode, sniff
 
 WHITE = (255, 255, 255)
 
@@ -39,16 +39,16 @@ def test_the_format_is_decided_by_content() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation: int) -> None:
+def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(picture(), "PNG", exif=exif)
+    data = encoded(picture(), kind, exif=exif)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     assert decode(data).size == expected.size
     assert decode(data).tobytes() == expected.tobytes()
-    if orientation != 1:
-        assert decode(data).tobytes() != picture().tobytes()
+    assert (decode(data).tobytes() == decode(encoded(picture(), kind)).tobytes()) == (orientation == 1)
 
 
 @pytest.mark.parametrize(
