@@ -1,1 +1,29 @@
-"""booth teaches a text-to-image diffusion model a new subject, by every method, and shows which one worked."""
+"""booth teaches a text-to-image diffusion model a new subject, by every method, and shows which one worked.
+
+    import booth
+
+    concept = booth.train("photos/", noun="dog")
+    concept.generate("a photo of sks dog on the beach", n=4, seed=7)
+    same = booth.load(concept.folder)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from booth import train as train  # a package that can be called: see its first lines
+
+if TYPE_CHECKING:
+    from booth.concept import Concept
+
+__all__ = ["load", "train"]
+
+__version__ = "0.1.0"
+
+
+def load(folder: Path | str) -> Concept:
+    """Read a concept folder that `train` wrote, checking its hashes."""
+    from booth.concept import Concept
+
+    return Concept.load(folder)

@@ -26,19 +26,19 @@ def draw(
     negative: str = "",
     scheduler: str | None = None,
     size: int | None = None,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     on_picture: Callable[[int], None] | None = None,
 ) -> list[Image]:
     """Draw picture i from prompt i and seed i, with one CPU generator a picture.
 
-    On the CPU pictures are drawn one at a time, so that the bytes of each depend on its own prompt and seed alone; on
-    another device up to `batch_size` at once, and the last bit of a value may depend on the batch. `on_picture` hears
-    how many are finished.
+    By default pictures are drawn one at a time on the CPU, so that the bytes of each depend on its own prompt and seed
+    alone, and four at once on another device. With a larger `batch_size` the last bit of a value may depend on the
+    batch. `on_picture` hears how many are finished.
     """
     _check(prompts, seeds, steps, size)
     side = size or model.resolution
     pipe: Any = model.pipeline(scheduler)
-    at_once = 1 if pipe.device.type == "cpu" else batch_size
+    at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
     images: list[Image] = []
     for start in range(0, len(prompts), at_once):
         rows = slice(start, start + at_once)

@@ -1,0 +1,103 @@
+"""What the registry holds, told in data: for `booth methods` and the reference pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from booth.core.errors import NotAvailableError
+from booth.core.method import Method, MethodConfig, Subject
+from booth.families.loading import EMBEDDED, load_family
+from booth.registry import FAMILIES, METHODS
+
+
+def describe_methods(base: str | None = None) -> list[dict[str, Any]]:
+    """Every method: what it trains, saves and needs, the families that offer that, and its default settings.
+
+    With a base, or the embedded one where it is installed, also how many values each would train on it and the bytes
+    that they take in a file.
+    """
+    families = {name: FAMILIES[name] for name in FAMILIES}
+    entries: list[dict[str, Any]] = []
+    for name in METHODS:
+        kind: type[Method] = METHODS[name]
+        entries.append(
+            {
+                "name": name,
+                "title": kind.title,
+                "trains": kind.trains,
+                "files": list(kind.files),
+                "needs": list(kind.needs),
+                "families": [n for n, family in families.items() if set(kind.needs) <= set(family.offers)],
+                "defaults": {scale: kind.defaults(scale) for scale in ("tiny", "full")},
+            }
+        )
+    sizes = _sizes(base)
+    return [entry | sizes.get(entry["name"], {}) for entry in entries]
+
+
+def describe_settings(schema: type[MethodConfig]) -> list[dict[str, Any]]:
+    """Each setting of a schema with its type, default and meaning."""
+    return [
+        {
+            "name": name,
+            "type": getattr(field.annotation, "__name__", str(field.annotation)).replace("typing.", ""),
+            "default": field.default,
+            "meaning": field.description or "",
+        }
+        for name, field in schema.model_fields.items()
+    ]
+
+
+def in_words(entries: list[dict[str, Any]]) -> list[str]:
+    """The catalogue for people."""
+    lines: list[str] = []
+    for entry in entries:
+        lines += [
+            f"{entry['name']}: {entry['title']}",
+            f"  trains    {entry['trains']}",
+            f"  saves     {', '.join(entry['files'])}",
+            f"  works on  {', '.join(entry['families'])}",
+        ]
+        if "values" in entry:
+            lines.append(f"  size      {entry['values']:,} values, {entry['bytes'] / 1e6:.1f} MB on {entry['base']}")
+        tiny, full = entry["defaults"]["tiny"], entry["defaults"]["full"]
+        lines.append("  defaults  embedded base / full-size base, changed with --set KEY=VALUE")
+        for key in full:
+            same = tiny[key] == full[key]
+            lines.append(f"    {key:<28}{_shown(full[key]) if same else f'{_shown(tiny[key])} / {_shown(full[key])}'}")
+        lines.append("")
+    return lines[:-1]
+
+
+def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
+    """Values and bytes that each method trains on a base, counted by attaching it."""
+    try:
+        model = load_family(base or EMBEDDED)
+    except NotAvailableError:
+        if base is not None:
+            raise
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for name in METHODS:
+        kind: type[Method] = METHODS[name]
+        method = kind(kind.Config.model_validate(kind.defaults(model.scale)), Subject("sks", "dog"))
+        values = taken = 0
+        stages = method.plan()
+        try:
+            for stage in stages:
+                for group in stage.method.attach(model, 0):
+                    values += sum(p.numel() for p in group.parameters.values())
+                    taken += sum(p.numel() * p.element_size() for p in group.parameters.values())
+        finally:
+            for stage in reversed(stages):
+                stage.method.detach(model)
+        found[name] = {"base": base or EMBEDDED, "values": values, "bytes": taken}
+    return found
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,54 @@
+"""The `booth` command: which verbs there are. Nothing heavy is imported before a verb's body runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from booth import __version__
+from booth.cli.demo import demo
+from booth.cli.doctor import doctor
+from booth.cli.generate import generate
+from booth.cli.guard import guarded
+from booth.cli.inspect import inspect
+from booth.cli.methods import methods
+from booth.cli.train import train
+from booth.cli.world import world
+
+app = typer.Typer(
+    name="booth",
+    help="Teach a text-to-image model a new subject from a handful of photos.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (train, generate, inspect, methods, demo, doctor):
+    app.command()(guarded(verb))
+app.add_typer(world, name="world")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"booth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Teach a text-to-image model a new subject from a handful of photos."""
+
+
+def main() -> None:
+    """Run the command line; the exit codes are in docs/reference/exit-codes.md."""
+    # Set before any library reads them: no code from the Hub, no telemetry, and only our own words on the screen.
+    os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    app()

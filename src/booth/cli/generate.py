@@ -1,0 +1,73 @@
+"""booth generate: draw concepts, or the untouched base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from booth.cli.guard import hush
+from booth.cli.options import AsJson, Base, Device, Seed
+from booth.cli.output import Bar, finish, say
+
+
+def generate(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="A concept's folder and a prompt. Without a folder, name a --base.", metavar="[CONCEPT] [PROMPT]"),
+    ] = None,
+    count: Annotated[int, typer.Option("-n", "--count", help="Pictures a prompt.", min=1)] = 1,
+    seed: Seed = 0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 30,
+    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is off.")] = 5.0,
+    negative: Annotated[str, typer.Option(help="Negative prompt.", metavar="PROMPT")] = "",
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc. [default: ddim]", metavar="NAME"),
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="Scale of the concept's effect, where its method has one; 1 is as trained.")
+    ] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--concept", help="Another concept, with its strength; may be repeated.", metavar="DIR[:STRENGTH]"),
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="File with one prompt a line.", metavar="FILE")] = None,
+    base: Base = None,
+    size: Annotated[int | None, typer.Option(help="Side in pixels; the base's own if left out.", metavar="N")] = None,
+    sheet: Annotated[bool, typer.Option("--sheet", help="Write a contact sheet too.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.", metavar="DIR")] = Path("pictures"),
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw pictures of a concept, of several together, or of the untouched base; print their files."""
+    from booth.generate.request import read_request
+    from booth.generate.run import generate as draw
+    from booth.train.setup import choose_device
+
+    hush()
+    request = read_request(
+        words or [],
+        more=more or [],
+        strength=strength,
+        prompt_file=prompts,
+        base=base,
+        count=count,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        negative=negative,
+        scheduler=scheduler,
+        size=size,
+        device=choose_device(device),
+    )
+    for warning in request.warnings():
+        say(f"warning: {warning}")
+    bar = Bar(len(request.prompts) * request.count, "picture")
+    try:
+        drawn = draw(request, out, sheet=sheet, on_picture=bar.to)
+    finally:
+        bar.close()
+    files = [*drawn.images, *([drawn.sheet] if drawn.sheet else [])]
+    finish(drawn.to_json(), [str(file) for file in files], as_json)

@@ -1,0 +1,14 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="The last line of stdout is one JSON object.")]
+Base = Annotated[str | None, typer.Option(help="embedded, a diffusers folder or a Hub id.", metavar="BASE")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best one here if left out.", metavar="DEVICE")]
+Seed = Annotated[int, typer.Option(help="Decides all randomness.", min=0)]
+Out = Annotated[Path | None, typer.Option(help="Folder to write into.", metavar="DIR")]

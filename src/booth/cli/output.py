@@ -1,0 +1,125 @@
+"""Results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SECONDS = 10  # between progress lines where stderr is no terminal
+
+
+def say(text: str) -> None:
+    """A sentence beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def finish(result: Mapping[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    """The result: for people, or as one JSON object on the last line of stdout."""
+    print(json.dumps(result) if as_json else "\n".join(lines), flush=True)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines with aligned columns; the last column may be of any length."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def size(count: float) -> str:
+    """Bytes in words: 3.2 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+class Bar:
+    """How far something is, on stderr: a bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, total: int, unit: str, done: int = 0) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=unit,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+            bar_format="{desc}{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {unit}s, {rate_fmt}{postfix}, {remaining} left",
+        )
+        self._total, self._unit, self._first, self._done = total, unit, done, done
+        self._began = self._told = time.monotonic()
+
+    def to(self, done: int, about: str = "", note: str = "") -> None:
+        """Move to `done`; `about` stands before the bar and `note`, such as the loss, behind the rate."""
+        if not self._bar.disable:
+            self._bar.set_description_str(f"{about} " if about else "", refresh=False)
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(done - self._done)
+        elif time.monotonic() - self._told >= SECONDS or done == self._total:
+            self._told = time.monotonic()
+            say(self._line(done, about, note))
+        self._done = done
+
+    def _line(self, done: int, about: str, note: str) -> str:
+        rate = (done - self._first) / max(1e-9, time.monotonic() - self._began)
+        left = (self._total - done) / max(1e-9, rate)
+        parts = [f"{done}/{self._total} {self._unit}s", f"{rate:.2f} {self._unit}s/s", note, f"{left:.0f} s left"]
+        return f"{about} {', '.join(p for p in parts if p)}".strip()
+
+    def note(self, text: str) -> None:
+        """Print a sentence without breaking the bar."""
+        self._bar.write(text, file=sys.stderr) if not self._bar.disable else say(text)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+class TrainingProgress:
+    """A train.listener.Listener that shows steps, rate, loss and time left."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+        self._before: dict[str, int] = {}  # steps of the plan before each stage
+        self._loss: float | None = None
+
+    def on_start(self, plan: Sequence[Any], done: int) -> None:
+        """Training begins, or goes on after `done` steps of the whole plan."""
+        total = 0
+        for stage in plan:
+            self._before[stage.name] = total
+            total += stage.method.config.steps
+        self._bar = Bar(total, "step", done)
+
+    def on_step(self, stage: str, step: Any, total: int) -> None:
+        """Show a step, and the loss as a moving average because single ones say little."""
+        if self._bar is None:
+            return
+        if step.updated:
+            self._loss = step.loss if self._loss is None else 0.95 * self._loss + 0.05 * step.loss
+        note = "" if self._loss is None else f"loss {self._loss:.4f}"
+        self._bar.to(self._before.get(stage, 0) + step.index, stage, note)
+
+    def on_checkpoint(self, folder: Path, done: int) -> None:
+        """Checkpoints come often and need no words."""
+
+    def on_preview(self, files: list[Path], done: int) -> None:
+        """Say where the pictures are."""
+        self.on_message(f"Preview after {done} steps: {files[0].parent}" if files else "")
+
+    def on_message(self, text: str) -> None:
+        """A sentence, above the bar if there is one."""
+        if text:
+            self._bar.note(text) if self._bar else say(text)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,98 @@
+"""booth train: teach a subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from booth.cli.guard import hush
+from booth.cli.options import AsJson, Base, Device, Out
+from booth.cli.output import TrainingProgress, finish, say, size
+from booth.registry import METHODS
+
+
+def train(
+    photos: Annotated[list[Path] | None, typer.Argument(help="Photos of one subject, or folders of them.")] = None,
+    noun: Annotated[
+        str | None, typer.Option("--class", help="Class noun of the subject, such as dog.", metavar="NOUN")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)}. [default: lora]", metavar="METHOD")] = None,
+    base: Base = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Rare word that will name the subject; auto picks one. [default: sks]", metavar="TOKEN"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; each method has its default.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides all randomness. [default: 0]", min=0)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the concept. [default: concepts/TOKEN-NOUN-METHOD]", metavar="DIR"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings in a TOML file; options win.", metavar="FILE")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting, such as rank=8; may be repeated.", metavar="KEY=VALUE"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, the settings and what was found; write nothing.")
+    ] = False,
+    crop: Annotated[
+        str | None, typer.Option(help="Square of a photo: center, random or subject.", metavar="CROP")
+    ] = None,
+    flip: Annotated[bool | None, typer.Option("--flip", help="Show photos mirrored too.")] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Steps between checkpoints; 0 saves only when stopped.", min=0, metavar="N")
+    ] = None,
+    preview_every: Annotated[
+        int | None, typer.Option(help="Draw the subject every N steps; 0 is never.", min=0, metavar="N")
+    ] = None,
+    device: Device = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16 or fp16; what suits the device if left out.", metavar="TYPE")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Teach the subject in PHOTOS to a base; print the folder of the concept."""
+    from booth.config import load_run_config
+
+    overrides = {
+        "photos": photos or None,
+        "noun": noun,
+        "method": method,
+        "base": base,
+        "token": token,
+        "seed": seed,
+        "out": out,
+        "resume": resume or None,
+        "crop": crop,
+        "flip": flip,
+        "checkpoint_every": checkpoint_every,
+        "previews": preview_every,
+        "device": device,
+        "precision": precision,
+        "settings": {} if steps is None else {"steps": steps},
+    }
+    run = load_run_config(config, overrides, assignments or [])
+    hush()
+    if dry_run:
+        from booth.train.dry_run import describe, in_words
+
+        plan = describe(run)
+        finish(plan, in_words(plan), as_json)
+        return
+
+    from booth.train.run import TrainResult
+    from booth.train.run import train as learn
+
+    progress = TrainingProgress()
+    try:
+        concept = learn(run, listener=progress)
+    finally:
+        progress.close()
+    result = TrainResult.of(concept)
+    say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
+    say(f'  booth generate {result.concept} "{concept.record.prompt} on the beach"')
+    finish(result.to_json(), [result.concept], as_json)

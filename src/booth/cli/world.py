@@ -1,0 +1,71 @@
+"""booth world: the captioned synthetic world, and the base that is trained in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from booth.cli.guard import guarded, hush
+from booth.cli.options import AsJson, Device, Seed
+from booth.cli.output import finish, say
+
+world = typer.Typer(
+    help="The synthetic world: draw it, train a base in it, score that base.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def render(
+    out: Annotated[Path, typer.Option(help="Folder to write into.", metavar="DIR")] = Path("world-pictures"),
+    count: Annotated[int, typer.Option("-n", "--count", help="Pictures.", min=1)] = 24,
+    seed: Seed = 0,
+    split: Annotated[str, typer.Option(help="train, held_out or new_identity.", metavar="SPLIT")] = "train",
+    as_json: AsJson = False,
+) -> None:
+    """Draw captioned pictures of the world: PNGs, metadata.jsonl and a contact sheet."""
+    from booth.world.gallery import write_gallery
+
+    files, sheet = write_gallery(out, count, seed, split)
+    result = {"images": list(map(str, files)), "sheet": str(sheet)}
+    finish(result, [str(sheet)], as_json)
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Folder of the training; the base comes in OUT/base.", metavar="DIR")],
+    minutes: Annotated[float, typer.Option(help="Budget of training time.", min=0)] = 120,
+    pictures: Annotated[int, typer.Option(help="Rendered pictures to learn from.", min=1)] = 120_000,
+    batch: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 48,
+    workers: Annotated[int, typer.Option(help="Processes that render.", min=1)] = 2,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a base in the world within a budget; the same command again goes on."""
+    from booth.train.setup import choose_device
+    from booth.world.pretrain import pretrain as learn
+
+    hush()
+    base = learn(out, minutes, pictures=pictures, batch=batch, workers=workers, device=choose_device(device))
+    say(f"Score it with: booth world score --base {base}")
+    finish({"base": str(base)}, [str(base)], as_json)
+
+
+def score(
+    base: Annotated[str, typer.Option(help="embedded or a folder that pretrain wrote.", metavar="BASE")] = "embedded",
+    pictures: Annotated[int, typer.Option(help="Pictures to draw and judge.", min=1)] = 400,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw prompts of held-out combinations and judge them: object, scene, colour and all together."""
+    from booth.world.score import score as judge
+
+    hush()
+    result = judge(base, pictures, seed)
+    lines = [f"{name:<7} {100 * result[name]:5.1f} %" for name in ("object", "scene", "colour", "joint")]
+    finish(result, [*lines, f"over {result['pictures']} pictures"], as_json)
+
+
+for verb in (render, pretrain, score):
+    world.command()(guarded(verb))

@@ -1,0 +1,88 @@
+"""One or several concepts on one base, each with its strength."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from booth.concept import Concept
+from booth.core.errors import UsageError
+from booth.core.family import Family
+from booth.registry import METHODS
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A concept and how strongly it acts; None is as trained."""
+
+    concept: Concept
+    strength: float | None = None
+
+    @property
+    def title(self) -> str:
+        """What stands in a picture's settings: "sks-dog-lora" or "sks-dog-lora (0.8)"."""
+        return self.concept.record.name + (f" ({self.strength:g})" if self.strength is not None else "")
+
+
+def parse_applied(text: str) -> Applied:
+    """Read FOLDER or FOLDER:STRENGTH, such as concepts/sks-dog-lora:0.8."""
+    folder, colon, strength = text.rpartition(":")
+    if not colon or Path(text).exists():
+        return Applied(Concept.load(text))
+    try:
+        scale = float(strength)
+    except ValueError as error:
+        raise UsageError(f"{strength!r} in {text!r} is no strength. Write FOLDER:0.8.") from error
+    return Applied(Concept.load(folder), scale)
+
+
+def common_base(applied: Sequence[Applied]) -> str:
+    """The base that all concepts were taught to; UsageError if they differ."""
+    bases = {a.concept.record.base.hash: a.concept.record.base.name for a in applied}
+    if len(bases) > 1:
+        told = "; ".join(f"{a.concept.folder} to {a.concept.record.base.name}" for a in applied)
+        raise UsageError(
+            f"These concepts were taught to different bases ({told}) and cannot be drawn together. "
+            "Train them on the same base."
+        )
+    return next(iter(bases.values()))
+
+
+def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
+    """UsageError if a concept was taught to a base with another content than the one at hand."""
+    for a in applied:
+        if a.concept.record.base.hash != hash_here:
+            raise UsageError(
+                f"{a.concept.folder} was taught to another base than {base!r}: to "
+                f"{a.concept.record.base.name!r} with {_short(a.concept.record.base.hash)}, and this one has "
+                f"{_short(hash_here)}. Give that base with --base, or train the concept again."
+            )
+
+
+@contextmanager
+def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
+    """Within this context the model draws the concepts; afterwards it is the bare base again."""
+    tokens = Counter(a.concept.record.subject.token for a in applied)
+    token, count = tokens.most_common(1)[0] if tokens else ("", 0)
+    if count > 1:
+        owners = " and ".join(str(a.concept.folder) for a in applied if a.concept.record.subject.token == token)
+        raise UsageError(
+            f"{owners} share the token {token!r}, so no prompt could tell them apart. Train one of them with "
+            "another --token."
+        )
+    with ExitStack() as stack:
+        # A method that replaces a whole module goes before those that add to it.
+        for a in sorted(applied, key=lambda a: "denoiser" not in METHODS[a.concept.record.method].needs):
+            for method in a.concept.methods():
+                stack.callback(method.detach, model)
+                method.restore(model, a.concept.folder)
+                if a.strength is not None:
+                    method.set_strength(a.strength)
+        yield
+
+
+def _short(content_hash: str) -> str:
+    return content_hash[: len("sha256:") + 12]

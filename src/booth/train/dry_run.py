@@ -1,0 +1,88 @@
+"""What a run would do, found out without writing anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from booth.config import RunConfig
+from booth.data.photos import PhotoSet, load_photos
+from booth.data.tokens import advice_on_token
+from booth.train import setup
+from booth.train.artefact import Clock
+from booth.train.folders import refuse_to_overwrite
+from booth.train.listener import Silent
+from booth.train.run import Run
+from booth.train.signals import Signals
+
+
+def describe(config: RunConfig) -> dict[str, Any]:
+    """The plan, the settings and the report on the photos; raises what the run itself would raise at its start."""
+    photos = load_photos(config.photos)
+    config = config.model_copy(update={"token": setup.choose_token(config.token, photos)})
+    refuse_to_overwrite(config.folder.absolute(), config.resume)
+    run = Run(config, photos, Clock(), Silent(), Signals())
+    tokenizers = [table.tokenizer() for table in run.model.sites.token_tables]
+    return {
+        "dry_run": True,
+        "concept": str(config.folder.absolute()),
+        "method": config.method,
+        "base": {"name": config.base, "folder": str(run.model.base), "hash": run.base_hash, "scale": run.model.scale},
+        "subject": {"token": config.token, "noun": config.noun},
+        "device": run.device,
+        "precision": run.precision,
+        "seed": config.seed,
+        "stages": _stages(run),
+        "photos": _photos(photos),
+        "warnings": advice_on_token(tokenizers, run.subject, new_row="token_tables" in run.method.needs),
+    }
+
+
+def in_words(plan: dict[str, Any]) -> list[str]:
+    """The plan for people."""
+    photos, base = plan["photos"], plan["base"]
+    lines = [
+        f"concept   {plan['concept']}",
+        f"subject   {plan['subject']['token']} {plan['subject']['noun']}",
+        f"base      {base['name']} ({base['hash'][:19]}), {plan['device']}, {plan['precision']}, seed {plan['seed']}",
+        f"photos    {len(photos['used'])}; {photos['layout']}",
+    ]
+    lines += [f"          {photo['file']}, {photo['width']}x{photo['height']}" for photo in photos["used"]]
+    lines += [f"          {sentence}" for sentence in photos["skipped"] + photos["duplicates"]]
+    for i, stage in enumerate(plan["stages"], 1):
+        lines.append(f"stage {i}   {stage['name']}: {stage['values']:,} values receive the gradient")
+        lines += [f"          {key} = {value}" for key, value in stage["settings"].items()]
+        lines.append(f"          prompts: {stage['prompts'][0]!r} and {len(stage['prompts']) - 1} more")
+    return [*lines, *(f"warning   {warning}" for warning in plan["warnings"]), "Nothing was written."]
+
+
+def _stages(run: Run) -> list[dict[str, Any]]:
+    """Each stage with its settings, and how many values it trains, counted by attaching it."""
+    told: list[dict[str, Any]] = []
+    try:
+        for stage in run.plan:
+            groups = stage.method.attach(run.model, run.config.seed)
+            told.append(
+                {
+                    "name": stage.name,
+                    "method": stage.method.name,
+                    "values": sum(p.numel() for group in groups for p in group.parameters.values()),
+                    "settings": stage.method.config.model_dump(mode="json"),
+                    "prompts": stage.method.prompts(),
+                }
+            )
+    finally:
+        for stage in reversed(run.plan):
+            stage.method.detach(run.model)
+    return told
+
+
+def _photos(photos: PhotoSet) -> dict[str, Any]:
+    return {
+        "layout": photos.layout,
+        "used": [
+            {"file": str(p.path), "width": p.image.width, "height": p.image.height, "caption": p.caption}
+            for p in photos.photos
+        ],
+        "skipped": list(photos.skipped),
+        "duplicates": list(photos.duplicates),
+    }
