@@ -43,6 +43,7 @@ SCHEDULERS = {
     "pndm": PNDMScheduler,
     "unipc": UniPCMultistepScheduler,
 }
+SCHEDULER_OPTIONS = {"pndm": {"skip_prk_steps": True}}  # as Stable Diffusion ships it; else it needs four steps
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
 
 
@@ -178,13 +179,13 @@ class StableDiffusion(Family):
     def pipeline(self, scheduler: str | None = None) -> StableDiffusionPipeline:
         if scheduler is not None and scheduler not in SCHEDULERS:
             raise UsageError(f"There is no scheduler called {scheduler!r}. There are: {', '.join(SCHEDULERS)}.")
-        kind = DDIMScheduler if scheduler is None else SCHEDULERS[scheduler]
+        name = scheduler or "ddim"
         pipe = StableDiffusionPipeline(
             vae=self.vae,
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             unet=self.unet,
-            scheduler=kind.from_config(self.scheduler.config),
+            scheduler=SCHEDULERS[name].from_config(self.scheduler.config, **SCHEDULER_OPTIONS.get(name, {})),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
