@@ -27,7 +27,7 @@ from booth.world.tokenizer import RARE_TOKENS, write_tokenizer
 from booth.world.vocabulary import NOUNS
 
 # How the budget is split; the judges are trained by `booth.world.judges`.
-SHARES = {"autoencoder": 0.13, "text_encoder": 0.07, "denoiser": 0.8}
+SHARES = {"autoencoder": 0.09, "text_encoder": 0.08, "denoiser": 0.83}
 RARE_SHARE = (
     0.04  # captions in which a rare token stands before the noun, as such tokens do in web captions: meaning nothing
 )

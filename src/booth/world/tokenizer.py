@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 
 from booth.core.tokens import RARE_TOKENS
 
@@ -20,18 +22,29 @@ def byte_alphabet() -> list[str]:
     return sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
+def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
+    """The byte pairs to join, in order, until every word is one token.
+
+    Ties go to the pair that sorts first: `tokenizers.trainers.BpeTrainer` breaks them in an order that changes from
+    one run to the next, and with it every token's number.
+    """
+    pieces = [[*word[:-1], word[-1] + "</w>"] for word in sorted(set(words))]
+    merges: list[tuple[str, str]] = []
+    while counts := Counter(pair for piece in pieces for pair in pairwise(piece)):
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        merges.append(best)
+        for piece in pieces:
+            for i in range(len(piece) - 2, -1, -1):
+                if tuple(piece[i : i + 2]) == best:
+                    piece[i : i + 2] = ["".join(best)]
+    return merges
+
+
 def write_tokenizer(words: Iterable[str], folder: Path) -> None:
-    """Train the merges on `words` and write vocab.json, merges.txt and the configuration into `folder`."""
+    """Learn the merges of `words` and write vocab.json, merges.txt and the configuration into `folder`."""
     words = sorted({*(w.lower() for w in words), *RARE_TOKENS})
     alphabet = byte_alphabet()
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    # A vocabulary without an upper limit merges every word to the end.
-    trainer = trainers.BpeTrainer(
-        vocab_size=1_000_000, min_frequency=1, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(words, trainer)
-    merges = [tuple(m) for m in json.loads(tokenizer.to_str())["model"]["merges"]]
+    merges = learn_merges(words)
     tokens = [*alphabet, *(a + "</w>" for a in alphabet), *("".join(m) for m in merges), START, END]
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     folder.mkdir(parents=True, exist_ok=True)
