@@ -31,7 +31,7 @@ from booth.world.tokenizer import write_tokenizer
 
 def write_random_sd15(folder: Path) -> None:
     """A folder with Stable Diffusion 1.5's shapes, random weights in half precision."""
-    write_tokenizer("a photo of sks dog".split(), folder / "tokenizer")
+    write_tokenizer(["a", "photo", "of", "sks", "dog"], folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", model_max_length=77)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -84,7 +84,9 @@ def main() -> None:
     precision = torch.bfloat16 if device == "cuda" else None
     steps = training_steps(model, batches, update, seed=0, start=0, stop=options.steps, autocast=precision)
     seconds = [step.seconds for step in steps]
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if device == "cuda":
+        peak = torch.cuda.max_memory_allocated()
     result = {
         "what": "LoRA step at Stable Diffusion 1.5's full size, random weights, 512x512, batch 1",
         "device": torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads",

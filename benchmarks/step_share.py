@@ -1,6 +1,6 @@
 """How much of a training step is spent inside the model's forward and backward, for each method on the embedded base.
 
-    python benchmarks/step_share.py --out results/step_share.json
+python benchmarks/step_share.py --out results/step_share.json
 """
 
 from __future__ import annotations
