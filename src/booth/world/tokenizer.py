@@ -34,9 +34,11 @@ def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
         best = min(counts, key=lambda pair: (-counts[pair], pair))
         merges.append(best)
         for piece in pieces:
-            for i in range(len(piece) - 2, -1, -1):
+            i = 0
+            while i < len(piece) - 1:  # from the left, as the merges are applied later
                 if tuple(piece[i : i + 2]) == best:
                     piece[i : i + 2] = ["".join(best)]
+                i += 1
     return merges
 
 
