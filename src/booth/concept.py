@@ -40,9 +40,9 @@ class Concept:
         return [kind(kind.Config.model_validate(self.record.settings), subject)]
 
     def generate(
-        self, prompts: str | list[str], *, count: int = 1, seed: int = 0, strength: float | None = None, **how: Any
+        self, prompts: str | list[str], *, n: int = 1, seed: int = 0, strength: float | None = None, **how: Any
     ) -> list[Image]:
-        """Draw each prompt `count` times, with seeds from `seed` on; `how` is as in `booth.generate.draw.draw`.
+        """Draw each prompt `n` times, with seeds from `seed` on; `how` is as in `booth.generate.draw.draw`.
 
         Loads the base anew; to draw often, hold a family and use `booth.generate.concepts.attached`.
         """
@@ -55,6 +55,6 @@ class Concept:
         model = load_family(base)
         require_base(applied, base, base_hash(model.base))
         wanted = [prompts] if isinstance(prompts, str) else prompts
-        rows = [(prompt, seed + i) for prompt in wanted for i in range(count)]
+        rows = [(prompt, seed + i) for prompt in wanted for i in range(n)]
         with attached(model, applied):
             return draw(model, [p for p, _ in rows], [s for _, s in rows], **how)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,31 @@ from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names
 
 CONTEXTS = ("", " on the beach", " in the jungle", " in the snow")  # what is drawn of every subject
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The numbers that a run is judged by."""
+
+    concept: str
+    method: str
+    steps: int
+    seconds: float
+    seconds_per_step: float
+    peak_memory_bytes: int
+    artifact_bytes: int
+    final_loss: float | None
+
+    @classmethod
+    def of(cls, concept: Concept) -> TrainResult:
+        """Read them from a concept's record."""
+        r = concept.record
+        numbers = (r.steps, r.seconds, r.seconds_per_step, r.peak_memory_bytes, r.artifact_bytes, r.final_loss)
+        return cls(str(concept.folder), r.method, *numbers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 class Clock:

@@ -21,7 +21,6 @@ def describe(config: RunConfig) -> dict[str, Any]:
     config = config.model_copy(update={"token": setup.choose_token(config.token, photos)})
     refuse_to_overwrite(config.folder.absolute(), config.resume)
     run = Run(config, photos, Clock(), Silent(), Signals())
-    tokenizers = [table.tokenizer() for table in run.model.sites.token_tables]
     return {
         "dry_run": True,
         "concept": str(config.folder.absolute()),
@@ -33,7 +32,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
         "seed": config.seed,
         "stages": _stages(run),
         "photos": _photos(photos),
-        "warnings": advice_on_token(tokenizers, run.subject, new_row="token_tables" in run.method.needs),
+        "warnings": advice_on_token(run.model, run.method),
     }
 
 
@@ -51,7 +50,8 @@ def in_words(plan: dict[str, Any]) -> list[str]:
     for i, stage in enumerate(plan["stages"], 1):
         lines.append(f"stage {i}   {stage['name']}: {stage['values']:,} values receive the gradient")
         lines += [f"          {key} = {value}" for key, value in stage["settings"].items()]
-        lines.append(f"          prompts: {stage['prompts'][0]!r} and {len(stage['prompts']) - 1} more")
+        others = len(stage["prompts"]) - 1
+        lines.append(f"          prompts: {stage['prompts'][0]!r}{f' and {others} more' if others else ''}")
     return [*lines, *(f"warning   {warning}" for warning in plan["warnings"]), "Nothing was written."]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ from booth.core.method import Method, Stage, Subject
 from booth.data.batches import PhotoBatches
 from booth.data.photos import PhotoSet, load_photos
 from booth.data.prior import class_pictures, class_prompt
+from booth.data.tokens import advice_on_token
 from booth.families.loading import base_hash, load_family
 from booth.generate.draw import draw
 from booth.registry import METHODS
 from booth.train import setup
-from booth.train.artefact import Clock, draw_samples, write_concept
+from booth.train.artefact import Clock, TrainResult, draw_samples, write_concept
 from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
 from booth.train.folders import CHECKPOINTS, PREVIEWS, cache_folder, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
@@ -34,30 +34,7 @@ from booth.train.signals import Signals
 from booth.train.stages import Stages
 from booth.train.update import Update
 
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The numbers that a run is judged by."""
-
-    concept: str
-    method: str
-    steps: int
-    seconds: float
-    seconds_per_step: float
-    peak_memory_bytes: int
-    artifact_bytes: int
-    final_loss: float | None
-
-    @classmethod
-    def of(cls, concept: Concept) -> TrainResult:
-        """Read them from a concept's record."""
-        r = concept.record
-        numbers = (r.steps, r.seconds, r.seconds_per_step, r.peak_memory_bytes, r.artifact_bytes, r.final_loss)
-        return cls(str(concept.folder), r.method, *numbers)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+__all__ = ["TrainResult", "train"]
 
 
 def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
@@ -78,6 +55,8 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
         refuse_to_overwrite(out, config.resume)
         run = Run(config, photos, clock, listener, signals)
         settings.update(run.method.config.model_dump())
+        for sentence in advice_on_token(run.model, run.method):
+            listener.on_message(f"warning: {sentence}")
         with occupied(out) as work:
             if out.is_dir() and any(out.iterdir()):
                 return run.finished(out)
@@ -153,12 +132,7 @@ class Run:
                 except NotFiniteError as error:
                     self._go_back(error)
         except Interrupted as error:
-            self._save()
-            raise Interrupted(
-                f"{error} A checkpoint is saved after {self.stages.done} of {self.stages.total} steps; run the same "
-                "command with --resume to go on.",
-                error.exit_code - 128,
-            ) from error
+            raise self._saved_before(error) from error
         finally:
             self.signals.patient = False
 
@@ -291,6 +265,15 @@ class Run:
         self.clock.add("checkpoint", seconds)
         self.pace.spent(size_of_tensors(tensors), seconds)
         self.listener.on_checkpoint(folder, self.stages.done)
+
+    def _saved_before(self, error: Interrupted) -> Interrupted:
+        """Save, and say where the run can go on; what is not finite stays unsaved, the last good checkpoint serves."""
+        try:
+            self._save()
+            told = f"A checkpoint is saved after {self.stages.done} of {self.stages.total} steps"
+        except NotFiniteError:
+            told = "The last good checkpoint is kept"
+        return Interrupted(f"{error} {told}; run the same command with --resume to go on.", error.exit_code - 128)
 
     def _preview_if_due(self, update: Update) -> None:
         """Draw with the averaged weights. A preview that cannot be kept is no reason to stop."""

@@ -126,7 +126,7 @@ class Update:
             for n, p in self.parameters().items():
                 p.copy_(tensors[f"parameter.{n}"])
             if self.ema is not None:
-                self.ema = {n: tensors[f"average.{n}"].clone() for n in self.ema}
+                self.ema = {n: tensors[f"average.{n}"].to(e, copy=True) for n, e in self.ema.items()}
         state: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):

@@ -1,0 +1,47 @@
+"""Short lessons for the toy base."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lessons import Lesson, blank, short_run
+
+from booth.config import RunConfig
+from booth.train import artefact
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class pictures are drawn once a session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written outside the tests' folders."""
+    monkeypatch.setenv("BOOTH_CACHE", str(cache))
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow disk does not slow the tests; that files are forced to the disk is tested with the commit protocol."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture
+def no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples are blank, which saves most of a short run's time."""
+    monkeypatch.setattr(artefact, "draw", blank)
+
+
+@pytest.fixture
+def lesson(toy_base: Path, photos_folder: Path, tmp_path: Path) -> Lesson:
+    """Make the configuration of a short run: lesson("lora", "out", seed=1, rank=2)."""
+
+    def make(method: str = "lora", out: str = "out", **options: Any) -> RunConfig:
+        return short_run(method, tmp_path / out, base=str(toy_base), photos=[photos_folder], **options)
+
+    return make

@@ -1,0 +1,49 @@
+"""Runs of a few steps on the toy base, and what came out of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from booth.config import RunConfig
+
+Lesson = Callable[..., RunConfig]
+
+STEPS = 5
+SHORT: dict[str, dict[str, Any]] = {  # settings that make each method short; another method takes its defaults
+    "dreambooth": {"class_pictures": 4},
+    "two_stage": {"token_steps": 3},
+}
+
+
+def short_run(method: str, out: Path, **options: Any) -> RunConfig:
+    """The configuration of a run of few steps; `options` are fields of the run or settings of the method."""
+    run = {key: value for key, value in options.items() if key in RunConfig.model_fields}
+    settings = {key: value for key, value in options.items() if key not in RunConfig.model_fields}
+    settings = {"steps": STEPS, "batch_size": 2, **SHORT.get(method, {}), **settings}
+    return RunConfig(**({"noun": "dog", "checkpoint_every": 2} | run), method=method, out=out, settings=settings)
+
+
+def blank(model: Any, prompts: list[str], seeds: list[int]) -> list[Image.Image]:
+    """Pictures that cost nothing."""
+    return [Image.new("RGB", (8, 8)) for _ in prompts]
+
+
+def weights(concept: Path) -> dict[str, str]:
+    """The bits of every tensor of a concept by file and name; a file's header has its entries in any order."""
+    return {
+        f"{file.relative_to(concept)}:{name}": f"{tensor.dtype} {tuple(tensor.shape)} {digest(tensor)}"
+        for file in sorted(concept.rglob("*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
+
+
+def digest(tensor: Tensor) -> str:
+    """The hash of a tensor's bytes."""
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()

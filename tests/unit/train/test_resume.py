@@ -1,0 +1,103 @@
+"""Stopped after any step and resumed, once or again and again, a run ends bit-identical to one never stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lessons import Lesson, weights
+
+from booth.concept import Concept
+from booth.core.errors import Interrupted
+from booth.registry import METHODS
+from booth.train.listener import Listener
+from booth.train.loop import Step
+from booth.train.run import train
+
+pytestmark = pytest.mark.usefixtures("no_samples")
+
+# Every method with its defaults, and those settings whose state is easily forgotten.
+CASES: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in METHODS),
+    ("lora", {"dropout": 0.5, "train_text_encoder": True}),
+    ("lora", {"optimizer": "prodigy", "schedule": "cosine", "warmup": 2, "ema": 0.9, "accumulate": 2}),
+    ("two_stage", {"second": "lora", "ema": 0.9, "min_snr_gamma": 5.0}),
+]
+
+
+class StopAfter(Listener):
+    """Stops the run after one of its steps, counted over the whole plan."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def on_start(self, plan: Any, done: int) -> None:
+        self.left -= done
+
+    def on_step(self, stage: str, step: Step, total: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Interrupted("Stopped by the test.")
+
+
+def outcome(concept: Concept) -> tuple[dict[str, str], list[float | None]]:
+    return weights(concept.folder), [stage.final_loss for stage in concept.record.stages]
+
+
+@pytest.mark.parametrize(("method", "settings"), CASES)
+def test_stopped_after_any_step(lesson: Lesson, method: str, settings: dict[str, Any]) -> None:
+    straight = train(lesson(method, "straight", **settings))
+    for k in range(1, straight.record.steps + 1):
+        config = lesson(method, f"stopped-{k}", **settings)
+        with pytest.raises(Interrupted, match=f"after {k} of {straight.record.steps} steps.*--resume"):
+            train(config, listener=StopAfter(k))
+        resumed = train(config.model_copy(update={"resume": True}))
+        assert outcome(resumed) == outcome(straight), f"stopped after step {k}"
+
+
+@pytest.mark.parametrize(("method", "settings"), CASES)
+def test_stopped_after_every_step(lesson: Lesson, method: str, settings: dict[str, Any]) -> None:
+    straight = train(lesson(method, "straight", **settings))
+    config = lesson(method, "stopped", **settings)
+    for k in range(1, straight.record.steps + 1):
+        with pytest.raises(Interrupted):
+            train(config.model_copy(update={"resume": k > 1}), listener=StopAfter(k))
+    assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
+
+
+def test_a_stop_without_periodic_checkpoints_saves_too(lesson: Lesson) -> None:
+    straight = train(lesson("lora", "straight", checkpoint_every=0))
+    config = lesson("lora", "stopped", checkpoint_every=0)
+    with pytest.raises(Interrupted):
+        train(config, listener=StopAfter(3))
+    assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
+
+
+def test_different_seeds_end_differently(lesson: Lesson) -> None:
+    """Otherwise the equalities above would say nothing."""
+    assert outcome(train(lesson(out="a"))) != outcome(train(lesson(out="b", seed=1)))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(lesson: Lesson, tmp_path: Path) -> None:
+    straight = train(lesson(out="straight"))
+    config = lesson(out="damaged")
+    with pytest.raises(Interrupted):
+        train(config, listener=StopAfter(4))
+    newest = tmp_path / "damaged.run" / "checkpoints" / "ckpt-000004" / "state.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[-1] ^= 1
+    newest.write_bytes(data)
+    heard: list[str] = []
+
+    class Hear(Listener):
+        def on_start(self, plan: Any, done: int) -> None:
+            heard.append(f"from {done}")
+
+        def on_message(self, text: str) -> None:
+            heard.append(text)
+
+    resumed = train(config.model_copy(update={"resume": True}), listener=Hear())
+    assert outcome(resumed) == outcome(straight)
+    assert any("ckpt-000004 is damaged" in text and "state.safetensors" in text for text in heard)
+    assert "from 2" in heard
