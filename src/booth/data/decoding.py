@@ -169,7 +169,7 @@ def _flat(image: Image.Image, profile: bytes | None) -> Image.Image:
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     if image.mode not in ("RGB", "CMYK", "L"):
-        image = image.convert("L" if image.mode in ("LA", "La", "1") else "RGB")
+        image = image.convert("RGB")
     rgb = _to_srgb(image, profile) if profile else image.convert("RGB")
     if alpha is None:
         return rgb

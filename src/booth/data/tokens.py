@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from booth.core.method import Subject
+from booth.core.family import Family
+from booth.core.method import Method
 from booth.core.tokens import RARE_TOKENS
 
 COMMON_ROWS = 20_000  # CLIP's rows are in the order of frequency: those ahead of this one are words people use
 
 
-def advice_on_token(tokenizers: Sequence[Any], subject: Subject, *, new_row: bool) -> list[str]:
+def advice_on_token(model: Family, method: Method) -> list[str]:
     """Warnings about a token that is a common word or, where no new row is made for it, falls into several tokens."""
-    token = subject.token
-    advice: list[str] = []
-    for tokenizer in tokenizers[:1]:
-        ids = tokenizer(token, add_special_tokens=False).input_ids
-        if len(ids) > 1 and not new_row:
-            advice.append(
-                f"The token {token!r} is {len(ids)} tokens to this base, so that several rows have to name the "
-                f"subject. A single rare one such as {RARE_TOKENS[0]!r} learns faster; --token auto picks one."
-            )
-        elif len(ids) == 1 and token.lower() not in RARE_TOKENS and _is_common(tokenizer, ids[0]):
-            advice.append(
-                f"The token {token!r} is a word that the base already knows, and its meaning will get mixed into the "
-                f"subject. Use a rare one such as {RARE_TOKENS[0]!r}; --token auto picks one."
-            )
-    return advice
+    token = method.subject.token
+    better = f"Use a rare one such as {RARE_TOKENS[0]!r}; --token auto picks one."
+    if token in RARE_TOKENS or not model.sites.token_tables:
+        return []
+    tokenizer = model.sites.token_tables[0].tokenizer()
+    rows = tokenizer(token, add_special_tokens=False).input_ids
+    if len(rows) == 1 and _is_common(tokenizer, rows[0]):
+        return [f"The base knows the token {token!r} as a word, whose meaning will mix into the subject. {better}"]
+    if len(rows) > 1 and "token_tables" not in method.needs:
+        return [f"The token {token!r} is {len(rows)} tokens to this base, which learns slower than one. {better}"]
+    return []
 
 
 def _is_common(tokenizer: Any, row: int) -> bool:

@@ -132,7 +132,7 @@ def test_a_hub_imagefolder(tmp_path: Path) -> None:
         tmp_path,
         {"file_name": "a.jpg", "text": "one", "width": 48},
         "",
-        {"file_name": "./b.jpg", "caption": "two"},
+        {"file_name": "train/../b.jpg", "caption": "two"},
         {"file_name": "train/c.jpg", "text": ""},
     )
     found = load_photos([tmp_path])
