@@ -52,9 +52,7 @@ class RunConfig(BaseModel):
         return self.out or Path("concepts") / f"{self.token}-{self.noun.replace(' ', '-')}-{self.method}"
 
 
-def load_run_config(
-    file: Path | None, overrides: Mapping[str, Any], assignments: Iterable[str] = ()
-) -> RunConfig:
+def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
     """Merge a TOML file, then `key=value` assignments, then overrides (None = not given); the later one wins.
 
     An assignment names a key of the run or a setting of the method. Raises UsageError in plain words.
@@ -150,6 +148,7 @@ def _in_plain_words(error: ValidationError, schema: type[BaseModel]) -> UsageErr
     meaning = schema.model_fields[key].description if key in schema.model_fields else None
     about = f" {key} is: {meaning}." if meaning else ""
     if first["type"] == "missing":
-        return UsageError(f"{'--class' if key == 'noun' else key} is missing.{about}")
+        name = {"noun": "--class NOUN", "photos": "PHOTOS"}.get(key, key)
+        return UsageError(f"{name} is missing: {meaning}. See `booth train --help`.")
     complaint = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
     return UsageError(f"{key}={first['input']!r} does not work: it {complaint}.{about}")

@@ -15,7 +15,9 @@ from booth.cli.output import Bar, finish, say
 def generate(
     words: Annotated[
         list[str] | None,
-        typer.Argument(help="A concept's folder and a prompt. Without a folder, name a --base.", metavar="[CONCEPT] [PROMPT]"),
+        typer.Argument(
+            help="A concept's folder and a prompt. Without a folder, name a --base.", metavar="[CONCEPT] [PROMPT]"
+        ),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", help="Pictures a prompt.", min=1)] = 1,
     seed: Seed = 0,
@@ -24,14 +26,16 @@ def generate(
     negative: Annotated[str, typer.Option(help="Negative prompt.", metavar="PROMPT")] = "",
     scheduler: Annotated[
         str | None,
-        typer.Option(help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc. [default: ddim]", metavar="NAME"),
+        typer.Option(help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc (default: ddim).", metavar="NAME"),
     ] = None,
     strength: Annotated[
         float | None, typer.Option(help="Scale of the concept's effect, where its method has one; 1 is as trained.")
     ] = None,
     more: Annotated[
         list[str] | None,
-        typer.Option("--concept", help="Another concept, with its strength; may be repeated.", metavar="DIR[:STRENGTH]"),
+        typer.Option(
+            "--concept", help="Another concept, with its strength; may be repeated.", metavar="DIR[:STRENGTH]"
+        ),
     ] = None,
     prompts: Annotated[Path | None, typer.Option(help="File with one prompt a line.", metavar="FILE")] = None,
     base: Base = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,4 +10,3 @@ AsJson = Annotated[bool, typer.Option("--json", help="The last line of stdout is
 Base = Annotated[str | None, typer.Option(help="embedded, a diffusers folder or a Hub id.", metavar="BASE")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best one here if left out.", metavar="DEVICE")]
 Seed = Annotated[int, typer.Option(help="Decides all randomness.", min=0)]
-Out = Annotated[Path | None, typer.Option(help="Folder to write into.", metavar="DIR")]

@@ -51,7 +51,7 @@ class Bar:
             dynamic_ncols=True,
             leave=False,
             disable=not sys.stderr.isatty(),
-            bar_format="{desc}{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} {unit}s, {rate_fmt}{postfix}, {remaining} left",
+            bar_format="{desc}{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}, {rate_fmt}{postfix}, {remaining} left",
         )
         self._total, self._unit, self._first, self._done = total, unit, done, done
         self._began = self._told = time.monotonic()

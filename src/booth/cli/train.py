@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from booth.cli.guard import hush
-from booth.cli.options import AsJson, Base, Device, Out
+from booth.cli.options import AsJson, Base, Device
 from booth.cli.output import TrainingProgress, finish, say, size
 from booth.registry import METHODS
 
@@ -18,17 +18,17 @@ def train(
     noun: Annotated[
         str | None, typer.Option("--class", help="Class noun of the subject, such as dog.", metavar="NOUN")
     ] = None,
-    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)}. [default: lora]", metavar="METHOD")] = None,
+    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)} (default: lora).", metavar="METHOD")] = None,
     base: Base = None,
     token: Annotated[
         str | None,
-        typer.Option(help="Rare word that will name the subject; auto picks one. [default: sks]", metavar="TOKEN"),
+        typer.Option(help="Rare word that will name the subject; auto picks one (default: sks).", metavar="TOKEN"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; each method has its default.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides all randomness. [default: 0]", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides all randomness (default: 0).", min=0)] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the concept. [default: concepts/TOKEN-NOUN-METHOD]", metavar="DIR"),
+        typer.Option(help="Folder of the concept (default: concepts/TOKEN-NOUN-METHOD).", metavar="DIR"),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings in a TOML file; options win.", metavar="FILE")] = None,
     assignments: Annotated[

@@ -48,6 +48,7 @@ class Family(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    offers: ClassVar[tuple[str, ...]]  # names of the sites that are not empty, known before any weights are loaded
     noising: Noising
     sites: Sites
     base: Path  # the folder that the weights came from

@@ -52,6 +52,7 @@ class StableDiffusion(Family):
 
     name = "stable_diffusion"
     title = "Stable Diffusion 1.x / 2.x"
+    offers = ("token_tables", "linears", "cross_attention", "denoiser", "text_encoders")
 
     def __init__(self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         super().__init__()

@@ -23,17 +23,17 @@ def read_request(
 ) -> Request:
     """Tell concept from prompt in `words`, and fill in what was left out.
 
-    Two words are a concept and a prompt. One is the prompt where a base or other concepts are named and prompts do
-    not come from a file; otherwise it is the concept, which is drawn at its own prompt.
+    Two words are a concept and a prompt. One that is no folder is the prompt where a base or other concepts are named
+    and prompts do not come from a file; otherwise it is the concept, which is drawn at its own prompt.
     """
     rest = list(words)
     own_prompt_file = prompt_file is not None
     if len(rest) > 2 or (len(rest) == 2 and own_prompt_file):
         raise UsageError(
-            f"Too many words: {' '.join(map(repr, rest))}. Write the prompt in quotes, and either a prompt or --prompts."
+            f"Too many words: {' '.join(map(repr, rest))}. Write the prompt in quotes, or give --prompts instead of it."
         )
-    takes_prompt = len(rest) == 2 or (len(rest) == 1 and not own_prompt_file and bool(base or more))
-    prompt = rest.pop() if takes_prompt else None
+    alone = len(rest) == 1 and not own_prompt_file and bool(base or more) and not Path(rest[0]).is_dir()
+    prompt = rest.pop() if len(rest) == 2 or alone else None
     applied = [Applied(parse_applied(word).concept, strength) for word in rest] + [parse_applied(text) for text in more]
     if strength is not None and not rest:
         raise UsageError("--strength is for the CONCEPT named first. For others write --concept DIR:STRENGTH.")

@@ -60,9 +60,9 @@ class Drawn:
 
 
 def generate(
-    request: Request, out: Path, *, sheet: bool = False, on_picture: Callable[[int, int], None] | None = None
+    request: Request, out: Path, *, sheet: bool = False, on_picture: Callable[[int], None] | None = None
 ) -> Drawn:
-    """Draw a request into the folder `out`; `on_picture` hears how many pictures of how many are finished."""
+    """Draw a request into the folder `out`; `on_picture` hears how many pictures are finished."""
     if request.count < 1:
         raise UsageError(f"-n {request.count} draws nothing. Use at least 1.")
     began = time.perf_counter()
@@ -83,7 +83,7 @@ def generate(
             negative=request.negative,
             scheduler=request.scheduler,
             size=request.size,
-            on_picture=None if on_picture is None else lambda done: on_picture(done, len(prompts)),
+            on_picture=on_picture,
         )
     out.mkdir(parents=True, exist_ok=True)
     files = [out / name for name in file_names(prompts, seeds)]
