@@ -22,7 +22,7 @@ from booth.core.rng import Rng
 from booth.core.sites import Sites
 from booth.families.loading import load_family
 from booth.registry import METHODS
-from booth.train.loop import losses
+from booth.train.loop import losses, training_steps
 from harness import attach, deal, detach, draw, freeze, load_with_diffusers, make_method, steps, tensors, train, write
 
 # Settings that change what is trained or saved; each method is tested at its defaults anyway.
@@ -232,6 +232,17 @@ def test_the_loss_falls_on_a_fixed_batch(toy: Family, make: Make):
             update.step(index)
             update.clear()
         assert values[-1] < values[0], f"stage {stage.name}: {values}"
+        freeze(update.groups)
+
+
+def test_mixed_precision_moves_float32_tensors(toy: Family, make: Make):
+    for stage in make().plan():
+        update = attach(toy, stage)
+        start = {n: p.detach().clone() for n, p in update.parameters().items()}
+        done = list(training_steps(toy, deal, update, seed=3, start=0, stop=2, autocast=torch.bfloat16))
+        assert all(step.updated for step in done)
+        assert {p.dtype for p in update.parameters().values()} == {torch.float32}
+        assert any(not torch.equal(p, start[n]) for n, p in update.parameters().items())
         freeze(update.groups)
 
 

@@ -54,10 +54,13 @@ OBJECT_TEMPLATES = (
 
 
 class TextualInversionConfig(MethodConfig):
-    """Settings of Textual Inversion. Its rows are never decayed, whatever `weight_decay` says."""
+    """Settings of Textual Inversion. Its rows are never decayed, whatever `weight_decay` says.
+
+    The full-size steps and rate are those of diffusers' guide: 3000 steps of 4 photos at 4 times 5e-4.
+    """
 
     steps: int = Field(3000, ge=1, description="optimiser steps")
-    learning_rate: float = Field(5e-3, gt=0, description="peak learning rate of the rows")
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate of the rows")
     batch_size: int = Field(4, ge=1, description="photos a step")
     vectors: int = Field(1, ge=1, le=64, description="rows a token: more hold more detail and obey prompts less")
     init_word: str | None = Field(None, description="word whose row is the start; none = the class noun")
