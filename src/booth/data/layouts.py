@@ -167,9 +167,7 @@ def _entries(folder: Path, found: Findings) -> list[Path]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        reason = f"{shown(folder)} cannot be listed ({error.strerror}); allow it with `chmod u+rx`"
-        if reason not in found.bad:
-            found.bad.append(reason)
+        found.bad.append(f"{shown(folder)} cannot be listed ({error.strerror}); allow it with `chmod u+rx`")
         return []
     return [folder / n for n in names if not n.startswith(".") and n.lower() not in JUNK]
 

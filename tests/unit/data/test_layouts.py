@@ -240,6 +240,13 @@ def test_the_wrong_folder_level_is_recognised(tmp_path: Path) -> None:
     )
 
 
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere", "a.jpg")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "link").symlink_to(tmp_path / "elsewhere")
+    assert "holds no photos" in refusal(tmp_path / "photos")
+
+
 def test_an_imagefolder_one_level_down_is_taken_whole(tmp_path: Path) -> None:
     put(tmp_path, "data/images/a.jpg")
     metadata(tmp_path / "data", {"file_name": "images/a.jpg", "text": "one"})
