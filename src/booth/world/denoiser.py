@@ -52,17 +52,21 @@ class LatentPool:
 
     @classmethod
     def encode(
-        cls, vae: AutoencoderKL, pictures: np.ndarray, captions: list[str], batch: int, device: str
+        cls, vae: AutoencoderKL, pictures: np.ndarray, captions: list[str], batch: int, device: str, file: Path
     ) -> LatentPool:
-        """Encode uint8 pictures once; every step still draws a fresh latent from the posterior."""
-        means, stds = [], []
-        dtype = autocast_dtype(device)
-        with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
-            for i in range(0, len(pictures), 256):
-                dist = vae.encode(to_unit(pictures[i : i + 256]).to(device)).latent_dist
-                means.append(dist.mean.half().cpu())
-                stds.append(dist.std.half().cpu())
-        return cls(torch.cat(means), torch.cat(stds), captions, vae.config.scaling_factor, batch, device)
+        """Encode uint8 pictures once, into `file`; every step still draws a fresh latent from the posterior."""
+        if not file.exists():
+            means: list[Tensor] = []
+            stds: list[Tensor] = []
+            dtype = autocast_dtype(device)
+            with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+                for i in range(0, len(pictures), 256):
+                    dist = vae.encode(to_unit(pictures[i : i + 256]).to(device)).latent_dist
+                    means.append(dist.mean.half().cpu())
+                    stds.append(dist.std.half().cpu())
+            write_state(file, {"mean": torch.cat(means), "std": torch.cat(stds)}, {})
+        tensors, _ = read_state(file)
+        return cls(tensors["mean"], tensors["std"], captions, vae.config.scaling_factor, batch, device)
 
     def __call__(self, rng: Rng) -> Batch:
         index = rng.integers("pictures", len(self.captions), self.batch)

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -109,7 +109,8 @@ def pretrain(
     if not (out / "denoiser.safetensors").exists() or not (base / "model_index.json").exists():
         assemble(base, vae, contrastive.text, tokenizer, new_denoiser())
     model = load_family(str(base), device)
-    pool = LatentPool.encode(model.components()["vae"], images, captions, batch, device)  # type: ignore[arg-type]
+    vae = cast(AutoencoderKL, model.components()["vae"])
+    pool = LatentPool.encode(vae, images, captions, batch, device, out / f"latents-{pictures}.safetensors")
     print(f"encoded {len(captions)} pictures", file=sys.stderr, flush=True)
     train_denoiser(
         model, pool, minutes=minutes * SHARES["denoiser"], out=out, learning_rate=learning_rate, device=device
