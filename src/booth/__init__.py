@@ -1,10 +1,12 @@
 """booth teaches a text-to-image diffusion model a new subject, by every method, and shows which one worked.
 
-import booth
+Use it as::
 
-concept = booth.train("photos/", noun="dog")
-concept.generate("a photo of sks dog on the beach", n=4, seed=7)
-same = booth.load(concept.folder)
+    import booth
+
+    concept = booth.train("photos/", noun="dog")
+    concept.generate("a photo of sks dog on the beach", n=4, seed=7)
+    same = booth.load(concept.folder)
 """
 
 from __future__ import annotations

@@ -48,27 +48,6 @@ def describe_settings(schema: type[MethodConfig]) -> list[dict[str, Any]]:
     ]
 
 
-def in_words(entries: list[dict[str, Any]]) -> list[str]:
-    """The catalogue for people."""
-    lines: list[str] = []
-    for entry in entries:
-        lines += [
-            f"{entry['name']}: {entry['title']}",
-            f"  trains    {entry['trains']}",
-            f"  saves     {', '.join(entry['files'])}",
-            f"  works on  {', '.join(entry['families'])}",
-        ]
-        if "values" in entry:
-            lines.append(f"  size      {entry['values']:,} values, {entry['bytes'] / 1e6:.1f} MB on {entry['base']}")
-        tiny, full = entry["defaults"]["tiny"], entry["defaults"]["full"]
-        lines.append("  defaults  embedded base / full-size base, changed with --set KEY=VALUE")
-        for key in full:
-            same = tiny[key] == full[key]
-            lines.append(f"    {key:<28}{_shown(full[key]) if same else f'{_shown(tiny[key])} / {_shown(full[key])}'}")
-        lines.append("")
-    return lines[:-1]
-
-
 def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
     """Values and bytes that each method trains on a base, counted by attaching it."""
     try:
@@ -93,11 +72,3 @@ def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
                 stage.method.detach(model)
         found[name] = {"base": base or EMBEDDED, "values": values, "bytes": taken}
     return found
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -84,22 +84,6 @@ def values_in(file: Path) -> Iterator[int]:
             yield count
 
 
-def in_words(findings: dict[str, Any]) -> list[str]:
-    """The findings for people."""
-    base = findings["embedded_base"]
-    found = f"{base['parameters'] / 1e6:.1f} M values, {base['bytes'] / 1e6:.1f} MB" if base["found"] else "missing"
-    lines = [
-        f"booth      {findings['booth']}, Python {findings['python']} on {findings['platform']}",
-        f"device     {findings['device']} ({findings['device_name']})",
-        f"memory     {findings['memory_available_bytes'] / 1e9:.1f} of {findings['memory_bytes'] / 1e9:.1f} GB free, "
-        f"{findings['cores']} cores",
-        f"disk       {findings['disk_free_bytes'] / 1e9:.1f} GB free here",
-        f"base       {found}, {base['folder']}",
-        f"versions   {', '.join(f'{name} {found}' for name, found in findings['versions'].items() if found)}",
-    ]
-    return lines + [f"missing    {sentence}" for sentence in findings["missing"]]
-
-
 def _device(torch_version: str | None) -> dict[str, Any]:
     if torch_version is None:
         return {"device": "cpu", "device_name": "torch is not installed", "device_memory_bytes": None}

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from booth.cli.guard import hush
 from booth.cli.options import AsJson, Base, Device, Seed
 from booth.cli.output import TrainingProgress, finish, say
 from booth.registry import METHODS
@@ -24,6 +23,7 @@ def demo(
 ) -> None:
     """Teach the bundled subject, draw it where it has never been beside the untouched base; print the contact sheet."""
     from booth.config import load_run_config
+    from booth.families.quiet import hush
     from booth.generate.concepts import Applied
     from booth.generate.showcase import showcase
     from booth.train.run import train

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from booth.cli.guard import hush
 from booth.cli.options import AsJson, Base, Device, Seed
 from booth.cli.output import Bar, finish, say
 
@@ -46,6 +45,7 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Draw pictures of a concept, of several together, or of the untouched base; print their files."""
+    from booth.families.quiet import hush
     from booth.generate.request import read_request
     from booth.generate.run import generate as draw
     from booth.train.setup import choose_device

@@ -1,4 +1,4 @@
-"""What every verb has in common: errors become one message and an exit code, and other libraries keep quiet."""
+"""What every verb has in common: errors become one message and an exit code."""
 
 from __future__ import annotations
 
@@ -57,12 +57,3 @@ def explain(error: BaseException) -> tuple[str, int]:
         traceback.print_exception(error)
     told = f"{type(error).__name__}: {error}".splitlines()[0]
     return f"An unexpected error: {told}\nThis is a defect of booth. Please report it with the output of {DEBUG}=1.", 1
-
-
-def hush() -> None:
-    """Silence the progress bars of the libraries; called once they are going to be imported anyway."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    diffusers_logging.disable_progress_bar()

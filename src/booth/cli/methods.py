@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from booth.cli.guard import hush
+import textwrap
+from typing import Any
+
 from booth.cli.options import AsJson, Base
-from booth.cli.output import finish
+from booth.cli.output import finish, size
 
 
 def methods(base: Base = None, as_json: AsJson = False) -> None:
     """List the methods: what each trains and saves, its defaults, and how large its files are for a base."""
-    from booth.catalogue import describe_methods, in_words
+    from booth.catalogue import describe_methods
+    from booth.families.quiet import hush
 
     hush()
     entries = describe_methods(base)
-    finish({"methods": entries}, in_words(entries), as_json)
+    finish({"methods": entries}, [line for entry in entries for line in _in_words(entry)], as_json)
+
+
+def _in_words(entry: dict[str, Any]) -> list[str]:
+    tiny, full = entry["defaults"]["tiny"], entry["defaults"]["full"]
+    defaults = ", ".join(
+        f"{key}={_shown(full[key])}" if tiny[key] == full[key] else f"{key}={_shown(tiny[key])}/{_shown(full[key])}"
+        for key in full
+    )
+    lines = [
+        f"{entry['name']}: {entry['title']}",
+        _paragraph("trains", entry["trains"]),
+        _paragraph("saves", ", ".join(entry["files"])),
+        _paragraph("works on", ", ".join(entry["families"])),
+    ]
+    if "values" in entry:
+        lines.append(_paragraph("size", f"{entry['values']:,} values, {size(entry['bytes'])}, on {entry['base']}"))
+    return [*lines, _paragraph("defaults", f"{defaults} (embedded base/full-size base; --set KEY=VALUE)"), ""]
+
+
+def _paragraph(name: str, text: str) -> str:
+    return textwrap.fill(f"  {name:<10}{text}", 110, subsequent_indent=" " * 12)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from booth.cli.guard import hush
 from booth.cli.options import AsJson, Base, Device
 from booth.cli.output import TrainingProgress, finish, say, size
+from booth.cli.plan import in_words
 from booth.registry import METHODS
 
 
@@ -57,6 +57,7 @@ def train(
 ) -> None:
     """Teach the subject in PHOTOS to a base; print the folder of the concept."""
     from booth.config import load_run_config
+    from booth.families.quiet import hush
 
     overrides = {
         "photos": photos or None,
@@ -78,7 +79,7 @@ def train(
     run = load_run_config(config, overrides, assignments or [])
     hush()
     if dry_run:
-        from booth.train.dry_run import describe, in_words
+        from booth.train.dry_run import describe
 
         plan = describe(run)
         finish(plan, in_words(plan), as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from booth.cli.guard import guarded, hush
+from booth.cli.guard import guarded
 from booth.cli.options import AsJson, Device, Seed
 from booth.cli.output import finish, say
 
@@ -43,6 +43,7 @@ def pretrain(
     as_json: AsJson = False,
 ) -> None:
     """Train a base in the world within a budget; the same command again goes on."""
+    from booth.families.quiet import hush
     from booth.train.setup import choose_device
     from booth.world.pretrain import pretrain as learn
 
@@ -59,6 +60,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Draw prompts of held-out combinations and judge them: object, scene, colour and all together."""
+    from booth.families.quiet import hush
     from booth.world.score import score as judge
 
     hush()

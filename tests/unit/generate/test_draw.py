@@ -1,0 +1,84 @@
+"""Drawing: what the bytes of a picture depend on."""
+
+import numpy as np
+import pytest
+
+from booth.core.errors import UsageError
+from booth.core.family import Family
+from booth.generate.draw import draw
+from booth.generate.png import SAMPLERS
+
+
+def same(a, b) -> bool:
+    return np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_the_same_seed_draws_the_same_bytes_whatever_is_drawn_beside_it(toy: Family) -> None:
+    prompts = ["a photo of a dog", "a cat on the beach", "a red teapot"]
+    together = draw(toy, prompts, [3, 4, 5], steps=2)
+    for prompt, seed, image in zip(prompts, [3, 4, 5], together):
+        assert same(draw(toy, [prompt], [seed], steps=2)[0], image)
+
+
+def test_another_seed_prompt_or_negative_prompt_draws_another_picture(toy: Family) -> None:
+    first = draw(toy, ["a dog"], [0], steps=2)[0]
+    assert not same(first, draw(toy, ["a dog"], [1], steps=2)[0])
+    assert not same(first, draw(toy, ["a cat"], [0], steps=2)[0])
+    assert not same(first, draw(toy, ["a dog"], [0], steps=2, negative="a cat")[0])
+
+
+def test_a_picture_is_what_the_pipeline_of_diffusers_draws(toy: Family) -> None:
+    import torch
+
+    ours = draw(toy, ["a dog"], [7], steps=3, guidance=4.0, negative="a cat")[0]
+    theirs = toy.pipeline()(
+        "a dog",
+        negative_prompt="a cat",
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        generator=torch.Generator().manual_seed(7),
+    ).images[0]
+    assert same(ours, theirs)
+
+
+def test_batches_draw_the_same_pictures_up_to_rounding(toy: Family) -> None:
+    prompts = ["a dog", "a cat", "a teapot"]
+    alone = draw(toy, prompts, [0, 1, 2], steps=2)
+    together = draw(toy, prompts, [0, 1, 2], steps=2, batch_size=2)
+    for a, b in zip(alone, together):
+        assert np.abs(np.asarray(a).astype(int) - np.asarray(b)).max() <= 1
+
+
+@pytest.mark.parametrize("scheduler", [name for name in SAMPLERS if name])
+def test_every_named_scheduler_draws_the_same_twice(toy: Family, scheduler: str) -> None:
+    first, second = (draw(toy, ["a dog"], [0], steps=3, scheduler=scheduler)[0] for _ in range(2))
+    assert same(first, second)
+
+
+def test_progress_counts_finished_pictures(toy: Family) -> None:
+    heard: list[int] = []
+    draw(toy, ["a dog"] * 3, [0, 1, 2], steps=1, on_picture=heard.append)
+    assert heard == [1, 2, 3]
+
+
+def test_size_is_the_side_of_the_picture(toy: Family) -> None:
+    assert draw(toy, ["a dog"], [0], steps=1)[0].size == (32, 32)
+    assert draw(toy, ["a dog"], [0], steps=1, size=48)[0].size == (48, 48)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"size": 33}, "multiple of 8"),
+        ({"steps": 0}, "at least 1"),
+        ({"scheduler": "magic"}, "There are: ddim"),
+    ],
+)
+def test_what_cannot_be_drawn_is_a_usage_error(toy: Family, how: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        draw(toy, ["a dog"], [0], **how)
+
+
+def test_a_seed_a_picture_is_needed(toy: Family) -> None:
+    with pytest.raises(UsageError, match="one seed a picture"):
+        draw(toy, ["a dog"], [0, 1])

@@ -1,0 +1,102 @@
+"""From a request to files."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from booth.concept import Concept
+from booth.core.errors import UsageError
+from booth.generate.concepts import Applied
+from booth.generate.request import read_request
+from booth.generate.run import Request, generate
+from booth.generate.showcase import showcase
+
+
+def request(*words: str, **how: object) -> Request:
+    given = {"more": [], "strength": None, "prompt_file": None, "base": None} | how
+    return read_request(words, **given)
+
+
+def test_pictures_are_named_and_carry_their_settings(lora: Concept, tmp_path: Path) -> None:
+    asked = Request(["a sks dog", "a cat"], [Applied(lora, 0.5)], count=2, seed=7, steps=2, negative="bad")
+    drawn = generate(asked, tmp_path / "new" / "out", sheet=True)
+    assert [file.name for file in drawn.images] == [
+        "001-a-sks-dog-7.png",
+        "001-a-sks-dog-8.png",
+        "002-a-cat-7.png",
+        "002-a-cat-8.png",
+    ]
+    with Image.open(drawn.images[1]) as image:
+        text = image.text["parameters"]
+    assert text.startswith(
+        "a sks dog\nNegative prompt: bad\nSteps: 2, Sampler: DDIM, CFG scale: 5, Seed: 8, Size: 32x32"
+    )
+    assert f"Model hash: {lora.record.base.hash[7:17]}" in text
+    assert "(0.5)" in text
+    assert drawn.sheet is not None
+    assert drawn.sheet.is_file()
+    assert drawn.to_json()["images"] == [str(file) for file in drawn.images]
+    assert drawn.seconds > 0
+
+
+def test_the_same_request_writes_the_same_bytes(lora: Concept, tmp_path: Path) -> None:
+    asked = Request(["a sks dog"], [Applied(lora)], count=2, steps=2)
+    first, second = (generate(asked, tmp_path / name) for name in "ab")
+    alone = generate(Request(["a sks dog"], [Applied(lora)], seed=1, steps=2), tmp_path / "c")
+    assert [f.read_bytes() for f in first.images] == [f.read_bytes() for f in second.images]
+    assert first.images[1].read_bytes() == alone.images[0].read_bytes()
+
+
+def test_a_prompt_without_the_token_is_warned_about_with_the_right_one(lora: Concept, word: Concept) -> None:
+    assert not Request(["a photo of sks dog"], [Applied(lora)]).warnings()
+    assert not Request(["a photo of a dog"]).warnings()
+    (warning,) = Request(["a dog on the beach"], [Applied(lora)]).warnings()
+    assert "'a sks dog on the beach'" in warning
+    assert not Request(["a zwx dog"], [Applied(lora), Applied(word)]).warnings()
+
+
+def test_words_are_a_concept_and_a_prompt(lora: Concept, word: Concept, tmp_path: Path) -> None:
+    folder, other = str(lora.folder), str(word.folder)
+    assert request(folder, "a sks dog").prompts == ["a sks dog"]
+    assert request(folder).prompts == ["a photo of sks dog"]
+    assert request(folder, strength=0.5).concepts[0].strength == 0.5
+    assert request("a dog", base="embedded").concepts == []
+    together = request(folder, "a dog", more=[f"{other}:0.3"])
+    assert [(a.concept.folder, a.strength) for a in together.concepts] == [(lora.folder, None), (word.folder, 0.3)]
+    assert request("a dog", more=[other]).prompts == ["a dog"]
+    assert len(request(folder, more=[other]).concepts) == 2
+    file = tmp_path / "prompts.txt"
+    file.write_text("a\nb\n")
+    assert request(folder, prompt_file=file).prompts == ["a", "b"]
+    assert request(prompt_file=file, base="embedded").prompts == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("words", "how", "told"),
+    [
+        ([], {}, "Name a concept"),
+        (["x", "y", "z"], {}, "Too many words"),
+        (["x", "y"], {"prompt_file": Path("p")}, "Too many words"),
+        ([], {"base": "embedded"}, "A prompt is missing"),
+        (["a dog"], {"base": "embedded", "strength": 0.5}, "--strength is for"),
+    ],
+)
+def test_words_that_make_no_request_are_usage_errors(words: list[str], how: dict, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        request(*words, **how)
+
+
+def test_nothing_is_drawn_for_a_count_of_nought(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        generate(Request(["a dog"], count=0), tmp_path)
+
+
+def test_a_showcase_has_base_and_concept_at_the_same_seeds(lora: Concept, five_photos: Path, tmp_path: Path) -> None:
+    prompts = ["a photo of sks dog", "a photo of sks dog on the beach"]
+    drawn = showcase(Applied(lora), prompts, sorted(five_photos.iterdir()), tmp_path)
+    base, concept = drawn.images[:2], drawn.images[2:]
+    assert [file.name for file in base] == [file.name for file in concept]
+    assert all(a.read_bytes() != b.read_bytes() for a, b in zip(base, concept))
+    assert drawn.sheet is not None
+    assert drawn.sheet.is_file()
