@@ -1,0 +1,65 @@
+"""booth generate."""
+
+from pathlib import Path
+
+import pytest
+from told import last_object
+
+from booth.concept import Concept
+
+
+def test_it_draws_and_tells_where(booth_cli, lora: Concept) -> None:
+    words = ["generate", lora.folder, "a photo of sks dog", "-n", 2, "--seed", 7, "--steps", 2, "--sheet", "--out", "x"]
+    result = booth_cli(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    told = last_object(result)
+    assert told["images"] == [f"x/a-photo-of-sks-dog-{seed}.png" for seed in (7, 8)]
+    assert told["sheet"] == "x/sheet.png"
+    assert told["seconds"] > 0
+    assert all(Path(file).is_file() for file in [*told["images"], told["sheet"]])
+    assert "2/2 pictures" in result.stderr
+    before = [Path(file).read_bytes() for file in told["images"]]
+    assert booth_cli(*words).stdout.splitlines() == [*told["images"], told["sheet"]]
+    assert [Path(file).read_bytes() for file in told["images"]] == before
+
+
+def test_the_untouched_base_is_drawn_by_its_name(booth_cli, toy_base: Path) -> None:
+    result = booth_cli("generate", "--base", toy_base, "a dog", "--steps", 1)
+    assert result.stdout == "pictures/a-dog-0.png\n"
+    assert "warning" not in result.stderr
+
+
+def test_prompts_come_from_a_file_and_a_missing_token_is_warned_about(booth_cli, lora: Concept) -> None:
+    Path("prompts.txt").write_text("a photo of sks dog\na dog on the beach\n")
+    result = booth_cli("generate", lora.folder, "--prompts", "prompts.txt", "--steps", 1, "--json")
+    assert len(last_object(result)["images"]) == 2
+    assert result.stderr.count("warning:") == 1
+    assert "a sks dog on the beach" in result.stderr
+
+
+def test_several_concepts_are_drawn_together(booth_cli, lora: Concept, word: Concept) -> None:
+    both = booth_cli("generate", "a sks dog and zwx dog", "--concept", f"{lora.folder}:0.8", "--concept", word.folder,
+                     "--steps", 1, "--out", "both")  # fmt: skip
+    one = booth_cli("generate", lora.folder, "a sks dog and zwx dog", "--strength", 0.8, "--steps", 1, "--out", "one")
+    assert (both.exit_code, one.exit_code) == (0, 0)
+    name = "a-sks-dog-and-zwx-dog-0.png"
+    assert (Path("both") / name).read_bytes() != (Path("one") / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--scheduler", "magic"], 2, "There are: ddim"),
+        (["--size", "33"], 2, "multiple of 8"),
+        (["--prompts", "no.txt"], 65, "no.txt cannot be read"),
+        (["--base", "no-such"], 69, "There is no base"),
+    ],
+)
+def test_errors_say_what_to_do_and_have_their_code(
+    booth_cli, lora: Concept, options: list[str], code: int, told: str
+) -> None:
+    prompt = [] if "--prompts" in options else ["a sks dog"]
+    result = booth_cli("generate", lora.folder, *prompt, *options, "--json")
+    assert (result.exit_code, last_object(result)["exit_code"]) == (code, code)
+    assert told in result.stderr
+    assert not Path("pictures").exists()

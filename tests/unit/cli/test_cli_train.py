@@ -1,0 +1,144 @@
+"""booth train."""
+
+from pathlib import Path
+
+import pytest
+from told import last_object
+
+from booth.concept import Concept
+from booth.core.concept import read_record
+from booth.registry import METHODS
+
+FEW = ["--steps", "2", "--set", "class_pictures=2"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_prints_the_concept_and_its_numbers(booth_cli, toy_base: Path, five_photos: Path, method: str) -> None:
+    few = [*FEW, "--set", "token_steps=2"] if method == "two_stage" else FEW
+    result = booth_cli("train", five_photos, "--class", "dog", "--method", method, "--base", toy_base, *few, "--json")
+    assert result.exit_code == 0, result.stderr
+    told = last_object(result)
+    assert set(told) == {
+        "concept",
+        "method",
+        "steps",
+        "seconds",
+        "seconds_per_step",
+        "peak_memory_bytes",
+        "artifact_bytes",
+        "final_loss",
+    }
+    record = read_record(Path(told["concept"]))
+    assert (record.method, told["method"]) == (method, method)
+    assert told["steps"] == (4 if method == "two_stage" else 2)
+    assert told["artifact_bytes"] == sum(record.sizes.values())
+    assert Path(told["concept"]) == Path.cwd() / "concepts" / f"sks-dog-{method}"
+    assert "loss" in result.stderr
+    assert len(result.stdout.splitlines()) == 1
+
+
+def test_without_json_stdout_is_the_folder_alone(booth_cli, toy_base: Path, five_photos: Path) -> None:
+    result = booth_cli("train", five_photos, "--class", "dog", "--base", toy_base, "--out", "mine", *FEW)
+    assert result.stdout == f"{Path.cwd() / 'mine'}\n"
+    assert "booth generate" in result.stderr
+
+
+def test_settings_come_from_file_then_set_then_flags(booth_cli, toy_base: Path, five_photos: Path) -> None:
+    Path("run.toml").write_text(
+        f"""
+        class = "dog"
+        base = "{toy_base}"
+        seed = 5
+        token = "zwx"
+        [settings]
+        rank = 2
+        steps = 9
+        dropout = 0.1
+        """
+    )
+    result = booth_cli(
+        "train", five_photos, "--config", "run.toml", "--set", "rank=3", "--set", "seed=6", "--set", "steps=8", *FEW[:2],
+        "--seed", "7", "--json",
+    )  # fmt: skip
+    record = read_record(Path(last_object(result)["concept"]))
+    settings = record.settings
+    assert (record.seed, record.subject.token) == (7, "zwx")
+    assert (settings["rank"], settings["steps"], settings["dropout"]) == (3, 2, 0.1)
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(booth_cli, toy_base: Path, five_photos: Path) -> None:
+    words = ["train", five_photos, "--class", "dog", "--base", toy_base, "--method", "two_stage", "--dry-run"]
+    result = booth_cli(*words, "--token", "red", "--json")
+    assert result.exit_code == 0, result.stderr
+    plan = last_object(result)
+    assert [stage["name"] for stage in plan["stages"]] == ["token", "denoiser"]
+    assert plan["stages"][0]["values"] == 32
+    assert plan["stages"][1]["settings"]["steps"] == METHODS["two_stage"].defaults("tiny")["steps"]
+    assert len(plan["photos"]["used"]) == 5
+    assert "knows the token 'red'" in plan["warnings"][0]
+    told = booth_cli(*words)
+    assert "Nothing was written." in told.stdout
+    assert "flat folder of 5 photos" in told.stdout
+    assert list(Path.cwd().iterdir()) == []
+    assert not (Path.cwd().parent / "cache").exists()
+
+
+def test_a_common_word_as_token_is_warned_about(booth_cli, toy_base: Path, five_photos: Path) -> None:
+    result = booth_cli("train", five_photos, "--class", "dog", "--base", toy_base, "--token", "red", *FEW)
+    assert result.exit_code == 0
+    assert "warning: The base knows the token 'red'" in result.stderr
+
+
+def test_auto_picks_a_rare_token(booth_cli, toy_base: Path, five_photos: Path) -> None:
+    from booth.core.tokens import RARE_TOKENS
+
+    result = booth_cli("train", five_photos, "--class", "dog", "--base", toy_base, "--token", "auto", *FEW, "--json")
+    assert Concept.load(last_object(result)["concept"]).record.subject.token in RARE_TOKENS
+
+
+def test_a_finished_run_is_not_overwritten_and_resume_returns_it(booth_cli, toy_base: Path, five_photos: Path) -> None:
+    words = ["train", five_photos, "--class", "dog", "--base", toy_base, *FEW, "--json"]
+    first = last_object(booth_cli(*words))
+    again = booth_cli(*words)
+    assert again.exit_code == 2
+    assert "--out" in again.stderr
+    assert last_object(booth_cli(*words, "--resume"))["concept"] == first["concept"]
+
+
+def test_previews_are_drawn_while_training(booth_cli, toy_base: Path, five_photos: Path) -> None:
+    result = booth_cli(
+        "train", five_photos, "--class", "dog", "--base", toy_base, *FEW, "--preview-every", "1", "--json"
+    )
+    assert result.stderr.count("Preview after") == 2
+    assert list(Path(last_object(result)["concept"]).glob("samples/previews/*/*.png"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--class", "dog"], 2, "PHOTOS is missing"),
+        (["PHOTOS"], 2, "--class NOUN is missing"),
+        (["PHOTOS", "--class", "dog", "--method", "lroa"], 2, "Did you mean 'lora'"),
+        (["PHOTOS", "--class", "dog", "--set", "rnak=3"], 2, "Did you mean 'rank'"),
+        (["PHOTOS", "--class", "dog", "--set", "rank"], 2, "--set key=value"),
+        (["PHOTOS", "--class", "dog", "--set", "rank=0"], 2, "greater than or equal to 1"),
+        (["PHOTOS", "--class", "dog", "--crop", "middle"], 2, "'center', 'random' or 'subject'"),
+        (["PHOTOS", "--class", "dog", "--token", "dog"], 2, "Choose a rare token"),
+        (["PHOTOS", "--class", "dog", "--config", "no.toml"], 2, "no.toml cannot be read"),
+        (["PHOTOS", "--class", "dog", "--base", "no-such"], 69, "There is no base 'no-such'"),
+        (["PHOTOS", "--class", "dog", "--device", "abacus"], 69, "--device cpu"),
+        (["nowhere", "--class", "dog"], 65, "nowhere"),
+    ],
+)
+def test_errors_say_what_to_do_and_have_their_code(
+    booth_cli, toy_base: Path, five_photos: Path, words: list[str], code: int, told: str
+) -> None:
+    base = [] if "--base" in words else ["--base", toy_base]
+    result = booth_cli("train", *(five_photos if word == "PHOTOS" else word for word in words), *base, "--json")
+    assert result.exit_code == code
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    error = last_object(result)
+    assert error["exit_code"] == code
+    assert told in error["error"]
+    assert not Path("concepts").exists()

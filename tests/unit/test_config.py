@@ -1,0 +1,86 @@
+"""The schema of a run."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from booth.config import RunConfig, load_run_config, method_config, parse_assignment
+from booth.core.errors import UsageError
+from booth.registry import METHODS
+
+RUN = {"photos": ["a"], "noun": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("rank=8", 8),
+        ("learning_rate=1e-4", 1e-4),
+        ("flip=true", True),
+        ("flip=False", False),
+        ("ema=none", None),
+        ("optimizer=prodigy", "prodigy"),
+        ("out=a b", "a b"),
+        ('targets=["attention"]', ["attention"]),
+        ("init_word = dog = cat", "dog = cat"),
+    ],
+)
+def test_assignments_are_read_as_what_they_look_like(text: str, value: object) -> None:
+    assert parse_assignment(text)[1] == value
+
+
+@given(st.text())
+def test_any_assignment_is_read_or_refused(text: str) -> None:
+    try:
+        key, _ = parse_assignment(text)
+    except UsageError:
+        return
+    assert key
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('photos = "a"\nclass = "cat"\nseed = 1\ntoken = "zwx"\n[settings]\nrank = 2\nsteps = 2\n')
+    config = load_run_config(
+        file, {"seed": 3, "noun": None, "settings": {"steps": 4}}, ["seed=2", "rank=3", "token=pll"]
+    )
+    assert (config.photos, config.noun, config.seed, config.token) == ([Path("a")], "cat", 3, "pll")
+    assert config.settings == {"rank": 3, "steps": 4}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('nuon = "dog"', "Did you mean 'noun'"),
+        ("seed = -1", "greater than or equal to 0"),
+        ("settings = 3", "must be a table"),
+        ("seed = = 1", "not valid TOML"),
+        ("[settings]\nstpes = 3", "Did you mean 'steps'"),
+        ("[settings]\nlearning_rate = 'high'", "learning_rate is: peak learning rate"),
+    ],
+)
+def test_a_wrong_file_is_a_usage_error_in_plain_words(tmp_path: Path, content: str, told: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(content)
+    with pytest.raises(UsageError, match=told):
+        load_run_config(file, RUN)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scale", ["tiny", "full"])
+def test_settings_overlay_the_defaults_of_the_method(method: str, scale: str) -> None:
+    defaults = METHODS[method].defaults(scale)
+    config = method_config(method, scale, {"steps": 3})
+    assert config.model_dump() == METHODS[method].Config(**(defaults | {"steps": 3})).model_dump()
+
+
+def test_a_list_may_be_written_with_commas() -> None:
+    config = method_config("lora", "tiny", dict([parse_assignment("targets=attention, feed_forward")]))
+    assert config.model_dump()["targets"] == ("attention", "feed_forward")
+
+
+def test_the_folder_names_subject_and_method() -> None:
+    assert RunConfig(photos=[Path("a")], noun="stuffed animal").folder == Path("concepts/sks-stuffed-animal-lora")
+    assert RunConfig(photos=[Path("a")], noun="dog", out=Path("x")).folder == Path("x")
