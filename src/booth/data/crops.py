@@ -12,6 +12,7 @@ from PIL import Image
 Crop = Literal["center", "random", "subject"]
 CROPS: tuple[Crop, ...] = ("center", "random", "subject")
 SALIENCY_SIDE = 64  # pixels of the shorter side on which the subject is looked for
+RIM = 4  # of those pixels: the border, taken for background
 CENTRE_PRIOR = 0.5  # width of the preference for the middle, in half-lengths of the photo's longer side
 
 
@@ -35,14 +36,15 @@ def square(image: Image.Image, side: int, crop: Crop, rng: random.Random | None 
 def _subject(image: Image.Image) -> float:
     """Where along the slack the square holds the most saliency: 0 at the left or top end, 1 at the other."""
     # Squared, because a wide background that is a little salient must not outweigh a small subject that is very.
-    profile = (saliency(image) ** 2).sum(0 if image.width > image.height else 1)
-    side = SALIENCY_SIDE
-    inside = np.convolve(profile, np.ones(side), mode="valid")  # saliency in the square that starts at each place
+    profile = (saliency(image) ** 2).sum(0 if image.width > image.height else 1) + 1e-9
+    ones = np.ones(SALIENCY_SIDE)
+    inside = np.convolve(profile, ones, mode="valid")  # saliency in the square that starts at each place
+    moment = np.convolve(profile * np.arange(len(profile)), ones, mode="valid")
     best = np.flatnonzero(inside >= 0.99 * inside.max())
     # A small subject fits in many squares: of those, the one that has it most in the middle.
-    middle = float((profile * np.arange(len(profile))).sum() / max(float(profile.sum()), 1e-12))
-    start = best[np.abs(best + (side - 1) / 2 - middle).argmin()]
-    return float(start) / max(1, len(inside) - 1)
+    off_middle = np.abs(moment[best] / inside[best] - best - (SALIENCY_SIDE - 1) / 2)
+    last = max(1, len(inside) - 1)
+    return float(best[(off_middle + 1e-3 * np.abs(best / last - 0.5)).argmin()] / last)
 
 
 def saliency(image: Image.Image) -> NDArray[np.float64]:
@@ -55,9 +57,9 @@ def saliency(image: Image.Image) -> NDArray[np.float64]:
     size = (max(SALIENCY_SIDE, round(image.width * scale)), max(SALIENCY_SIDE, round(image.height * scale)))
     pixels = np.asarray(image.resize(size, Image.Resampling.BOX), dtype=np.float64) / 255  # (h, w, 3)
     h, w, _ = pixels.shape
-    rim = max(2, SALIENCY_SIDE // 16)
-    border = np.concatenate([pixels[:rim].reshape(-1, 3), pixels[-rim:].reshape(-1, 3)])
-    border = np.concatenate([border, pixels[:, :rim].reshape(-1, 3), pixels[:, -rim:].reshape(-1, 3)])
+    rim = np.ones((h, w), dtype=bool)
+    rim[RIM:-RIM, RIM:-RIM] = False
+    border = pixels[rim]  # (n, 3)
     spread = np.linalg.inv(np.cov(border.T) + 1e-3 * np.eye(3))  # the border's own variety is not salient
     away = pixels - border.mean(0)
     colour = np.sqrt(np.einsum("hwc,cd,hwd->hw", away, spread, away))

@@ -65,9 +65,10 @@ def test_every_epoch_deals_every_photo_once_in_an_order_of_its_own(photos: int, 
         assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_repeats_are_honoured() -> None:
-    deck = Deck("photos", [], [0, 0, 1, 1, 1])
-    assert Counter(deck.deal(Rng(0), 0, 50)) == {0: 20, 1: 30}
+def test_repeats_are_honoured(toy: Family) -> None:
+    photos = (Photo(Path(c), c, picture(i), c, repeats) for i, (c, repeats) in enumerate([("a", 2), ("b", 3)]))
+    batches = dealer(toy, PhotoSet(tuple(photos), "a test"), batch_size=50)
+    assert Counter(batches(Rng(0)).prompts) == {"sks dog, a": 20, "sks dog, b": 30}
 
 
 def test_the_same_rng_deals_the_same_batch_and_another_does_not(toy: Family) -> None:
@@ -186,7 +187,8 @@ def test_templates_take_turns_and_a_caption_replaces_them(toy: Family) -> None:
         ("a dog on a sofa", "sks dog, a dog on a sofa"),
         ("a photo of sks dog", "a photo of sks dog"),
         ("Sks, asleep", "Sks, asleep"),
-        ("asksome dog", "sks dog, asksome dog"),
+        ("asks", "sks dog, asks"),
+        ("sksy", "sks dog, sksy"),
     ],
 )
 def test_token_and_noun_are_put_in_front_of_a_caption_without_the_token(caption: str, expected: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from photo_files import picture
 from PIL import Image, ImageDraw
 
-from booth.data.crops import CROPS, saliency, square
+from booth.data.crops import CROPS, _subject, saliency, square
 
 
 def scene(place: float, tall: bool = False, ground: int = 0) -> Image.Image:
@@ -25,7 +25,7 @@ def scene(place: float, tall: bool = False, ground: int = 0) -> Image.Image:
 
 
 def red_middle(image: Image.Image) -> tuple[float, float]:
-    """Where the red pixels are, as shares of width and height, and how many there are."""
+    """Where the red pixels are, as shares of width and height; (-1, -1) if there are none."""
     pixels = np.asarray(image, dtype=int)
     y, x = np.nonzero((pixels[..., 0] > 150) & (pixels[..., 1] < 110))
     return (float(x.mean()) / image.width, float(y.mean()) / image.height) if len(x) else (-1.0, -1.0)
@@ -41,6 +41,13 @@ def test_the_subject_crop_finds_an_object_that_is_off_the_centre(place: float, t
     assert int(((kept[..., 0] > 150) & (kept[..., 1] < 110)).sum()) >= 0.97 * reds
     if 0.1 < place < 0.9:
         assert abs(red_middle(cut)[1 if tall else 0] - 0.5) < 0.2
+
+
+def test_of_two_things_alike_the_one_in_the_middle_is_the_subject() -> None:
+    image = Image.new("RGB", (300, 80), (120, 130, 120))
+    for x, radius in ((150, 20), (270, 21)):
+        ImageDraw.Draw(image).ellipse((x - radius, 40 - radius, x + radius, 40 + radius), fill=(210, 60, 40))
+    assert abs(red_middle(square(image, 80, "subject"))[0] - 0.5) < 0.2
 
 
 def test_the_centre_crop_misses_such_an_object() -> None:
@@ -69,11 +76,13 @@ def test_resampling_is_lanczos() -> None:
         assert cut.tobytes() == image.resize((32, 32), Image.Resampling.LANCZOS).tobytes()
 
 
-def test_a_plain_photo_is_cut_in_the_middle() -> None:
-    for size in ((200, 64), (64, 200)):
-        image = Image.new("RGB", size, (90, 90, 90))
-        image.paste((91, 90, 90), (80, 0, 120, 64) if size[0] > size[1] else (0, 80, 64, 120))
-        assert square(image, 64, "subject").tobytes() == square(image, 64, "center").tobytes()
+@pytest.mark.parametrize("size", [(200, 64), (64, 200), (65, 64)])
+@pytest.mark.parametrize("colour", [(90, 90, 90), (0, 0, 0), (255, 255, 255)])
+def test_a_plain_photo_is_cut_in_the_middle(size: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    image = Image.new("RGB", size, colour)
+    image.putpixel((size[0] // 2, size[1] // 2), (colour[0] ^ 1, *colour[1:]))
+    assert _subject(image) == pytest.approx(0.5, abs=0.51 if size == (65, 64) else 0.01)
+    assert _subject(Image.new("RGB", (200, 64), colour)) == pytest.approx(0.5, abs=0.01)
 
 
 @settings(max_examples=40, deadline=None)

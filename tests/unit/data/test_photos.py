@@ -6,12 +6,13 @@ import hashlib
 import io
 from pathlib import Path
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photo_files import encoded, jpeg, picture, png
 from PIL import Image, ImageEnhance
 
-from booth.data.duplicates import find_duplicates
+from booth.data.duplicates import difference_hash, find_duplicates
 from booth.data.photos import load_photos
 
 
@@ -47,6 +48,7 @@ def test_copies_that_were_saved_again_resized_cropped_or_brightened_are_reported
         Image.open(io.BytesIO(encoded(original, "JPEG", quality=40))).convert("RGB"),
         original.resize((150, 100), Image.Resampling.LANCZOS),
         original.crop((3, 2, 297, 198)),
+        original.crop((0, 0, 291, 200)),
         ImageEnhance.Brightness(original).enhance(1.08),
     ]
     for copy in copies:
@@ -57,6 +59,22 @@ def test_plain_pictures_are_told_apart_by_their_colour() -> None:
     red, blue = Image.new("RGB", (64, 64), (200, 0, 0)), Image.new("RGB", (64, 64), (0, 0, 200))
     assert reported(red, blue) == ()
     assert len(reported(red, red)) == 1
+
+
+def test_the_same_light_on_other_things_is_no_duplicate() -> None:
+    faint = np.random.default_rng(0).integers(0, 25, (2, 9, 9, 1))
+    light = np.where(np.arange(9) < 4, 40, 200)[None, None, :, None]
+    one, other = (Image.fromarray((light[0] + f).repeat(3, 2).astype(np.uint8)).resize((90, 90)) for f in faint)
+    assert (difference_hash(one) != difference_hash(other)).sum() > 10
+    assert reported(one, other) == ()
+
+
+def test_the_same_direction_of_light_with_another_course_is_no_duplicate() -> None:
+    ramp = np.arange(0, 180, dtype=np.uint8)
+    steps = np.where(ramp < 90, 40 + ramp // 18, 130 + ramp // 18).astype(np.uint8)
+    one, other = (Image.fromarray(np.stack([row] * 3, 1)[None].repeat(180, 0)) for row in (ramp, steps))
+    assert (difference_hash(one) == difference_hash(other)).all()
+    assert reported(one, other) == ()
 
 
 def test_the_same_ground_with_the_thing_elsewhere_is_no_duplicate() -> None:
