@@ -94,7 +94,8 @@ class Checkpoints:
 
     def _prune(self, newest: Path) -> None:
         """Keep the two newest good ones. What lies ahead of the newest was damaged, or the run would be there."""
-        good = [p for p in self._found() if p not in self._damaged and _steps_of(p) <= _steps_of(newest)]
+        damaged = {p for p in self._damaged if p != newest}
+        good = [p for p in self._found() if p not in damaged and _steps_of(p) <= _steps_of(newest)]
         for folder in self._found():
             if folder not in good[-KEEP:]:
                 discard(folder)

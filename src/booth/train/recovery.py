@@ -22,19 +22,23 @@ class Recovery:
         self._in_a_row = 0
         self._scales: dict[str, float] = {}
 
-    def must_return(self, step: Step, scaler_scale: float | None) -> bool:
-        """Take note of a step; whether more steps in a row were skipped than may be.
+    @property
+    def must_return(self) -> bool:
+        """Whether more steps in a row were skipped than may be."""
+        return self._in_a_row > SKIPS
+
+    def note(self, step: Step, loss_scale: float | None) -> None:
+        """Take note of a step, whatever it did.
 
         With fp16, infinite gradients of a finite loss are how the gradient scaler finds its scale: while it has
         room to come down, they do not count.
         """
         if step.updated:
             self._in_a_row = 0
-            return False
+            return
         self.skipped += 1
-        if scaler_scale is None or scaler_scale <= 1 or not math.isfinite(step.loss):
+        if loss_scale is None or loss_scale <= 1 or not math.isfinite(step.loss):
             self._in_a_row += 1
-        return self._in_a_row > SKIPS
 
     def rate_scale(self, stage: str) -> float:
         """What the learning rate of a stage is multiplied by."""

@@ -208,8 +208,9 @@ class Run:
             stages.step = step.index
             self.history.append(step.loss if math.isfinite(step.loss) else None)
             self.clock.add("train", step.seconds)
+            self.recovery.note(step, update.loss_scale)
             self.listener.on_step(stage.name, step, stage.method.config.steps)
-            if self.recovery.must_return(step, update.loss_scale):
+            if self.recovery.must_return:
                 raise NotFiniteError(f"The loss or gradient was not finite {SKIPS + 1} times in a row.")
             self.signals.check()
             if step.index < stage.method.config.steps:

@@ -23,7 +23,7 @@ def choose_device(name: str | None) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros(1, device=name)
-    except RuntimeError as error:  # torch raises it for an unknown name as for a missing device
+    except (RuntimeError, AssertionError) as error:  # torch: an unknown name, a missing device
         raise NotAvailableError(
             f"The device {name!r} does not work here. Use --device cpu, or leave it out."
         ) from error

@@ -42,6 +42,7 @@ def lesson(toy_base: Path, photos_folder: Path, tmp_path: Path) -> Lesson:
     """Make the configuration of a short run: lesson("lora", "out", seed=1, rank=2)."""
 
     def make(method: str = "lora", out: str = "out", **options: Any) -> RunConfig:
-        return short_run(method, tmp_path / out, base=str(toy_base), photos=[photos_folder], **options)
+        given = {"base": str(toy_base), "photos": [photos_folder]} | options
+        return short_run(method, tmp_path / out, **given)
 
     return make

@@ -1,0 +1,146 @@
+"""What a run decides before its first step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from booth.config import RunConfig
+from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
+from booth.core.tokens import RARE_TOKENS
+from booth.data.photos import Photo, PhotoSet
+from booth.train import setup
+
+
+def config(**options: Any) -> RunConfig:
+    return RunConfig(**({"photos": [Path("p")], "noun": "dog"} | options))
+
+
+def photos(*hashes: str) -> PhotoSet:
+    image = Image.new("RGB", (8, 8))
+    return PhotoSet(tuple(Photo(Path(h), h, image) for h in hashes), "flat")
+
+
+def test_the_best_device_here_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for here, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda here=here: here)
+        assert setup.choose_device(None) == expected
+    assert setup.choose_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu"])
+def test_a_device_that_is_not_here_is_named(name: str) -> None:
+    with pytest.raises(NotAvailableError, match=f"'{name}'.*--device cpu"):
+        setup.choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "has_bf16", "expected", "autocast"),
+    [
+        (None, "cpu", True, "fp32", None),
+        (None, "mps", True, "fp32", None),
+        (None, "cuda", True, "bf16", torch.bfloat16),
+        (None, "cuda:1", False, "fp16", torch.float16),
+        ("fp16", "cuda", True, "fp16", torch.float16),
+        ("bf16", "cpu", False, "bf16", torch.bfloat16),
+        ("fp32", "cuda", True, "fp32", None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*GradScaler is enabled")
+def test_precision_suits_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str | None,
+    device: str,
+    has_bf16: bool,
+    expected: str,
+    autocast: torch.dtype | None,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    assert setup.choose_precision(asked, device) == expected
+    assert setup.autocast_type(expected) == autocast
+    assert (setup.make_scaler(expected) is not None) == (expected == "fp16")
+
+
+def test_half_precision_needs_a_gpu() -> None:
+    with pytest.raises(UsageError, match="fp32 or bf16"):
+        setup.choose_precision("fp16", "cpu")
+
+
+def test_a_token_is_taken_as_given_or_picked_by_the_photos() -> None:
+    assert setup.choose_token("zorp", photos("a")) == "zorp"
+    picked = {setup.choose_token("auto", photos(str(i))) for i in range(60)}
+    assert picked <= set(RARE_TOKENS)
+    assert len(picked) > 6
+    assert setup.choose_token("auto", photos("a", "b")) == setup.choose_token("auto", photos("a", "b"))
+
+
+def test_the_same_run_is_the_same() -> None:
+    now = {"photos": ["a"], "steps": 5, "learning_rate": 1e-4}
+    setup.require_same(dict(now), now, "here")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"steps": 7}, "steps was 5 and is now 7"),
+        ({"photos": ["b"]}, "photos is different"),
+        ({"base": "sha256:2"}, "base is different"),
+        ({"learning_rate": 2e-4, "steps": 6}, "learning_rate was 0.0001 and is now 0.0002; steps was 5 and is now 6"),
+        ({"rank": 4}, "rank was None and is now 4"),
+    ],
+)
+def test_what_differs_is_named(change: dict[str, Any], told: str) -> None:
+    former = {"photos": ["a"], "base": "sha256:1", "steps": 5, "learning_rate": 1e-4}
+    with pytest.raises(UsageError, match=rf"here belongs to another run: {told}.*another --out"):
+        setup.require_same(former, former | change, "here")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((1,), np.dtype("f4")),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_comes_with_advice(error: Exception) -> None:
+    settings = {"batch_size": 4, "accumulate": 2, "gradient_checkpointing": False, "optimizer": "prodigy"}
+    with pytest.raises(OutOfMemoryError) as caught, setup.advice_on_memory(config(method="dreambooth"), settings):
+        raise error
+    told = str(caught.value)
+    assert "--set batch_size=2 --set accumulate=4" in told
+    assert "--set gradient_checkpointing=true" in told
+    assert "--method lora" in told
+
+
+def test_advice_leaves_out_what_is_done_already() -> None:
+    settings = {"batch_size": 1, "gradient_checkpointing": True}
+    with pytest.raises(OutOfMemoryError) as caught, setup.advice_on_memory(config(), settings):
+        raise MemoryError
+    assert "batch_size" not in str(caught.value)
+    assert "gradient_checkpointing" not in str(caught.value)
+    assert "--method" not in str(caught.value)
+
+
+def test_a_real_failure_to_allocate_is_recognised() -> None:
+    with pytest.raises(OutOfMemoryError), setup.advice_on_memory(config(), {}):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), setup.advice_on_memory(config(), {}):
+        raise RuntimeError("shapes do not match")
+
+
+def test_a_folder_is_remembered_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert setup.lasting_name("base") == str(tmp_path / "base")
+    assert setup.lasting_name("embedded") == "embedded"
+    assert setup.lasting_name("owner/name") == "owner/name"

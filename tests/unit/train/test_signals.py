@@ -1,0 +1,60 @@
+"""SIGINT and SIGTERM wait for the end of a step, but only once and only while training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from booth.core.errors import Interrupted
+from booth.train.signals import Signals
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_patient_run_hears_of_it_at_the_check(number: int, code: int) -> None:
+    with Signals() as signals:
+        signals.patient = True
+        signals.check()
+        send(number)
+        with pytest.raises(Interrupted, match=signal.Signals(number).name) as caught:
+            signals.check()
+    assert caught.value.exit_code == code
+
+
+def test_before_and_after_training_it_acts_at_once() -> None:
+    with Signals(), pytest.raises(Interrupted):
+        send(signal.SIGTERM)
+
+
+def test_a_second_signal_is_not_made_to_wait() -> None:
+    with Signals() as signals:
+        signals.patient = True
+        send(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            send(signal.SIGINT)
+
+
+def test_the_former_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Signals():
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    seen: list[object] = []
+
+    def work() -> None:
+        with Signals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
