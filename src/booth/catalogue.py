@@ -10,11 +10,11 @@ from booth.families.loading import EMBEDDED, load_family
 from booth.registry import FAMILIES, METHODS
 
 
-def describe_methods(base: str | None = None) -> list[dict[str, Any]]:
+def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[dict[str, Any]]:
     """Every method: what it trains, saves and needs, the families that offer that, and its default settings.
 
-    With a base, or the embedded one where it is installed, also how many values each would train on it and the bytes
-    that they take in a file.
+    With `sizes`, also how many values each would train on a base (the embedded one, where it is installed, unless
+    another is named) and the bytes that they take in a file.
     """
     families = {name: FAMILIES[name] for name in FAMILIES}
     entries: list[dict[str, Any]] = []
@@ -31,8 +31,8 @@ def describe_methods(base: str | None = None) -> list[dict[str, Any]]:
                 "defaults": {scale: kind.defaults(scale) for scale in ("tiny", "full")},
             }
         )
-    sizes = _sizes(base)
-    return [entry | sizes.get(entry["name"], {}) for entry in entries]
+    found = _sizes(base) if sizes else {}
+    return [entry | found.get(entry["name"], {}) for entry in entries]
 
 
 def describe_settings(schema: type[MethodConfig]) -> list[dict[str, Any]]:

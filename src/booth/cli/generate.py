@@ -25,7 +25,7 @@ def generate(
     negative: Annotated[str, typer.Option(help="Negative prompt.", metavar="PROMPT")] = "",
     scheduler: Annotated[
         str | None,
-        typer.Option(help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc (default: ddim).", metavar="NAME"),
+        typer.Option(help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc.", metavar="NAME", show_default="ddim"),
     ] = None,
     strength: Annotated[
         float | None, typer.Option(help="Scale of the concept's effect, where its method has one; 1 is as trained.")

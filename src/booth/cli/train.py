@@ -18,17 +18,19 @@ def train(
     noun: Annotated[
         str | None, typer.Option("--class", help="Class noun of the subject, such as dog.", metavar="NOUN")
     ] = None,
-    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)} (default: lora).", metavar="METHOD")] = None,
+    method: Annotated[
+        str | None, typer.Option(help=f"{', '.join(METHODS)}.", metavar="METHOD", show_default="lora")
+    ] = None,
     base: Base = None,
     token: Annotated[
         str | None,
-        typer.Option(help="Rare word that will name the subject; auto picks one (default: sks).", metavar="TOKEN"),
+        typer.Option(help="Rare word that will name the subject; auto picks one.", metavar="TOKEN", show_default="sks"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; each method has its default.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides all randomness (default: 0).", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides all randomness.", min=0, show_default="0")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the concept (default: concepts/TOKEN-NOUN-METHOD).", metavar="DIR"),
+        typer.Option(help="Folder of the concept.", metavar="DIR", show_default="concepts/TOKEN-NOUN-METHOD"),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings in a TOML file; options win.", metavar="FILE")] = None,
     assignments: Annotated[
@@ -40,7 +42,8 @@ def train(
         bool, typer.Option("--dry-run", help="Print the plan, the settings and what was found; write nothing.")
     ] = False,
     crop: Annotated[
-        str | None, typer.Option(help="Square of a photo: center, random or subject.", metavar="CROP")
+        str | None,
+        typer.Option(help="Square of a photo: center, random or subject.", metavar="CROP", show_default="center"),
     ] = None,
     flip: Annotated[bool | None, typer.Option("--flip", help="Show photos mirrored too.")] = None,
     checkpoint_every: Annotated[

@@ -53,6 +53,31 @@ def pretrain(
     finish({"base": str(base)}, [str(base)], as_json)
 
 
+def judges(
+    out: Annotated[Path, typer.Option(help="Folder of the training; the judges come in OUT/judges.", metavar="DIR")],
+    base: Annotated[
+        str, typer.Option(help="Base whose autoencoder the judges get used to.", metavar="BASE")
+    ] = "embedded",
+    minutes: Annotated[float, typer.Option(help="Budget of training time.", min=0)] = 60,
+    workers: Annotated[int, typer.Option(help="Processes that render.", min=1)] = 2,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the judges that score a base, apart from it, and measure their own errors."""
+    from booth.families.loading import load_family
+    from booth.families.quiet import hush
+    from booth.train.setup import choose_device
+    from booth.world.judging import train_judges
+
+    hush()
+    device = choose_device(device)
+    model = load_family(base, device)
+    folder = train_judges(
+        out, minutes, model.components()["vae"], model.base / "tokenizer", workers=workers, device=device
+    )
+    finish({"judges": str(folder)}, [str(folder)], as_json)
+
+
 def score(
     base: Annotated[str, typer.Option(help="embedded or a folder that pretrain wrote.", metavar="BASE")] = "embedded",
     pictures: Annotated[int, typer.Option(help="Pictures to draw and judge.", min=1)] = 400,
@@ -69,5 +94,5 @@ def score(
     finish(result, [*lines, f"over {result['pictures']} pictures"], as_json)
 
 
-for verb in (render, pretrain, score):
+for verb in (render, pretrain, judges, score):
     world.command()(guarded(verb))

@@ -17,6 +17,7 @@ VERBS = [
     ["world"],
     ["world", "render"],
     ["world", "pretrain"],
+    ["world", "judges"],
     ["world", "score"],
 ]
 HEAVY = ["torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "PIL", "tokenizers"]

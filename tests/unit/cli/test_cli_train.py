@@ -56,10 +56,8 @@ def test_settings_come_from_file_then_set_then_flags(booth_cli, toy_base: Path, 
         dropout = 0.1
         """
     )
-    result = booth_cli(
-        "train", five_photos, "--config", "run.toml", "--set", "rank=3", "--set", "seed=6", "--set", "steps=8", *FEW[:2],
-        "--seed", "7", "--json",
-    )  # fmt: skip
+    sets = ["--set", "rank=3", "--set", "seed=6", "--set", "steps=8"]
+    result = booth_cli("train", five_photos, "--config", "run.toml", *sets, "--steps", "2", "--seed", "7", "--json")
     record = read_record(Path(last_object(result)["concept"]))
     settings = record.settings
     assert (record.seed, record.subject.token) == (7, "zwx")

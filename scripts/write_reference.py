@@ -1,0 +1,164 @@
+"""Write docs/reference and the README's table of methods from the code.
+
+Run it after changing an option, a setting, a method or an exit code:
+
+    python scripts/write_reference.py
+
+A test fails while a page differs from what this script would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from booth.catalogue import describe_methods, describe_settings
+from booth.cli.app import app
+from booth.config import RunConfig
+from booth.core.errors import exit_codes
+from booth.core.method import MethodConfig
+from booth.registry import METHODS
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "reference"
+README = ROOT / "README.md"
+TABLE = ("<!-- methods: written by scripts/write_reference.py -->\n", "<!-- end of methods -->")
+NOTE = "<!-- Written by scripts/write_reference.py; change the code, not this page. -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Every page of the reference by its file name."""
+    return {
+        "exit-codes.md": exit_codes_page(),
+        "methods.md": methods_page(),
+        "settings.md": settings_page(),
+        "command-line.md": command_line_page(),
+    }
+
+
+def readme() -> str:
+    """The README with its table of methods as it should be."""
+    text = README.read_text(encoding="utf-8")
+    rows = [[f"`{e['name']}`", e["trains"], ", ".join(e["files"])] for e in methods()]
+    before, _, rest = text.partition(TABLE[0])
+    _, _, after = rest.partition(TABLE[1])
+    drawn = table(["method", "what receives the gradient", "what is saved"], rows)
+    return f"{before}{TABLE[0]}\n{drawn}\n\n{TABLE[1]}{after}"
+
+
+def exit_codes_page() -> str:
+    """The table of exit codes."""
+    rows = [[str(code), meaning] for code, meaning in exit_codes()]
+    text = 'With `--json` an error is the object `{"error": ..., "exit_code": ...}` on the last line of stdout.'
+    return page("Exit codes", text, table(["code", "meaning"], rows))
+
+
+def methods_page() -> str:
+    """What each method trains and saves, and where it works."""
+    rows = [[f"`{e['name']}`", e["trains"], ", ".join(e["files"]), ", ".join(e["families"])] for e in methods()]
+    text = "A method works on every family that offers the sites it needs; `booth methods` counts sizes for a base."
+    return page("Methods", text, table(["method", "trains", "saves", "families"], rows))
+
+
+def settings_page() -> str:
+    """The settings of a run, those that all methods share, and each method's own."""
+    shared = [s["name"] for s in describe_settings(MethodConfig)]
+    parts = [
+        "A run's settings are options of `booth train`, keys of a `--config` file (TOML), and fields of "
+        "`booth.config.RunConfig`. A method's settings are given as `--set key=value` or in the file's `[settings]` "
+        "table. Where two defaults are given, the first is for the embedded base and the second for a full-size one.",
+        "## A run",
+        table(
+            ["key", "default", "meaning"],
+            [[f"`{n}`", _default(f), f.description or ""] for n, f in RunConfig.model_fields.items()],
+        ),
+    ]
+    for entry in methods():
+        tiny, full = entry["defaults"]["tiny"], entry["defaults"]["full"]
+        described = describe_settings(METHODS[entry["name"]].Config)
+        ordered = [s for s in described if s["name"] not in shared] + [s for s in described if s["name"] in shared]
+        rows = [[f"`{s['name']}`", both(tiny[s["name"]], full[s["name"]]), s["meaning"]] for s in ordered]
+        parts += [f"## `{entry['name']}`", table(["setting", "default", "meaning"], rows)]
+    return page("Settings", *parts)
+
+
+def command_line_page() -> str:
+    """Every verb with its options."""
+    parts: list[str] = []
+    for words, command in verbs(get_command(app), ["booth"]):
+        rows = [
+            [
+                f"`{', '.join(p.opts) if p.param_type_name == 'option' else p.metavar or p.name.upper()}`",
+                default_of(p),
+                p.help or "",
+            ]
+            for p in command.params
+            if p.name != "help"
+        ]
+        parts += [f"## `{' '.join(words)}`", command.help or "", table(["option", "default", "meaning"], rows)]
+    text = (
+        "Results go to stdout and everything else to stderr. With `--json` the last line of stdout is one JSON object."
+    )
+    return page("Command line", text, *parts)
+
+
+def verbs(group: Any, words: list[str]) -> Iterator[tuple[list[str], Any]]:
+    """Every command that does something, with the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs(command, [*words, name])
+        else:
+            yield [*words, name], command
+
+
+def default_of(parameter: Any) -> str:
+    """What an option is if it is left out."""
+    if isinstance(getattr(parameter, "show_default", None), str):
+        return parameter.show_default
+    return "" if parameter.default in (None, False, "") or parameter.required else shown(parameter.default)
+
+
+def methods() -> list[dict[str, Any]]:
+    """The catalogue without sizes, which depend on a base."""
+    return describe_methods(sizes=False)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def both(tiny: Any, full: Any) -> str:
+    """One default, or two where the bases differ."""
+    return shown(tiny) if tiny == full else f"{shown(tiny)} / {shown(full)}"
+
+
+def shown(value: Any) -> str:
+    """A default as a user would write it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def page(title: str, *parts: str) -> str:
+    """A page under a title."""
+    return "\n\n".join([f"# {title}", NOTE + "\n" + parts[0], *parts[1:]]) + "\n"
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    return shown(field.get_default(call_default_factory=True)) if field.default_factory is None else "none"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    README.write_text(readme(), encoding="utf-8")

@@ -1,0 +1,170 @@
+"""Imports go one way; heavy or foreign libraries stay in their rooms."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent.parent / "src"
+FILES = sorted((SOURCE / "booth").rglob("*.py"))
+
+# What each room may import. Files in the package's root are rooms of their own.
+NOUNS = {"core"}
+NAMES = NOUNS | {"registry", "config"}
+PARTS = NAMES | {"concept", "data", "families"}
+DRAWING = PARTS | {"generate"}
+TRAINING = DRAWING | {"train"}
+ALLOWED = {
+    "core": NOUNS,
+    "registry": NOUNS,
+    "config": NAMES,
+    "data": NAMES | {"data"},
+    "families": NAMES | {"families"},
+    "methods": NOUNS | {"methods"},
+    "generate": DRAWING,
+    "concept": DRAWING,  # its convenience of drawing itself, imported when it is called
+    "train": TRAINING,
+    "world": TRAINING | {"world"},
+    "evaluate": TRAINING | {"world", "evaluate"},
+    "catalogue": PARTS,
+    "machine": PARTS,
+    "cli": TRAINING | {"world", "evaluate", "catalogue", "machine", "cli"},
+}
+LIBRARIES = {
+    "diffusers": {"families", "world"},
+    "transformers": {"families", "world"},
+    "tokenizers": {"world"},
+    "peft": {"methods"},
+    "typer": {"cli"},
+    "tqdm": {"cli"},
+}
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    return [*module.split("."), "booth"][1]
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module a file imports, wherever the import stands; a name taken from a package is a module if it is one."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute"
+            if node.module == "booth":
+                yield from (f"booth.{alias.name}" for alias in node.names if alias.name != "__version__")
+            elif node.module:
+                yield node.module
+
+
+def breaches(files: list[Path]) -> list[str]:
+    found: list[str] = []
+    for file in files:
+        module = name_of(file)
+        room = room_of(module)
+        if module == "booth":
+            continue  # the door: it names what a user may call
+        for imported in imports(file):
+            library = imported.split(".")[0]
+            if library == "booth" and room_of(imported) not in ALLOWED[room]:
+                found.append(f"{module} imports {imported}")
+            if room not in LIBRARIES.get(library, {room}):
+                found.append(f"{module} imports {imported}")
+    return found
+
+
+def test_every_room_has_a_rule() -> None:
+    assert {room_of(name_of(file)) for file in FILES} - {"booth"} <= ALLOWED.keys()
+
+
+def test_imports_go_one_way() -> None:
+    assert breaches(FILES) == []
+
+
+def test_the_rules_have_no_cycle_but_that_of_drawing() -> None:
+    for room, allowed in ALLOWED.items():
+        for other in allowed - {room}:
+            assert room not in ALLOWED[other] or {room, other} == {"concept", "generate"}
+
+
+def test_a_breach_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", tmp_path)
+    wrong = tmp_path / "booth" / "methods" / "wrong.py"
+    wrong.parent.mkdir(parents=True)
+    wrong.write_text("def f():\n    from booth.families import loading\n    import diffusers.utils\n")
+    assert breaches([wrong]) == [
+        "booth.methods.wrong imports booth.families",
+        "booth.methods.wrong imports diffusers.utils",
+    ]
+
+
+@pytest.mark.parametrize("module", ["booth", "booth.cli.app", "booth.config", "booth.registry", "booth.core.errors"])
+def test_light_modules_import_no_torch(module: str) -> None:
+    probe = (
+        f"import sys, {module}; print([m for m in ('torch', 'diffusers', 'transformers', 'peft') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_nothing_needs_torchvision_or_timm() -> None:
+    """Every module imports while a hook refuses what no part of the package may need."""
+    probe = f"""
+import importlib, importlib.util, sys
+
+def refused(name):
+    return name.split(".")[0] in {{"torchvision", "timm", "scipy", "cv2", "open_clip"}}
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if refused(name):
+            raise ImportError(f"refused: {{name}}")
+
+look = importlib.util.find_spec  # to be asked whether a library is there is no import of it
+importlib.util.find_spec = lambda name, package=None: None if refused(name) else look(name, package)
+sys.meta_path.insert(0, Refuse())
+for module in {[name_of(file) for file in FILES]!r}:
+    importlib.import_module(module)
+"""
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# Calls by which reading a file runs code, or words run as commands.
+FORBIDDEN = re.compile(
+    r"torch\.(load|save)\b|pickle(?!=False)|trust_remote_code|custom_pipeline|shelve|marshal|shell=True|os\.system"
+    r"|(?<![\w.])(eval|exec)\("
+)
+
+
+def code_of(file: Path) -> str:
+    """A file without its comments, docstrings and other strings that stand alone or hold prose."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            node.value = ""
+    return ast.unparse(tree)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_no_file_is_unpickled_and_no_foreign_code_runs(file: Path) -> None:
+    assert not FORBIDDEN.findall(code_of(file))
+
+
+@pytest.mark.parametrize(
+    "line", ["torch.load(f)", "import pickle", "np.load(f, allow_pickle=True)", "x(trust_remote_code=True)", "eval(a)"]
+)
+def test_what_runs_code_would_be_found(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.py"
+    file.write_text(line)
+    assert FORBIDDEN.search(code_of(file))

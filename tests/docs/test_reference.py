@@ -1,0 +1,37 @@
+"""What is written from the code is as the code is."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = ["exit-codes.md", "methods.md", "settings.md", "command-line.md"]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "scripts" / "write_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_current(script: ModuleType, name: str) -> None:
+    page = ROOT / "docs" / "reference" / name
+    assert page.read_text(encoding="utf-8") == script.pages()[name], "run `make docs`"
+
+
+def test_the_readme_s_table_is_current(script: ModuleType) -> None:
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == script.readme(), "run `make docs`"
+
+
+def test_all_pages_are_there_and_no_other(script: ModuleType) -> None:
+    assert sorted(script.pages()) == sorted(PAGES)
+    assert sorted(p.name for p in (ROOT / "docs" / "reference").iterdir()) == sorted(PAGES)
