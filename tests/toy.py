@@ -10,9 +10,12 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from booth.world.tokenizer import LENGTH, write_tokenizer
 
-WORDS = """a an the photo picture rendering of dog cat backpack stuffed animal teapot in on top with at jungle snow beach
-wooden floor city background red purple my one cropped close up bright dark good nice small large clean dirty weird cool
-sks wearing hat""".split()
+SENTENCES = """
+a an the photo picture rendering of dog cat backpack stuffed animal teapot in on top with at jungle snow beach
+wooden floor city background red purple my one cropped close up bright dark good nice small large clean dirty
+weird cool sks wearing hat
+"""
+WORDS = SENTENCES.split()
 
 
 def write_toy_base(folder: Path, prediction_type: str = "epsilon", seed: int = 0) -> Path:

@@ -47,7 +47,7 @@ def _from_hub(base: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = ["model_index.json", "*/config.json", "*/*.fp16.safetensors", "*/*.safetensors", "scheduler/*", "tokenizer/*"]
+    patterns = ["model_index.json", "*/config.json", "*/*.safetensors", "scheduler/*", "tokenizer/*"]
     try:
         return Path(snapshot_download(base, allow_patterns=patterns, ignore_patterns=["safety_checker/*"]))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
