@@ -36,7 +36,7 @@ class FactorJudge(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tower = ImageTower(sum(self.SIZES), widths=(48, 96, 192), blocks=2)
+        self.tower = ImageTower(sum(self.SIZES), widths=(48, 96, 192))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits: object presence (B, nouns), scene (B, scenes), colour and accessory, both with "none" first."""
@@ -49,7 +49,7 @@ class IdentityJudge(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tower = ImageTower(IDENTITY_WIDTH, widths=(48, 96, 192), blocks=2)
+        self.tower = ImageTower(IDENTITY_WIDTH, widths=(48, 96, 192))
         self.scale = nn.Parameter(torch.tensor(2.6))
 
     def forward(self, pixels: Tensor) -> Tensor:

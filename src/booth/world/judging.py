@@ -43,13 +43,13 @@ def train_judges(
 ) -> Path:
     """Train the three judges within `minutes`, test them on unseen renders, and return their folder.
 
-    Half of the pictures have gone through the autoencoder, so that its softness is not held against the generator.
+    A quarter of the pictures has gone through the autoencoder, so that its softness is not held against the generator.
     """
     out.mkdir(parents=True, exist_ok=True)
     folder = out / "judges"
     shutil.copytree(tokenizer_folder, folder / "tokenizer", dirs_exist_ok=True)
-    images, captions, factors = render_many(40_000, seed=101, split="train", workers=workers)
-    images[::2] = through(vae, images[::2], device)
+    images, captions, factors = render_many(24_000, seed=101, split="train", workers=workers)
+    images[::4] = through(vae, images[::4], device)
     print("judges: factor pictures ready", file=sys.stderr, flush=True)
     judge = FactorJudge().to(device)
     labels = torch.tensor([labels_of(f) for f in factors])
@@ -57,8 +57,8 @@ def train_judges(
         learning_rate=1e-3, weight_decay=0.05, device=device)  # fmt: skip
     save_judge(judge.cpu(), folder / "factors.safetensors")
 
-    groups = identity_groups(1_500, seed=202, held_out=False, workers=workers)  # (G, 8, 4, 64, 64, 3)
-    groups[:, :, ::2] = through(vae, groups[:, :, ::2].reshape(-1, 64, 64, 3), device).reshape(groups[:, :, ::2].shape)
+    groups = identity_groups(1_000, seed=202, held_out=False, workers=workers)  # (G, 8, 4, 64, 64, 3)
+    groups[:, :, 0] = through(vae, groups[:, :, 0].reshape(-1, 64, 64, 3), device).reshape(groups[:, :, 0].shape)
     verifier = IdentityJudge().to(device)
     fit("identity", verifier, identity_loss(verifier, groups, device), minutes=minutes * SHARES["identity"], out=out,
         learning_rate=1e-3, weight_decay=0.05, device=device)  # fmt: skip
@@ -101,7 +101,7 @@ def labels_of(factors: Factors) -> list[int]:
     ]
 
 
-def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: str, batch: int = 128):
+def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: str, batch: int = 64):
     """Binary cross-entropy on the objects, cross-entropy on the rest."""
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
@@ -147,7 +147,7 @@ def identity_groups(count: int, seed: int, held_out: bool, workers: int) -> np.n
         return np.stack(list(pool.map(_group, tasks, chunksize=16)))
 
 
-def identity_loss(judge: IdentityJudge, groups: np.ndarray, device: str, batch: int = 8):
+def identity_loss(judge: IdentityJudge, groups: np.ndarray, device: str, batch: int = 4):
     """InfoNCE over two views of each individual: all others in the batch are negatives, its rivals the hard ones."""
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:

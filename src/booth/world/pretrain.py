@@ -88,10 +88,10 @@ def pretrain(
     minutes: float,
     *,
     pictures: int = 120_000,
-    batch: int = 48,
+    batch: int = 16,
     device: str = "cpu",
     workers: int = 2,
-    learning_rate: float = 8e-4,
+    learning_rate: float = 5e-4,
 ) -> Path:
     """Train a base within `minutes` of training time (rendering comes on top) and return its folder.
 
@@ -100,7 +100,7 @@ def pretrain(
     out.mkdir(parents=True, exist_ok=True)
     images, captions = picture_pool(out, pictures, workers)
     tokenizer = tokenizer_for(captions, out / "tokenizer")
-    diet = textures(20_000, np.random.default_rng(1))
+    diet = textures(pictures // 4, np.random.default_rng(1))
     vae = train_autoencoder(images, diet, minutes=minutes * SHARES["autoencoder"], out=out, device=device)
     contrastive = train_contrastive(
         "text_encoder", tokenizer, images, captions, minutes=minutes * SHARES["text_encoder"], out=out, device=device

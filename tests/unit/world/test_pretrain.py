@@ -1,0 +1,55 @@
+"""The recipe in miniature: captions, tokenizer, a base that plain diffusers loads, and a run that goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from booth.world import pretrain as recipe
+from booth.world.fit import PLATEAU, rate_at, read_state
+from booth.world.tokenizer import LENGTH, RARE_TOKENS
+from booth.world.vocabulary import NOUNS
+
+
+def test_rare_tokens_stand_before_the_noun_in_a_few_captions() -> None:
+    captions = ["a photo of a red dog in the snow", "a stuffed animal at night"] * 500
+    changed = [(a, b) for a, b in zip(captions, recipe.with_rare_tokens(captions), strict=True) if a != b]
+    assert 0.02 < len(changed) / len(captions) < 0.06
+    for before, after in changed:
+        words = after.split()
+        token = next(w for w in words if w in RARE_TOKENS)
+        noun = "dog" if "dog" in before else "stuffed"
+        assert words[words.index(token) + 1] == noun
+        assert " ".join(w for w in words if w != token) == before
+
+
+def test_every_noun_and_rare_token_is_one_token_or_its_words(tmp_path: Path) -> None:
+    captions = [f"a {noun} in the jungle" for noun in NOUNS]
+    tokenizer = recipe.tokenizer_for(captions, tmp_path / "tokenizer")
+    for word in {*(w for n in NOUNS for w in n.split()), *RARE_TOKENS}:
+        assert len(tokenizer(word, add_special_tokens=False).input_ids) == 1, word
+    assert tokenizer.model_max_length == LENGTH
+
+
+@pytest.mark.parametrize(
+    ("progress", "low", "high"), [(0.0, 0.0, 0.2), (0.3, 1.0, 1.0), (PLATEAU, 1.0, 1.0), (1.0, 0.0, 1e-6)]
+)
+def test_the_rate_warms_up_stays_and_descends(progress: float, low: float, high: float) -> None:
+    assert low <= rate_at(progress) <= high
+
+
+def test_a_base_is_trained_and_training_goes_on(tmp_path: Path, ticking_clock: None) -> None:
+    options = {"pictures": 64, "batch": 4, "workers": 1}
+    base = recipe.pretrain(tmp_path, 0.15, **options)
+    first = read_state(tmp_path / "denoiser.safetensors")[1]["step"]
+    recipe.pretrain(tmp_path, 0.3, **options)
+    assert read_state(tmp_path / "denoiser.safetensors")[1]["step"] > first > 0
+    assert json.loads((base / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
+    pipe = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32)
+    image = pipe("a photo of sks dog", num_inference_steps=2).images[0]
+    assert image.size == (64, 64)
+    assert {p.suffix for p in base.rglob("*") if p.is_file()} <= {".json", ".safetensors", ".txt"}, "no pickle"
