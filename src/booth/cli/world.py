@@ -37,7 +37,7 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="Folder of the training; the base comes in OUT/base.", metavar="DIR")],
     minutes: Annotated[float, typer.Option(help="Budget of training time.", min=0)] = 120,
     pictures: Annotated[int, typer.Option(help="Rendered pictures to learn from.", min=1)] = 120_000,
-    batch: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 48,
+    batch: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 16,
     workers: Annotated[int, typer.Option(help="Processes that render.", min=1)] = 2,
     device: Device = None,
     as_json: AsJson = False,
