@@ -39,6 +39,10 @@ def generate(
     prompts: Annotated[Path | None, typer.Option(help="File with one prompt a line.", metavar="FILE")] = None,
     base: Base = None,
     size: Annotated[int | None, typer.Option(help="Side in pixels; the base's own if left out.", metavar="N")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch", help="Pictures at once.", min=1, metavar="N", show_default="1 on the CPU, else 4"),
+    ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Write a contact sheet too.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.", metavar="DIR")] = Path("pictures"),
     device: Device = None,
@@ -64,6 +68,7 @@ def generate(
         negative=negative,
         scheduler=scheduler,
         size=size,
+        batch_size=batch_size,
         device=choose_device(device),
     )
     for warning in request.warnings():

@@ -32,6 +32,7 @@ class Request:
     negative: str = ""
     scheduler: str | None = None
     size: int | None = None
+    batch_size: int | None = None  # pictures at once; see booth.generate.draw.draw
     device: str = "cpu"
 
     def warnings(self) -> list[str]:
@@ -83,6 +84,7 @@ def generate(
             negative=request.negative,
             scheduler=request.scheduler,
             size=request.size,
+            batch_size=request.batch_size,
             on_picture=on_picture,
         )
     out.mkdir(parents=True, exist_ok=True)

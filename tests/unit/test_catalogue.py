@@ -1,0 +1,43 @@
+"""What is told about methods is what they are."""
+
+from pathlib import Path
+
+import pytest
+
+from booth.catalogue import describe_methods, describe_settings
+from booth.core.errors import NotAvailableError
+from booth.core.family import Family
+from booth.core.sites import Sites
+from booth.families import loading
+from booth.registry import METHODS
+
+
+def test_a_family_offers_the_sites_that_it_has(toy: Family) -> None:
+    assert {name for name in Sites.__dataclass_fields__ if toy.sites.has(name)} == set(type(toy).offers)
+
+
+def test_families_are_computed_from_sites(monkeypatch: pytest.MonkeyPatch, toy: Family) -> None:
+    monkeypatch.setattr(type(toy), "offers", ("token_tables",))
+    works = {entry["name"]: entry["families"] for entry in describe_methods(sizes=False)}
+    assert works.pop("textual_inversion") == ["stable_diffusion"]
+    assert set(map(tuple, works.values())) == {()}
+
+
+def test_sizes_are_counted_on_the_base_and_leave_it_bare(toy_base: Path) -> None:
+    sizes = {entry["name"]: entry["values"] for entry in describe_methods(str(toy_base))}
+    denoiser = sum(p.numel() for p in loading.load_family(str(toy_base)).components()["unet"].parameters())
+    assert sizes["dreambooth"] == denoiser
+    assert sizes["two_stage"] == denoiser + sizes["textual_inversion"]
+    assert sizes["lora"] < denoiser
+
+
+def test_without_an_embedded_base_there_are_no_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(loading, "EMBEDDED_FOLDER", tmp_path)
+    assert "values" not in describe_methods()[0]
+    with pytest.raises(NotAvailableError):
+        describe_methods("no-such")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_setting_says_what_it_means(method: str) -> None:
+    assert all(setting["meaning"] for setting in describe_settings(METHODS[method].Config))
