@@ -108,6 +108,12 @@ def mean_of_last(losses: list[float | None]) -> float | None:
     return math.fsum(last) / len(last) if last else None
 
 
+def forget_peak_memory(device: str) -> None:
+    """Count the GPU's memory from here on."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: str) -> int:
     """The most bytes that were taken at once: on the GPU, or else by this process."""
     if device.startswith("cuda"):

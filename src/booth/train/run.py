@@ -24,7 +24,7 @@ from booth.families.loading import base_hash, load_family
 from booth.generate.draw import draw
 from booth.registry import METHODS
 from booth.train import setup
-from booth.train.artefact import Clock, TrainResult, draw_samples, write_concept
+from booth.train.artefact import Clock, TrainResult, draw_samples, forget_peak_memory, write_concept
 from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
 from booth.train.folders import CHECKPOINTS, PREVIEWS, cache_folder, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
@@ -75,6 +75,7 @@ class Run:
         self.signals = signals
         self.device = setup.choose_device(config.device)
         self.precision = setup.choose_precision(config.precision, self.device)
+        forget_peak_memory(self.device)
         listener.on_message(f"Loading the base {config.base}.")
         with clock.part("load"):
             self.model: Family = load_family(config.base, self.device)
@@ -154,9 +155,12 @@ class Run:
                 recoveries=self.recovery.returns,
                 **self.known,
             )
-        except BaseException as error:
-            if not isinstance(error, DiskFullError):
-                self._save()
+        except DiskFullError:
+            raise
+        except Interrupted as error:
+            raise self._saved_before(error) from error
+        except BaseException:
+            self._save()
             raise
         leave(out)
         return concept

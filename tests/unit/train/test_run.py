@@ -331,7 +331,8 @@ def test_a_disk_that_fills_up_while_saving_keeps_the_run(lesson: Lesson, tmp_pat
         train(config)
     kept = sorted(p.name for p in (tmp_path / "out.run" / "checkpoints").iterdir())
     assert kept == ["ckpt-000002", "ckpt-000003"]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # space was made
     resumed = train(config.model_copy(update={"resume": True}))
     assert weights(resumed.folder) == weights(train(lesson("two_stage", "straight")).folder)
 
@@ -369,8 +370,9 @@ def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
 
     monkeypatch.setattr(artefact, "draw", failing)
     expected = OutOfMemoryError if isinstance(error, torch.OutOfMemoryError) else Interrupted
-    with pytest.raises(expected):
+    with pytest.raises(expected) as caught:
         train(lesson(checkpoint_every=0))
+    assert expected is OutOfMemoryError or "--resume" in str(caught.value)
     monkeypatch.setattr(artefact, "draw", draw)
     diary = Diary()
     train(lesson(checkpoint_every=0, resume=True), listener=diary)
@@ -399,6 +401,15 @@ def test_out_of_memory_while_training_keeps_the_checkpoint_and_advises(
     assert (tmp_path / "out.run" / "checkpoints" / "ckpt-000002").is_dir()
     monkeypatch.setattr(Update, "backward", backward)
     assert weights(train(lesson(resume=True)).folder) == weights(train(lesson(out="straight")).folder)
+
+
+def test_bfloat16_is_another_precision_and_keeps_its_weights_in_float32(lesson: Lesson) -> None:
+    plain, half = train(lesson(out="plain")), train(lesson(out="half", precision="bf16"))
+    assert half.record.precision == "bf16"
+    assert weights(half.folder) != weights(plain.folder)
+    assert all(bits.startswith("torch.float32") for bits in weights(half.folder).values())
+    with pytest.raises(UsageError, match="precision was 'bf16' and is now 'fp32'"):
+        train(lesson(out="half", resume=True))
 
 
 def test_a_token_can_be_picked(lesson: Lesson) -> None:
