@@ -43,37 +43,78 @@ def train_judges(
 ) -> Path:
     """Train the three judges within `minutes`, test them on unseen renders, and return their folder.
 
-    A quarter of the pictures has gone through the autoencoder, so that its softness is not held against the generator.
+    Pictures and progress are kept in `out`; an interrupted run goes on. A quarter of the pictures has gone through the
+    autoencoder, so that its softness is not held against the generator.
     """
-    out.mkdir(parents=True, exist_ok=True)
     folder = out / "judges"
     shutil.copytree(tokenizer_folder, folder / "tokenizer", dirs_exist_ok=True)
-    images, captions, factors = render_many(24_000, seed=101, split="train", workers=workers)
-    images[::4] = through(vae, images[::4], device)
-    print("judges: factor pictures ready", file=sys.stderr, flush=True)
-    judge = FactorJudge().to(device)
-    labels = torch.tensor([labels_of(f) for f in factors])
-    fit("factors", judge, factor_loss(judge, images, labels, device), minutes=minutes * SHARES["factors"], out=out,
-        learning_rate=1e-3, weight_decay=0.05, device=device)  # fmt: skip
-    save_judge(judge.cpu(), folder / "factors.safetensors")
-
-    groups = identity_groups(1_000, seed=202, held_out=False, workers=workers)  # (G, 8, 4, 64, 64, 3)
-    groups[:, :, 0] = through(vae, groups[:, :, 0].reshape(-1, 64, 64, 3), device).reshape(groups[:, :, 0].shape)
-    verifier = IdentityJudge().to(device)
-    fit("identity", verifier, identity_loss(verifier, groups, device), minutes=minutes * SHARES["identity"], out=out,
-        learning_rate=1e-3, weight_decay=0.05, device=device)  # fmt: skip
-    save_judge(verifier.cpu(), folder / "identity.safetensors")
-
-    from transformers import CLIPTokenizer
-
-    agreement = train_contrastive(
-        "agreement", CLIPTokenizer.from_pretrained(folder / "tokenizer"), images, captions,
-        minutes=minutes * SHARES["agreement"], out=out, layers=2, device=device,
-    )  # fmt: skip
-    save_judge(agreement.cpu(), folder / "agreement.safetensors")
+    train_factors(out, minutes * SHARES["factors"], vae, workers=workers, device=device)
+    train_agreement(out, minutes * SHARES["agreement"], vae, workers=workers, device=device)
+    train_identity(out, minutes * SHARES["identity"], vae, workers=workers, device=device)
     (folder / "judges.json").write_text(json.dumps({"identity_threshold": 0.5}))
     (folder / "judges.json").write_text(json.dumps(measure_errors(Judges(folder), workers), indent=2) + "\n")
     return folder
+
+
+def train_factors(
+    out: Path, minutes: float, vae: AutoencoderKL, *, pictures: int = 60_000, workers: int = 2, device: str = "cpu"
+) -> None:
+    """Train the factor judge."""
+    images, _, labels = factor_pictures(out, pictures, vae, workers, device)
+    judge = FactorJudge().to(device)
+    loss = factor_loss(judge, images, torch.tensor(labels), device)
+    fit("factors", judge, loss, minutes=minutes, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
+    save_judge(judge.cpu(), out / "judges" / "factors.safetensors")
+
+
+def train_agreement(
+    out: Path, minutes: float, vae: AutoencoderKL, *, pictures: int = 60_000, workers: int = 2, device: str = "cpu"
+) -> None:
+    """Train the image-text encoder on the factor judge's pictures."""
+    from transformers import CLIPTokenizer
+
+    images, captions, _ = factor_pictures(out, pictures, vae, workers, device)
+    tokenizer = CLIPTokenizer.from_pretrained(out / "judges" / "tokenizer")
+    agreement = train_contrastive(
+        "agreement", tokenizer, images, captions, minutes=minutes, out=out, layers=2, device=device
+    )
+    save_judge(agreement.cpu(), out / "judges" / "agreement.safetensors")
+
+
+def train_identity(
+    out: Path, minutes: float, vae: AutoencoderKL, *, groups: int = 1_500, workers: int = 2, device: str = "cpu"
+) -> None:
+    """Train the identity judge on groups of near-identical individuals."""
+    file = out / f"identities-{groups}.npy"
+    if not file.exists():
+        views = identity_groups(groups, seed=202, held_out=False, workers=workers)  # (G, 8, 4, 64, 64, 3)
+        softened = through(vae, views[:, :, 0].reshape(-1, 64, 64, 3), device)
+        views[:, :, 0] = softened.reshape(views[:, :, 0].shape)
+        _keep(file, views)
+    verifier = IdentityJudge().to(device)
+    loss = identity_loss(verifier, np.load(file, mmap_mode="r", allow_pickle=False), device)
+    fit("identity", verifier, loss, minutes=minutes, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
+    save_judge(verifier.cpu(), out / "judges" / "identity.safetensors")
+
+
+def factor_pictures(
+    out: Path, count: int, vae: AutoencoderKL, workers: int, device: str
+) -> tuple[np.ndarray, list[str], list[list[int]]]:
+    """Pictures (count, 64, 64, 3), their captions and labels, kept in `out` for the next resume."""
+    file, text = out / f"factors-{count}.npy", out / f"factors-{count}.json"
+    if not text.exists():
+        images, captions, factors = render_many(count, seed=101, split="train", workers=workers)
+        images[::4] = through(vae, images[::4], device)
+        _keep(file, images)
+        text.write_text(json.dumps([captions, [labels_of(f) for f in factors]]))
+    captions, labels = json.loads(text.read_text())
+    return np.load(file, mmap_mode="r", allow_pickle=False), captions, labels
+
+
+def _keep(file: Path, array: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(file, array, allow_pickle=False)
+    print(f"judges: {file.name} is ready", file=sys.stderr, flush=True)
 
 
 def through(vae: AutoencoderKL, images: np.ndarray, device: str) -> np.ndarray:
@@ -102,15 +143,17 @@ def labels_of(factors: Factors) -> list[int]:
 
 
 def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: str, batch: int = 64):
-    """Binary cross-entropy on the objects, cross-entropy on the rest."""
+    """Cross-entropy on every factor, and presence of each object besides."""
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         index = Rng(0, step).integers("factors", len(images), batch)
         objects, scene, colour, accessory = judge(to_unit(images[index.numpy()]).to(device))
         y = labels[index].to(device)
         first, second = (F.one_hot(y[:, i].clamp(min=0), objects.shape[1]) for i in (0, 1))
-        present = first + second * (y[:, 1:2] >= 0)
-        value = F.binary_cross_entropy_with_logits(objects, present.clamp(max=1).float()) * 20
+        present = (first + second * (y[:, 1:2] >= 0)).clamp(max=1).float()
+        # Which object is learned by cross-entropy, which is quick; whether there is a second one by presence.
+        value = F.cross_entropy(objects, present / present.sum(1, keepdim=True))
+        value = value + 5 * F.binary_cross_entropy_with_logits(objects, present)
         for logits, target in ((scene, y[:, 2]), (colour, y[:, 3]), (accessory, y[:, 4])):
             value = value + F.cross_entropy(logits, target, ignore_index=UNMENTIONED)
         right = (objects.argmax(1) == y[:, 0]) | (objects.argmax(1) == y[:, 1])
