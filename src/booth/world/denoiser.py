@@ -90,7 +90,7 @@ def train_denoiser(
     file = out / "denoiser.safetensors"
     unet = cast(UNet2DConditionModel, model.components()["unet"]).requires_grad_(True).train()
     if device == "cpu":
-        # The fused attention's backward pass in bfloat16 takes a fifth of a step on a CPU; the plain one next to nothing.
+        # In bfloat16 the fused attention's backward pass takes a fifth of a step on a CPU; the plain one hardly any.
         unet.set_attn_processor(AttnProcessor())
     model.noising = model.make_noising(min_snr_gamma=5.0)
     config = MethodConfig(steps=10**9, learning_rate=learning_rate, ema=0.9995, clip=1.0)
