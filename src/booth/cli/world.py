@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -72,9 +72,8 @@ def judges(
     hush()
     device = choose_device(device)
     model = load_family(base, device)
-    folder = train_judges(
-        out, minutes, model.components()["vae"], model.base / "tokenizer", workers=workers, device=device
-    )
+    vae: Any = model.components()["vae"]
+    folder = train_judges(out, minutes, vae, model.base / "tokenizer", workers=workers, device=device)
     finish({"judges": str(folder)}, [str(folder)], as_json)
 
 
