@@ -137,6 +137,14 @@ def test_the_file_holds_the_rows_under_the_token_and_the_loader_makes_the_same_p
     assert torch.equal(pipe.text_encoder.get_input_embeddings().weight, table(toy).weight)
     prompt = pipe.maybe_convert_prompt(PROMPT, pipe.tokenizer)
     assert pipe.tokenizer(prompt).input_ids == toy.tokenizer(toy.expand(PROMPT)).input_ids
+    assert torch.equal(toy.embed([PROMPT]).tokens, pipe.encode_prompt([PROMPT], "cpu", 1, False)[0])
+
+
+def test_every_vector_learns(toy: Family):
+    update = attach(toy, make_method("textual_inversion", vectors=3, keep_norm=False).plan()[0])
+    start = table(toy).rows.detach().clone()
+    steps(toy, update, 0, 1)
+    assert (table(toy).rows != start).any(dim=1).tolist() == [True, True, True]
 
 
 def test_prompts_are_the_published_templates_with_the_noun_beside_the_token():
