@@ -14,10 +14,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from booth import train as train  # a package that can be called: see its first lines
+from booth import train as _train  # a package that can be called: see its first lines
 
 if TYPE_CHECKING:
     from booth.concept import Concept
+    from booth.train import CallablePackage
+
+    train: CallablePackage
 
 __all__ = ["load", "train"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from booth.train.listener import Listener
 
 
-class _Train(ModuleType):
+class CallablePackage(ModuleType):
     """This package, with a call."""
 
     def __call__(
@@ -46,4 +46,4 @@ class _Train(ModuleType):
         return train(load_run_config(Path(config) if config else None, run), listener=listener)
 
 
-sys.modules[__name__].__class__ = _Train
+sys.modules[__name__].__class__ = CallablePackage
