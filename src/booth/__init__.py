@@ -14,13 +14,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from booth import train as _train  # a package that can be called: see its first lines
+from booth.train import CallablePackage
 
 if TYPE_CHECKING:
     from booth.concept import Concept
-    from booth.train import CallablePackage
 
-    train: CallablePackage
+train: CallablePackage  # bound by the import above; the package's first lines say why it can be called
 
 __all__ = ["load", "train"]
 
