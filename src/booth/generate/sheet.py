@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 CELL = 192  # pixels; smaller pictures are enlarged to it
 GAP = 6
 LABEL = 148  # width of the row names
-HEADER = 28
+HEADER = 44  # two lines of column names
 INK, PAPER = (24, 24, 24), (255, 255, 255)
 
 
@@ -25,7 +25,8 @@ def contact_sheet(
     font = ImageFont.load_default(14)
     for c, name in enumerate(column_names or []):
         x = left + GAP + c * (CELL + GAP) + CELL // 2
-        pen.text((x, top // 2), textwrap.shorten(name, 26), INK, font, anchor="mm")
+        text = textwrap.fill(name, 26, max_lines=2, placeholder=" ...")
+        pen.multiline_text((x, top // 2), text, INK, font, anchor="mm", align="center")
     for r, (row, name) in enumerate(zip(rows, row_names, strict=True)):
         y = top + GAP + r * (CELL + GAP)
         if left:
@@ -34,6 +35,16 @@ def contact_sheet(
         for c, image in enumerate(row):
             sheet.paste(_fitted(image), (left + GAP + c * (CELL + GAP), y))
     return sheet
+
+
+def stacked(sheets: list[Image.Image]) -> Image.Image:
+    """Sheets below one another."""
+    whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), PAPER)
+    y = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, y))
+        y += sheet.height
+    return whole
 
 
 def _fitted(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""A concept beside the untouched base, at the same prompts and seeds, on one contact sheet."""
+"""A concept beside the untouched base, at the same prompts and seeds, on one contact sheet under the photos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from booth.generate.concepts import Applied
 from booth.generate.run import Drawn, Request, generate
-from booth.generate.sheet import contact_sheet
+from booth.generate.sheet import contact_sheet, stacked
 
 SHOWN = 5  # photos in the first row
 
@@ -21,15 +21,13 @@ def showcase(
     base = applied.concept.record.base.name
     plain = generate(Request(prompts, (), base, seed=seed, device=device), out / "base")
     taught = generate(Request(prompts, (applied,), base, seed=seed, device=device), out / "concept")
-    scenes = [prompt.removeprefix("a photo of ") for prompt in prompts]
+    subject = applied.concept.record.subject
+    name = f"{subject.token} {subject.noun}"
     shown = [Image.open(p, formats=("PNG", "JPEG", "WEBP")).convert("RGB") for p in photos[:SHOWN]]
     rows = [[Image.open(f).convert("RGB") for f in drawn.images] for drawn in (plain, taught)]
-    subject = applied.concept.record.subject
-    sheet = contact_sheet(
-        [shown, *rows],
-        ["the photos", "the base alone", f"taught {subject.token} {subject.noun} by {applied.concept.record.method}"],
-        scenes,
-    )
+    names = ["the base alone", f"taught {name} by {applied.concept.record.method}"]
+    scenes = [prompt.removeprefix(f"a photo of {name}").strip() or prompt for prompt in prompts]
+    sheet = stacked([contact_sheet([shown], ["the photos"]), contact_sheet(rows, names, scenes)])
     taught.sheet = out / "sheet.png"
     sheet.save(taught.sheet)
     taught.images = plain.images + taught.images

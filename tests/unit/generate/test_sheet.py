@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from booth.generate.sheet import CELL, GAP, HEADER, LABEL, contact_sheet
+from booth.generate.sheet import CELL, GAP, HEADER, LABEL, contact_sheet, stacked
 
 RED, BLUE = (250, 0, 0), (0, 0, 250)
 
@@ -37,3 +37,9 @@ def test_a_picture_that_is_not_square_is_shown_whole() -> None:
     sheet = contact_sheet([[Image.new("RGB", (100, 50), RED)]], [""])
     assert cell(sheet, 0, 0) == RED
     assert sheet.getpixel((GAP + CELL // 2, GAP + 5)) == (255, 255, 255)
+
+
+def test_stacked_sheets_stand_below_one_another() -> None:
+    whole = stacked([Image.new("RGB", (30, 10), RED), Image.new("RGB", (20, 5), BLUE)])
+    assert whole.size == (30, 15)
+    assert [whole.getpixel(at) for at in ((29, 9), (19, 10), (20, 10))] == [RED, BLUE, (255, 255, 255)]
