@@ -51,4 +51,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    # OpenMP's threads spin for milliseconds while they wait, which starves them of each other where another program is
+    # busy. Short spins nearly halve the time of a picture on two cores then, and cost a tenth on an idle machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app()
