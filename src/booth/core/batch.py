@@ -18,6 +18,7 @@ class Batch:
     latents: Tensor  # (B, C, h, w) scaled latents
     weight: Tensor  # (B,) share of each row in the loss: 1/n for n photos, lambda/m for m class pictures
     control: Tensor | None = None  # (B, 3, H, W) hint in [0, 1]
+    mask: Tensor | None = None  # (B, 1, h, w) weight of each place in the loss; of mean 1 where the row's share is kept
 
 
 class BatchSource(Protocol):

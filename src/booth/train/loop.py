@@ -28,13 +28,18 @@ def losses(model: Family, batch: Batch, rng: Rng) -> Tensor:
     condition = model.embed(batch.prompts, batch.control)  # 1 embed the prompt
     noised = model.noising.sample(batch.latents, rng)  # 2 add noise at timestep t
     prediction = model.predict(noised.x_t, noised.t, condition)  # 3 predict
-    return compare(prediction, noised.target, batch.weight * noised.weight)  # 4 compare
+    return compare(prediction, noised.target, batch.weight * noised.weight, batch.mask)  # 4 compare
 
 
-def compare(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum over rows of the mean squared error; `weight` (B,) already holds each row's share."""
-    error = (prediction.float() - target.float()).pow(2).flatten(1).mean(1)  # (B,)
-    return (weight * error).sum()
+def compare(prediction: Tensor, target: Tensor, weight: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Weighted sum over rows of the mean squared error; `weight` (B,) already holds each row's share.
+
+    `mask` (B, 1, h, w) weighs the places of each row.
+    """
+    error = (prediction.float() - target.float()).pow(2)  # (B, C, h, w)
+    if mask is not None:
+        error = error * mask
+    return (weight * error.flatten(1).mean(1)).sum()
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Update:
             for n, p in self.parameters().items():
                 p.copy_(tensors[f"parameter.{n}"])
             if self.ema is not None:
-                self.ema = {n: tensors[f"average.{n}"].to(e, copy=True) for n, e in self.ema.items()}
+                self.ema = {n: _laid_out_as(e, tensors[f"average.{n}"]) for n, e in self.ema.items()}
         state: dict[int, dict[str, Any]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
@@ -137,6 +137,15 @@ class Update:
         template = self.optimizer.state_dict()["param_groups"]
         groups = [t | g for t, g in zip(template, values["groups"], strict=True)]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for parameter, entry in self.optimizer.state.items():
+            for key, value in entry.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    entry[key] = _laid_out_as(parameter, value)
         self.rate_scale = values["rate_scale"]
         if self._scaler is not None and "scaler" in values:
             self._scaler.load_state_dict(values["scaler"])
+
+
+def _laid_out_as(like: Tensor, value: Tensor) -> Tensor:
+    """A copy of `value` with the strides of `like`: the fused optimisers pair elements by their place in memory."""
+    return torch.empty_like(like, dtype=value.dtype).copy_(value)

@@ -11,15 +11,25 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from booth.core.rng import Rng
 from booth.world.fit import autocast_dtype, fit
-from booth.world.identity import near_identities, sample_identity
+from booth.world.identity import (
+    MARK_COLOURS,
+    OUTLINES,
+    PALETTES,
+    PARTS,
+    PATTERNS,
+    Identity,
+    near_identities,
+    sample_identity,
+)
 from booth.world.judges import (
     ACCESSORY_NAMES,
     COLOUR_NAMES,
+    IDENTITY_WIDTH,
     NOUN_NAMES,
     SCENE_NAMES,
     FactorJudge,
@@ -31,10 +41,22 @@ from booth.world.pixels import to_bytes, to_unit
 from booth.world.render import Factors, render
 from booth.world.sampling import render_many, sample_factors
 from booth.world.text_encoder import train_contrastive
+from booth.world.vocabulary import NOUNS
 
 SHARES = {"factors": 0.4, "identity": 0.45, "agreement": 0.15}
 RIVALS = 7  # near-identical individuals of the same noun beside each one: the hard negatives
-VIEWS = 4  # pictures of each individual
+VIEWS = 2  # pictures of each individual
+SHIFT = 4  # pixels by which training pictures are moved at most
+# What each mark of an individual can be: the identity judge learns to name them, though only its vectors are used.
+MARKS: dict[str, tuple[str, ...]] = {
+    "glyph": tuple(sorted({glyph for noun in NOUNS.values() for glyph in noun.glyphs})),
+    "palette": tuple(PALETTES),
+    "pattern": PATTERNS,
+    "pattern_colour": ("none", *MARK_COLOURS),
+    "part": PARTS,
+    "part_colour": ("none", *MARK_COLOURS),
+    "outline": OUTLINES,
+}
 UNMENTIONED = -100  # cross-entropy ignores this label
 
 
@@ -82,19 +104,21 @@ def train_agreement(
 
 
 def train_identity(
-    out: Path, minutes: float, vae: AutoencoderKL, *, groups: int = 1_500, workers: int = 2, device: str = "cpu"
+    out: Path, minutes: float, vae: AutoencoderKL, *, groups: int = 4_000, workers: int = 2, device: str = "cpu"
 ) -> None:
     """Train the identity judge on groups of near-identical individuals."""
-    file = out / f"identities-{groups}.npy"
-    if not file.exists():
-        views = identity_groups(groups, seed=202, held_out=False, workers=workers)  # (G, 8, 4, 64, 64, 3)
-        softened = through(vae, views[:, :, 0].reshape(-1, 64, 64, 3), device)
-        views[:, :, 0] = softened.reshape(views[:, :, 0].shape)
+    file, marks = out / f"identities-{groups}.npy", out / f"identities-{groups}-marks.npy"
+    if not marks.exists():
+        views, individuals = identity_groups(groups, seed=202, held_out=False, workers=workers)
+        softened = views[::2, :, 0]
+        views[::2, :, 0] = through(vae, softened.reshape(-1, 64, 64, 3), device).reshape(softened.shape)
         _keep(file, views)
-    verifier = IdentityJudge().to(device)
-    loss = identity_loss(verifier, np.load(file, mmap_mode="r", allow_pickle=False), device)
-    fit("identity", verifier, loss, minutes=minutes, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
-    save_judge(verifier.cpu(), out / "judges" / "identity.safetensors")
+        _keep(marks, np.array([[marks_of(i) for i in group] for group in individuals], np.int64))
+    pictures, labels = (np.load(f, mmap_mode="r", allow_pickle=False) for f in (file, marks))
+    learner = IdentityLearner().to(device)
+    loss = identity_loss(learner, pictures, torch.tensor(labels), device)
+    fit("identity", learner, loss, minutes=minutes, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
+    save_judge(learner.judge.cpu(), out / "judges" / "identity.safetensors")
 
 
 def factor_pictures(
@@ -146,8 +170,9 @@ def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: 
     """Cross-entropy on every factor, and presence of each object besides."""
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        index = Rng(0, step).integers("factors", len(images), batch)
-        objects, scene, colour, accessory = judge(to_unit(images[index.numpy()]).to(device))
+        rng = Rng(0, step)
+        index = rng.integers("factors", len(images), batch)
+        objects, scene, colour, accessory = judge(moved(to_unit(images[index.numpy()]).to(device), rng))
         y = labels[index].to(device)
         first, second = (F.one_hot(y[:, i].clamp(min=0), objects.shape[1]) for i in (0, 1))
         present = (first + second * (y[:, 1:2] >= 0)).clamp(max=1).float()
@@ -162,17 +187,37 @@ def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: 
     return loss
 
 
-def _group(task: tuple[int, int, bool]) -> np.ndarray:
+def moved(pictures: Tensor, rng: Rng) -> Tensor:
+    """Shift a batch of pictures (B, 3, H, W) by a few pixels, repeating the border, so that none comes twice alike."""
+    down, right = rng.integers("shift", 2 * SHIFT + 1, 2).tolist()
+    side = pictures.shape[-1]
+    padded = F.pad(pictures, (SHIFT, SHIFT, SHIFT, SHIFT), mode="replicate")
+    return padded[..., down : down + side, right : right + side]
+
+
+def _group(task: tuple[int, int, bool]) -> tuple[np.ndarray, list[Identity]]:
     seed, index, held_out = task
     rng = np.random.default_rng([seed, index])
     first = sample_identity(rng, NOUN_NAMES[int(rng.integers(len(NOUN_NAMES)))], held_out=held_out)
+    individuals = [first, *near_identities(first, rng, RIVALS)]
+    return _views(rng, individuals, held_out), individuals
+
+
+def _lineup(task: tuple[int, int]) -> np.ndarray:
+    """Two pictures each of a held-out individual and of ten others of its noun: (11, 2, 64, 64, 3) uint8."""
+    rng = np.random.default_rng(task)
+    noun = NOUN_NAMES[int(rng.integers(len(NOUN_NAMES)))]
+    individuals: list[Identity] = []
+    while len(individuals) < 11:
+        other = sample_identity(rng, noun, held_out=True)
+        if other not in individuals:
+            individuals.append(other)
+    return _views(rng, individuals, held_out=True)
+
+
+def _views(rng: np.random.Generator, individuals: list[Identity], held_out: bool) -> np.ndarray:
     split = "new_identity" if held_out else "train"
-    return np.stack(
-        [
-            np.stack([render(sample_view(rng, split, identity)).image for _ in range(VIEWS)])
-            for identity in (first, *near_identities(first, rng, RIVALS))
-        ]
-    )
+    return np.stack([np.stack([render(sample_view(rng, split, i)).image for _ in range(VIEWS)]) for i in individuals])
 
 
 def sample_view(rng: np.random.Generator, split: str, identity: object) -> Factors:
@@ -183,28 +228,65 @@ def sample_view(rng: np.random.Generator, split: str, identity: object) -> Facto
             return factors
 
 
-def identity_groups(count: int, seed: int, held_out: bool, workers: int) -> np.ndarray:
-    """Groups of eight near-identical individuals in four pictures each: uint8 (count, 8, 4, 64, 64, 3)."""
+def identity_groups(count: int, seed: int, held_out: bool, workers: int) -> tuple[np.ndarray, list[list[Identity]]]:
+    """Groups of eight near-identical individuals in two pictures each: uint8 (count, 8, 2, 64, 64, 3)."""
     tasks = [(seed, i, held_out) for i in range(count)]
     with ProcessPoolExecutor(workers) as pool:
-        return np.stack(list(pool.map(_group, tasks, chunksize=16)))
+        pictures, individuals = zip(*pool.map(_group, tasks, chunksize=16), strict=True)
+    return np.stack(pictures), list(individuals)
 
 
-def identity_loss(judge: IdentityJudge, groups: np.ndarray, device: str, batch: int = 4):
-    """InfoNCE over two views of each individual: all others in the batch are negatives, its rivals the hard ones."""
+def lineups(count: int, seed: int, workers: int) -> np.ndarray:
+    """Held-out individuals, each first among ten others of its noun, in two pictures: (count, 11, 2, 64, 64, 3)."""
+    with ProcessPoolExecutor(workers) as pool:
+        return np.stack(list(pool.map(_lineup, [(seed, i) for i in range(count)], chunksize=16)))
+
+
+def marks_of(identity: Identity) -> list[int]:
+    """The place of each mark in `MARKS`."""
+    return [values.index(getattr(identity, mark)) for mark, values in MARKS.items()]
+
+
+class IdentityLearner(nn.Module):
+    """The identity judge, with a head for each mark that it needs while it learns only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge = IdentityJudge()
+        self.heads = nn.Linear(IDENTITY_WIDTH, sum(map(len, MARKS.values())))
+
+
+def identity_loss(learner: IdentityLearner, groups: np.ndarray, marks: Tensor, device: str, batch: int = 4):
+    """InfoNCE over two views of each individual, and cross-entropy on its marks.
+
+    All others in the batch are negatives, and an individual's rivals the hard ones: they differ in one or two marks.
+    """
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         rng = Rng(0, step)
-        chosen = rng.integers("groups", len(groups), batch).numpy()
-        views = torch.randperm(VIEWS, generator=rng.generator("views"))[:2].numpy()
-        x = groups[chosen][:, :, views]  # (batch, 8, 2, 64, 64, 3)
-        a, b = judge(to_unit(x.reshape(-1, 64, 64, 3)).to(device)).unflatten(0, (-1, 2)).unbind(1)
-        logits = judge.scale.exp().clamp(max=60) * a @ b.T
+        chosen = rng.integers("groups", len(groups), batch)
+        pictures = groups[chosen.numpy()].reshape(-1, 64, 64, 3)
+        vectors = learner.judge.tower(moved(to_unit(pictures).to(device), rng)).float()
+        a, b = F.normalize(vectors, dim=-1).unflatten(0, (-1, 2)).unbind(1)
+        logits = learner.judge.scale.exp().clamp(max=60) * a @ b.T
         target = torch.arange(len(a), device=device)
         value = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        return value, {"loss": value.item(), "accuracy": (logits.argmax(1) == target).float().mean().item()}
+        named = learner.heads(vectors).float().split([len(v) for v in MARKS.values()], dim=1)
+        wanted = marks[chosen].flatten(0, 1).repeat_interleave(VIEWS, 0).to(device)
+        marked = [F.cross_entropy(head, wanted[:, i]) for i, head in enumerate(named)]
+        log = {"accuracy": (logits.argmax(1) == target).float().mean().item()}
+        log |= {
+            mark: (h.argmax(1) == wanted[:, i]).float().mean().item()
+            for i, (mark, h) in enumerate(zip(MARKS, named, strict=True))
+        }
+        return value + torch.stack(marked).sum() / 2, log
 
     return loss
+
+
+def picks_the_right_one(vectors: Tensor) -> float:
+    """Share of line-ups (G, n, 2, D) in which the first picture's nearest second picture is of the same individual."""
+    return (torch.einsum("gd,gnd->gn", vectors[:, 0, 0], vectors[:, :, 1]).argmax(1) == 0).float().mean().item()
 
 
 def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
@@ -219,18 +301,20 @@ def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str
         "colour": np.mean([verdicts[i].colour == COLOUR_NAMES[labels[i][3]] for i in coloured]),
         "accessory": np.mean([verdicts[i].accessory == ACCESSORY_NAMES[labels[i][4]] for i in single]),
     }
-    groups = identity_groups(250, seed=808, held_out=True, workers=workers)
-    vectors = judges.identities(groups.reshape(-1, 64, 64, 3)).reshape(*groups.shape[:3], -1)  # (G, 8, 4, 128)
-    others = vectors[torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))]
-    # The right one among ten distractors: its seven rivals, and three of another group.
-    candidates = torch.cat([vectors[:, :, 1], others[:, :3, 1]], dim=1)  # (G, 11, 128)
-    picked = torch.einsum("gd,gnd->gn", vectors[:, 0, 0], candidates).argmax(1)
-    result["identity"] = (picked == 0).float().mean().item()
+    pictures, _ = identity_groups(250, seed=808, held_out=True, workers=workers)
+    vectors = judges.identities(pictures.reshape(-1, 64, 64, 3)).reshape(*pictures.shape[:3], -1)  # (G, 8, 2, D)
+    result["identity_near"] = picks_the_right_one(vectors)  # among seven that differ in one or two marks
     same = torch.einsum("gd,gd->g", vectors[:, 0, 0], vectors[:, 0, 1])
     rival = torch.einsum("gd,grd->gr", vectors[:, 0, 0], vectors[:, 1:, 1]).flatten()
-    threshold = min(np.linspace(-1, 1, 401), key=lambda t: abs((same < t).float().mean() - (rival >= t).float().mean()))
+    pictures = lineups(400, seed=707, workers=workers)
+    vectors = judges.identities(pictures.reshape(-1, 64, 64, 3)).reshape(*pictures.shape[:3], -1)  # (G, 11, 2, D)
+    result["identity"] = picks_the_right_one(vectors)  # among ten of the same noun
+    same = torch.cat([same, torch.einsum("gd,gd->g", vectors[:, 0, 0], vectors[:, 0, 1])])
+    other = torch.einsum("gd,grd->gr", vectors[:, 0, 0], vectors[:, 1:, 1]).flatten()
+    threshold = min(np.linspace(-1, 1, 401), key=lambda t: abs((same < t).float().mean() - (other >= t).float().mean()))
     result["identity_threshold"] = float(threshold)
-    result["identity_equal_error"] = (rival >= threshold).float().mean().item()
+    result["identity_equal_error"] = (other >= threshold).float().mean().item()
+    result["identity_near_taken_for_same"] = (rival >= threshold).float().mean().item()
     turned = [[captions[j] for j in np.roll(np.arange(200), shift)] for shift in range(20)]
     cosine = torch.stack([judges.agree(images[:200], words) for words in turned])
     result["agreement"] = (cosine.argmax(0) == 0).float().mean().item()  # own caption against nineteen others

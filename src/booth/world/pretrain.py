@@ -20,7 +20,7 @@ from transformers import CLIPTokenizer
 from booth.core.family import Family
 from booth.families.loading import load_family
 from booth.world.autoencoder import train_autoencoder
-from booth.world.denoiser import LatentPool, new_denoiser, train_denoiser
+from booth.world.denoiser import LatentPool, new_denoiser, subject_weights, train_denoiser
 from booth.world.sampling import render_many, textures
 from booth.world.text_encoder import train_contrastive
 from booth.world.tokenizer import RARE_TOKENS, write_tokenizer
@@ -98,7 +98,7 @@ def pretrain(
     `pictures` is the number of rendered pictures that the denoiser sees again and again under fresh noise.
     """
     out.mkdir(parents=True, exist_ok=True)
-    images, captions = picture_pool(out, pictures, workers)
+    images, captions, mask = picture_pool(out, pictures, workers)
     tokenizer = tokenizer_for(captions, out / "tokenizer")
     diet = textures(pictures // 4, np.random.default_rng(1))
     vae = train_autoencoder(images, diet, minutes=minutes * SHARES["autoencoder"], out=out, device=device)
@@ -110,7 +110,7 @@ def pretrain(
         assemble(base, vae, contrastive.text, tokenizer, new_denoiser())
     model = load_family(str(base), device)
     vae = cast(AutoencoderKL, model.components()["vae"])
-    pool = LatentPool.encode(vae, images, captions, batch, device, out / f"latents-{pictures}.safetensors")
+    pool = LatentPool.encode(vae, images, captions, mask, batch, device, out / f"latents-{pictures}.safetensors")
     print(f"encoded {len(captions)} pictures", file=sys.stderr, flush=True)
     train_denoiser(
         model, pool, minutes=minutes * SHARES["denoiser"], out=out, learning_rate=learning_rate, device=device
@@ -119,14 +119,16 @@ def pretrain(
     return base
 
 
-def picture_pool(out: Path, count: int, workers: int) -> tuple[np.ndarray, list[str]]:
-    """Rendered training pictures and their captions, kept in `out` for the next resume."""
-    file, text = out / f"pictures-{count}.npy", out / f"captions-{count}.json"
+def picture_pool(out: Path, count: int, workers: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Rendered training pictures, their captions and where their subjects are, kept in `out` for the next resume."""
+    file, subjects, text = out / f"pictures-{count}.npy", out / f"subjects-{count}.npy", out / f"captions-{count}.json"
     if not text.exists():
-        images, captions, _ = render_many(count, seed=0, split="train", workers=workers)
+        images, captions, factors = render_many(count, seed=0, split="train", workers=workers)
         np.save(file, images, allow_pickle=False)
+        np.save(subjects, subject_weights(factors), allow_pickle=False)
         text.write_text(json.dumps(with_rare_tokens(captions)))
-    return np.load(file, mmap_mode="r", allow_pickle=False), json.loads(text.read_text())
+    pictures, mask = (np.load(f, mmap_mode=mode, allow_pickle=False) for f, mode in ((file, "r"), (subjects, None)))
+    return pictures, json.loads(text.read_text()), mask
 
 
 def with_rare_tokens(captions: list[str], seed: int = 0) -> list[str]:
