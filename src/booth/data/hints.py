@@ -53,7 +53,7 @@ class Hints:
                 f"{len(without)} of {len(photos.photos)} pictures have no hint beside them, such as {without[0].path}. "
                 "Lay one beside each, or none."
             )
-        if without and control not in CONTROLS:
+        if without and control not in list(CONTROLS):
             raise UsageError(
                 f"No picture has a hint beside it, and {control!r} is no control that makes one. Choose of "
                 f"{', '.join(CONTROLS)} with --set control=NAME, or lay hints beside the pictures."

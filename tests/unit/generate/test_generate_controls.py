@@ -89,15 +89,15 @@ def test_the_request_draws_what_draw_does(made: Made, hint: Path, tmp_path: Path
 def test_a_concept_and_two_controlnets_are_drawn_together(
     made: Made, lora: Concept, hint: Path, tmp_path: Path
 ) -> None:
-    canny, soft = Applied(made("canny")), Applied(made("soft_edges"))
-    hints = [Hint(hint, "soft_edges"), Hint(hint, "canny", 0.6)]
-    together = drawn(tmp_path / "all", Applied(lora), canny, soft, hints=hints)
-    assert together == drawn(tmp_path / "swapped", Applied(lora), canny, soft, hints=hints[::-1])
-    parts = [drawn(tmp_path / "lora", Applied(lora)), drawn(tmp_path / "nets", canny, soft, hints=hints)]
+    canny, rough = Applied(made("canny")), Applied(made("scribble"))
+    hints = [Hint(hint, "scribble"), Hint(hint, "canny", 0.6)]
+    together = drawn(tmp_path / "all", Applied(lora), canny, rough, hints=hints)
+    assert together == drawn(tmp_path / "swapped", Applied(lora), canny, rough, hints=hints[::-1])
+    parts = [drawn(tmp_path / "lora", Applied(lora)), drawn(tmp_path / "nets", canny, rough, hints=hints)]
     assert together not in parts
     text = Image.open(next((tmp_path / "all").glob("*.png"))).info["parameters"]
-    assert "Concepts: sks-dog-lora" in text or "Concepts:" in text
-    assert "Hints: edges.png; edges.png" in text or 'Hints: "edges.png; edges.png"' in text
+    assert f"Concepts: {lora.record.name}; canny (0.6); scribble" in text
+    assert "Hints: edges.png; edges.png" in text
 
 
 def test_a_hint_of_another_size_is_announced(made: Made, tmp_path: Path) -> None:
