@@ -98,5 +98,6 @@ def train(
         progress.close()
     result = TrainResult.of(concept)
     say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
-    say(f'  booth generate {result.concept} "{concept.record.prompt} on the beach"')
+    prompt = concept.record.prompt
+    say(f"  booth generate {result.concept} " + (f'"{prompt} on the beach"' if prompt else '"PROMPT" --control HINT'))
     finish(result.to_json(), [result.concept], as_json)

@@ -65,7 +65,7 @@ def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
 @contextmanager
 def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
     """Within this context the model draws the concepts; afterwards it is the bare base again."""
-    tokens = Counter(a.concept.record.subject.token for a in applied)
+    tokens = Counter(a.concept.record.subject.token for a in applied if a.concept.record.subject.token)
     token, count = tokens.most_common(1)[0] if tokens else ("", 0)
     if count > 1:
         owners = " and ".join(str(a.concept.folder) for a in applied if a.concept.record.subject.token == token)

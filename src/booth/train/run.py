@@ -17,6 +17,7 @@ from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
 from booth.core.family import Family
 from booth.core.method import Method, Stage, Subject
 from booth.data.batches import PhotoBatches
+from booth.data.hints import Hints
 from booth.data.photos import PhotoSet, load_photos
 from booth.data.prior import class_pictures, class_prompt
 from booth.data.tokens import advice_on_token
@@ -24,7 +25,7 @@ from booth.families.loading import base_hash, load_family
 from booth.generate.draw import draw
 from booth.registry import METHODS
 from booth.train import setup
-from booth.train.artefact import Clock, TrainResult, draw_samples, forget_peak_memory, write_concept
+from booth.train.artefact import Clock, Scenes, TrainResult, draw_samples, forget_peak_memory, write_concept
 from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
 from booth.train.folders import CHECKPOINTS, PREVIEWS, cache_folder, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
@@ -48,7 +49,7 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
     settings: dict[str, Any] = {}
     with Signals() as signals, setup.advice_on_memory(config, settings):
         photos = load_photos(config.photos)
-        for sentence in (photos.layout, *photos.skipped, *photos.duplicates):
+        for sentence in (photos.layout, *photos.skipped, *photos.duplicates, *photos.resized):
             listener.on_message(sentence)
         config = config.model_copy(update={"token": setup.choose_token(config.token, photos)})
         out = config.folder.absolute()
@@ -86,6 +87,9 @@ class Run:
         self.plan: list[Stage] = self.method.plan()
         for stage in self.plan:
             self.model.sites.require(stage.method.title, self.model.title, stage.method.needs)
+        control = self.method.control()
+        self.hints = Hints(control, photos, listener.on_message) if control else None
+        self.scenes = Scenes.of(self.subject, self.hints, photos, self.model.resolution)
         self.stages = Stages(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self.recovery = Recovery()
         self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
@@ -150,6 +154,7 @@ class Run:
                 device=self.device,
                 history=self.history,
                 previews=self.previews,
+                scenes=self.scenes,
                 needed=self.stages.trained_bytes,
                 skipped_steps=self.recovery.skipped,
                 recoveries=self.recovery.returns,
@@ -172,9 +177,8 @@ class Run:
             return
         self.listener.on_message(f"Drawing {max(wanted)} class pictures, or finding them in the cache.")
         with self.clock.part("class_pictures"):
-            cache = cache_folder() / "class_pictures"
-            arguments = (self.subject.noun, max(wanted), self.config.seed, cache, self.base_hash, draw)
-            self.class_images = class_pictures(self.model, *arguments)
+            arguments = (self.subject.noun, max(wanted), self.config.seed, cache_folder() / "class_pictures")
+            self.class_images = class_pictures(self.model, *arguments, self.base_hash, draw)
 
     def _batches(self, stage: Stage) -> PhotoBatches:
         config = stage.method.config
@@ -190,7 +194,9 @@ class Run:
                 prior_weight=config.prior_weight,
                 crop=self.config.crop,
                 flip=self.config.flip,
+                caption_dropout=config.caption_dropout,
                 accumulate=config.accumulate,
+                hints=self.hints if stage.method.control() else None,
             )
 
     def _train_stage(self) -> None:
@@ -287,7 +293,7 @@ class Run:
             return
         try:
             with self.clock.part("previews"), update.averaged():
-                files = draw_samples(self.model, self.subject, self.config.seed, self.previews / f"{done:06d}")
+                files = draw_samples(self.model, self.scenes, self.config.seed, self.previews / f"{done:06d}")
         except OSError as error:
             self.listener.on_message(f"The preview after {done} steps could not be kept: {error}.")
             return

@@ -59,11 +59,13 @@ def choose_token(token: str, photos: PhotoSet) -> str:
 
 def data_settings(config: RunConfig, photos: PhotoSet) -> dict[str, Any]:
     """How photos become rows."""
+    hints = [p.hint_sha256 for p in photos.photos if p.hint_sha256]
     return {
         "crop": config.crop,
         "flip": config.flip,
         "captions": [p.caption for p in photos.photos],
         "repeats": [p.repeats for p in photos.photos],
+        **({"hints": hints} if hints else {}),
     }
 
 

@@ -10,6 +10,7 @@ VERBS = [
     [],
     ["train"],
     ["generate"],
+    ["hint"],
     ["inspect"],
     ["methods"],
     ["demo"],
