@@ -40,7 +40,17 @@ METHODS = Registry(
     {
         "dreambooth": "booth.methods.dreambooth:DreamBooth",
         "textual_inversion": "booth.methods.textual_inversion:TextualInversion",
+        "custom_diffusion": "booth.methods.custom_diffusion:CustomDiffusion",
+        "hypernetwork": "booth.methods.hypernetwork:HyperNetwork",
         "lora": "booth.methods.lora:LoRA",
+        "locon": "booth.methods.locon:LoCon",
+        "dora": "booth.methods.dora:DoRA",
+        "rslora": "booth.methods.rslora:RsLoRA",
+        "loha": "booth.methods.loha:LoHa",
+        "lokr": "booth.methods.lokr:LoKr",
+        "oft": "booth.methods.oft:OFT",
+        "ti_lora": "booth.methods.ti_lora:TextualInversionLoRA",
+        "pivotal_tuning": "booth.methods.pivotal_tuning:PivotalTuning",
         "two_stage": "booth.methods.two_stage:TwoStage",
     },
 )
