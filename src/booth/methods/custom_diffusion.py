@@ -94,8 +94,8 @@ class CustomDiffusion(Method):
         wanted = self._wanted(model)
         if saved.keys() != wanted.keys() or any(saved[n].shape != layer.weight.shape for n, layer in wanted.items()):
             raise BadDataError(f"{folder / FILE} does not fit {model.base.name}. Use the base that the concept names.")
-        self._token.restore(model, folder)
         self._claim(model)
+        self._token.restore(model, folder)
         for name, layer in self._layers.items():
             layer.weight.data.copy_(saved[name])
 
