@@ -32,10 +32,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "lora": [{"train_text_encoder": True, "rank": 4, "alpha": 2.0, "dropout": 0.2}, {"targets": ("attention",)}],
     "two_stage": [{"second": "lora"}, {"vectors": 2}],
     "hypernetwork": [{"activation": "relu", "layer_norm": True, "dropout": 0.3, "layer_structure": (1, 2, 1.5, 1)}],
-    "locon": [{"blocks": "mid_block|up_blocks", "ranks": {"conv1": 2, "attn2": 4}}],
     "dora": [{"train_text_encoder": True, "targets": ("attention", "convolution")}],
     "loha": [{"train_text_encoder": True, "targets": ("attention", "convolution"), "ranks": {"to_k": 3}}],
-    "pivotal_tuning": [{"token": "frozen"}],
 }
 CASES = [(name, settings) for name in METHODS for settings in ({}, *VARIANTS.get(name, []))]
 

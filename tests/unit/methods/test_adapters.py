@@ -170,7 +170,7 @@ def test_strength_goes_from_the_base_to_what_was_trained(toy: Family, name: str)
     assert not torch.allclose(half, base, atol=1e-3)
 
 
-def test_blocks_and_ranks_choose_by_pattern_and_stand_in_the_file(toy: Family, tmp_path: Path):
+def test_blocks_and_ranks_choose_by_pattern_and_stand_in_the_file(toy: Family, toy_base: Path, tmp_path: Path):
     ranks = {"mid_block.*to_k$": 2, "to_k": 5}  # the first that fits counts
     method = make("lora", rank=4, blocks="attn2", targets=("attention",), ranks=ranks)
     train(toy, method, 1)
@@ -181,8 +181,10 @@ def test_blocks_and_ranks_choose_by_pattern_and_stand_in_the_file(toy: Family, t
         expected = 4 if not name.endswith("to_k") else 2 if name.startswith("mid_block") else 5
         assert layer.r["default"] == expected, name
         assert layer.scaling["default"] == 1.0  # no alpha: 1 whatever the rank
-    with safe_open(write(toy, method, tmp_path / "c") / LORA_FILE, "pt") as file:
+    folder = write(toy, method, tmp_path / "c")
+    with safe_open(folder / LORA_FILE, "pt") as file:
         header = json.loads(file.metadata()["lora_adapter_metadata"])
+    assert torch.equal(predict(load_with_diffusers(toy_base, folder).unet), predict(toy.components()["unet"]))
     assert sorted(header["unet.target_modules"]) == sorted(layers)
     assert set(header["unet.rank_pattern"].values()) == {2, 5}
 
