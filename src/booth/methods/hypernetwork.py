@@ -67,7 +67,9 @@ class HyperNetworkConfig(MethodConfig):
     layer_norm: bool = Field(False, description="layer normalisation after each layer")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each layer but the last, while training only")
     initialisation: Initialisation = Field(
-        "identity", description=f"{', '.join(WEIGHTS)}; identity starts as the base, with a last layer of zeros"
+        "identity",
+        validate_default=True,
+        description=f"{', '.join(WEIGHTS)}; identity starts as the base, with a last layer of zeros",
     )
 
     @field_validator("layer_structure")

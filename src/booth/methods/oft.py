@@ -30,10 +30,9 @@ class OFTConfig(AdapterConfig):
 
 
 class OFT(PeftFolder):
-    """W' = W R with R block-diagonal, each block the Cayley transform of a skew-symmetric Q, which starts as zero.
+    """W' = W R with R block-diagonal, each block (I - Q)(I + Q)^-1 with a skew-symmetric Q, which starts as zero.
 
-    R = (I + Q)(I - Q)^-1 is computed as peft does by default, from the first terms of its Neumann series: a rotation
-    as exactly as Q is small.
+    This is the exact Cayley transform. peft's default, the first terms of its series, is a rotation for small Q only.
     """
 
     name = "oft"
@@ -51,7 +50,12 @@ class OFT(PeftFolder):
         self._learned: dict[str, Tensor] = {}  # Q as trained, once a strength is set
 
     def peft_config(self, site: LinearSite) -> PeftConfig:
-        return PeftOFTConfig(r=0, oft_block_size=self.config.block_size, target_modules=self.target_modules(site))
+        return PeftOFTConfig(
+            r=0,
+            oft_block_size=self.config.block_size,
+            use_cayley_neumann=False,
+            target_modules=self.target_modules(site),
+        )
 
     def sites(self, model: Family) -> dict[str, LinearSite]:
         sites = super().sites(model)

@@ -26,7 +26,7 @@ class TextualInversionLoRA(Method):
     """
 
     name = "ti_lora"
-    title = "Textual Inversion + LoRA"
+    title = "Textual Inversion with LoRA"
     trains = "the new token's rows and low-rank matrices beside the denoiser's linear layers, together"
     needs = ("token_tables", "linears")
     files = (*TextualInversion.files, *LoRA.files)
