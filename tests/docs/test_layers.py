@@ -30,11 +30,12 @@ ALLOWED = {
     "generate": DRAWING,
     "concept": DRAWING,  # its convenience of drawing itself, imported when it is called
     "train": TRAINING,
+    "export": DRAWING | {"export"},
     "world": TRAINING | {"world"},
     "evaluate": TRAINING | {"world", "evaluate"},
     "catalogue": PARTS,
     "machine": PARTS,
-    "cli": TRAINING | {"world", "evaluate", "catalogue", "machine", "cli"},
+    "cli": TRAINING | {"world", "evaluate", "export", "catalogue", "machine", "cli"},
 }
 LIBRARIES = {
     "diffusers": {"families", "world"},

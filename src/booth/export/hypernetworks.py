@@ -1,0 +1,77 @@
+"""A hypernetwork on tensors alone, and AUTOMATIC1111's `.pt` as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from booth.core.errors import BadDataError
+from booth.core.safe_file import read_tensors, shown
+
+Net = dict[str, Tensor]  # "linear.0.weight" (out, in), "linear.0.bias" (out,), ..., in the order of use
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x, "relu": F.relu, "leakyrelu": F.leaky_relu, "elu": F.elu, "swish": F.hardswish,
+    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softsign": F.softsign, "mish": F.mish,
+}  # fmt: skip
+ACTIVATIONS = tuple(FUNCTIONS)
+
+
+@dataclass(frozen=True)
+class Hypernetwork:
+    """Two small residual networks a context width: x + net(x), before to_k and before to_v of every attention."""
+
+    nets: dict[int, tuple[Net, Net]]  # context width: (k, v)
+    layer_structure: tuple[float, ...] = (1, 2, 1)  # widths of the layers as multiples of the context width
+    activation: str = "linear"
+    activate_output: bool = False
+    layer_norm: bool = False
+
+
+def read_hypernetwork(file: Path) -> Hypernetwork:
+    """Read a concept's hypernetwork: keys WIDTH.k.linear.0.weight, settings as JSON under `hypernetwork` in the header.
+
+    Raises BadDataError for another content.
+    """
+    tensors, metadata = read_tensors(file)
+    nets: dict[int, tuple[Net, Net]] = {}
+    for key, tensor in tensors.items():
+        width, side, name = [*key.split(".", 2), "", ""][:3]
+        if not width.isdigit() or side not in {"k", "v"} or not name:
+            raise BadDataError(f"{file} holds {shown(key)}, which no hypernetwork of booth has.")
+        nets.setdefault(int(width), ({}, {}))["kv".index(side)][name] = tensor
+    settings: dict[str, Any] = json.loads(metadata.get("hypernetwork", "{}"))
+    settings["layer_structure"] = tuple(settings.get("layer_structure", (1, 2, 1)))
+    return Hypernetwork({w: (_in_order(k), _in_order(v)) for w, (k, v) in nets.items()}, **settings)
+
+
+def _in_order(net: Net) -> Net:
+    """By the number of the layer, weight before bias: a safetensors file keeps no order."""
+
+    def place(name: str) -> tuple[int, bool]:
+        return int(name.split(".")[1]), name.endswith("bias")
+
+    return {name: net[name] for name in sorted(net, key=place)}
+
+
+def apply(hypernetwork: Hypernetwork, net: Net, x: Tensor) -> Tensor:
+    """x + net(x) for x (..., width), as AUTOMATIC1111 defines it: linear, activation, layer norm, layer by layer."""
+    activate = FUNCTIONS[hypernetwork.activation]
+    layers = sorted({name.rpartition(".")[0] for name in net}, key=lambda name: int(name.split(".")[1]))
+    linears = [name for name in layers if net[f"{name}.weight"].ndim == 2]
+    y = x
+    for name in layers:
+        weight, bias = net[f"{name}.weight"].to(x), net[f"{name}.bias"].to(x)
+        if weight.ndim == 1:
+            y = F.layer_norm(y, weight.shape, weight, bias)
+            continue
+        y = F.linear(y, weight, bias)
+        if name != linears[-1] or hypernetwork.activate_output:
+            y = activate(y)
+    return x + y
