@@ -59,7 +59,7 @@ class Bundle(Kohya):
         return check
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
-        return super().recognises(names) and any(name.startswith(PREFIX) for name in names)
+        return any(name.startswith(PREFIX) for name in names) and any(name.startswith("lora_") for name in names)
 
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from booth.core.errors import UsageError
-from booth.core.safe_file import read_tensors
+from booth.core.errors import BadDataError, UsageError
+from booth.core.safe_file import read_tensors, shown
 from booth.export.base_files import Shapes
 from booth.export.exporter import Check, Exporter, Job
 from booth.export.parts import Parts
@@ -72,11 +72,20 @@ class Checkpoint(Exporter):
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
+        """The denoiser, and the text encoder where the file has one; what programs keep beside them is passed over."""
         reading = original.read(tensors, shapes)
         parts = Parts()
-        for component in ("unet", "text_encoder"):
-            parts.weights[component] = lambda component=component: reading.states[component]
-        return parts, [*reading.unmatched, *reading.missing]
+        for component, state in reading.states.items():
+            if component == "vae" or (component == "text_encoder" and not state):
+                continue
+            lacking = [n for n, shape in shapes[component].items() if n not in state or state[n].shape != shape]
+            if lacking:
+                raise BadDataError(
+                    f"This checkpoint is for another architecture than the base, or incomplete: {len(lacking)} weights "
+                    f"of the {component} are missing or of another shape, such as {shown(lacking[0])}."
+                )
+            parts.weights[component] = lambda state=state: state
+        return parts, [name for name in reading.unmatched if name.startswith(UNET)]
 
 
 def to_original(component: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from booth.core.errors import BadDataError, UsageError
+from booth.core.safe_file import shown
 from booth.export import torch_files
 from booth.export.exporter import Check, Exporter, Job
-from booth.export.hypernetworks import ACTIVATIONS, Hypernetwork, Net, apply
+from booth.export.hypernetworks import LAYER, Net, apply, from_fields
 from booth.export.parts import Parts
 from booth.export.readers import hypernetwork as reader
 
@@ -101,24 +102,22 @@ class HypernetworkPt(Exporter):
         """The networks of a foreign file; BadDataError for what booth cannot draw in the same way."""
         if tensors.get("use_dropout") or tensors.get("last_layer_dropout"):
             raise BadDataError("This hypernetwork has dropout, with which programs draw differently each time.")
-        activation = tensors.get("activation_func") or "linear"
-        if activation not in ACTIVATIONS:
-            raise BadDataError(f"This hypernetwork has the activation {activation!r}; there are {ACTIVATIONS}.")
         nets: dict[int, tuple[Net, Net]] = {}
         for key, pair in tensors.items():
             if isinstance(key, int):
-                k, v = (dict(_plain(state)) for state in list(pair)[:2])
-                nets[key] = (k, v)
-        settings = {
-            "layer_structure": tuple(tensors.get("layer_structure", (1, 2, 1))),
-            "activation": activation,
-            "activate_output": bool(tensors.get("activate_output", True)),
-            "layer_norm": bool(tensors.get("is_layer_norm", False)),
-        }
-        return Parts(hypernetwork=Hypernetwork(nets, **settings)), []
+                if not isinstance(pair, list | tuple) or len(pair) != 2:
+                    raise BadDataError("This hypernetwork has not two networks a width. Get the file anew.")
+                nets[key] = (_plain(pair[0]), _plain(pair[1]))
+        return Parts(hypernetwork=from_fields(nets, tensors)), []
 
 
-def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The oldest files call their two layers linear1 and linear2."""
+def _plain(state: Any) -> Net:
+    """The networks' tensors; the oldest files call the two layers linear1 and linear2."""
     old = {"linear1.": "linear.0.", "linear2.": "linear.1."}
-    return {next((new + n[len(o) :] for o, new in old.items() if n.startswith(o)), n): t for n, t in state.items()}
+    if not isinstance(state, Mapping):
+        raise BadDataError("This hypernetwork holds no networks. Get the file anew.")
+    net = {next((new + n[len(o) :] for o, new in old.items() if n.startswith(o)), n): t for n, t in state.items()}
+    other = [name for name, t in net.items() if not LAYER.fullmatch(name) or not isinstance(t, Tensor)]
+    if other:
+        raise BadDataError(f"This hypernetwork holds {shown(str(other[0]))}, which is no layer of one.")
+    return net

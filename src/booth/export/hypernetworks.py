@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x, "relu": F.relu, "leakyrelu": F.leaky_relu, "elu": F.elu, "swish": F.hardswish,
     "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softsign": F.softsign, "mish": F.mish,
 }  # fmt: skip
-ACTIVATIONS = tuple(FUNCTIONS)
+LAYER = re.compile(r"linear\.\d{1,3}\.(weight|bias)")
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,45 @@ def read_hypernetwork(file: Path) -> Hypernetwork:
     nets: dict[int, tuple[Net, Net]] = {}
     for key, tensor in tensors.items():
         width, side, name = [*key.split(".", 2), "", ""][:3]
-        if not width.isdigit() or side not in {"k", "v"} or not name:
+        if not width.isdigit() or side not in {"k", "v"} or not LAYER.fullmatch(name):
             raise BadDataError(f"{file} holds {shown(key)}, which no hypernetwork of booth has.")
         nets.setdefault(int(width), ({}, {}))["kv".index(side)][name] = tensor
-    settings: dict[str, Any] = json.loads(metadata.get("hypernetwork", "{}"))
-    settings["layer_structure"] = tuple(settings.get("layer_structure", (1, 2, 1)))
-    return Hypernetwork({w: (_in_order(k), _in_order(v)) for w, (k, v) in nets.items()}, **settings)
+    fields: dict[str, Any] = json.loads(metadata.get("hypernetwork", "{}"))
+    return from_fields({w: (_in_order(k), _in_order(v)) for w, (k, v) in nets.items()}, fields)
+
+
+def from_fields(nets: dict[int, tuple[Net, Net]], fields: Mapping[Any, Any]) -> Hypernetwork:
+    """A hypernetwork from its networks and AUTOMATIC1111's fields, with that program's defaults for absent ones.
+
+    Layers are numbered as it numbers them without dropout, whose places a file may count. Raises BadDataError for an
+    unknown activation.
+    """
+    activation = fields.get("activation_func") or "linear"
+    if activation not in FUNCTIONS:
+        raise BadDataError(f"This hypernetwork has the activation {activation!r}; there are {', '.join(FUNCTIONS)}.")
+    found = Hypernetwork(
+        nets,
+        tuple(fields.get("layer_structure") or (1, 2, 1)),
+        activation,
+        bool(fields.get("activate_output", True)),
+        bool(fields.get("is_layer_norm", False)),
+    )
+    return replace(found, nets={w: (numbered(found, k), numbered(found, v)) for w, (k, v) in nets.items()})
+
+
+def numbered(hypernetwork: Hypernetwork, net: Net) -> Net:
+    """The tensors under the numbers that AUTOMATIC1111 gives: activations take one, layer norms too."""
+    layers = sorted({name.rpartition(".")[0] for name in net}, key=lambda name: int(name.split(".")[1]))
+    linears = [name for name in layers if net[f"{name}.weight"].ndim == 2]
+    place, result = 0, Net()
+    for name in layers:
+        for kind in ("weight", "bias"):
+            if f"{name}.{kind}" not in net:
+                raise BadDataError(f"This hypernetwork lacks {shown(f'{name}.{kind}')}. Get the file anew.")
+            result[f"linear.{place}.{kind}"] = net[f"{name}.{kind}"]
+        active = name in linears and (name != linears[-1] or hypernetwork.activate_output)
+        place += 1 + (active and hypernetwork.activation != "linear")
+    return result
 
 
 def _in_order(net: Net) -> Net:

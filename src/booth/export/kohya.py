@@ -51,7 +51,9 @@ class Kohya(Exporter):
         return check_layers(job, read_tensors(file)[0], job.parts)
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
-        return any(name.startswith(("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")) for name in names)
+        starts = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
+        bundled = any(name.startswith("bundle_emb.") for name in names)
+        return not bundled and any(name.startswith(starts) for name in names)
 
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes

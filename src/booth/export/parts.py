@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -213,12 +213,6 @@ def canonical(component: str, name: str) -> str:
     """The name of a tensor as every file of the field spells it; versions of transformers differ in a wrapper."""
     inner = name.startswith(("embeddings.", "encoder.", "final_layer_norm."))
     return f"text_model.{name}" if component.startswith("text_encoder") and inner else name
-
-
-def same_scale(layers: Iterable[Layer]) -> float | None:
-    """The scale that all layers share, or None."""
-    scales = {layer.scale for layer in layers}
-    return scales.pop() if len(scales) == 1 else None
 
 
 def _with_wrapper(component: str, module: str) -> str:

@@ -115,10 +115,21 @@ class StableDiffusion(Family):
                 ),
             ),
             linears={
-                "unet": LinearSite(self.unet, {"attention": attention, "feed_forward": ("ff.net.0.proj", "ff.net.2")}),
+                "unet": LinearSite(
+                    self.unet,
+                    {
+                        "attention": attention,
+                        "feed_forward": ("ff.net.0.proj", "ff.net.2"),
+                        "projection": ("proj_in", "proj_out"),  # kohya's scripts adapt them too
+                    },
+                ),
                 "text_encoder": LinearSite(
                     encoder,
-                    {"attention": ("q_proj", "k_proj", "v_proj", "out_proj"), "feed_forward": ("fc1", "fc2")},
+                    {
+                        "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
+                        "feed_forward": ("fc1", "fc2"),
+                        "projection": (),
+                    },
                 ),
             },
             cross_attention=tuple(n for n, _ in self.unet.named_modules() if n.endswith("attn2")),
