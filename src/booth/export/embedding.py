@@ -40,8 +40,8 @@ class Embedding(Exporter):
         return f"{job.record.subject.token}{self.suffix}"
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
-        rows = [t for t in names.values() if t.ndim <= 2]
-        return bool(rows) and len(rows) == len(names) and (len(names) == 1 or set(names) <= reader.ENCODERS.keys())
+        word = len(names) == 1 and "." not in next(iter(names))  # a dot is in the names of layers
+        return (word or set(names) <= reader.ENCODERS.keys()) and all(t.ndim <= 2 for t in names.values())
 
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes

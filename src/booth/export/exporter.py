@@ -17,6 +17,7 @@ from booth.core.concept import ConceptRecord
 from booth.core.errors import NotAvailableError, UsageError
 from booth.export.base_files import BaseFiles, Shapes
 from booth.export.parts import Layer, Parts
+from booth.families.loading import base_hash
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # Largest relative difference of a weight change that counts as equal: a few roundings of the type that is written.
@@ -50,10 +51,15 @@ class Job:
         }
 
     def need_base(self, why: str) -> BaseFiles:
-        """The base; NotAvailableError without it."""
+        """The base that the concept was taught to; NotAvailableError without it, UsageError where its content differs."""
         if self.base is None:
             raise NotAvailableError(
                 f"{why} needs the base {self.record.base.name!r}, which is not on this machine. Fetch it first."
+            )
+        if base_hash(self.base.folder) != self.record.base.hash:
+            raise UsageError(
+                f"{why} needs the base that {self.folder} was taught to, and {self.base.folder} has another content by "
+                "now. Restore it, or train the concept again."
             )
         return self.base
 

@@ -83,7 +83,11 @@ def _require_shape(file: Path, component: str, module: str, layer: Layer, shapes
 
 
 def _require_rows(file: Path, table: str, rows: Tensor, shapes: Shapes, base: str) -> None:
-    width = shapes.get(table, {}).get(EMBEDDING, (0, 0))[1]
+    if table not in shapes:
+        raise BadDataError(
+            f"{file} has rows for {table}, which the base {base} does not have. Name its own with --base."
+        )
+    width = shapes[table][EMBEDDING][1]
     if rows.ndim != 2 or rows.shape[1] != width or not 1 <= len(rows) <= 64:
         raise BadDataError(
             f"{file} has rows of shape {'x'.join(map(str, rows.shape))} for {table}, and the base {base} wants 1 to 64 "

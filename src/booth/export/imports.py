@@ -88,7 +88,10 @@ def _read(file: Path, content: Content, shapes: Shapes) -> tuple[str, Parts, lis
         exporter: Exporter = EXPORTERS[name]()
         values = content.values if exporter.suffix == ".pt" else plain
         if values and exporter.recognises(values):
-            return name, *exporter.read(values, content.metadata, shapes)
+            try:
+                return name, *exporter.read(values, content.metadata, shapes)
+            except BadDataError as error:
+                raise BadDataError(f"{file}: {error}") from error
     raise unknown_trainer(file, [str(key) for key in content.values])
 
 

@@ -109,8 +109,9 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "sdxl lora.safetensors": (lambda: lora(640, 2048), BAD, "another architecture"),
     "sdxl blocks.safetensors": (lambda: lora(640, 640, "lora_unet_input_blocks_4_1_proj_in"), BAD, "architecture"),
     "flux lora.safetensors": (
-        lambda: tensors(transformer__single_transformer_blocks__0__attn__to_q__lora_A__weight=(4, 9)), BAD,
-        "a transformer|another architecture"),
+        lambda: tensors(transformer__blocks__0__attn__to_q__lora_A__weight=(4, 9),
+                        transformer__blocks__0__attn__to_q__lora_B__weight=(9, 4)),
+        BAD, "of transformer, which the base"),
     "ai-toolkit lora.safetensors": (
         lambda: tensors(diffusion_model__double_blocks__0__img_attn__qkv__lora_A__weight=(4, 9)), BAD, "a transformer"),
     "half a lora.safetensors": (

@@ -78,7 +78,7 @@ def test_pushing_is_private_and_sends_exactly_the_parcel(lora: Concept, monkeypa
 
 
 def test_the_sweep_finds_the_setting_that_the_judge_prefers(lora: Concept, toy: Family):
-    """A judge who likes what is far from the base's grey prefers the strongest; one who dislikes it, the weakest."""
+    """A judge who likes each setting better than the one before it gets the last; the opposite judge the first."""
     drawn: list[np.ndarray] = []
 
     def judge(pictures: Any, prompts: Any) -> list[float]:

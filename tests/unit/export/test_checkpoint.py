@@ -16,7 +16,7 @@ from diffusers.loaders.single_file_utils import (
 from safetensors.torch import load_file
 
 from booth.concept import Concept
-from booth.core.errors import UsageError
+from booth.core.errors import NotAvailableError, UsageError
 from booth.core.family import Family
 from booth.export.base_files import BaseFiles
 from booth.export.checkpoint import to_original
@@ -55,6 +55,15 @@ def test_an_adapter_is_merged_as_diffusers_merges_it(adapted: Concept, toy: Fami
     for name, tensor in pipe.unet.state_dict().items():
         assert torch.allclose(merged[name], tensor, atol=1e-6), name
     assert any(not torch.allclose(merged[name], base[name], atol=1e-3) for name in base)
+
+
+def test_a_base_that_has_changed_is_not_merged_into(tuned: Concept, here: Path):
+    other = tuned.record.base.model_copy(update={"hash": "sha256:0"})
+    with pytest.raises(UsageError, match="another content by now"):
+        export(Concept(tuned.folder, tuned.record.model_copy(update={"base": other})), "checkpoint")
+    gone = tuned.record.base.model_copy(update={"name": "no-such-folder"})
+    with pytest.raises(NotAvailableError, match="needs the base 'no-such-folder'"):
+        export(Concept(tuned.folder, tuned.record.model_copy(update={"base": gone})), "checkpoint")
 
 
 def test_half_precision_is_written_and_measured(tuned: Concept, here: Path):

@@ -156,6 +156,13 @@ def test_half_precision_is_measured_and_nothing_is_overwritten(adapted: Concept,
         export(adapted, "kohja")
 
 
+def test_without_the_base_the_check_says_so(adapted: Concept, here: Path):
+    gone = adapted.record.base.model_copy(update={"name": "no-such-folder"})
+    done = export(Concept(adapted.folder, adapted.record.model_copy(update={"base": gone})), "kohya")
+    assert done.check.passed
+    assert "not on this machine" in done.check.against
+
+
 def test_a_failed_check_leaves_no_file(adapted: Concept, here: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Kohya, "check", lambda *_: Check("the target", unmatched=["lora_unet_x.alpha"]))
     with pytest.raises(BoothError, match=r"1 keys do not match, such as lora_unet_x.alpha"):
