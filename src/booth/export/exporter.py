@@ -51,7 +51,7 @@ class Job:
         }
 
     def need_base(self, why: str) -> BaseFiles:
-        """The base that the concept was taught to; NotAvailableError without it, UsageError where its content differs."""
+        """The very base of the concept; NotAvailableError without it, UsageError where its content differs by now."""
         if self.base is None:
             raise NotAvailableError(
                 f"{why} needs the base {self.record.base.name!r}, which is not on this machine. Fetch it first."
