@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from booth import __version__
 from booth.concept import Concept
 from booth.core.concept import ConceptRecord
@@ -26,19 +28,21 @@ PRIVATE = ("captions", "repeats")  # of the data settings: words and folders of 
 def model_card(concept: Concept) -> str:
     """README.md for the Hub, without a path of this machine, a caption or a photo."""
     record = concept.record
-    samples = sorted(p.relative_to(concept.folder).as_posix() for p in (concept.folder / "samples").glob("*.png"))
+    found = sorted((concept.folder / "samples").glob("*.png"))
+    samples = {p.relative_to(concept.folder).as_posix(): prompt_of(p) for p in found}
     card = read_prompt_card(concept.folder)
     parts = [_front_matter(record, samples), f"# {record.name}", _what(record), _how(record, card)]
     if samples:
-        parts.append("## Samples\n\n" + "\n".join(f"![{prompt_of(s)}]({s})" for s in samples))
+        parts.append("## Samples\n\n" + "\n".join(f"![{prompt}]({s})" for s, prompt in samples.items()))
     parts.append("## Training\n\n" + _table(_facts(record)))
     parts.append("## Settings\n\n" + _table([(k, v) for k, v in sorted(record.settings.items())]))
     return "\n\n".join(parts) + "\n"
 
 
-def prompt_of(sample: str) -> str:
-    """The words that a sample's file name is made of: samples/a-photo-of-sks-dog-7.png."""
-    return Path(sample).stem.rpartition("-")[0].replace("-", " ")
+def prompt_of(sample: Path) -> str:
+    """What a picture was drawn from: the first line of the settings in it."""
+    with Image.open(sample, formats=("PNG",)) as picture:
+        return str(picture.info.get("parameters", "")).partition("\n")[0]
 
 
 def public_base(record: ConceptRecord) -> str | None:
@@ -47,7 +51,7 @@ def public_base(record: ConceptRecord) -> str | None:
     return name if name.count("/") == 1 and not name.startswith((".", "/", "~")) else None
 
 
-def _front_matter(record: ConceptRecord, samples: list[str]) -> str:
+def _front_matter(record: ConceptRecord, samples: dict[str, str]) -> str:
     """YAML in its JSON form, in which every word is quoted."""
     tags = ["text-to-image", "diffusers", "diffusers-training", FAMILIES.get(record.family, record.family)]
     values: dict[str, Any] = {
@@ -63,7 +67,7 @@ def _front_matter(record: ConceptRecord, samples: list[str]) -> str:
             "base_model_relation": "finetune" if record.method == "dreambooth" else "adapter",
         }
     if samples:
-        values["widget"] = [{"text": prompt_of(s), "output": {"url": s}} for s in samples]
+        values["widget"] = [{"text": prompt, "output": {"url": s}} for s, prompt in samples.items()]
     return "---\n" + "\n".join(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in values.items()) + "\n---"
 
 

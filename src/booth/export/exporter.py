@@ -128,7 +128,7 @@ class Exporter(ABC):
         """What the target cannot hold, in words; the rest of the concept must be worth writing."""
         kinds = {"rows": "the token's rows (write them with --to embedding)", "layers": "the adapter",
                  "weights": "the fine-tuned weights", "hypernetwork": "the hypernetwork"}  # fmt: skip
-        return [kinds[kind] for kind in sorted(job.parts.kinds - self.accepts)]
+        return [*(kinds[kind] for kind in sorted(job.parts.kinds - self.accepts)), *job.parts.other]
 
     def require(self, job: Job) -> None:
         """UsageError unless the concept has something that the target holds."""

@@ -93,6 +93,7 @@ class Parts:
         default_factory=dict[str, Callable[[], dict[str, Tensor]]]
     )  # component: its whole state, read when asked for
     hypernetwork: Hypernetwork | None = None
+    other: list[str] = field(default_factory=list[str])  # weight files of methods that no format here is for
 
     @property
     def kinds(self) -> set[str]:
@@ -116,7 +117,10 @@ def parts_of(folder: Path, record: ConceptRecord) -> Parts:
         }
     if (folder / HYPERNETWORK_FILE).is_file():
         parts.hypernetwork = read_hypernetwork(folder / HYPERNETWORK_FILE)
-    written = {file.split("/")[0] for stage in record.stages for file in stage.files if "/" in file}
+    known = {LORA_FILE, ROWS_FILE, HYPERNETWORK_FILE}
+    files = [file for stage in record.stages for file in stage.files]
+    parts.other = [file for file in files if file.endswith(".safetensors") and "/" not in file and file not in known]
+    written = {file.split("/")[0] for file in files if "/" in file}
     for name in sorted(written & {"unet", "transformer", "text_encoder", "text_encoder_2"}):
         if (folder / name / PEFT_FILE).is_file():
             parts.layers[name] = peft_layers(folder / name)

@@ -26,7 +26,7 @@ def test_the_hub_reads_the_front_matter(lora: Concept):
     values = yaml.safe_load(model_card(lora).split("---")[1])
     assert values["instance_prompt"] == "a photo of sks dog"
     assert "base_model" not in values  # a folder of this machine is no name on the Hub
-    assert {"text": "a photo of sks dog", "output": {"url": "samples/a-photo-of-sks-dog-0.png"}} in values["widget"]
+    assert {"text": "a photo of sks dog", "output": {"url": "samples/001-a-photo-of-sks-dog-0.png"}} in values["widget"]
     assert all((lora.folder / w["output"]["url"]).is_file() for w in values["widget"])
 
 

@@ -156,6 +156,13 @@ def test_half_precision_is_measured_and_nothing_is_overwritten(adapted: Concept,
         export(adapted, "kohja")
 
 
+def test_weights_that_no_format_is_for_are_named(adapted: Concept, here: Path):
+    (stage,) = adapted.record.stages
+    more = stage.model_copy(update={"files": [*stage.files, "pytorch_custom_diffusion_weights.safetensors"]})
+    with pytest.raises(UsageError, match=r"It would lose pytorch_custom_diffusion_weights\.safe"):
+        export(Concept(adapted.folder, adapted.record.model_copy(update={"stages": [more]})), "kohya")
+
+
 def test_without_the_base_the_check_says_so(adapted: Concept, here: Path):
     gone = adapted.record.base.model_copy(update={"name": "no-such-folder"})
     done = export(Concept(adapted.folder, adapted.record.model_copy(update={"base": gone})), "kohya")
