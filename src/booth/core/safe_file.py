@@ -3,6 +3,9 @@
 The format: eight bytes with the header's length, a JSON header {name: {dtype, shape, data_offsets}}, the tensors.
 """
 
+# What JSON holds is unknown until it is checked, and safetensors is annotated in part.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json

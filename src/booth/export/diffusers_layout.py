@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _settings(parts: Parts) -> dict[str, Any]:
     for component, modules in parts.layers.items():
         ranks = {module: layer.rank or 1 for module, layer in modules.items()}
         alphas = {module: layer.scale * ranks[module] for module, layer in modules.items()}
-        rank, alpha = (max(values, key=values.count) for values in (list(ranks.values()), list(alphas.values())))
+        rank, alpha = _most_frequent(ranks), _most_frequent(alphas)
         settings |= {
             f"{component}.r": rank,
             f"{component}.lora_alpha": alpha,
@@ -91,3 +92,7 @@ def _settings(parts: Parts) -> dict[str, Any]:
             f"{component}.target_modules": sorted(modules),
         }
     return settings
+
+
+def _most_frequent(values: Mapping[str, Any]) -> Any:
+    return Counter(values.values()).most_common(1)[0][0]

@@ -177,7 +177,7 @@ def _scale(done: Converted, rank: int, alpha: float) -> None:
 def _text_encoder(done: Converted, values: dict[str, Any]) -> None:
     """sd-scripts trains the text encoder unless told otherwise, and its rate is the common one unless given."""
     alone = bool(values.pop("network_train_unet_only", False))
-    rate = values.pop("text_encoder_lr", values.get("learning_rate"))
+    rate: Any = values.pop("text_encoder_lr", values.get("learning_rate"))
     rate = rate[0] if isinstance(rate, list) and rate else rate
     done.settings["train_text_encoder"] = not alone and rate not in (0, 0.0)
     if done.settings["train_text_encoder"] and rate is not None:
