@@ -69,3 +69,17 @@ CONTROLS = Registry(
 )
 
 FAMILIES = Registry("model family", {"stable_diffusion": "booth.families.stable_diffusion:StableDiffusion"})
+
+EXPORTERS = Registry(
+    "export format",
+    {
+        "diffusers": "booth.export.diffusers_layout:Diffusers",
+        "kohya": "booth.export.kohya:Kohya",
+        "embedding": "booth.export.embedding:Embedding",
+        "embedding-pt": "booth.export.embedding_pt:EmbeddingPt",
+        "checkpoint": "booth.export.checkpoint:Checkpoint",
+        "extracted": "booth.export.extracted:Extracted",
+        "bundle": "booth.export.bundle:Bundle",
+        "hypernetwork": "booth.export.hypernetwork_pt:HypernetworkPt",
+    },
+)

@@ -118,6 +118,7 @@ class StableDiffusion(Family):
             "attention": ("to_q", "to_k", "to_v", "to_out.0"),
             "feed_forward": ("ff.net.0.proj", "ff.net.2"),
             "convolution": ("conv1", "conv2", "downsamplers.0.conv", "upsamplers.0.conv"),  # the 3x3 ones
+            "projection": ("proj_in", "proj_out"),  # kohya's scripts adapt them too
         }
         return Sites(
             token_tables=(
@@ -134,7 +135,11 @@ class StableDiffusion(Family):
                 "unet": LinearSite(self.unet, denoiser),
                 "text_encoder": LinearSite(
                     encoder,
-                    {"attention": ("q_proj", "k_proj", "v_proj", "out_proj"), "feed_forward": ("fc1", "fc2")},
+                    {
+                        "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
+                        "feed_forward": ("fc1", "fc2"),
+                        "projection": (),
+                    },
                 ),
             },
             attention=tuple(
