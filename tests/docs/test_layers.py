@@ -34,11 +34,12 @@ ALLOWED = {
     "evaluate": TRAINING | {"world", "evaluate"},
     "catalogue": PARTS,
     "machine": PARTS,
-    "cli": TRAINING | {"world", "evaluate", "catalogue", "machine", "cli"},
+    "compare": TRAINING | {"evaluate", "compare"},
+    "cli": TRAINING | {"world", "evaluate", "compare", "catalogue", "machine", "cli"},
 }
 LIBRARIES = {
     "diffusers": {"families", "world"},
-    "transformers": {"families", "world"},
+    "transformers": {"families", "world", "evaluate"},
     "tokenizers": {"world"},
     "peft": {"methods"},
     "typer": {"cli"},

@@ -101,6 +101,7 @@ class Run:
             "seed": config.seed,
             "precision": self.precision,
             "photos": [p.sha256 for p in photos.photos],
+            "photo_files": [str(p.path.absolute()) for p in photos.photos],
         }
 
     def finished(self, out: Path) -> Concept:
