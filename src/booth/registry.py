@@ -28,6 +28,9 @@ class Registry(Mapping[str, Any]):
         module, _, attribute = self._entries[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
@@ -80,3 +83,5 @@ METRICS = Registry(
         "cost": "booth.evaluate.metrics.cost:Cost",
     },
 )
+
+JUDGES = Registry("judge of a run", {"checkpoints": "booth.evaluate.checkpoints:CheckpointJudge"})

@@ -34,7 +34,7 @@ ALLOWED = {
     "evaluate": TRAINING | {"world", "evaluate"},
     "catalogue": PARTS,
     "machine": PARTS,
-    "compare": TRAINING | {"evaluate", "compare"},
+    "compare": TRAINING | {"evaluate", "catalogue", "compare"},
     "cli": TRAINING | {"world", "evaluate", "compare", "catalogue", "machine", "cli"},
 }
 LIBRARIES = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +13,11 @@ from booth.registry import ENCODERS, METRICS
 
 
 def evaluate(
-    concept: Annotated[Path, typer.Argument(help="Folder of a concept.", metavar="CONCEPT")],
+    concepts: Annotated[list[Path], typer.Argument(help="Folders of concepts.", metavar="CONCEPT")],
     photos: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Photos of the subject, or folders of them; such as were not learned from become the references.",
+            help="Photos of the one subject, or folders; such as were not learned from become the references.",
             metavar="PATH",
             show_default="those that it was taught from",
         ),
@@ -51,8 +51,13 @@ def evaluate(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a concept beside the untouched base at the same prompts and seeds; print the page's file."""
+    """Measure a concept beside the untouched base at the same prompts and seeds; print the page's file.
+
+    Several concepts, of one subject each, are measured one by one; the mean over subjects comes with --json.
+    """
     from booth.concept import Concept
+    from booth.core.errors import UsageError
+    from booth.evaluate.pool import pooled
     from booth.evaluate.protocol import make_protocol
     from booth.evaluate.report.files import write_files
     from booth.evaluate.run import evaluate as measure
@@ -60,30 +65,42 @@ def evaluate(
     from booth.train.setup import choose_device
 
     hush()
-    taught = Concept.load(concept)
-    protocol = make_protocol(
-        taught.record.subject.noun,
-        prompts=prompts,
-        suite=suite,
-        seeds=None if seeds is None else range(seeds),
-        drift=drift,
-        guidance=guidance,
-        quick=quick,
-    )
-    folder = out or Path("evaluations") / taught.record.name
-    evaluation = measure(
-        taught,
-        protocol,
-        folder / "pictures",
-        photos=photos or [],
-        lookalikes=lookalikes or [],
-        encoders=encoder or [],
-        metrics=metric or [],
-        any_class=any_class,
-        device=choose_device(device),
-        tell=say,
-    )
-    page = write_files(evaluation, folder)
-    for verdict in evaluation.verdicts:
-        say(verdict.sentence)
-    finish(evaluation.to_json() | {"report": str(page)}, [str(page)], as_json)
+    if len(concepts) > 1 and (photos or lookalikes):
+        raise UsageError("--photos and --lookalikes are of one subject. Name one concept with them.")
+    told: list[dict[str, Any]] = []
+    for taught in [Concept.load(folder) for folder in concepts]:
+        protocol = make_protocol(
+            taught.record.subject.noun,
+            prompts=prompts,
+            suite=suite,
+            seeds=None if seeds is None else range(seeds),
+            drift=drift,
+            guidance=guidance,
+            quick=quick,
+        )
+        folder = _folder(out, taught.record.name, len(concepts))
+        evaluation = measure(
+            taught,
+            protocol,
+            folder / "pictures",
+            photos=photos or [],
+            lookalikes=lookalikes or [],
+            encoders=encoder or [],
+            metrics=metric or [],
+            any_class=any_class,
+            device=choose_device(device),
+            tell=say,
+        )
+        page = write_files(evaluation, folder)
+        for verdict in evaluation.verdicts:
+            say(verdict.sentence)
+        told.append(evaluation.to_json() | {"report": str(page)})
+    result = told[0] if len(told) == 1 else {"evaluations": told, "pooled": pooled(told)}
+    finish(result, [one["report"] for one in told], as_json)
+
+
+def _folder(out: Path | None, name: str, count: int) -> Path:
+    """Where one concept's files go."""
+    if out is None:
+        return Path("evaluations") / name
+    return out / name if count > 1 else out

@@ -47,3 +47,20 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
     """first - second, paired unit by unit. Raises ValueError when they are not as many."""
     paired = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     return Difference(float(paired.mean()), *interval(list(paired)))
+
+
+def crossed(runs: Sequence[Sequence[float]], other: Sequence[Sequence[float]] | None = None) -> Difference:
+    """The mean over runs (rows: training seeds) and units (columns: prompts), with both resampled.
+
+    With `other` it is the difference to that, where prompts are paired and seeds are not.
+    """
+    first = np.asarray(runs, dtype=np.float64)  # (runs, units)
+    second = np.zeros((1, first.shape[1])) if other is None else np.asarray(other, dtype=np.float64)
+    columns = resampled(first.shape[1])  # (2000, units)
+    samples = _means(first, columns, 1) - _means(second, columns, 2)
+    return Difference(float(first.mean() - second.mean()), *percentiles(samples))
+
+
+def _means(runs: NDArray[np.float64], columns: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    rows = resampled(len(runs), seed)  # (2000, runs)
+    return runs[rows[:, :, None], columns[:, None, :]].mean((1, 2))

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from booth.core.encoder import Encoder
-from booth.core.errors import UsageError
 from booth.core.metric import Evidence, Metric, Refused, Score
 from booth.evaluate.encoders import with_role
 from booth.registry import METRICS
@@ -49,7 +48,4 @@ def measure_rows(
     rows: Mapping[str, Evidence], encoders: Sequence[Encoder], metrics: Sequence[str] = ()
 ) -> dict[str, Measured]:
     """Score several rows with the same encoders, whose vectors of shared pictures are reckoned once."""
-    for name in metrics:
-        if name not in METRICS:
-            raise UsageError(f"There is no metric {name!r}. There are: {', '.join(METRICS)}.")
     return {row: measure(evidence, encoders, metrics) for row, evidence in rows.items()}

@@ -69,7 +69,7 @@ def draw_concept(
 ) -> Evidence:
     """Draw (or find again) the same with the concept attached to the model, as evidence for the metrics."""
     rows = protocol.rows(subject)
-    drawn = kept(folder / "concept", about, model, [(p, s) for p, _, s in rows], protocol)
+    drawn = kept(folder / "concept_pictures", about, model, [(p, s) for p, _, s in rows], protocol)
     return Evidence(
         subject,
         [Drawn(image, *row) for image, row in zip(drawn, rows, strict=True)],

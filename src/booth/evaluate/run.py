@@ -83,6 +83,8 @@ def evaluate(
 ) -> Evaluation:
     """Draw (or find again in `folder`) and measure a concept beside the untouched base and the other references."""
     began = time.perf_counter()
+    for name in metrics:
+        _ = METRICS[name]  # before anything is drawn
     seen = find_photos(concept, photos, lookalikes)
     model = load_family(concept.record.base.name, device)
     chosen = load_encoders(encoders, scale=model.scale)
