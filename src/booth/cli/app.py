@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from booth import __version__
+from booth.cli.compare import compare
 from booth.cli.demo import demo
 from booth.cli.doctor import doctor
 from booth.cli.evaluate import evaluate
@@ -15,6 +16,8 @@ from booth.cli.generate import generate
 from booth.cli.guard import guarded
 from booth.cli.inspect import inspect
 from booth.cli.methods import methods
+from booth.cli.recommend import recommend
+from booth.cli.taste import taste
 from booth.cli.train import train
 from booth.cli.world import world
 
@@ -25,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, generate, evaluate, inspect, methods, demo, doctor):
+for verb in (train, generate, evaluate, compare, taste, recommend, inspect, methods, demo, doctor):
     app.command()(guarded(verb))
 app.add_typer(world, name="world")
 
