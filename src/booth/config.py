@@ -42,6 +42,9 @@ class RunConfig(BaseModel):
     checkpoint_every: int | None = Field(
         None, ge=0, description="steps between checkpoints; 0 = only when interrupted, none = 50 while that is cheap"
     )
+    until: Literal["steps", "done"] = Field(
+        "steps", description="done = stop when nothing more is gained, and keep the best checkpoint"
+    )
     previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
     crop: Literal["center", "random", "subject"] = Field("center", description="which square of a photo is used")

@@ -28,6 +28,9 @@ class Registry(Mapping[str, Any]):
         module, _, attribute = self._entries[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
@@ -83,3 +86,39 @@ EXPORTERS = Registry(
         "hypernetwork": "booth.export.hypernetwork_pt:HypernetworkPt",
     },
 )
+
+# In the order in which their numbers are shown and, for verdicts, believed.
+ENCODERS = Registry(
+    "encoder",
+    {
+        "world-judges": "booth.evaluate.encoders.world:WorldJudges",
+        "world-identity": "booth.evaluate.encoders.world:WorldIdentity",
+        "world-agreement": "booth.evaluate.encoders.world:WorldAgreement",
+        "dino-vits16": "booth.evaluate.encoders.public:Dino",
+        "clip-vit-base-patch32": "booth.evaluate.encoders.public:Clip",
+        "dinov2-base": "booth.evaluate.encoders.public:DinoV2",
+    },
+)
+
+METRICS = Registry(
+    "metric",
+    {
+        "joint": "booth.evaluate.metrics.joint:Joint",
+        "identity": "booth.evaluate.metrics.identity:Identity",
+        "subject_similarity": "booth.evaluate.metrics.subject_similarity:SubjectSimilarity",
+        "masked_similarity": "booth.evaluate.metrics.masked_similarity:MaskedSimilarity",
+        "lookalikes": "booth.evaluate.metrics.lookalikes:Lookalikes",
+        "prompt_similarity": "booth.evaluate.metrics.prompt_similarity:PromptSimilarity",
+        "accuracy": "booth.evaluate.metrics.accuracy:Accuracy",
+        "preservation": "booth.evaluate.metrics.preservation:Preservation",
+        "diversity": "booth.evaluate.metrics.diversity:Diversity",
+        "cmmd": "booth.evaluate.metrics.cmmd:Cmmd",
+        "kid": "booth.evaluate.metrics.kid:Kid",
+        "frechet": "booth.evaluate.metrics.frechet:Frechet",
+        "copying": "booth.evaluate.metrics.copying:Copying",
+        "background": "booth.evaluate.metrics.background:Background",
+        "cost": "booth.evaluate.metrics.cost:Cost",
+    },
+)
+
+JUDGES = Registry("judge of a run", {"checkpoints": "booth.evaluate.checkpoints:CheckpointJudge"})

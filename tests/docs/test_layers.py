@@ -36,11 +36,12 @@ ALLOWED = {
     "evaluate": TRAINING | {"world", "evaluate"},
     "catalogue": PARTS,
     "machine": PARTS,
-    "cli": TRAINING | {"world", "evaluate", "export", "catalogue", "machine", "cli"},
+    "compare": TRAINING | {"evaluate", "catalogue", "compare"},
+    "cli": TRAINING | {"world", "evaluate", "compare", "export", "catalogue", "machine", "cli"},
 }
 LIBRARIES = {
     "diffusers": {"families", "world"},
-    "transformers": {"families", "world", "controls"},
+    "transformers": {"families", "world", "controls", "evaluate"},
     "cv2": {"controls"},
     "tokenizers": {"world"},
     "peft": {"methods"},

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from booth import __version__
+from booth.cli.compare import compare
 from booth.cli.demo import demo
 from booth.cli.doctor import doctor
+from booth.cli.evaluate import evaluate
 from booth.cli.export import export
 from booth.cli.generate import generate
 from booth.cli.guard import guarded
@@ -20,6 +22,8 @@ from booth.cli.inspect import inspect
 from booth.cli.methods import methods
 from booth.cli.prompt_card import prompt_card
 from booth.cli.push import push
+from booth.cli.recommend import recommend
+from booth.cli.taste import taste
 from booth.cli.train import train
 from booth.cli.world import world
 
@@ -30,7 +34,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, generate, hint, inspect, methods, export, prompt_card, push, demo, doctor):
+for verb in (
+    train,
+    generate,
+    evaluate,
+    compare,
+    taste,
+    recommend,
+    hint,
+    inspect,
+    methods,
+    export,
+    prompt_card,
+    push,
+    demo,
+    doctor,
+):
     app.command()(guarded(verb))
 app.command("import")(guarded(import_file))
 app.command()(guarded(import_config))

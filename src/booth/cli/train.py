@@ -52,6 +52,15 @@ def train(
     preview_every: Annotated[
         int | None, typer.Option(help="Draw the subject every N steps; 0 is never.", min=0, metavar="N")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="steps, or done: stop when nothing more is gained and keep the best checkpoint.", metavar="WHEN"
+        ),
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="First choose steps and learning rate, leaving out one photo after another.")
+    ] = False,
     device: Device = None,
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or fp16; what suits the device if left out.", metavar="TYPE")
@@ -75,6 +84,7 @@ def train(
         "flip": flip,
         "checkpoint_every": checkpoint_every,
         "previews": preview_every,
+        "until": until,
         "device": device,
         "precision": precision,
         "settings": {} if steps is None else {"steps": steps},
@@ -87,6 +97,10 @@ def train(
         plan = describe(run)
         finish(plan, in_words(plan), as_json)
         return
+    if tune:
+        from booth.compare.tune import tune as choose
+
+        run = run.model_copy(update={"settings": run.settings | choose(run, say).settings})
 
     from booth.train.run import TrainResult
     from booth.train.run import train as learn

@@ -159,12 +159,17 @@ def write_concept(
     previews: Path,
     scenes: Scenes,
     needed: int,
+    stopped: int | None = None,
     **known: Any,
 ) -> Concept:
-    """Commit the whole folder at once; `known` are the fields of ConceptRecord that the caller knows best."""
+    """Commit the whole folder at once; `known` are the fields of ConceptRecord that the caller knows best.
+
+    `stopped` is the step after which the last stage was found done, if it was.
+    """
     with committed(out, {"kind": "concept"}, needed) as folder:
         with clock.part("save"):
-            stages = [_write_stage(model, plan, i, folder, history) for i in range(len(plan))]
+            taken = [stage.method.config.steps for stage in plan[:-1]] + [stopped or plan[-1].method.config.steps]
+            stages = [_write_stage(model, plan, i, folder, history, taken) for i in range(len(plan))]
             sizes = {file: (folder / file).stat().st_size for file in _files(folder)}
         with clock.part("samples"):
             draw_samples(model, scenes, known["seed"], folder / "samples")
@@ -194,22 +199,22 @@ def write_concept(
 
 
 def _write_stage(
-    model: Family, plan: list[Stage], index: int, folder: Path, history: list[float | None]
+    model: Family, plan: list[Stage], index: int, folder: Path, history: list[float | None], taken: list[int]
 ) -> StageRecord:
     """Write one stage's weights and say which files they are."""
     stage = plan[index]
     config: MethodConfig = stage.method.config
     before = set(_files(folder))
     stage.method.write(model, folder)
-    first = sum(s.method.config.steps for s in plan[:index])
+    first = sum(taken[:index])
     return StageRecord(
         name=stage.name,
         method=stage.method.name,
         settings=config.model_dump(mode="json"),
         folder=".",
         files=sorted(set(_files(folder)) - before),
-        steps=config.steps,
-        final_loss=mean_of_last(history[first : first + config.steps]),
+        steps=taken[index],
+        final_loss=mean_of_last(history[first : first + taken[index]]),
     )
 
 

@@ -27,7 +27,7 @@ from booth.core.errors import (
     UsageError,
 )
 from booth.registry import METHODS
-from booth.train import artefact, run
+from booth.train import artefact, between, run
 from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.run import TrainResult, train
@@ -198,14 +198,12 @@ def test_previews_do_not_change_what_is_learned(lesson: Lesson, monkeypatch: pyt
 
 def test_a_preview_that_cannot_be_kept_does_not_stop_the_run(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     diary = Diary()
-    keep = run.draw_samples
 
     def failing(*arguments: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run, "draw_samples", failing)
+    monkeypatch.setattr(between, "draw_samples", failing)
     train(lesson(previews=2), listener=diary)
-    monkeypatch.setattr(run, "draw_samples", keep)
     assert sum("could not be kept" in line for line in diary.lines) == 2
 
 
