@@ -37,18 +37,30 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="Folder of the training; the base comes in OUT/base.", metavar="DIR")],
     minutes: Annotated[float, typer.Option(help="Budget of training time.", min=0)] = 120,
     pictures: Annotated[int, typer.Option(help="Rendered pictures to learn from.", min=1)] = 120_000,
-    batch: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 16,
+    batch: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 32,
+    start: Annotated[
+        str | None, typer.Option(help="Base to go on from; a new one is trained if left out.", metavar="BASE")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that render.", min=1)] = 2,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a base in the world within a budget; the same command again goes on."""
+    from booth.families.loading import resolve_base
     from booth.families.quiet import hush
     from booth.train.setup import choose_device
     from booth.world.pretrain import pretrain as learn
 
     hush()
-    base = learn(out, minutes, pictures=pictures, batch=batch, workers=workers, device=choose_device(device))
+    base = learn(
+        out,
+        minutes,
+        pictures=pictures,
+        batch=batch,
+        workers=workers,
+        device=choose_device(device),
+        start=None if start is None else resolve_base(start),
+    )
     say(f"Score it with: booth world score --base {base}")
     finish({"base": str(base)}, [str(base)], as_json)
 

@@ -108,7 +108,7 @@ class LatentPool:
 
 
 def train_denoiser(
-    model: Family, pool: LatentPool, *, minutes: float, out: Path, learning_rate: float = 5e-4, device: str = "cpu"
+    model: Family, pool: LatentPool, *, minutes: float, out: Path, learning_rate: float = 8e-4, device: str = "cpu"
 ) -> None:
     """Train every tensor of `model`'s denoiser in place and leave its moving average there.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -88,35 +89,46 @@ def pretrain(
     minutes: float,
     *,
     pictures: int = 120_000,
-    batch: int = 16,
+    batch: int = 32,
     device: str = "cpu",
     workers: int = 2,
-    learning_rate: float = 5e-4,
+    learning_rate: float = 8e-4,
+    start: Path | None = None,
 ) -> Path:
     """Train a base within `minutes` of training time (rendering comes on top) and return its folder.
 
-    `pictures` is the number of rendered pictures that the denoiser sees again and again under fresh noise.
+    `pictures` is the number of rendered pictures that the denoiser sees again and again under fresh noise. `start` is a
+    base to go on from: its autoencoder and text encoder stay, and all the time is its denoiser's.
     """
     out.mkdir(parents=True, exist_ok=True)
-    images, captions, mask = picture_pool(out, pictures, workers)
-    tokenizer = tokenizer_for(captions, out / "tokenizer")
-    diet = textures(pictures // 4, np.random.default_rng(1))
-    vae = train_autoencoder(images, diet, minutes=minutes * SHARES["autoencoder"], out=out, device=device)
-    contrastive = train_contrastive(
-        "text_encoder", tokenizer, images, captions, minutes=minutes * SHARES["text_encoder"], out=out, device=device
-    )
     base = out / "base"
-    if not (out / "denoiser.safetensors").exists() or not (base / "model_index.json").exists():
-        assemble(base, vae, contrastive.text, tokenizer, new_denoiser())
+    images, captions, mask = picture_pool(out, pictures, workers)
+    if start is None:
+        share = SHARES["denoiser"]
+        _begin(base, images, captions, minutes, out, device)
+    else:
+        share = 1.0
+        if not (base / "model_index.json").exists():
+            shutil.copytree(start, base, dirs_exist_ok=True)
     model = load_family(str(base), device)
     vae = cast(AutoencoderKL, model.components()["vae"])
     pool = LatentPool.encode(vae, images, captions, mask, batch, device, out / f"latents-{pictures}.safetensors")
     print(f"encoded {len(captions)} pictures", file=sys.stderr, flush=True)
-    train_denoiser(
-        model, pool, minutes=minutes * SHARES["denoiser"], out=out, learning_rate=learning_rate, device=device
-    )
+    train_denoiser(model, pool, minutes=minutes * share, out=out, learning_rate=learning_rate, device=device)
     save_denoiser(model, base)
     return base
+
+
+def _begin(base: Path, images: np.ndarray, captions: list[str], minutes: float, out: Path, device: str) -> None:
+    """Train the autoencoder and the text encoder, and put a base together whose denoiser has learned nothing yet."""
+    tokenizer = tokenizer_for(captions, out / "tokenizer")
+    diet = textures(len(images) // 4, np.random.default_rng(1))
+    vae = train_autoencoder(images, diet, minutes=minutes * SHARES["autoencoder"], out=out, device=device)
+    contrastive = train_contrastive(
+        "text_encoder", tokenizer, images, captions, minutes=minutes * SHARES["text_encoder"], out=out, device=device
+    )
+    if not (out / "denoiser.safetensors").exists() or not (base / "model_index.json").exists():
+        assemble(base, vae, contrastive.text, tokenizer, new_denoiser())
 
 
 def picture_pool(out: Path, count: int, workers: int) -> tuple[np.ndarray, list[str], np.ndarray]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
 from booth.world import pretrain as recipe
 from booth.world.fit import PLATEAU, rate_at, read_state
@@ -53,3 +54,15 @@ def test_a_base_is_trained_and_training_goes_on(tmp_path: Path, ticking_clock: N
     image = pipe("a photo of sks dog", num_inference_steps=2).images[0]
     assert image.size == (64, 64)
     assert {p.suffix for p in base.rglob("*") if p.is_file()} <= {".json", ".safetensors", ".txt"}, "no pickle"
+
+
+def test_a_base_goes_on_from_another_with_its_own_words_and_pictures(tmp_path: Path, ticking_clock: None) -> None:
+    options = {"pictures": 64, "batch": 4, "workers": 1}
+    first = recipe.pretrain(tmp_path / "a", 0.15, **options)
+    second = recipe.pretrain(tmp_path / "b", 0.1, **options, start=first)
+    for part in ("vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
+        assert (second / part).read_bytes() == (first / part).read_bytes(), "only the denoiser learns"
+    before, after = (load_file(b / "unet" / "diffusion_pytorch_model.safetensors") for b in (first, second))
+    moved = [(after[n].float() - t.float()).abs().max() for n, t in before.items()]
+    assert 0 < max(moved) < 0.1, "it begins where the other ended"
+    assert not (tmp_path / "b" / "autoencoder.safetensors").exists()
