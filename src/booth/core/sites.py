@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -30,10 +31,10 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class LinearSite:
-    """A component whose linear layers can carry adapters, by groups of module-name suffixes."""
+    """A component whose linear layers (and convolutions) can carry adapters, by groups of module-name suffixes."""
 
     module: nn.Module
-    groups: Mapping[str, tuple[str, ...]]  # "attention" -> ("to_q", "to_k", ...), "feed_forward" -> (...)
+    groups: Mapping[str, tuple[str, ...]]  # "attention" -> ("to_q", "to_k", ...), "feed_forward", "convolution" -> ...
 
     def targets(self, groups: list[str]) -> list[str]:
         """Module-name suffixes of the named groups; an unknown group is a usage error."""
@@ -41,6 +42,22 @@ class LinearSite:
         if unknown:
             raise UsageError(f"No layer group {unknown[0]!r} here; there are: {', '.join(self.groups)}.")
         return [suffix for g in groups for suffix in self.groups[g]]
+
+    def layers(self, groups: list[str], blocks: str | None = None) -> list[str]:
+        """Full names of the layers of the named groups in which, if it is given, the pattern `blocks` is found."""
+        suffixes = tuple(f".{suffix}" for suffix in self.targets(groups))
+        names = [name for name, _ in self.module.named_modules() if f".{name}".endswith(suffixes)]
+        return [name for name in names if blocks is None or re.search(blocks, name)]
+
+
+@dataclass(frozen=True)
+class AttentionSite:
+    """One attention of the denoiser, by the names of its parts inside the denoiser."""
+
+    name: str
+    key: str  # the linear layer that turns the context into keys
+    value: str  # and the one that turns it into values
+    width: int  # of a row of the context: the prompt's in cross-attention, the features' own in self-attention
 
 
 @dataclass
@@ -68,7 +85,8 @@ class Sites:
 
     token_tables: tuple[TokenTable, ...] = ()
     linears: Mapping[str, LinearSite] = field(default_factory=dict[str, LinearSite])  # by component name
-    cross_attention: tuple[str, ...] = ()  # module names inside the denoiser
+    attention: tuple[AttentionSite, ...] = ()  # every attention of the denoiser
+    cross_attention: tuple[str, ...] = ()  # names of those whose context is the prompt
     denoiser: nn.Module | None = None
     text_encoders: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     control: ControlSite | None = None

@@ -32,7 +32,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Condition, Family, Posterior
 from booth.core.noising import Epsilon, Noising, Velocity
-from booth.core.sites import LinearSite, PlacedControl, Sites, TokenTable
+from booth.core.sites import AttentionSite, LinearSite, PlacedControl, Sites, TokenTable
 from booth.families.control import control_site, controlled, residuals
 
 SCHEDULERS = {
@@ -45,6 +45,7 @@ SCHEDULERS = {
     "unipc": UniPCMultistepScheduler,
 }
 SCHEDULER_OPTIONS = {"pndm": {"skip_prk_steps": True}}  # as Stable Diffusion ships it; else it needs four steps
+MAGNITUDE = ".lora_magnitude_vector"  # peft's name in files
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
 
 
@@ -53,7 +54,15 @@ class StableDiffusion(Family):
 
     name = "stable_diffusion"
     title = "Stable Diffusion 1.x / 2.x"
-    offers = ("token_tables", "linears", "cross_attention", "denoiser", "text_encoders", "control")
+    offers = (
+        "token_tables",
+        "linears",
+        "attention",
+        "cross_attention",
+        "denoiser",
+        "text_encoders",
+        "control",
+    )
 
     def __init__(self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -105,7 +114,11 @@ class StableDiffusion(Family):
         def set_tokenizer(tokenizer: Any) -> None:
             self.tokenizer = tokenizer
 
-        attention = ("to_q", "to_k", "to_v", "to_out.0")
+        denoiser = {
+            "attention": ("to_q", "to_k", "to_v", "to_out.0"),
+            "feed_forward": ("ff.net.0.proj", "ff.net.2"),
+            "convolution": ("conv1", "conv2", "downsamplers.0.conv", "upsamplers.0.conv"),  # the 3x3 ones
+        }
         return Sites(
             token_tables=(
                 TokenTable(
@@ -118,12 +131,17 @@ class StableDiffusion(Family):
                 ),
             ),
             linears={
-                "unet": LinearSite(self.unet, {"attention": attention, "feed_forward": ("ff.net.0.proj", "ff.net.2")}),
+                "unet": LinearSite(self.unet, denoiser),
                 "text_encoder": LinearSite(
                     encoder,
                     {"attention": ("q_proj", "k_proj", "v_proj", "out_proj"), "feed_forward": ("fc1", "fc2")},
                 ),
             },
+            attention=tuple(
+                AttentionSite(n, f"{n}.to_k", f"{n}.to_v", m.to_k.in_features)
+                for n, m in self.unet.named_modules()
+                if n.endswith(("attn1", "attn2"))
+            ),
             cross_attention=tuple(n for n, _ in self.unet.named_modules() if n.endswith("attn2")),
             denoiser=self.unet,
             text_encoders={"text_encoder": encoder},
@@ -206,8 +224,13 @@ class StableDiffusion(Family):
 
     def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
         tensors: dict[str, dict[str, Any]] = {name: dict(state) for name, state in layers.items()}
-        if "text_encoder" in tensors and not self._has_wrapper:  # files keep the name that every loader knows
-            tensors["text_encoder"] = {f"text_model.{key}": t for key, t in tensors["text_encoder"].items()}
+        if "text_encoder" in tensors:
+            # Files keep the name that every loader knows; transformers finds DoRA's magnitudes as `.weight` only.
+            wrapper = "" if self._has_wrapper else "text_model."
+            tensors["text_encoder"] = {
+                f"{wrapper}{key}.weight" if key.endswith(MAGNITUDE) else f"{wrapper}{key}": t
+                for key, t in tensors["text_encoder"].items()
+            }
         StableDiffusionPipeline.save_lora_weights(
             folder,
             unet_lora_layers=tensors.get("unet", {}),
@@ -220,8 +243,9 @@ class StableDiffusion(Family):
         layers: dict[str, dict[str, Tensor]] = {}
         for key, tensor in load_file(folder / "pytorch_lora_weights.safetensors").items():
             component, _, rest = key.partition(".")
-            if component == "text_encoder" and not self._has_wrapper:
-                rest = rest.removeprefix("text_model.")
+            if component == "text_encoder":
+                rest = rest if self._has_wrapper else rest.removeprefix("text_model.")
+                rest = rest.replace(f"{MAGNITUDE}.weight", MAGNITUDE)
             layers.setdefault(component, {})[rest] = tensor
         return layers
 

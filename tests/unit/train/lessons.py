@@ -18,6 +18,8 @@ Lesson = Callable[..., RunConfig]
 STEPS = 5
 SHORT: dict[str, dict[str, Any]] = {  # settings that make each method short; another method takes its defaults
     "dreambooth": {"class_pictures": 4},
+    "custom_diffusion": {"class_pictures": 4},
+    "pivotal_tuning": {"token_steps": 3},
     "two_stage": {"token_steps": 3},
 }
 
