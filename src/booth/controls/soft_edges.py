@@ -26,7 +26,7 @@ class SoftEdges(Control):
     scales: tuple[float, ...] = (1.0, 2.0, 4.0)  # pixels in a picture of the usual side; smaller ones take less
 
     def __call__(self, picture: Image.Image) -> Image.Image:
-        pixels = np.asarray(picture, np.float32) / 255  # (H, W, 3)
+        pixels = np.asarray(picture, np.float32) / np.float32(255)  # (H, W, 3)
         finer = min(1.0, max(0.5, min(picture.size) / USUAL_SIDE))
         strength = np.mean([_at(pixels, finer * sigma) for sigma in self.scales], axis=0).max(axis=2)
         # The square root, because people see an edge of half the height as nearly as strong.

@@ -169,7 +169,7 @@ def test_samples_and_previews_are_drawn_at_the_same_prompts_and_seeds(
 ) -> None:
     asked: list[tuple[list[str], list[int]]] = []
 
-    def draw(model: Any, prompts: list[str], seeds: list[int]) -> list[Image.Image]:
+    def draw(model: Any, prompts: list[str], seeds: list[int], **how: Any) -> list[Image.Image]:
         asked.append((prompts, seeds))
         return [Image.new("RGB", (8, 8)) for _ in prompts]
 
@@ -191,7 +191,7 @@ def test_previews_do_not_change_what_is_learned(lesson: Lesson, monkeypatch: pyt
     monkeypatch.undo()
     from booth.generate.draw import draw
 
-    monkeypatch.setattr(artefact, "draw", lambda *arguments: draw(*arguments, steps=1))
+    monkeypatch.setattr(artefact, "draw", lambda *arguments, **how: draw(*arguments, **how, steps=1))
     watched = train(lesson("lora", "watched", ema=0.9, dropout=0.5, previews=1))
     assert weights(watched.folder) == weights(plain.folder)
 
@@ -363,7 +363,7 @@ def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
 ) -> None:
     draw = artefact.draw
 
-    def failing(*_: Any) -> None:
+    def failing(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(artefact, "draw", failing)
