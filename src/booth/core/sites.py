@@ -46,8 +46,9 @@ class LinearSite:
     def layers(self, groups: list[str], blocks: str | None = None) -> list[str]:
         """Full names of the layers of the named groups in which, if it is given, the pattern `blocks` is found."""
         suffixes = tuple(f".{suffix}" for suffix in self.targets(groups))
-        names = [name for name, _ in self.module.named_modules() if f".{name}".endswith(suffixes)]
-        return [name for name in names if blocks is None or re.search(blocks, name)]
+        module: Any = self.module
+        names: list[str] = [name for name, _ in module.named_modules()]
+        return [n for n in names if f".{n}".endswith(suffixes) and (blocks is None or re.search(blocks, n))]
 
 
 @dataclass(frozen=True)

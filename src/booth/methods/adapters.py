@@ -210,7 +210,7 @@ class RankedAdapter(Adapter):
         named = (rank for pattern, rank in self.config.ranks.items() if re.search(pattern, name))
         return next(named, None) or self.usual_rank(site.module.get_submodule(name))
 
-    def patterns(self, site: LinearSite) -> dict[str, dict[str, Any]]:
+    def patterns(self, site: LinearSite) -> dict[str, Any]:
         """peft's rank_pattern and alpha_pattern: the layers of another rank, by full name; empty if there are none."""
         ranks = {f"^{n}": self.rank_of(n, site) for n in self.names(site)}
         others = {n: rank for n, rank in ranks.items() if rank != self.config.rank}

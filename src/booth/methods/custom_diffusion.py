@@ -54,7 +54,7 @@ class CustomDiffusion(Method):
         self._layers: dict[str, Any] = {}  # by their names in the file
         self._former: dict[str, Tensor] = {}  # their weights before
         self._hooks: list[RemovableHandle] = []
-        self._denoiser: nn.Module | None = None
+        self._denoiser: Any = None
 
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
         self._claim(model)
@@ -113,13 +113,14 @@ class CustomDiffusion(Method):
 
     def _claim(self, model: Family) -> None:
         """Mark the denoiser as changed, and refuse one that another concept has changed already."""
-        layers, denoiser = self._wanted(model), model.sites.denoiser
+        layers = self._wanted(model)
+        denoiser: Any = model.sites.denoiser
         if hasattr(denoiser, "taught_by"):
             raise UsageError(
                 f"The denoiser already holds the weights of {denoiser.taught_by!r}, and there is only one. Draw with "
                 "one Custom Diffusion or DreamBooth concept at a time, or train the others as LoRA."
             )
-        denoiser.taught_by = self.subject.name  # type: ignore[union-attr, assignment]  # a plain attribute
+        denoiser.taught_by = self.subject.name
         self._denoiser = denoiser
         self._layers = layers
         self._former = {name: layer.weight.detach().clone() for name, layer in layers.items()}

@@ -22,6 +22,8 @@ SHORT: dict[str, dict[str, Any]] = {  # settings that make each method short; an
     "pivotal_tuning": {"token_steps": 3},
     "two_stage": {"token_steps": 3},
 }
+# A method for each kind of state that a checkpoint holds; where many runs are needed, the others would add nothing.
+KINDS = ("dreambooth", "textual_inversion", "lora", "pivotal_tuning", "two_stage")
 
 
 def short_run(method: str, out: Path, **options: Any) -> RunConfig:

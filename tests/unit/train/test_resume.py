@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lessons import Lesson, weights
+from lessons import KINDS, Lesson, weights
 
 from booth.concept import Concept
 from booth.core.errors import Interrupted
@@ -45,7 +45,7 @@ def outcome(concept: Concept) -> tuple[dict[str, str], list[float | None]]:
     return weights(concept.folder), [stage.final_loss for stage in concept.record.stages]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", KINDS)
 def test_stopped_after_any_step(lesson: Lesson, method: str) -> None:
     straight = train(lesson(method, "straight"))
     for k in range(1, straight.record.steps + 1):
