@@ -54,6 +54,7 @@ class Family(ABC):
     base: Path  # the folder that the weights came from
     resolution: int  # native side of a picture in pixels
     scale: str  # "tiny" for the embedded base, "full" for the real ones: which defaults a method takes
+    inpaints: bool = False  # whether the denoiser is told a mask and the masked picture beside the noised one
 
     def __init__(self) -> None:
         self._memo: dict[str, Condition] | None = None

@@ -39,6 +39,12 @@ def parse_applied(text: str) -> Applied:
     return Applied(Concept.load(folder), scale)
 
 
+def names_folder(text: str) -> bool:
+    """Whether `text` is FOLDER or FOLDER:STRENGTH and not a prompt."""
+    folder, colon, _ = text.rpartition(":")
+    return Path(text).is_dir() or (bool(colon and folder) and Path(folder).is_dir())
+
+
 def common_base(applied: Sequence[Applied]) -> str:
     """The base that all concepts were taught to; UsageError if they differ."""
     bases = {a.concept.record.base.hash: a.concept.record.base.name for a in applied}

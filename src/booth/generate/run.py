@@ -8,14 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
 from booth import __version__
 from booth.core.errors import UsageError
+from booth.core.family import Family
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.generate.concepts import Applied, attached, common_base, require_base
 from booth.generate.draw import GUIDANCE, STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
 from booth.generate.sheet import contact_sheet
+from booth.generate.start import Start
+from booth.generate.upscale import upscaled
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,14 @@ class Request:
     scheduler: str | None = None
     size: int | None = None
     batch_size: int | None = None  # pictures at once; see booth.generate.draw.draw
+    start: Start | None = None  # what all pictures are drawn over
+    upscale: int = 1  # how many times larger than `size` the pictures become in a second pass
     device: str = "cpu"
+
+    @property
+    def drawings(self) -> int:
+        """How often a picture is drawn: twice where it is upscaled."""
+        return len(self.prompts) * self.count * (1 if self.upscale == 1 else 2)
 
     def warnings(self) -> list[str]:
         """A warning for each prompt that names none of the concepts' tokens, with the prompt as it should be."""
@@ -61,11 +73,21 @@ class Drawn:
 
 
 def generate(
-    request: Request, out: Path, *, sheet: bool = False, on_picture: Callable[[int], None] | None = None
+    request: Request,
+    out: Path,
+    *,
+    sheet: bool = False,
+    on_picture: Callable[[int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> Drawn:
-    """Draw a request into the folder `out`; `on_picture` hears how many pictures are finished."""
+    """Draw a request into the folder `out`.
+
+    `on_picture` hears how many of its drawings are finished, `on_message` a sentence for the user.
+    """
     if request.count < 1:
         raise UsageError(f"-n {request.count} draws nothing. Use at least 1.")
+    if request.upscale < 1:
+        raise UsageError(f"--upscale {request.upscale} makes no sense. Use 2 for twice the size.")
     began = time.perf_counter()
     base = request.base or (common_base(request.concepts) if request.concepts else EMBEDDED)
     folder = resolve_base(base)
@@ -74,19 +96,10 @@ def generate(
     model = load_family(str(folder), request.device)
     prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
     seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
+    if request.start is not None and on_message is not None:
+        _announce_size(request.start, request.size or model.resolution, on_message)
     with attached(model, request.concepts):
-        images = draw(
-            model,
-            prompts,
-            seeds,
-            steps=request.steps,
-            guidance=request.guidance,
-            negative=request.negative,
-            scheduler=request.scheduler,
-            size=request.size,
-            batch_size=request.batch_size,
-            on_picture=on_picture,
-        )
+        images = _draw(model, request, prompts, seeds, on_picture)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / name for name in file_names(prompts, seeds)]
     for image, file, prompt, seed in zip(images, files, prompts, seeds, strict=True):
@@ -96,6 +109,8 @@ def generate(
             "CFG scale": f"{request.guidance:g}",
             "Seed": seed,
             "Size": f"{image.width}x{image.height}",
+            "Denoising strength": f"{request.start.strength:g}" if request.start else None,
+            "Hires upscale": request.upscale if request.upscale > 1 else None,
             "Model hash": content_hash.removeprefix("sha256:")[:10],
             "Model": Path(base).name,
             "Concepts": "; ".join(a.title for a in request.concepts) or None,
@@ -109,3 +124,35 @@ def generate(
         contact_sheet(rows, list(request.prompts)).save(drawn.sheet)
     drawn.seconds = round(time.perf_counter() - began, 3)
     return drawn
+
+
+def _draw(
+    model: Family, request: Request, prompts: list[str], seeds: list[int], on_picture: Callable[[int], None] | None
+) -> list[Image]:
+    """All pictures of a request, upscaled if it asks for that."""
+    how: dict[str, Any] = {
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "negative": request.negative,
+        "scheduler": request.scheduler,
+        "batch_size": request.batch_size,
+    }
+    starts = None if request.start is None else [request.start] * len(prompts)
+    images = draw(model, prompts, seeds, size=request.size, starts=starts, on_picture=on_picture, **how)
+    if request.upscale == 1:
+        return images
+
+    def second(done: int) -> None:
+        if on_picture is not None:
+            on_picture(len(images) + done)
+
+    return upscaled(model, images, prompts, seeds, request.upscale, start=request.start, on_picture=second, **how)
+
+
+def _announce_size(start: Start, side: int, on_message: Callable[[str], None]) -> None:
+    before, after = start.image.size, start.fitted(side).image.size
+    if before != after:
+        on_message(
+            f"The picture in --init is drawn at {after[0]}x{after[1]} instead of {before[0]}x{before[1]}; --size sets "
+            "the shorter side."
+        )
