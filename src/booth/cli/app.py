@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from booth import __version__
+from booth.cli.caption import caption
 from booth.cli.demo import demo
 from booth.cli.doctor import doctor
 from booth.cli.generate import generate
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, generate, inspect, methods, demo, doctor):
+for verb in (train, generate, caption, inspect, methods, demo, doctor):
     app.command()(guarded(verb))
 app.add_typer(world, name="world")
 

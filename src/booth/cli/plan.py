@@ -7,18 +7,28 @@ from typing import Any
 
 def in_words(plan: dict[str, Any]) -> list[str]:
     """The plan for people."""
-    photos, base = plan["photos"], plan["base"]
+    base = plan["base"]
     lines = [
         f"concept   {plan['concept']}",
-        f"subject   {plan['subject']['token']} {plan['subject']['noun']}",
         f"base      {base['name']} ({base['hash'][:19]}), {plan['device']}, {plan['precision']}, seed {plan['seed']}",
-        f"photos    {len(photos['used'])}; {photos['layout']}",
     ]
-    lines += [f"          {photo['file']}, {photo['width']}x{photo['height']}" for photo in photos["used"]]
-    lines += [f"          {sentence}" for sentence in photos["skipped"] + photos["duplicates"]]
+    for taught in (plan, *plan["also"]):
+        lines += _subject(taught["subject"], taught["photos"])
     for i, stage in enumerate(plan["stages"], 1):
         lines.append(f"stage {i}   {stage['name']}: {stage['values']:,} values receive the gradient")
         lines += [f"          {key} = {value}" for key, value in stage["settings"].items()]
         others = len(stage["prompts"]) - 1
         lines.append(f"          prompts: {stage['prompts'][0]!r}{f' and {others} more' if others else ''}")
     return [*lines, *(f"warning   {warning}" for warning in plan["warnings"]), "Nothing was written."]
+
+
+def _subject(subject: dict[str, Any], photos: dict[str, Any]) -> list[str]:
+    """A subject and its photos."""
+    lines = [
+        f"subject   {subject['token']} {subject['noun']}",
+        f"photos    {len(photos['used'])}; {photos['layout']}",
+    ]
+    for photo in photos["used"]:
+        masked = ", masked" if photo["masked"] else ""
+        lines.append(f"          {photo['file']}, {photo['width']}x{photo['height']}{masked}")
+    return lines + [f"          {sentence}" for sentence in photos["masks"] + photos["skipped"] + photos["duplicates"]]

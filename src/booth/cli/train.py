@@ -18,6 +18,17 @@ def train(
     noun: Annotated[
         str | None, typer.Option("--class", help="Class noun of the subject, such as dog.", metavar="NOUN")
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="subject, or style, which needs no --class.", metavar="KIND", show_default="subject"),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another subject of the same run: its photos, token and class noun; may be repeated.",
+            metavar='"DIR=TOKEN NOUN"',
+        ),
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help=f"{', '.join(METHODS)}.", metavar="METHOD", show_default="lora")
     ] = None,
@@ -65,6 +76,8 @@ def train(
     overrides = {
         "photos": photos or None,
         "noun": noun,
+        "kind": kind,
+        "also": also or None,
         "method": method,
         "base": base,
         "token": token,
@@ -98,5 +111,6 @@ def train(
         progress.close()
     result = TrainResult.of(concept)
     say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
-    say(f'  booth generate {result.concept} "{concept.record.prompt} on the beach"')
+    scene = "" if run.kind == "style" else " on the beach"
+    say(f'  booth generate {result.concept} "{concept.record.prompt}{scene}"')
     finish(result.to_json(), [result.concept], as_json)

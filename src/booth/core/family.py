@@ -15,6 +15,8 @@ from booth.core.errors import UsageError
 from booth.core.noising import Noising
 from booth.core.sites import Sites
 
+REMEMBERED = 256  # prompt embeddings at most: shuffled tags make endless prompts, and a large one takes megabytes
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -106,7 +108,10 @@ class Family(ABC):
         for prompt in set(prompts) - self._memo.keys():
             with torch.no_grad():
                 self._memo[prompt] = self.embed_prompts([prompt])
-        return Condition.stack([self._memo[p] for p in prompts])
+        stacked = Condition.stack([self._memo[p] for p in prompts])
+        while len(self._memo) > REMEMBERED:
+            self._memo.pop(next(iter(self._memo)))
+        return stacked
 
     def remember_embeddings(self, on: bool) -> None:
         """Start with an empty memory of prompt embeddings, or stop remembering."""

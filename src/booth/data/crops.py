@@ -17,7 +17,12 @@ CENTRE_PRIOR = 0.5  # width of the preference for the middle, in half-lengths of
 
 
 def square(image: Image.Image, side: int, crop: Crop, rng: random.Random | None = None) -> Image.Image:
-    """The largest square of an RGB `image`, resampled (Lanczos) to `side` pixels.
+    """The largest square of an RGB `image`, resampled (Lanczos) to `side` pixels."""
+    return image.resize((side, side), Image.Resampling.LANCZOS, box=place(image, crop, rng))
+
+
+def place(image: Image.Image, crop: Crop, rng: random.Random | None = None) -> tuple[int, int, int, int]:
+    """Where the largest square of an RGB `image` is taken: left, top, right, bottom.
 
     "center" takes the middle, "random" any place that `rng` draws, "subject" the place that stands out most.
     """
@@ -29,8 +34,7 @@ def square(image: Image.Image, side: int, crop: Crop, rng: random.Random | None 
     else:
         start = int(slack * (_subject(image) if crop == "subject" and slack else 0.5))
     left, top = (start, 0) if image.width > image.height else (0, start)
-    box = (left, top, left + short, top + short)
-    return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
+    return left, top, left + short, top + short
 
 
 def _subject(image: Image.Image) -> float:

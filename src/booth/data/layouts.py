@@ -19,6 +19,7 @@ OTHER_PICTURES = frozenset(
 )
 JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"})
 KOHYA = re.compile(r"(?P<repeats>[1-9]\d{0,2})_(?P<token>\S+)(?:\s+(?P<noun>\S.*))?")  # 4 digits would be a year
+MASK = "-masklabel"  # behind a photo's name, as OneTrainer has it: dog.jpg, dog-masklabel.png
 DEPTH = 3  # how far below the given folder photos are looked for: kohya's project/img/10_sks dog is 2
 
 
@@ -29,6 +30,7 @@ class Candidate:
     path: Path
     caption: str | None
     repeats: int = 1
+    mask: Path | None = None  # a picture that is white where the subject is
 
 
 @dataclass
@@ -71,10 +73,12 @@ def _listed(files: list[Path], found: Findings) -> None:
     photos = [
         f
         for f in files
-        if f.name.lower() not in JUNK and not (f.suffix.lower() in CAPTION_SUFFIXES and f.with_suffix("") in stems)
+        if f.name.lower() not in JUNK
+        and not (f.suffix.lower() in CAPTION_SUFFIXES and f.with_suffix("") in stems)
+        and not (f.stem.endswith(MASK) and f.with_name(f.stem.removesuffix(MASK)) in stems)
     ]
     captions = [_caption_beside(p, found) for p in photos]
-    found.candidates += [Candidate(p, c) for p, c in zip(photos, captions)]
+    found.candidates += [Candidate(p, c, mask=_mask_beside(p, found)) for p, c in zip(photos, captions)]
     if photos:
         found.layouts.append(f"a list of {_counted(len(photos), captions)}")
 
@@ -139,9 +143,10 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
         if os.path.islink(photo) and (reason := _bad_link(photo, source)):
             found.bad.append(f"{shown(photo)} {reason}")
             continue
-        used |= {photo, *(photo.with_suffix(s) for s in CAPTION_SUFFIXES)}
+        used |= {photo, _mask_of(photo), *(photo.with_suffix(s) for s in CAPTION_SUFFIXES)}
         captions.append(metadata[photo] if photo in metadata else _caption_beside(photo, found))
-        found.candidates.append(Candidate(photo, captions[-1], int(kohya["repeats"]) if kohya else 1))
+        repeats = int(kohya["repeats"]) if kohya else 1
+        found.candidates.append(Candidate(photo, captions[-1], repeats, _mask_beside(photo, found)))
     for entry in entries:
         if entry not in used and entry not in photos and (not os.path.isdir(entry) or os.path.islink(entry)):
             found.skipped.append(f"{shown(entry)} skipped: not a photo and no photo's caption.")
@@ -174,7 +179,7 @@ def _entries(folder: Path, found: Findings) -> list[Path]:
 
 def _is_photo(path: Path, source: Path) -> bool:
     """Whether a file was meant as a photo: by its name, or else by its first bytes."""
-    if path.stem.endswith("-masklabel"):  # OneTrainer's mask of the photo beside it
+    if path.stem.endswith(MASK):
         return False
     if path.suffix.lower() in PHOTO_SUFFIXES | OTHER_PICTURES:
         return True
@@ -214,6 +219,20 @@ def _caption_beside(photo: Path, found: Findings) -> str | None:
             found.skipped.append(f"{shown(path)} skipped: it is blank, so {shown(photo.name)} has no caption.")
         return caption
     return None
+
+
+def _mask_of(photo: Path) -> Path:
+    return photo.with_name(f"{photo.stem}{MASK}.png")
+
+
+def _mask_beside(photo: Path, found: Findings) -> Path | None:
+    mask = _mask_of(photo)
+    if not os.path.isfile(mask):
+        return None
+    if os.path.islink(mask) and (reason := _bad_link(mask, mask.parent)):
+        found.bad.append(f"{shown(mask)} {reason}")
+        return None
+    return mask
 
 
 def _kohya(folder: Path) -> re.Match[str] | None:

@@ -71,10 +71,11 @@ def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
 @contextmanager
 def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
     """Within this context the model draws the concepts; afterwards it is the bare base again."""
-    tokens = Counter(a.concept.record.subject.token for a in applied)
+    own = [{s.token for s in a.concept.record.subject.all} for a in applied]
+    tokens = Counter(token for several in own for token in several)
     token, count = tokens.most_common(1)[0] if tokens else ("", 0)
     if count > 1:
-        owners = " and ".join(str(a.concept.folder) for a in applied if a.concept.record.subject.token == token)
+        owners = " and ".join(str(a.concept.folder) for a, several in zip(applied, own) if token in several)
         raise UsageError(
             f"{owners} share the token {token!r}, so no prompt could tell them apart. Train one of them with "
             "another --token."

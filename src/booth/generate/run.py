@@ -49,10 +49,10 @@ class Request:
 
     def warnings(self) -> list[str]:
         """A warning for each prompt that names none of the concepts' tokens, with the prompt as it should be."""
-        subjects = [a.concept.record.subject for a in self.concepts]
+        subjects = [subject for a in self.concepts for subject in a.concept.record.subject.all]
         return [
             f"The prompt {prompt!r} does not name the subject, so it may not appear. "
-            f"Try: {with_subject(prompt, subjects[0].token, subjects[0].noun)!r}"
+            f"Try: {with_subject(prompt, subjects[0].token, subjects[0].noun, subjects[0].kind)!r}"
             for prompt in self.prompts
             if subjects and all(with_subject(prompt, s.token, s.noun) != prompt for s in subjects)
         ]

@@ -25,6 +25,7 @@ from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names
 
 CONTEXTS = ("", " on the beach", " in the jungle", " in the snow")  # what is drawn of every subject
+THINGS = ("", " of a dog", " of a teapot", " of the beach")  # and in every style
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,17 @@ class Clock:
             self.add(name, seconds)
 
 
+def sample_prompts(subject: Subject) -> list[str]:
+    """Four prompts that show what was learned: the subject in several places, or several things in the style."""
+    if subject.kind == "style":
+        return [f"a picture{thing} in {subject.name}" for thing in THINGS]
+    return [f"{subject.prompt}{context}" for context in CONTEXTS]
+
+
 def draw_samples(model: Family, subject: Subject, seed: int, folder: Path) -> list[Path]:
     """Draw the subject in the same few contexts with the same seeds, whenever it is drawn."""
     folder.mkdir(parents=True, exist_ok=True)
-    prompts = [f"a photo of {subject.name}{context}" for context in CONTEXTS]
+    prompts = [prompt for s in subject.all for prompt in sample_prompts(s)]
     seeds = [seed + i for i in range(len(prompts))]
     files = [folder / name for name in file_names(prompts, seeds)]
     for picture, file, prompt, s in zip(draw(model, prompts, seeds), files, prompts, seeds, strict=True):
@@ -153,7 +161,7 @@ def write_concept(
         record = ConceptRecord(
             name=name,
             family=model.name,
-            prompt=f"a photo of {subject.name}",
+            prompt=subject.prompt,
             stages=stages,
             steps=steps,
             device=device,
