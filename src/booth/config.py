@@ -58,7 +58,7 @@ class RunConfig(BaseModel):
     token: str = Field("sks", min_length=1, description="rare word that will name the subject; auto = pick one")
     method: str = Field("lora", description="a name that `booth methods` lists")
     also: list[Companion] = Field(
-        default_factory=list[Companion], description="other subjects of the same run, each FOLDER=TOKEN NOUN"
+        list[Companion](), description="other subjects of the same run, each FOLDER=TOKEN NOUN"
     )
     base: str = Field("embedded", description="embedded, a diffusers folder or a Hub id")
     out: Path | None = Field(None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD")

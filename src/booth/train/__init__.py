@@ -23,13 +23,13 @@ class CallablePackage(ModuleType):
     def __call__(
         self,
         photos: Path | str | Sequence[Path | str],
-        noun: str,
+        noun: str | None = None,
         *,
         config: Path | str | None = None,
         listener: Listener | None = None,
         **options: Any,
     ) -> Concept:
-        """Teach the subject in `photos` to a base and return the finished concept.
+        """Teach the subject in `photos` to a base and return the finished concept; kind="style" needs no noun.
 
         `options` are the fields of booth.config.RunConfig, such as method="lora", base="embedded", token="sks",
         seed=0 and out="concepts/my-dog"; any other name is a setting of the method, such as steps=200 or rank=8.
@@ -42,7 +42,7 @@ class CallablePackage(ModuleType):
         run = {key: value for key, value in options.items() if key in RunConfig.model_fields}
         settings = {key: value for key, value in options.items() if key not in RunConfig.model_fields}
         run["settings"] = {**run.get("settings", {}), **settings}
-        run |= {"photos": [Path(p) for p in sources], "noun": noun}
+        run |= {"photos": [Path(p) for p in sources]} | ({} if noun is None else {"noun": noun})
         return train(load_run_config(Path(config) if config else None, run), listener=listener)
 
 

@@ -106,11 +106,12 @@ class Material:
                 self._class_images[subject.noun] = class_pictures(self.model, *arguments, kind=subject.kind)
 
     def _ask(self, index: int, config: MethodConfig, start: int, autocast: torch.dtype | None) -> None:
-        source = self.batches(index)
         seed = self.stages.seed_of(index)
         rngs = [Rng(seed, step, micro) for step in range(start, config.steps) for micro in range(config.accumulate)]
-        if not isinstance(source, OwnPredictions) or not rngs:
+        if not rngs:
             return
+        source = self.batches(index)
+        assert isinstance(source, OwnPredictions)
         self.tell(f"Asking the base for its own predictions at {len(rngs) * config.batch_size} noised photos.")
         with self.clock.part("own_predictions"):
             source.ask(self.model, self.model.make_noising(config.min_snr_gamma), rngs, autocast)
