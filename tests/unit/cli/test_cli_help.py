@@ -10,6 +10,7 @@ VERBS = [
     [],
     ["train"],
     ["generate"],
+    ["caption"],
     ["inspect"],
     ["methods"],
     ["demo"],
