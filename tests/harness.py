@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
 from torch import Tensor
 
 from booth.core.batch import Batch
@@ -20,6 +20,7 @@ from booth.train.update import Update
 
 SUBJECT = Subject("sks", "dog")
 PROMPT = "a photo of sks dog"
+HINT = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(13))
 
 
 def make_method(name: str, subject: Subject = SUBJECT, **settings: Any) -> Method:
@@ -29,9 +30,10 @@ def make_method(name: str, subject: Subject = SUBJECT, **settings: Any) -> Metho
 
 
 def deal(rng: Rng) -> Batch:
-    """Two photos and two class pictures: random latents that depend on the step alone."""
+    """Two photos and two class pictures with hints: random numbers that depend on the step alone."""
     latents = torch.randn(4, 4, 8, 8, generator=rng.generator("photos"))
-    return Batch([PROMPT, PROMPT, "a photo of a dog", "a photo of a dog"], latents, torch.full((4,), 0.5))
+    hints = torch.rand(4, 3, 32, 32, generator=rng.generator("hints"))
+    return Batch([PROMPT, PROMPT, "a photo of a dog", "a photo of a dog"], latents, torch.full((4,), 0.5), hints)
 
 
 def attach(model: Family, stage: Stage, seed: int = 0) -> Update:
@@ -87,10 +89,12 @@ def tensors(model: Family) -> dict[str, Tensor]:
 
 
 def draw(pipe: Any, prompt: str = PROMPT) -> Tensor:
-    """One picture in three steps, (1, 3, H, W)."""
+    """One picture in three steps, (1, 3, H, W); a ControlNet follows a fixed hint."""
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(11)
     options = {"num_inference_steps": 3, "guidance_scale": 5.0, "output_type": "pt"}
+    if "controlnet" in pipe.components:
+        options["image"] = HINT
     return pipe([prompt], generator=generator, **options).images
 
 
@@ -98,6 +102,9 @@ def load_with_diffusers(base: Path, folder: Path) -> StableDiffusionPipeline:
     """Open an artefact with diffusers' own loaders alone, going by the files that it holds."""
     whole = (folder / "model_index.json").exists()
     pipe = StableDiffusionPipeline.from_pretrained(folder if whole else base)
+    if (folder / "controlnet").exists():
+        net = ControlNetModel.from_pretrained(folder, subfolder="controlnet")
+        pipe = StableDiffusionControlNetPipeline.from_pretrained(base, controlnet=net)
     if (folder / "learned_embeds.safetensors").exists():
         pipe.load_textual_inversion(folder, weight_name="learned_embeds.safetensors")
     if (folder / "pytorch_lora_weights.safetensors").exists():

@@ -51,17 +51,19 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     photos: list[Path] = Field(min_length=1, description="photos, or folders of photos")
-    noun: str = Field(min_length=1, description="class noun of the subject, such as dog (`class` in a file)")
+    noun: str = Field("", description="class noun of the subject, such as dog (`class` in a file)")
     kind: Literal["subject", "style"] = Field(
         "subject", description="what the photos have in common: one subject, or the style of a picture"
     )
-    token: str = Field("sks", min_length=1, description="rare word that will name the subject; auto = pick one")
+    token: str = Field("sks", description="rare word that will name the subject; auto = pick one")
     method: str = Field("lora", description="a name that `booth methods` lists")
     also: list[Companion] = Field(
         list[Companion](), description="other subjects of the same run, each FOLDER=TOKEN NOUN"
     )
     base: str = Field("embedded", description="embedded, a diffusers folder or a Hub id")
-    out: Path | None = Field(None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD")
+    out: Path | None = Field(
+        None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD, or concepts/CONTROL-METHOD"
+    )
     seed: int = Field(0, ge=0, description="decides all randomness of the run")
     device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
@@ -72,7 +74,6 @@ class RunConfig(BaseModel):
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
     crop: Literal["center", "random", "subject"] = Field("center", description="which square of a photo is used")
     flip: bool = Field(False, description="show photos mirrored too; not for text or lopsided subjects")
-    caption_dropout: float = Field(0.0, ge=0, lt=1, description="share of the photos shown without any prompt")
     shuffle_tags: bool = Field(
         False, description="put the comma-separated parts of a caption in another order each time"
     )
@@ -93,7 +94,8 @@ class RunConfig(BaseModel):
     @property
     def folder(self) -> Path:
         """Where the concept is written."""
-        return self.out or Path("concepts") / f"{self.token}-{self.noun.replace(' ', '-')}-{self.method}"
+        taught = [self.token, self.noun.replace(" ", "-")] if self.noun else [str(self.settings.get("control", ""))]
+        return self.out or Path("concepts") / "-".join(filter(None, [*taught, self.method]))
 
 
 def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
@@ -116,10 +118,22 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
         config = RunConfig(**values)
     except ValidationError as error:
         raise _in_plain_words(error, RunConfig) from error
+    config = _with_subject(config)
     for named in (config, *config.also):
-        if named.noun == named.token:
+        if named.noun and named.noun == named.token:
             raise UsageError(f"The token and the class noun are both {named.noun!r}. Choose a rare token, such as sks.")
     method_config(config.method, "full", config.settings)
+    return config
+
+
+def _with_subject(config: RunConfig) -> RunConfig:
+    """Require token and class noun; a method that can do without a subject has neither where no noun is given."""
+    if not config.noun and not METHODS[config.method].needs_subject:
+        return config.model_copy(update={"token": ""})
+    for name, option in (("noun", "--class NOUN"), ("token", "--token TOKEN")):
+        if not getattr(config, name):
+            meaning = RunConfig.model_fields[name].description
+            raise UsageError(f"{option} is missing: {meaning}. See `booth train --help`.")
     return config
 
 
@@ -193,7 +207,7 @@ def _in_plain_words(error: ValidationError, schema: type[BaseModel]) -> UsageErr
     meaning = schema.model_fields[key].description if key in schema.model_fields else None
     about = f" {key} is: {meaning}." if meaning else ""
     if first["type"] == "missing":
-        name = {"noun": "--class NOUN", "photos": "PHOTOS"}.get(key, key)
+        name = {"photos": "PHOTOS"}.get(key, key)
         return UsageError(f"{name} is missing: {meaning}. See `booth train --help`.")
     complaint = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
     return UsageError(f"{key}={first['input']!r} does not work: it {complaint}.{about}")

@@ -42,6 +42,19 @@ METHODS = Registry(
         "textual_inversion": "booth.methods.textual_inversion:TextualInversion",
         "lora": "booth.methods.lora:LoRA",
         "two_stage": "booth.methods.two_stage:TwoStage",
+        "controlnet": "booth.methods.controlnet:ControlNet",
+    },
+)
+
+CONTROLS = Registry(
+    "control",
+    {
+        "canny": "booth.controls.canny:Canny",
+        "scribble": "booth.controls.scribble:Scribble",
+        "lines": "booth.controls.lines:Lines",
+        "soft_edges": "booth.controls.soft_edges:SoftEdges",
+        "depth": "booth.controls.depth:Depth",
+        "normals": "booth.controls.normals:Normals",
     },
 )
 

@@ -31,6 +31,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "textual_inversion": [{"vectors": 3, "templates": "object"}],
     "lora": [{"train_text_encoder": True, "rank": 4, "alpha": 2.0, "dropout": 0.2}, {"targets": ("attention",)}],
     "two_stage": [{"second": "lora"}, {"vectors": 2}],
+    "controlnet": [{"control": "depth", "gradient_checkpointing": True}],
 }
 CASES = [(name, settings) for name in METHODS for settings in ({}, *VARIANTS.get(name, []))]
 

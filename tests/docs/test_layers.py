@@ -27,6 +27,7 @@ ALLOWED = {
     "data": NAMES | {"data"},
     "families": NAMES | {"families"},
     "methods": NOUNS | {"methods"},
+    "controls": NOUNS | {"controls"},
     "generate": DRAWING,
     "concept": DRAWING,  # its convenience of drawing itself, imported when it is called
     "train": TRAINING,
@@ -38,7 +39,8 @@ ALLOWED = {
 }
 LIBRARIES = {
     "diffusers": {"families", "world"},
-    "transformers": {"families", "world"},
+    "transformers": {"families", "world", "controls"},
+    "cv2": {"controls"},
     "tokenizers": {"world"},
     "peft": {"methods"},
     "typer": {"cli"},

@@ -13,6 +13,7 @@ from booth.cli.demo import demo
 from booth.cli.doctor import doctor
 from booth.cli.generate import generate
 from booth.cli.guard import guarded
+from booth.cli.hint import hint
 from booth.cli.inspect import inspect
 from booth.cli.methods import methods
 from booth.cli.train import train
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, generate, caption, inspect, methods, demo, doctor):
+for verb in (train, generate, hint, caption, inspect, methods, demo, doctor):
     app.command()(guarded(verb))
 app.add_typer(world, name="world")
 

@@ -25,10 +25,11 @@ def in_words(plan: dict[str, Any]) -> list[str]:
 def _subject(subject: dict[str, Any], photos: dict[str, Any]) -> list[str]:
     """A subject and its photos."""
     lines = [
-        f"subject   {subject['token']} {subject['noun']}",
+        f"subject   {subject['token']} {subject['noun']}".rstrip(),
         f"photos    {len(photos['used'])}; {photos['layout']}",
     ]
     for photo in photos["used"]:
-        masked = ", masked" if photo["masked"] else ""
-        lines.append(f"          {photo['file']}, {photo['width']}x{photo['height']}{masked}")
-    return lines + [f"          {sentence}" for sentence in photos["masks"] + photos["skipped"] + photos["duplicates"]]
+        beside = "".join(f", {word}" for word in ("masked", "hinted") if photo[word])
+        lines.append(f"          {photo['file']}, {photo['width']}x{photo['height']}{beside}")
+    notes = [note for kind in ("masks", "resized", "skipped", "duplicates") for note in photos[kind]]
+    return lines + [f"          {note}" for note in notes]

@@ -101,6 +101,7 @@ def train(
         finish(plan, in_words(plan), as_json)
         return
 
+    from booth.generate.controls import follows
     from booth.train.run import TrainResult
     from booth.train.run import train as learn
 
@@ -111,6 +112,7 @@ def train(
         progress.close()
     result = TrainResult.of(concept)
     say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
-    scene = "" if run.kind == "style" else " on the beach"
-    say(f'  booth generate {result.concept} "{concept.record.prompt}{scene}"')
+    prompt, scene = concept.record.prompt or "PROMPT", "" if run.kind == "style" or not run.noun else " on the beach"
+    hint = " --control HINT" if follows(concept) else ""
+    say(f'  booth generate {result.concept} "{prompt}{scene}"{hint}')
     finish(result.to_json(), [result.concept], as_json)

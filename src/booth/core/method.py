@@ -16,7 +16,7 @@ from booth.core.family import Family
 
 @dataclass(frozen=True)
 class Subject:
-    """What is being taught: the rare token and the class noun that it stands beside."""
+    """What is being taught: the rare token and the class noun that it stands beside. Both empty: no subject."""
 
     token: str  # "sks"
     noun: str  # "dog", or "style"
@@ -26,7 +26,7 @@ class Subject:
     @property
     def name(self) -> str:
         """The words that name the subject in a prompt: "sks dog"."""
-        return f"{self.token} {self.noun}"
+        return f"{self.token} {self.noun}".strip()
 
     @property
     def all(self) -> tuple[Subject, ...]:
@@ -35,7 +35,9 @@ class Subject:
 
     @property
     def prompt(self) -> str:
-        """The prompt that draws it: "a photo of sks dog", "a picture in sks style"."""
+        """The prompt that draws it: "a photo of sks dog", "a picture in sks style"; empty where there is no subject."""
+        if not self.name:
+            return ""
         return f"a picture in {self.name}" if self.kind == "style" else f"a photo of {self.name}"
 
 
@@ -70,6 +72,7 @@ class MethodConfig(BaseModel):
         "pictures", description="what the prior is: class pictures, or the base's own prediction at the noised photos"
     )
     class_pictures: int = Field(100, ge=1, description="class pictures drawn from the frozen base for the prior")
+    caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the rows that are learned with no prompt")
     gradient_checkpointing: bool = Field(False, description="trade time for memory")
 
 
@@ -91,6 +94,7 @@ class Method(ABC):
     files: ClassVar[tuple[str, ...]]  # what it saves
     Config: ClassVar[type[MethodConfig]]
     tiny: ClassVar[dict[str, Any]] = {}  # defaults that differ on the embedded base
+    needs_subject: ClassVar[bool] = True  # whether a class noun must be given
 
     def __init__(self, config: MethodConfig, subject: Subject) -> None:
         self.config = config
@@ -109,6 +113,10 @@ class Method(ABC):
     def prompts(self) -> list[str]:
         """Prompts for a photo that has no caption."""
         return [self.subject.prompt]
+
+    def control(self) -> str | None:
+        """Which control its rows carry a hint of; most methods follow none."""
+        return None
 
     @abstractmethod
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:

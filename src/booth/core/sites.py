@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -42,6 +43,25 @@ class LinearSite:
         return [suffix for g in groups for suffix in self.groups[g]]
 
 
+@dataclass
+class PlacedControl:
+    """A ControlNet in its place beside the denoiser."""
+
+    net: nn.Module
+    kind: str  # what it follows: "canny"
+    scale: float = 1.0  # conditioning scale: what its outputs are multiplied by
+
+
+@dataclass(frozen=True)
+class ControlSite:
+    """Where ControlNets stand: copies of the encoder half whose outputs are added to the skips (2302.05543)."""
+
+    copy: Callable[[], nn.Module]  # encoder, middle and time embedding, with zero convolutions and a new hint encoder
+    read: Callable[[Path], nn.Module]  # a folder in diffusers' layout; BadDataError if it does not fit the base
+    write: Callable[[nn.Module, Path], None]
+    placed: dict[str, PlacedControl]  # by component name, in the order in which their outputs are added
+
+
 @dataclass(frozen=True)
 class Sites:
     """All places of a family. An empty site means that the family has no such place."""
@@ -51,7 +71,7 @@ class Sites:
     cross_attention: tuple[str, ...] = ()  # module names inside the denoiser
     denoiser: nn.Module | None = None
     text_encoders: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
-    control: Callable[[], nn.Module] | None = None  # makes a trainable copy of the encoder half
+    control: ControlSite | None = None
 
     def has(self, name: str) -> bool:
         """Whether the family offers the named site."""

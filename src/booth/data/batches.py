@@ -17,6 +17,7 @@ from booth.core.rng import Rng, derived_seed
 from booth.data.captions import shuffled_tags, with_subject
 from booth.data.crops import Crop
 from booth.data.decks import Deck, class_deck, photo_deck
+from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
 
 
@@ -37,7 +38,6 @@ class Showing:
 
     crop: Crop = "center"
     flip: bool = False
-    caption_dropout: float = 0.0  # share of the photo rows whose prompt is left empty
     shuffle_tags: bool = False  # the comma-separated parts of a caption in another order each time
     keep_tags: int = 1  # how many of them stay in front
     unmasked_weight: float = 0.1  # what the places outside a photo's mask count in the loss
@@ -52,6 +52,17 @@ class Rows:
     mean: Tensor  # (B, C, h, w)
     std: Tensor  # (B, C, h, w)
     mask: Tensor | None  # (B, 1, h, w)
+    control: Tensor | None  # (B, 3, H, W)
+
+    def control(self, rng: Rng, picked: list[int]) -> Tensor | None:
+        """The hints (B, 3, H, W) in [0, 1] of the very variants that `variants` picks, where there are hints."""
+        if not self.hints:
+            return None
+        return torch.stack([self.hints[i][v] for i, v in zip(picked, self._variant(rng, picked))]).float() / 255
+
+    def _variant(self, rng: Rng, picked: list[int]) -> list[int]:
+        draws = rng.uniform(f"variant of {self.name}", len(picked)).tolist()
+        return [int(u * len(self.pictures[i].mean)) for i, u in zip(picked, draws)]
 
 
 class PhotoBatches:
@@ -74,20 +85,29 @@ class PhotoBatches:
         prior_weight: float = 0.0,
         prior: str = "pictures",
         showing: Showing | None = None,
+        caption_dropout: float = 0.0,
         accumulate: int = 1,
+        hints: Hints | None = None,
     ) -> None:
-        """`accumulate` is the number of micro-batches in a step."""
+        """`accumulate` is the number of micro-batches in a step, `caption_dropout` the share of photos without prompt.
+
+        With `hints` each photo row carries one; there are none for class rows.
+        """
         if "vae" in model.components() and model.trainable_in("vae"):
             raise ValueError("latents cannot be cached while the autoencoder is trained")
+        if prior_weight > 0 and hints is not None:
+            raise ValueError("class rows have no hints")
         self.batch_size = batch_size
         self.prior_weight = prior_weight
         self.accumulate = accumulate
+        self.caption_dropout = caption_dropout
         pictures = prior_weight > 0 and prior == "pictures"
-        self._taught = [_Taught(model, lesson, showing or Showing(), pictures, i) for i, lesson in enumerate(lessons)]
+        how = showing or Showing()
+        self._taught = [_Taught(model, lesson, how, pictures, hints, i) for i, lesson in enumerate(lessons)]
 
     def __call__(self, rng: Rng) -> Batch:
         turns = self._turns((rng.step * self.accumulate + rng.micro) * self.batch_size)
-        rows = [taught.photo_rows(rng, start, count) for taught, start, count in turns]
+        rows = [taught.photo_rows(rng, start, count, self.caption_dropout) for taught, start, count in turns]
         weight = [1 / self.batch_size] * self.batch_size
         if self.prior_weight > 0:
             rows += [taught.class_rows(rng, start, count) for taught, start, count in turns]
@@ -98,7 +118,9 @@ class PhotoBatches:
             mask = torch.cat([torch.ones_like(r.mean[:, :1]) if r.mask is None else r.mask for r in rows])
         latents = Posterior(mean, std).sample(rng.normal("posterior", mean))
         prompts = [prompt for r in rows for prompt in r.prompts]
-        return Batch(prompts, latents, torch.tensor(weight, device=latents.device), mask=mask)
+        hints = [r.control for r in rows if r.control is not None]
+        control = torch.cat(hints).to(latents.device) if hints else None
+        return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control, mask)
 
     def _turns(self, start: int) -> list[tuple[_Taught, int, int]]:
         """Who has the places start ... start+batch_size-1: each subject with its own first place and their number."""
@@ -113,7 +135,9 @@ class PhotoBatches:
 class _Taught:
     """A lesson with its pictures encoded."""
 
-    def __init__(self, model: Family, lesson: Lesson, showing: Showing, class_pictures: bool, index: int) -> None:
+    def __init__(
+        self, model: Family, lesson: Lesson, showing: Showing, class_pictures: bool, hints: Hints | None, index: int
+    ) -> None:
         if class_pictures and not lesson.class_images:
             raise ValueError("prior preservation needs class pictures")
         self.prompts = lesson.prompts
@@ -121,28 +145,27 @@ class _Taught:
         self.captions = [p.caption and with_subject(p.caption, lesson.subject) for p in lesson.photos.photos]
         self.showing = showing
         self.suffix = f" {index}" if index else ""  # no two subjects draw the same numbers
-        how = (showing.crop, showing.flip, showing.variants, showing.unmasked_weight)
+        how = (showing.crop, showing.flip, showing.variants, showing.unmasked_weight, hints)
         self.photos = photo_deck(model, lesson.photos.photos, f"photos{self.suffix}", *how)
         self.pictures: Deck | None = None
         if class_pictures:
             self.pictures = class_deck(model, lesson.class_images, f"class pictures{self.suffix}")
 
-    def photo_rows(self, rng: Rng, start: int, count: int) -> Rows:
-        """The photos at these places of this subject's sequence."""
+    def photo_rows(self, rng: Rng, start: int, count: int, dropout: float) -> Rows:
+        """The photos at these places of this subject's sequence; a share `dropout` of them without prompt."""
         picked = self.photos.deal(rng, start, count)
-        return Rows(self._words(rng, picked), *self.photos.variants(rng, picked))
+        return Rows(self._words(rng, picked, dropout), *self.photos.variants(rng, picked))
 
     def class_rows(self, rng: Rng, start: int, count: int) -> Rows:
         """As many class pictures or, without any, the same photos, both with the class prompt."""
         deck = self.pictures or self.photos
-        mean, std, _ = deck.variants(rng, deck.deal(rng, start, count))
-        return Rows([self.class_prompt] * count, mean, std, None)
+        mean, std, _, _ = deck.variants(rng, deck.deal(rng, start, count))
+        return Rows([self.class_prompt] * count, mean, std, None, None)
 
-    def _words(self, rng: Rng, picked: list[int]) -> list[str]:
+    def _words(self, rng: Rng, picked: list[int], dropout: float) -> list[str]:
         """A photo's caption, or else a template; now and then nothing, where captions are dropped."""
         templates = rng.integers(f"prompt{self.suffix}", len(self.prompts), len(picked)).tolist()
-        chance = rng.uniform(f"caption dropout{self.suffix}", len(picked))
-        dropped = (chance < self.showing.caption_dropout).tolist()
+        dropped = (rng.uniform(f"caption dropout{self.suffix}", len(picked)) < dropout).tolist()
         captions = [self.captions[i] for i in picked]
         if self.showing.shuffle_tags:
             orders = random.Random(derived_seed(rng.seed, rng.step, rng.micro, f"tags{self.suffix}"))

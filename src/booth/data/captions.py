@@ -29,8 +29,8 @@ def clean(text: str) -> str | None:
 
 
 def with_subject(caption: str, subject: Subject) -> str:
-    """The caption with token and noun in front (or a style's behind), unless it has the token already."""
-    if re.search(rf"(?<!\w){re.escape(subject.token)}(?!\w)", caption, re.IGNORECASE):
+    """The caption with token and noun in front (or a style's behind), unless the token is there or no subject is."""
+    if not subject.name or re.search(rf"(?<!\w){re.escape(subject.token)}(?!\w)", caption, re.IGNORECASE):
         return caption
     return f"{caption}, in {subject.name}" if subject.kind == "style" else f"{subject.name}, {caption}"
 

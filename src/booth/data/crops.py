@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Crop = Literal["center", "random", "subject"]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 CROPS: tuple[Crop, ...] = ("center", "random", "subject")
 SALIENCY_SIDE = 64  # pixels of the shorter side on which the subject is looked for
 RIM = 4  # of those pixels: the border, taken for background
@@ -17,12 +18,12 @@ CENTRE_PRIOR = 0.5  # width of the preference for the middle, in half-lengths of
 
 
 def square(image: Image.Image, side: int, crop: Crop, rng: random.Random | None = None) -> Image.Image:
-    """The largest square of an RGB `image`, resampled (Lanczos) to `side` pixels."""
-    return image.resize((side, side), Image.Resampling.LANCZOS, box=place(image, crop, rng))
+    """The largest square of an RGB `image`, where `square_box` places it, resampled to `side` pixels."""
+    return cut(image, square_box(image, crop, rng), side)
 
 
-def place(image: Image.Image, crop: Crop, rng: random.Random | None = None) -> tuple[int, int, int, int]:
-    """Where the largest square of an RGB `image` is taken: left, top, right, bottom.
+def square_box(image: Image.Image, crop: Crop, rng: random.Random | None = None) -> Box:
+    """Where the largest square of an RGB `image` lies.
 
     "center" takes the middle, "random" any place that `rng` draws, "subject" the place that stands out most.
     """
@@ -35,6 +36,19 @@ def place(image: Image.Image, crop: Crop, rng: random.Random | None = None) -> t
         start = int(slack * (_subject(image) if crop == "subject" and slack else 0.5))
     left, top = (start, 0) if image.width > image.height else (0, start)
     return left, top, left + short, top + short
+
+
+def central_box(size: tuple[int, int], shape: tuple[int, int]) -> Box:
+    """The largest part in the middle of a picture of that size (width, height) that has the aspect of `shape`."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    width, height = round(shape[0] * scale), round(shape[1] * scale)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
+
+
+def cut(image: Image.Image, box: Box, side: int, how: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+    """The square `box` of an image, resampled to `side` pixels."""
+    return image.resize((side, side), how, box=box)
 
 
 def _subject(image: Image.Image) -> float:

@@ -1,4 +1,4 @@
-"""Pictures encoded once, with their masks, and dealt in shuffled epochs."""
+"""Pictures encoded once, with their masks and hints, and dealt in shuffled epochs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,25 @@ from torch.nn import functional as F
 
 from booth.core.family import Family, Posterior
 from booth.core.rng import Rng, derived_seed
-from booth.data.crops import Crop, place, square
+from booth.data.crops import Crop, cut, square, square_box
+from booth.data.hints import Hints
 from booth.data.photos import Photo
 
 ENCODED_TOGETHER = 4  # pictures; bounds the memory that the autoencoder takes
 LEAST_AREA = 0.01  # of a picture: a smaller subject is not weighted up any further
 
-View = tuple[Image.Image, Image.Image | None]  # a square, and its mask if the photo has one
+
+@dataclass(frozen=True)
+class View:
+    """A square of a photo, and the same square of its mask and hint if it has them."""
+
+    image: Image.Image
+    mask: Image.Image | None
+    hint: Image.Image | None
+
+    def mirrored(self) -> View:
+        """All of it seen in a mirror."""
+        return View(*(part and ImageOps.mirror(part) for part in (self.image, self.mask, self.hint)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Deck:
     pictures: list[Posterior]  # of each picture all its variants, (V, C, h, w)
     cards: list[int]  # what an epoch deals: each picture's index, as often as it is repeated
     masks: list[Tensor | None] | None = None  # of each picture (V, 1, h, w), of mean 1; none if no picture has one
+    hints: list[Tensor] | None = None  # of each picture those of its variants, (V, 3, H, W) uint8
 
     def deal(self, rng: Rng, start: int, count: int) -> list[int]:
         """The pictures at places start ... start+count-1 of the endless sequence of epochs."""
@@ -43,32 +56,48 @@ class Deck:
         generator = Rng(seed, step=epoch).generator(f"order of {self.name}")
         return torch.randperm(len(self.cards), generator=generator).tolist()
 
-    def variants(self, rng: Rng, picked: list[int]) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Mean and deviation (B, C, h, w) of one variant of each picked picture, and the masks (B, 1, h, w) if any."""
+    def variants(self, rng: Rng, picked: list[int]) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """One variant of each picked picture: mean and deviation (B, C, h, w), and its mask and hint if there are any.
+
+        Masks are (B, 1, h, w), hints (B, 3, H, W) in [0, 1].
+        """
         drawn = rng.uniform(f"variant of {self.name}", len(picked)).tolist()
         rows = [(i, int(u * len(self.pictures[i].mean))) for i, u in zip(picked, drawn)]
         mean = torch.stack([self.pictures[i].mean[v] for i, v in rows])
         std = torch.stack([self.pictures[i].std[v] for i, v in rows])
-        if self.masks is None:
-            return mean, std, None
-        chosen = [(self.masks[i], v) for i, v in rows]
-        return mean, std, torch.stack([torch.ones_like(mean[0, :1]) if m is None else m[v] for m, v in chosen])
+        mask = hint = None
+        if self.masks is not None:
+            chosen = [(self.masks[i], v) for i, v in rows]
+            mask = torch.stack([torch.ones_like(mean[0, :1]) if m is None else m[v] for m, v in chosen])
+        if self.hints is not None:
+            hint = torch.stack([self.hints[i][v] for i, v in rows]).float() / 255
+        return mean, std, mask, hint
 
 
 def photo_deck(
-    model: Family, photos: Sequence[Photo], name: str, crop: Crop, flip: bool, variants: int, unmasked_weight: float
+    model: Family,
+    photos: Sequence[Photo],
+    name: str,
+    crop: Crop,
+    flip: bool,
+    variants: int,
+    unmasked_weight: float,
+    hints: Hints | None,
 ) -> Deck:
     """Encode all views of all photos; masks are left out where they would change nothing."""
     pictures: list[Posterior] = []
     masks: list[Tensor | None] = []
+    followed: list[Tensor] = []
     for photo in photos:
         views = _views(photo, model.resolution, crop, flip, variants)
-        pictures.append(_encode(model, [image for image, _ in views]))
-        drawn = [mask for _, mask in views if mask is not None]
+        pictures.append(_encode(model, [view.image for view in views]))
+        drawn = [view.mask for view in views if view.mask is not None]
         used = drawn and unmasked_weight < 1
         masks.append(_weights(drawn, pictures[-1].mean, unmasked_weight) if used else None)
+        if hints is not None:
+            followed.append(hints.of_views([v.image for v in views], [v.hint for v in views if v.hint is not None]))
     cards = [i for i, photo in enumerate(photos) for _ in range(photo.repeats)]
-    return Deck(name, pictures, cards, masks if any(m is not None for m in masks) else None)
+    return Deck(name, pictures, cards, masks if any(m is not None for m in masks) else None, followed or None)
 
 
 def class_deck(model: Family, images: Sequence[Image.Image], name: str) -> Deck:
@@ -82,13 +111,15 @@ def _views(photo: Photo, side: int, crop: Crop, flip: bool, variants: int) -> li
     """All squares of a photo that will be learned from; where random crops lie depends on the photo alone."""
     one = crop != "random" or photo.image.width == photo.image.height
     rngs = [random.Random(derived_seed(photo.sha256, "crop", i)) for i in range(1 if one else variants)]
-    boxes = [place(photo.image, crop, rng) for rng in rngs]
-    size, fine, coarse = (side, side), Image.Resampling.LANCZOS, Image.Resampling.BOX
-    views: list[View] = [
-        (photo.image.resize(size, fine, box=box), photo.mask and photo.mask.resize(size, coarse, box=box))
-        for box in boxes
+    views = [
+        View(
+            cut(photo.image, box, side),
+            photo.mask and cut(photo.mask, box, side, Image.Resampling.BOX),
+            photo.hint and cut(photo.hint, box, side),
+        )
+        for box in (square_box(photo.image, crop, rng) for rng in rngs)
     ]
-    return views + [(ImageOps.mirror(i), m and ImageOps.mirror(m)) for i, m in views] if flip else views
+    return views + [view.mirrored() for view in views] if flip else views
 
 
 def _weights(masks: list[Image.Image], like: Tensor, unmasked_weight: float) -> Tensor:

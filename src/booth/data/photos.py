@@ -15,6 +15,8 @@ from booth.data.decoding import decode, decode_with_alpha, read_bytes
 from booth.data.duplicates import find_duplicates
 from booth.data.layouts import Candidate, Findings, find, shown
 
+FEW = 1000  # photos among which duplicates are looked for, each with each; a larger set shows no single subject
+ASPECT = 0.02  # by how much of itself a hint's aspect may differ from its photo's
 KEPT_SIDE = 1024  # pixels of the shorter side kept in memory: the largest base's side, and a phone's photo has 3000
 
 
@@ -29,6 +31,8 @@ class Photo:
     repeats: int = 1  # how often it comes in an epoch, relative to the others (kohya)
     mask: Image.Image | None = None  # L, of the image's size: white where the subject is
     mask_sha256: str | None = None  # of the mask's own file
+    hint: Image.Image | None = None  # RGB, of the image's size: what a ControlNet follows to it
+    hint_sha256: str | None = None  # of the hint's file
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,13 @@ class PhotoSet:
     token: str | None = None  # rare token of a kohya folder's name
     skipped: tuple[str, ...] = ()  # a sentence for each file that is not used
     duplicates: tuple[str, ...] = ()  # a sentence for each photo that repeats another
-    masks: tuple[str, ...] = ()  # sentences on how many photos have a mask, and which masks were resized
+    masks: tuple[str, ...] = ()  # a sentence on how many photos have a mask, if any has
+    resized: tuple[str, ...] = ()  # sentences on masks and hints that had another size than their photos
 
     @property
     def notes(self) -> tuple[str, ...]:
         """All that is to be told, in order."""
-        return (self.layout, *self.masks, *self.skipped, *self.duplicates)
+        return (self.layout, *self.masks, *self.resized, *self.skipped, *self.duplicates)
 
 
 def load_photos(sources: list[Path]) -> PhotoSet:
@@ -56,7 +61,7 @@ def load_photos(sources: list[Path]) -> PhotoSet:
     """
     found = find(sources)
     photos: list[Photo] = []
-    resized: list[str] = []
+    resized: dict[str, list[str]] = {"Masks": [], "Hints": []}
     for candidate in _once(found):
         try:
             photos.append(_load(candidate, resized))
@@ -79,54 +84,75 @@ def load_photos(sources: list[Path]) -> PhotoSet:
         noun=noun,
         token=token,
         skipped=tuple(found.skipped),
-        duplicates=find_duplicates(named),
-        masks=(*_masked(photos), *resized),
+        duplicates=find_duplicates(named) if len(named) <= FEW else (),
+        masks=_masked(photos),
+        resized=tuple(
+            f"{what} resized to their pictures: {len(told)}, such as {told[0]}."
+            for what, told in resized.items()
+            if told
+        ),
     )
 
 
-def _load(candidate: Candidate, resized: list[str]) -> Photo:
+def _load(candidate: Candidate, resized: dict[str, list[str]]) -> Photo:
+    """Read a photo, with its mask and hint if it has them; `resized` is told of those of another size."""
     data = read_bytes(candidate.path)
     image, mask = decode_with_alpha(data)
-    mask_sha256: str | None = None
+    mask_sha256 = hint_sha256 = hint = None
     if candidate.mask is not None:
-        mask, mask_sha256 = _load_mask(candidate.mask)
+        mask, mask_sha256 = _beside(candidate.mask, "mask")
         if mask.size != image.size:
-            resized.append(
-                f"{shown(candidate.mask)} is resized from {_size(mask)} to {_size(image)}, its photo's size."
-            )
+            resized["Masks"].append(f"{shown(candidate.mask)} and its picture have {_sizes(mask, image)} pixels")
+        mask = mask.convert("L")
     if mask is not None and mask.getextrema()[1] == 0:
         raise BadDataError("has a mask that is empty: paint the subject white in it, or delete it")
+    if candidate.hint is not None:
+        hint, hint_sha256 = _beside(candidate.hint, "hint")
+        if hint.size != image.size:
+            _require_shape(candidate.hint, hint, image)
+            resized["Hints"].append(f"{shown(candidate.hint)} and its picture have {_sizes(hint, image)} pixels")
     scale = min(1.0, KEPT_SIDE / min(image.size))
-    if scale < 1:
-        size = (round(image.width * scale), round(image.height * scale))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    if mask is not None and mask.size != image.size:
-        mask = mask.resize(image.size, Image.Resampling.BOX)
+    size = (round(image.width * scale), round(image.height * scale))
+    image = _resized(image, size, Image.Resampling.LANCZOS)
+    hint = hint and _resized(hint, size, Image.Resampling.LANCZOS)
+    mask = mask and _resized(mask, size, Image.Resampling.BOX)
     if mask is not None and mask.getextrema()[0] == 255:
         mask = None  # it covers all, as an opaque alpha channel does
     digest = hashlib.sha256(data).hexdigest()
-    return Photo(candidate.path, digest, image, candidate.caption, candidate.repeats, mask, mask_sha256)
+    return Photo(
+        candidate.path, digest, image, candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256
+    )
 
 
-def _load_mask(path: Path) -> tuple[Image.Image, str]:
-    """The mask (L) in a file, and the file's hash."""
+def _beside(path: Path, what: str) -> tuple[Image.Image, str]:
+    """The picture in a file beside a photo, and the file's hash."""
     try:
         data = read_bytes(path)
-        return decode(data).convert("L"), hashlib.sha256(data).hexdigest()
+        return decode(data), hashlib.sha256(data).hexdigest()
     except BadDataError as error:
-        raise BadDataError(f"has a mask, {path.name}, that {error}") from error
+        raise BadDataError(f"has a {what}, {shown(path.name)}, that {error}") from error
 
 
-def _masked(photos: list[Photo]) -> list[str]:
+def _require_shape(path: Path, hint: Image.Image, photo: Image.Image) -> None:
+    if abs(hint.width * photo.height / (hint.height * photo.width) - 1) > ASPECT:
+        sizes = _sizes(hint, photo)
+        raise BadDataError(f"and its hint {shown(path)} have different shapes ({sizes}); crop them alike")
+
+
+def _resized(image: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
+    return image if image.size == size else image.resize(size, how)
+
+
+def _masked(photos: list[Photo]) -> tuple[str, ...]:
     """How many photos have a mask, if any has."""
     count = sum(p.mask is not None for p in photos)
     if count == 0:
-        return []
-    return [f"{count} of {len(photos)} photos have a mask; around it the loss counts less (unmasked_weight)."]
+        return ()
+    return (f"{count} of {len(photos)} photos have a mask; around it the loss counts less (unmasked_weight).",)
 
 
-def _size(image: Image.Image) -> str:
-    return f"{image.width}x{image.height}"
+def _sizes(one: Image.Image, other: Image.Image) -> str:
+    return f"{one.width}x{one.height} and {other.width}x{other.height}"
 
 
 def _once(found: Findings) -> list[Candidate]:

@@ -22,7 +22,7 @@ def class_prompt(noun: str, kind: str = "subject") -> str:
     """What the base is asked for, and what the class rows are learned with: "a photo of a dog"; any, for a style."""
     if kind == "style":
         return "a picture"
-    return f"a photo of {'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
+    return f"a photo of {'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def class_pictures(

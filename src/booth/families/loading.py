@@ -14,6 +14,7 @@ from booth.core.family import Family
 from booth.registry import FAMILIES
 
 EMBEDDED = "embedded"
+CONTROLS_FOLDER = Path(__file__).parent.parent / "assets" / "controls"  # the embedded base's ControlNets, by control
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "assets" / "embedded"
 
 

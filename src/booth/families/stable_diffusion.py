@@ -32,7 +32,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Condition, Family, Posterior
 from booth.core.noising import Epsilon, Noising, Velocity
-from booth.core.sites import LinearSite, Sites, TokenTable
+from booth.core.sites import LinearSite, PlacedControl, Sites, TokenTable
+from booth.families.control import control_site, controlled, residuals
 
 SCHEDULERS = {
     "ddim": DDIMScheduler,
@@ -52,11 +53,12 @@ class StableDiffusion(Family):
 
     name = "stable_diffusion"
     title = "Stable Diffusion 1.x / 2.x"
-    offers = ("token_tables", "linears", "cross_attention", "denoiser", "text_encoders")
+    offers = ("token_tables", "linears", "cross_attention", "denoiser", "text_encoders", "control")
 
     def __init__(self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.base = base
+        self._controls: dict[str, PlacedControl] = {}
         load = {"use_safetensors": True, "local_files_only": True, "torch_dtype": dtype}
         self.unet: UNet2DConditionModel = UNet2DConditionModel.from_pretrained(base / "unet", **load)
         self.vae: AutoencoderKL = AutoencoderKL.from_pretrained(base / "vae", **load)
@@ -86,7 +88,8 @@ class StableDiffusion(Family):
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     def components(self) -> Mapping[str, nn.Module]:
-        return {"unet": self.unet, "text_encoder": self.text_encoder, "vae": self.vae}
+        controls = {name: control.net for name, control in self._controls.items()}
+        return {"unet": self.unet, "text_encoder": self.text_encoder, "vae": self.vae, **controls}
 
     def make_noising(self, min_snr_gamma: float | None = None) -> Noising:
         kind = self.scheduler.config.prediction_type
@@ -126,6 +129,7 @@ class StableDiffusion(Family):
             cross_attention=tuple(n for n, _ in self.unet.named_modules() if n.endswith("attn2")),
             denoiser=self.unet,
             text_encoders={"text_encoder": encoder},
+            control=control_site(self.unet, len(self.vae.config.block_out_channels) - 1, self._controls),
         )
 
     @property
@@ -161,14 +165,16 @@ class StableDiffusion(Family):
         return Posterior((dist.mean.float() - shift) * factor, dist.std.float() * factor)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        residuals = condition.residuals
+        dtype, added = self.unet.dtype, ()
+        if condition.hint is not None:
+            added = residuals(self._controls.values(), x_t, t, condition.tokens, condition.hint)
         told = torch.cat([x_t, self._nothing_known(x_t)], dim=1) if self.inpaints else x_t
         return self.unet(
-            told.to(self.unet.dtype),
+            told.to(dtype),
             t,
-            encoder_hidden_states=condition.tokens.to(self.unet.dtype),
-            down_block_additional_residuals=residuals[:-1] if residuals else None,
-            mid_block_additional_residual=residuals[-1] if residuals else None,
+            encoder_hidden_states=condition.tokens.to(dtype),
+            down_block_additional_residuals=[r.to(dtype) for r in added[:-1]] if added else None,
+            mid_block_additional_residual=added[-1].to(dtype) if added else None,
         ).sample
 
     def _nothing_known(self, x_t: Tensor) -> Tensor:
@@ -179,6 +185,8 @@ class StableDiffusion(Family):
         return torch.cat([torch.ones_like(x_t[:, :1]), self._grey[h, w].to(x_t).expand_as(x_t)], dim=1)
 
     def recompute_activations(self, on: bool) -> None:
+        for control in self._controls.values():
+            (control.net.enable_gradient_checkpointing if on else control.net.disable_gradient_checkpointing)()
         if on:
             self.unet.enable_gradient_checkpointing()
             self.text_encoder.gradient_checkpointing_enable({"use_reentrant": False})
@@ -187,7 +195,7 @@ class StableDiffusion(Family):
             self.text_encoder.gradient_checkpointing_disable()
         self.text_encoder.train(on)  # transformers recomputes in this mode only; CLIP has no dropout that it would wake
 
-    def pipeline(self, scheduler: str | None = None) -> StableDiffusionPipeline:
+    def pipeline(self, scheduler: str | None = None) -> Any:
         if scheduler is not None and scheduler not in SCHEDULERS:
             raise UsageError(f"There is no scheduler called {scheduler!r}. There are: {', '.join(SCHEDULERS)}.")
         name = scheduler or "ddim"
@@ -201,6 +209,8 @@ class StableDiffusion(Family):
             feature_extractor=None,
             requires_safety_checker=False,
         )
+        if self._controls:
+            pipe = controlled(pipe, self._controls.values())
         pipe.set_progress_bar_config(disable=True)
         return pipe
 

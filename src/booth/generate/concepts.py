@@ -71,7 +71,7 @@ def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
 @contextmanager
 def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
     """Within this context the model draws the concepts; afterwards it is the bare base again."""
-    own = [{s.token for s in a.concept.record.subject.all} for a in applied]
+    own = [{s.token for s in a.concept.record.subject.all if s.token} for a in applied]
     tokens = Counter(token for several in own for token in several)
     token, count = tokens.most_common(1)[0] if tokens else ("", 0)
     if count > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ def draw(
     scheduler: str | None = None,
     size: int | None = None,
     starts: Sequence[Start] | None = None,
+    hints: Sequence[Sequence[Image]] = (),
     batch_size: int | None = None,
     on_picture: Callable[[int], None] | None = None,
 ) -> list[Image]:
@@ -40,9 +42,11 @@ def draw(
     alone, and four at once on another device. With a larger `batch_size` the last bit of a value may depend on the
     batch. `on_picture` hears how many are finished.
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
-    What lies outside a mask is the start's own, to the bit.
+    What lies outside a mask is the start's own, to the bit. `hints` holds for each ControlNet in place, in their order,
+    what it follows to each picture.
     """
     _check(prompts, seeds, steps, size)
+    _check_hints(model, hints, len(prompts))
     side = size or model.resolution
     pipe: Any = model.pipeline(scheduler)
     canvases = _canvases(model, starts, len(prompts), side)
@@ -60,6 +64,7 @@ def draw(
             num_inference_steps=steps,
             guidance_scale=guidance,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
+            **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
         )
         images += map(_kept_outside, drawn.images, canvases[rows]) if canvases else drawn.images
         if on_picture is not None:
@@ -103,6 +108,30 @@ def _check_canvas(canvas: Start, steps: int, factor: int) -> None:
         raise BadDataError(
             f"The mask is too small to be drawn in at {canvas.image.width}x{canvas.image.height}. Paint a larger "
             "area white, or draw larger with --size."
+        )
+
+
+def _following(model: Family, pipe: Any, hints: list[Sequence[Image]]) -> dict[str, Any]:
+    """What a ControlNet pipeline takes beside the prompt, for one ControlNet or for several."""
+    stacks = [torch.stack([_unit(hint) for hint in of_net]) for of_net in hints]
+    scales = [control.scale for control in model.sites.control.placed.values()] if model.sites.control else []
+    # Pipelines that start from a picture call that one `image`.
+    name = "control_image" if "control_image" in inspect.signature(pipe.__call__).parameters else "image"
+    one = len(stacks) == 1
+    return {name: stacks[0] if one else stacks, "controlnet_conditioning_scale": scales[0] if one else scales}
+
+
+def _unit(hint: Image) -> torch.Tensor:
+    """(3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.array(hint.convert("RGB"), dtype=np.float32) / 255).permute(2, 0, 1)
+
+
+def _check_hints(model: Family, hints: Sequence[Sequence[Image]], count: int) -> None:
+    nets = len(model.sites.control.placed) if model.sites.control else 0
+    if len(hints) != nets or any(len(of_net) != count for of_net in hints):
+        raise UsageError(
+            f"{nets} ControlNets are in place, and hints are given for {len(hints)}: each follows one hint a picture. "
+            "Give them with --control FILE --control-type TYPE."
         )
 
 

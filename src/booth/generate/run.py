@@ -15,6 +15,7 @@ from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.generate.concepts import Applied, attached, common_base, require_base
+from booth.generate.controls import Hint, read_hint, with_controlnets
 from booth.generate.draw import GUIDANCE, STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
@@ -37,6 +38,7 @@ class Request:
     negative: str = ""
     scheduler: str | None = None
     size: int | None = None
+    hints: Sequence[Hint] = ()  # what ControlNets follow, the same to every picture
     batch_size: int | None = None  # pictures at once; see booth.generate.draw.draw
     start: Start | None = None  # what all pictures are drawn over
     upscale: int = 1  # how many times larger than `size` the pictures become in a second pass
@@ -49,7 +51,7 @@ class Request:
 
     def warnings(self) -> list[str]:
         """A warning for each prompt that names none of the concepts' tokens, with the prompt as it should be."""
-        subjects = [subject for a in self.concepts for subject in a.concept.record.subject.all]
+        subjects = [s for a in self.concepts for s in a.concept.record.subject.all if s.token]
         return [
             f"The prompt {prompt!r} does not name the subject, so it may not appear. "
             f"Try: {with_subject(prompt, subjects[0].token, subjects[0].noun, subjects[0].kind)!r}"
@@ -78,7 +80,7 @@ def generate(
     *,
     sheet: bool = False,
     on_picture: Callable[[int], None] | None = None,
-    on_message: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> Drawn:
     """Draw a request into the folder `out`.
 
@@ -93,13 +95,12 @@ def generate(
     folder = resolve_base(base)
     content_hash = base_hash(folder)
     require_base(request.concepts, base, content_hash)
+    concepts, taken = with_controlnets(request.concepts, request.hints, content_hash)
     model = load_family(str(folder), request.device)
     prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
     seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
-    if request.start is not None and on_message is not None:
-        _announce_size(request.start, request.size or model.resolution, on_message)
-    with attached(model, request.concepts):
-        images = _draw(model, request, prompts, seeds, on_picture)
+    with attached(model, concepts):
+        images = _draw(model, request, taken, prompts, seeds, on_picture, on_message)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / name for name in file_names(prompts, seeds)]
     for image, file, prompt, seed in zip(images, files, prompts, seeds, strict=True):
@@ -113,7 +114,8 @@ def generate(
             "Hires upscale": request.upscale if request.upscale > 1 else None,
             "Model hash": content_hash.removeprefix("sha256:")[:10],
             "Model": Path(base).name,
-            "Concepts": "; ".join(a.title for a in request.concepts) or None,
+            "Concepts": "; ".join(a.title for a in concepts) or None,
+            "Hints": "; ".join(hint.file.name for hint in taken) or None,
             "Version": f"booth {__version__}",
         }
         save_png(image, file, parameters_text(prompt, request.negative, settings))
@@ -127,9 +129,15 @@ def generate(
 
 
 def _draw(
-    model: Family, request: Request, prompts: list[str], seeds: list[int], on_picture: Callable[[int], None] | None
+    model: Family,
+    request: Request,
+    taken: list[Hint],
+    prompts: list[str],
+    seeds: list[int],
+    on_picture: Callable[[int], None] | None,
+    on_message: Callable[[str], None],
 ) -> list[Image]:
-    """All pictures of a request, upscaled if it asks for that."""
+    """All pictures of a request, upscaled if it asks for that; `taken` are the hints in the ControlNets' order."""
     how: dict[str, Any] = {
         "steps": request.steps,
         "guidance": request.guidance,
@@ -137,8 +145,12 @@ def _draw(
         "scheduler": request.scheduler,
         "batch_size": request.batch_size,
     }
+    side = request.size or model.resolution
+    size = (side, side) if request.start is None else _announced_size(request.start, side, on_message)
+    shape = size if request.start is None else request.start.image.size
     starts = None if request.start is None else [request.start] * len(prompts)
-    images = draw(model, prompts, seeds, size=request.size, starts=starts, on_picture=on_picture, **how)
+    hints = [[read_hint(hint, size, shape, on_message)] * len(prompts) for hint in taken]
+    images = draw(model, prompts, seeds, size=request.size, starts=starts, hints=hints, on_picture=on_picture, **how)
     if request.upscale == 1:
         return images
 
@@ -146,10 +158,13 @@ def _draw(
         if on_picture is not None:
             on_picture(len(images) + done)
 
-    return upscaled(model, images, prompts, seeds, request.upscale, start=request.start, on_picture=second, **how)
+    large = (size[0] * request.upscale, size[1] * request.upscale)
+    how |= {"hints": [[read_hint(hint, large, shape)] * len(prompts) for hint in taken], "on_picture": second}
+    return upscaled(model, images, prompts, seeds, request.upscale, start=request.start, **how)
 
 
-def _announce_size(start: Start, side: int, on_message: Callable[[str], None]) -> None:
+def _announced_size(start: Start, side: int, on_message: Callable[[str], None]) -> tuple[int, int]:
+    """The size at which pictures are drawn over `start`."""
     before, after = start.image.size, start.fitted(side).image.size
     if before != after:
         on_message(

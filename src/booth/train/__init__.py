@@ -31,6 +31,8 @@ class CallablePackage(ModuleType):
     ) -> Concept:
         """Teach the subject in `photos` to a base and return the finished concept; kind="style" needs no noun.
 
+        `noun` may be left out for a method that can do without a subject, such as ControlNet.
+
         `options` are the fields of booth.config.RunConfig, such as method="lora", base="embedded", token="sks",
         seed=0 and out="concepts/my-dog"; any other name is a setting of the method, such as steps=200 or rank=8.
         Raises a BoothError with what to do next.

@@ -14,18 +14,42 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.Image import Image
 
 from booth.concept import Concept
 from booth.core.commit import committed, package_versions
 from booth.core.concept import RECORD, ConceptRecord, StageRecord
 from booth.core.family import Family
 from booth.core.method import MethodConfig, Stage, Subject
+from booth.data.captions import with_subject
+from booth.data.hints import Hints
+from booth.data.photos import PhotoSet
 from booth.generate.draw import GUIDANCE, STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names
 
 CONTEXTS = ("", " on the beach", " in the jungle", " in the snow")  # what is drawn of every subject
 THINGS = ("", " of a dog", " of a teapot", " of the beach")  # and in every style
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """What is drawn of a run, whenever it is drawn: the subject in a few contexts, or hints to follow."""
+
+    prompts: list[str]
+    hints: list[list[Image]]  # of each ControlNet in place, one a prompt
+
+    @classmethod
+    def of(cls, subject: Subject, hints: Hints | None, photos: list[PhotoSet], side: int) -> Scenes:
+        """Each subject in several places, or several things in a style; with hints, each one's first few pictures.
+
+        `photos` are those of each of `subject.all`.
+        """
+        if hints is None:
+            return cls([prompt for s in subject.all for prompt in sample_prompts(s)], [])
+        shown = [(s, p) for s, each in zip(subject.all, photos, strict=True) for p in each.photos[: len(CONTEXTS)]]
+        prompts = [with_subject(p.caption, s) if p.caption else s.prompt for s, p in shown]
+        return cls(prompts, [[hints.of(p, side) for _, p in shown]])
 
 
 @dataclass(frozen=True)
@@ -97,13 +121,14 @@ def sample_prompts(subject: Subject) -> list[str]:
     return [f"{subject.prompt}{context}" for context in CONTEXTS]
 
 
-def draw_samples(model: Family, subject: Subject, seed: int, folder: Path) -> list[Path]:
-    """Draw the subject in the same few contexts with the same seeds, whenever it is drawn."""
+def draw_samples(model: Family, scenes: Scenes, seed: int, folder: Path) -> list[Path]:
+    """Draw the scenes, each with a seed of its own that is always the same."""
     folder.mkdir(parents=True, exist_ok=True)
-    prompts = [prompt for s in subject.all for prompt in sample_prompts(s)]
+    prompts = scenes.prompts
     seeds = [seed + i for i in range(len(prompts))]
     files = [folder / name for name in file_names(prompts, seeds)]
-    for picture, file, prompt, s in zip(draw(model, prompts, seeds), files, prompts, seeds, strict=True):
+    drawn = draw(model, prompts, seeds, hints=scenes.hints)
+    for picture, file, prompt, s in zip(drawn, files, prompts, seeds, strict=True):
         size = f"{picture.width}x{picture.height}"
         how = {"Steps": STEPS, "Sampler": SAMPLERS[None], "CFG scale": GUIDANCE, "Seed": s, "Size": size}
         save_png(picture, file, parameters_text(prompt, "", how))
@@ -144,24 +169,24 @@ def write_concept(
     device: str,
     history: list[float | None],
     previews: Path,
+    scenes: Scenes,
     needed: int,
     **known: Any,
 ) -> Concept:
     """Commit the whole folder at once; `known` are the fields of ConceptRecord that the caller knows best."""
-    subject: Subject = plan[-1].method.subject
     with committed(out, {"kind": "concept"}, needed) as folder:
         with clock.part("save"):
             stages = [_write_stage(model, plan, i, folder, history) for i in range(len(plan))]
             sizes = {file: (folder / file).stat().st_size for file in _files(folder)}
         with clock.part("samples"):
-            draw_samples(model, subject, known["seed"], folder / "samples")
+            draw_samples(model, scenes, known["seed"], folder / "samples")
             if previews.is_dir():
                 shutil.copytree(previews, folder / "samples" / previews.name)
         steps = sum(stage.steps for stage in stages)
         record = ConceptRecord(
             name=name,
             family=model.name,
-            prompt=subject.prompt,
+            prompt=plan[-1].method.subject.prompt,
             stages=stages,
             steps=steps,
             device=device,

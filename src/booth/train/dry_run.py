@@ -71,10 +71,12 @@ def _photos(photos: PhotoSet) -> dict[str, Any]:
                 "height": p.image.height,
                 "caption": p.caption,
                 "masked": p.mask is not None,
+                "hinted": p.hint is not None,
             }
             for p in photos.photos
         ],
         "masks": list(photos.masks),
+        "resized": list(photos.resized),
         "skipped": list(photos.skipped),
         "duplicates": list(photos.duplicates),
     }

@@ -14,6 +14,7 @@ from booth.core.family import Family
 from booth.core.method import MethodConfig, Stage, Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches
+from booth.data.hints import Hints
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import PhotoSet
 from booth.data.prior import class_pictures, class_prompt
@@ -32,6 +33,7 @@ class Material:
         stages: Stages,
         subject: Subject,
         photos: list[PhotoSet],
+        hints: Hints | None,
         config: RunConfig,
         base_hash: str,
         clock: Clock,
@@ -39,6 +41,7 @@ class Material:
     ) -> None:
         self.stages = stages
         self.taught = list(zip(subject.all, photos, strict=True))
+        self.hints = hints
         self.config = config
         self.base_hash = base_hash
         self.clock = clock
@@ -74,7 +77,9 @@ class Material:
                     prior_weight=config.prior_weight,
                     prior=config.prior,
                     showing=setup.showing(self.config),
+                    caption_dropout=config.caption_dropout,
                     accumulate=config.accumulate,
+                    hints=self.hints if stage.method.control() else None,
                 )
             own = config.prior_weight > 0 and config.prior == "prediction"
             self._sources[index] = OwnPredictions(batches) if own else batches

@@ -14,12 +14,13 @@ from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
 from booth.core.family import Family
 from booth.core.method import Method, Stage, Subject
+from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
 from booth.data.tokens import advice_on_token
 from booth.families.loading import base_hash, load_family
 from booth.registry import METHODS
 from booth.train import setup
-from booth.train.artefact import Clock, TrainResult, draw_samples, forget_peak_memory, write_concept
+from booth.train.artefact import Clock, Scenes, TrainResult, draw_samples, forget_peak_memory, write_concept
 from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
 from booth.train.folders import CHECKPOINTS, PREVIEWS, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
@@ -89,6 +90,10 @@ class Run:
         self.plan: list[Stage] = self.method.plan()
         for stage in self.plan:
             self.model.sites.require(stage.method.title, self.model.title, stage.method.needs)
+        control = self.method.control()
+        shown = [p for each in photos for p in each.photos]
+        hints = Hints(control, shown, listener.on_message) if control else None
+        self.scenes = Scenes.of(subject, hints, photos, self.model.resolution)
         self.stages = Stages(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self.recovery = Recovery()
         self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
@@ -102,9 +107,11 @@ class Run:
             "subject": _record_of(subject),
             "seed": config.seed,
             "precision": self.precision,
-            "photos": [p.sha256 for each in photos for p in each.photos],
+            "photos": [p.sha256 for p in shown],
         }
-        self.material = Material(self.stages, subject, photos, config, self.base_hash, clock, self.listener.on_message)
+        self.material = Material(
+            self.stages, subject, photos, hints, config, self.base_hash, clock, listener.on_message
+        )
 
     def finished(self, out: Path) -> Concept:
         """The concept of a run that had already ended, if it was this run."""
@@ -152,6 +159,7 @@ class Run:
                 device=self.device,
                 history=self.history,
                 previews=self.previews,
+                scenes=self.scenes,
                 needed=self.stages.trained_bytes,
                 skipped_steps=self.recovery.skipped,
                 recoveries=self.recovery.returns,
@@ -264,7 +272,7 @@ class Run:
             return
         try:
             with self.clock.part("previews"), update.averaged():
-                files = draw_samples(self.model, self.subject, self.config.seed, self.previews / f"{done:06d}")
+                files = draw_samples(self.model, self.scenes, self.config.seed, self.previews / f"{done:06d}")
         except OSError as error:
             self.listener.on_message(f"The preview after {done} steps could not be kept: {error}.")
             return

@@ -77,14 +77,7 @@ def choose_token(token: str, photos: PhotoSet, taken: Collection[str] = ()) -> s
 
 def showing(config: RunConfig) -> Showing:
     """How photos and captions become rows."""
-    return Showing(
-        config.crop,
-        config.flip,
-        config.caption_dropout,
-        config.shuffle_tags,
-        config.keep_tags,
-        config.unmasked_weight,
-    )
+    return Showing(config.crop, config.flip, config.shuffle_tags, config.keep_tags, config.unmasked_weight)
 
 
 def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
@@ -95,6 +88,7 @@ def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
         "captions": [p.caption for p in photos],
         "repeats": [p.repeats for p in photos],
         "masks": [p.mask_sha256 for p in photos],
+        "hints": [p.hint_sha256 for p in photos],
         "photos_each": [len(s.photos) for s in sets],
     }
 

@@ -10,6 +10,7 @@ VERBS = [
     [],
     ["train"],
     ["generate"],
+    ["hint"],
     ["caption"],
     ["inspect"],
     ["methods"],

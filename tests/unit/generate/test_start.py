@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    ControlNetModel,
     DDIMScheduler,
+    StableDiffusionControlNetInpaintPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
@@ -24,7 +26,7 @@ from booth.families.pipelines import starting_from_picture
 from booth.generate.draw import draw
 from booth.generate.start import Start, read_start
 from booth.generate.upscale import REDRAWN, upscaled
-from harness import PROMPT, attach, make_method, steps
+from harness import PROMPT, attach, make_method, steps, write
 
 NO_CHECKER: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
@@ -44,9 +46,9 @@ def left_half(width: int = 32, height: int = 32) -> Image.Image:
     return mask
 
 
-def theirs(base: Path, kind: type, **inputs: Any) -> Image.Image:
+def theirs(base: Path, kind: Any, parts: dict[str, Any] = NO_CHECKER, **inputs: Any) -> Image.Image:
     """What diffusers draws when it loads the base by itself."""
-    pipe = kind.from_pretrained(base, **NO_CHECKER)
+    pipe = kind.from_pretrained(base, **parts)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     how = {"num_inference_steps": 4, "guidance_scale": 4.0, "generator": torch.Generator().manual_seed(7)}
@@ -139,6 +141,29 @@ def test_an_inpainting_base_draws_and_learns_whole_pictures_too(inpainting_base:
     by_hand = torch.cat([x_t, torch.ones(1, 1, 8, 8), grey], dim=1)
     told = model.components()["unet"](by_hand, t, encoder_hidden_states=condition.tokens).sample
     assert torch.equal(model.predict(x_t, t, condition), told)
+
+
+def test_a_controlnet_beside_an_inpainting_base_sees_the_latents_alone_as_in_diffusers(
+    inpainting_base: Path, tmp_path: Path
+) -> None:
+    model = load_family(str(inpainting_base))
+    method = make_method("controlnet", learning_rate=2e-2)
+    update = attach(model, method.plan()[0])
+    assert all(step.updated for step in steps(model, update, 0, 3))
+    net = ControlNetModel.from_pretrained(write(model, method, tmp_path / "net") / "controlnet")
+    image, mask, hint = photo(), left_half(), photo().transpose(Image.Transpose.ROTATE_90)
+    inputs = {"image": image, "mask_image": mask, "strength": 1.0, "height": 32, "width": 32}
+    followed = {"control_image": hint, "controlnet_conditioning_scale": 1.0}
+    kind = StableDiffusionControlNetInpaintPipeline
+    reference = theirs(inpainting_base, kind, {**NO_CHECKER, "controlnet": net}, **inputs, **followed)
+    method.detach(model)
+    method.restore(model, tmp_path / "net")
+    how: dict[str, Any] = {"steps": 4, "guidance": 4.0, "negative": "a cat", "starts": [Start(image, 1.0, mask)]}
+    (drawn,) = draw(model, ["a dog"], [7], hints=[[hint]], **how)
+    inside = (0, 0, 16, 32)
+    assert same(drawn.crop(inside), reference.crop(inside))
+    method.detach(model)
+    assert not same(drawn, draw(model, ["a dog"], [7], **how)[0])
 
 
 def test_upscaling_is_enlarging_and_image_to_image(toy: Family) -> None:

@@ -30,7 +30,7 @@ def short_run(method: str, out: Path, **options: Any) -> RunConfig:
     return RunConfig(**({"noun": "dog", "checkpoint_every": 2} | run), method=method, out=out, settings=settings)
 
 
-def blank(model: Any, prompts: list[str], seeds: list[int]) -> list[Image.Image]:
+def blank(model: Any, prompts: list[str], seeds: list[int], **how: Any) -> list[Image.Image]:
     """Pictures that cost nothing."""
     return [Image.new("RGB", (8, 8)) for _ in prompts]
 

@@ -170,6 +170,18 @@ def test_the_own_predictions_need_no_class_pictures(lesson: Lesson, painted: lis
     assert weights(without.folder) != weights(concept.folder)
 
 
+def test_a_controlnet_learns_of_several_subjects_or_of_none(lesson: Lesson, cats: Path) -> None:
+    options = {"control": "scribble", "batch_size": 2, "also": [f"{cats}=zwx cat"], "caption_dropout": 0.0}
+    concept = train(lesson("controlnet", noun="", token="", steps=1, **options))
+    record = Concept.load(concept.folder).record
+    assert (record.subject.token, record.prompt, named(concept)[1]) == ("", "", "zwx cat")
+    assert len(list((concept.folder / "samples").iterdir())) == 4 + 2  # of each subject the first four photos
+    applied = [Applied(concept)]
+    assert Request(["a zwx cat"], applied).warnings() == []
+    style = describe(lesson("controlnet", kind="style", noun="style", control="scribble"))
+    assert style["stages"][0]["prompts"] == ["a picture in sks style"]
+
+
 def test_prompts_of_the_first_subject_are_its_own(lesson: Lesson, cats: Path, toy: Family) -> None:
     plan = describe(lesson("lora", also=[f"{cats}=zwx cat"]))
     assert plan["stages"][0]["prompts"] == [PROMPT]
