@@ -171,3 +171,4 @@ def _announced_size(start: Start, side: int, on_message: Callable[[str], None]) 
             f"The picture in --init is drawn at {after[0]}x{after[1]} instead of {before[0]}x{before[1]}; --size sets "
             "the shorter side."
         )
+    return after

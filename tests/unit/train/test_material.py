@@ -178,7 +178,7 @@ def test_a_controlnet_learns_of_several_subjects_or_of_none(lesson: Lesson, cats
     assert len(list((concept.folder / "samples").iterdir())) == 4 + 2  # of each subject the first four photos
     applied = [Applied(concept)]
     assert Request(["a zwx cat"], applied).warnings() == []
-    style = describe(lesson("controlnet", kind="style", noun="style", control="scribble"))
+    style = describe(lesson("controlnet", "style", kind="style", noun="style", control="scribble"))
     assert style["stages"][0]["prompts"] == ["a picture in sks style"]
 
 

@@ -169,7 +169,7 @@ def test_samples_and_previews_are_drawn_at_the_same_prompts_and_seeds(
 ) -> None:
     asked: list[tuple[list[str], list[int]]] = []
 
-    def draw(model: Any, prompts: list[str], seeds: list[int]) -> list[Image.Image]:
+    def draw(model: Any, prompts: list[str], seeds: list[int], **how: Any) -> list[Image.Image]:
         asked.append((prompts, seeds))
         return [Image.new("RGB", (8, 8)) for _ in prompts]
 
@@ -365,7 +365,7 @@ def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
 ) -> None:
     draw = artefact.draw
 
-    def failing(*_: Any) -> None:
+    def failing(*_: Any, **how: Any) -> None:
         raise error
 
     monkeypatch.setattr(artefact, "draw", failing)
