@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from booth.core.method import Subject
-from booth.data.batches import PhotoBatches
+from booth.data.batches import Lesson, PhotoBatches
 from booth.data.photos import load_photos
 from booth.families.loading import load_family
 from booth.registry import METHODS
@@ -59,12 +59,10 @@ def measure(name: str, base: str, steps: int) -> dict[str, float | str]:
     last = stages[-1].method
     model.remember_embeddings(not model.trainable_in("text_encoder"))
     config = last.config
+    pictures = [Image.new("RGB", (64, 64), "gray")] * 8 if config.prior_weight else []
     batches = PhotoBatches(
         model,
-        load_photos([photos()]),
-        prompts=last.prompts(),
-        class_images=[Image.new("RGB", (64, 64), "gray")] * 8 if config.prior_weight else [],
-        class_prompt=f"a photo of a {NOUN}",
+        [Lesson(subject, load_photos([photos()]), last.prompts(), f"a photo of a {NOUN}", pictures)],
         batch_size=config.batch_size,
         prior_weight=config.prior_weight,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,8 @@ class Concept:
         from booth.core.method import Subject
 
         kind = METHODS[self.record.method]
-        subject = Subject(self.record.subject.token, self.record.subject.noun)
+        first, *others = (Subject(s.token, s.noun, s.kind) for s in self.record.subject.all)
+        subject = replace(first, others=tuple(others))
         return [kind(kind.Config.model_validate(self.record.settings), subject)]
 
     def generate(

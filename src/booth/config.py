@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from booth.core.errors import UsageError
 from booth.registry import METHODS
@@ -23,6 +23,28 @@ if TYPE_CHECKING:
 AUTO = "auto"  # as a token: let booth pick a rare one
 
 
+class Companion(BaseModel):
+    """Another subject of the same run; in a line, "FOLDER=TOKEN NOUN"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    photos: list[Path] = Field(min_length=1)
+    token: str = Field(min_length=1)
+    noun: str = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_line(cls, value: Any) -> Any:
+        """Read "cats=zwx cat"."""
+        if not isinstance(value, str):
+            return value
+        folder, _, name = value.rpartition("=")
+        token, _, noun = name.strip().partition(" ")
+        if not folder or not noun.strip():
+            raise ValueError('must be FOLDER=TOKEN NOUN, such as "cats=zwx cat"')
+        return {"photos": [folder.strip()], "token": token, "noun": noun.strip()}
+
+
 class RunConfig(BaseModel):
     """Everything that decides a training run."""
 
@@ -30,8 +52,14 @@ class RunConfig(BaseModel):
 
     photos: list[Path] = Field(min_length=1, description="photos, or folders of photos")
     noun: str = Field("", description="class noun of the subject, such as dog (`class` in a file)")
+    kind: Literal["subject", "style"] = Field(
+        "subject", description="what the photos have in common: one subject, or the style of a picture"
+    )
     token: str = Field("sks", description="rare word that will name the subject; auto = pick one")
     method: str = Field("lora", description="a name that `booth methods` lists")
+    also: list[Companion] = Field(
+        list[Companion](), description="other subjects of the same run, each FOLDER=TOKEN NOUN"
+    )
     base: str = Field("embedded", description="embedded, a diffusers folder or a Hub id")
     out: Path | None = Field(
         None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD, or concepts/CONTROL-METHOD"
@@ -49,7 +77,22 @@ class RunConfig(BaseModel):
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
     crop: Literal["center", "random", "subject"] = Field("center", description="which square of a photo is used")
     flip: bool = Field(False, description="show photos mirrored too; not for text or lopsided subjects")
+    shuffle_tags: bool = Field(
+        False, description="put the comma-separated parts of a caption in another order each time"
+    )
+    keep_tags: int = Field(1, ge=0, description="how many parts stay in front when they are shuffled")
+    unmasked_weight: float = Field(
+        0.1, ge=0, le=1, description="weight of the loss outside a photo's mask; 1 = masks are not used"
+    )
     settings: dict[str, Any] = Field(default_factory=dict[str, Any], description="settings of the method")
+
+    @model_validator(mode="before")
+    @classmethod
+    def style_has_a_noun(cls, values: Any) -> Any:
+        """A style needs no class noun: it is called "sks style"."""
+        if isinstance(values, dict) and values.get("kind") == "style":
+            return {"noun": "style"} | values
+        return values
 
     @property
     def folder(self) -> Path:
@@ -79,8 +122,9 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
     except ValidationError as error:
         raise _in_plain_words(error, RunConfig) from error
     config = _with_subject(config)
-    if config.noun and config.noun == config.token:
-        raise UsageError(f"The token and the class noun are both {config.noun!r}. Choose a rare token, such as sks.")
+    for named in (config, *config.also):
+        if named.noun and named.noun == named.token:
+            raise UsageError(f"The token and the class noun are both {named.noun!r}. Choose a rare token, such as sks.")
     method_config(config.method, "full", config.settings)
     return config
 

@@ -40,6 +40,28 @@ def test_any_assignment_is_read_or_refused(text: str) -> None:
     assert key
 
 
+def test_a_style_needs_no_noun_and_a_subject_does() -> None:
+    assert load_run_config(None, {"photos": ["a"], "kind": "style"}).noun == "style"
+    assert load_run_config(None, {"photos": ["a"], "kind": "style", "noun": "watercolour"}).noun == "watercolour"
+    with pytest.raises(UsageError, match="--class NOUN is missing"):
+        load_run_config(None, {"photos": ["a"]})
+
+
+def test_another_subject_is_a_folder_a_token_and_a_noun() -> None:
+    config = load_run_config(
+        None, RUN | {"also": ["my=cats = zwx stuffed cat", {"photos": ["b"], "token": "t", "noun": "n"}]}
+    )
+    first, second = config.also
+    assert (first.photos, first.token, first.noun) == ([Path("my=cats")], "zwx", "stuffed cat")
+    assert second.photos == [Path("b")]
+
+
+@pytest.mark.parametrize("line", ["cats", "cats=zwx", "=zwx cat", "cats=cat cat"])
+def test_a_line_that_names_no_other_subject_is_refused(line: str) -> None:
+    with pytest.raises(UsageError, match=r"FOLDER=TOKEN NOUN|both 'cat'"):
+        load_run_config(None, RUN | {"also": [line]})
+
+
 def test_later_sources_win(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('photos = "a"\nclass = "cat"\nseed = 1\ntoken = "zwx"\n[settings]\nrank = 2\nsteps = 2\n')

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from booth import __version__
+from booth.cli.caption import caption
 from booth.cli.compare import compare
 from booth.cli.demo import demo
 from booth.cli.doctor import doctor
@@ -42,6 +43,7 @@ for verb in (
     taste,
     recommend,
     hint,
+    caption,
     inspect,
     methods,
     export,

@@ -16,7 +16,8 @@ def generate(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A concept's folder and a prompt. Without a folder, name a --base.", metavar="[CONCEPT] [PROMPT]"
+            help="A concept's folder and a prompt. A strength of 1 is as trained. Without a folder, name a --base.",
+            metavar="[CONCEPT[:STRENGTH]] [PROMPT]",
         ),
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", help="Pictures a prompt.", min=1)] = 1,
@@ -28,15 +29,27 @@ def generate(
         str | None,
         typer.Option(help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc.", metavar="NAME", show_default="ddim"),
     ] = None,
-    strength: Annotated[
-        float | None, typer.Option(help="Scale of the concept's effect, where its method has one; 1 is as trained.")
-    ] = None,
     more: Annotated[
         list[str] | None,
         typer.Option(
             "--concept", help="Another concept, with its strength; may be repeated.", metavar="DIR[:STRENGTH]"
         ),
     ] = None,
+    init: Annotated[Path | None, typer.Option(help="Picture to start from.", metavar="IMAGE")] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            help="How much of the picture in --init is drawn anew: over 0, and at most 1, which forgets it.",
+            show_default="0.8, and 1 with --mask",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="What of the picture in --init is drawn anew: white is, black stays.", metavar="IMAGE"),
+    ] = None,
+    upscale: Annotated[
+        int, typer.Option(help="Enlarge so many times, and draw the details at that size.", min=1, metavar="N")
+    ] = 1,
     prompts: Annotated[Path | None, typer.Option(help="File with one prompt a line.", metavar="FILE")] = None,
     base: Base = None,
     size: Annotated[int | None, typer.Option(help="Side in pixels; the base's own if left out.", metavar="N")] = None,
@@ -62,13 +75,14 @@ def generate(
     from booth.generate.controls import parse_hints
     from booth.generate.request import read_request
     from booth.generate.run import generate as draw
+    from booth.generate.start import read_start
     from booth.train.setup import choose_device
 
     hush()
+    start, told = read_start(init, strength, mask)
     request = read_request(
         words or [],
         more=more or [],
-        strength=strength,
         prompt_file=prompts,
         base=base,
         count=count,
@@ -80,11 +94,15 @@ def generate(
         size=size,
         hints=parse_hints(controls or [], control_types or []),
         batch_size=batch_size,
+        start=start,
+        upscale=upscale,
         device=choose_device(device),
     )
+    for sentence in told:
+        say(sentence)
     for warning in request.warnings():
         say(f"warning: {warning}")
-    bar = Bar(len(request.prompts) * request.count, "picture")
+    bar = Bar(request.drawings, "picture")
     try:
         drawn = draw(request, out, sheet=sheet, on_picture=bar.to, on_message=bar.note)
     finally:

@@ -10,15 +10,13 @@ from booth.core.words import duration
 
 def in_words(plan: dict[str, Any]) -> list[str]:
     """The plan for people."""
-    photos, base = plan["photos"], plan["base"]
+    base = plan["base"]
     lines = [
         f"concept   {plan['concept']}",
-        f"subject   {plan['subject']['token']} {plan['subject']['noun']}",
         f"base      {base['name']} ({base['hash'][:19]}), {plan['device']}, {plan['precision']}, seed {plan['seed']}",
-        f"photos    {len(photos['used'])}; {photos['layout']}",
     ]
-    lines += [f"          {photo['file']}, {photo['width']}x{photo['height']}" for photo in photos["used"]]
-    lines += [f"          {sentence}" for sentence in photos["skipped"] + photos["duplicates"]]
+    for taught in (plan, *plan["also"]):
+        lines += _subject(taught["subject"], taught["photos"])
     for i, stage in enumerate(plan["stages"], 1):
         lines.append(f"stage {i}   {stage['name']}: {stage['values']:,} values receive the gradient")
         lines += [f"          {key} = {value}" for key, value in stage["settings"].items()]
@@ -30,3 +28,16 @@ def in_words(plan: dict[str, Any]) -> list[str]:
         f"quote     {time}, {size(cost['peak_memory_bytes'])} of memory, artefact {size(cost['artifact_bytes'])}"
     )
     return [*lines, *(f"warning   {warning}" for warning in plan["warnings"]), "Nothing was written."]
+
+
+def _subject(subject: dict[str, Any], photos: dict[str, Any]) -> list[str]:
+    """A subject and its photos."""
+    lines = [
+        f"subject   {subject['token']} {subject['noun']}".rstrip(),
+        f"photos    {len(photos['used'])}; {photos['layout']}",
+    ]
+    for photo in photos["used"]:
+        beside = "".join(f", {word}" for word in ("masked", "hinted") if photo[word])
+        lines.append(f"          {photo['file']}, {photo['width']}x{photo['height']}{beside}")
+    notes = [note for kind in ("masks", "resized", "skipped", "duplicates") for note in photos[kind]]
+    return lines + [f"          {note}" for note in notes]

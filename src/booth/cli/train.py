@@ -18,6 +18,17 @@ def train(
     noun: Annotated[
         str | None, typer.Option("--class", help="Class noun of the subject, such as dog.", metavar="NOUN")
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="subject, or style, which needs no --class.", metavar="KIND", show_default="subject"),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another subject of the same run: its photos, token and class noun; may be repeated.",
+            metavar='"DIR=TOKEN NOUN"',
+        ),
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help=f"{', '.join(METHODS)}.", metavar="METHOD", show_default="lora")
     ] = None,
@@ -74,6 +85,8 @@ def train(
     overrides = {
         "photos": photos or None,
         "noun": noun,
+        "kind": kind,
+        "also": also or None,
         "method": method,
         "base": base,
         "token": token,
@@ -102,6 +115,7 @@ def train(
 
         run = run.model_copy(update={"settings": run.settings | choose(run, say).settings})
 
+    from booth.generate.controls import follows
     from booth.train.run import TrainResult
     from booth.train.run import train as learn
 
@@ -112,6 +126,7 @@ def train(
         progress.close()
     result = TrainResult.of(concept)
     say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
-    prompt = concept.record.prompt
-    say(f"  booth generate {result.concept} " + (f'"{prompt} on the beach"' if prompt else '"PROMPT" --control HINT'))
+    prompt, scene = concept.record.prompt or "PROMPT", "" if run.kind == "style" or not run.noun else " on the beach"
+    hint = " --control HINT" if follows(concept) else ""
+    say(f'  booth generate {result.concept} "{prompt}{scene}"{hint}')
     finish(result.to_json(), [result.concept], as_json)

@@ -12,7 +12,7 @@ from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.statistics import difference
-from booth.data.batches import PhotoBatches
+from booth.data.batches import Lesson, PhotoBatches
 from booth.data.photos import PhotoSet, load_photos
 from booth.data.prior import class_pictures, class_prompt
 from booth.families.loading import base_hash, load_family
@@ -67,7 +67,7 @@ def tune(config: RunConfig, tell: Callable[[str], None] = lambda text: None) -> 
     model = load_family(config.base, setup.choose_device(config.device))
     own = setup.method_settings(config, model.scale)
     folds = [i * len(photos.photos) // min(FOLDS, len(photos.photos)) for i in range(min(FOLDS, len(photos.photos)))]
-    subject = Subject(config.token, config.noun)
+    subject = Subject(config.token, config.noun, config.kind)
     judges = [JUDGES["checkpoints"](model, subject, [photos.photos[i].image], config.seed) for i in folds]
     trials: list[Trial] = []
     for rate in (own.learning_rate * share for share in RATES):
@@ -99,7 +99,7 @@ def _scores(
 ) -> Iterator[tuple[int, list[float]]]:
     """Train on `photos` and yield (steps, what the judge says by prompt) at each mark; then take everything out."""
     kind: type[Method] = METHODS[config.method]
-    plan = kind(settings, Subject(config.token, config.noun)).plan()
+    plan = kind(settings, Subject(config.token, config.noun, config.kind)).plan()
     precision = setup.choose_precision(config.precision, setup.choose_device(config.device))
     drawn = _class_pictures(config, model, plan)
     stages = Stages(model, plan, config.seed, lambda: setup.make_scaler(precision))
@@ -119,25 +119,24 @@ def _scores(
 
 
 def _class_pictures(config: RunConfig, model: Family, plan: list[Stage]) -> list[Any]:
-    wanted = [s.method.config.class_pictures for s in plan if s.method.config.prior_weight > 0]
+    own = [s.method.config for s in plan]
+    wanted = [c.class_pictures for c in own if c.prior_weight > 0]
     if not wanted:
         return []
     cache = cache_folder() / "class_pictures"
-    return class_pictures(model, config.noun, max(wanted), config.seed, cache, base_hash(model.base), draw)
+    arguments = (config.noun, max(wanted), config.seed, cache, base_hash(model.base), draw)
+    return class_pictures(model, *arguments, kind=config.kind)
 
 
 def _batches(config: RunConfig, model: Family, stage: Stage, photos: PhotoSet, drawn: list[Any]) -> PhotoBatches:
-    own = stage.method.config
+    own, prompts = stage.method.config, stage.method.prompts()
+    asked = class_prompt(config.noun, config.kind)
     return PhotoBatches(
         model,
-        photos,
-        subject=stage.method.subject,
-        prompts=stage.method.prompts(),
-        class_images=drawn[: own.class_pictures] if own.prior_weight > 0 else [],
-        class_prompt=class_prompt(config.noun),
+        [Lesson(stage.method.subject, photos, prompts, asked, drawn[: own.class_pictures])],
         batch_size=own.batch_size,
         prior_weight=own.prior_weight,
-        crop=config.crop,
-        flip=config.flip,
+        showing=setup.showing(config),
+        caption_dropout=own.caption_dropout,
         accumulate=own.accumulate,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from booth.core.noising import Noised, Noising
 from booth.core.rng import Rng
 
 
@@ -19,6 +21,15 @@ class Batch:
     weight: Tensor  # (B,) share of each row in the loss: 1/n for n photos, lambda/m for m class pictures
     control: Tensor | None = None  # (B, 3, H, W) hint in [0, 1]
     mask: Tensor | None = None  # (B, 1, h, w) weight of each place in the loss; of mean 1 where the row's share is kept
+    target: Tensor | None = None  # (n, C, h, w) what the last n rows are to predict, in place of what noising says
+
+    def noised(self, noising: Noising, rng: Rng) -> Noised:
+        """Step 2 of the loop. Rows that bring a target of their own keep it; x_t, t and weight are noising's."""
+        drawn = noising.sample(self.latents, rng)
+        if self.target is None:
+            return drawn
+        own = self.target.to(drawn.target)
+        return replace(drawn, target=torch.cat([drawn.target[: -len(own)], own]))
 
 
 class BatchSource(Protocol):

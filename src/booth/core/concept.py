@@ -32,6 +32,13 @@ class SubjectRecord(Record):
 
     token: str
     noun: str
+    kind: Literal["subject", "style"] = "subject"
+    others: list[SubjectRecord] = Field(default_factory=list["SubjectRecord"])  # taught in the same run
+
+    @property
+    def all(self) -> list[SubjectRecord]:
+        """This subject and the others of the run."""
+        return [self, *self.others]
 
 
 class StageRecord(Record):

@@ -15,7 +15,7 @@ from booth.core.errors import UsageError
 from booth.core.noising import Noising
 from booth.core.sites import Sites
 
-REMEMBERED = 1000  # prompt embeddings at most: a full-size one takes 240 kB
+REMEMBERED = 1000  # prompt embeddings: shuffled tags make endless prompts, and one of Stable Diffusion takes 240 kB
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,11 @@ class Family(ABC):
     base: Path  # the folder that the weights came from
     resolution: int  # native side of a picture in pixels
     scale: str  # "tiny" for the embedded base, "full" for the real ones: which defaults a method takes
+    inpaints: bool = False  # whether the denoiser is told a mask and the masked picture beside the noised one
 
     def __init__(self) -> None:
         self._memo: dict[str, Condition] | None = None
+        self._most = REMEMBERED
 
     @abstractmethod
     def components(self) -> Mapping[str, nn.Module]:
@@ -107,16 +109,19 @@ class Family(ABC):
         """
         if self._memo is None:
             return replace(self.embed_prompts(prompts), hint=control)
-        if len(self._memo) > REMEMBERED:
-            self._memo.clear()
-        for prompt in set(prompts) - self._memo.keys():
-            with torch.no_grad():
-                self._memo[prompt] = self.embed_prompts([prompt])
-        return replace(Condition.stack([self._memo[p] for p in prompts]), hint=control)
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._memo:
+                with torch.no_grad():
+                    self._memo[prompt] = self.embed_prompts([prompt])
+        stacked = Condition.stack([self._memo[p] for p in prompts])
+        while len(self._memo) > self._most:
+            self._memo.pop(next(iter(self._memo)))
+        return replace(stacked, hint=control)
 
-    def remember_embeddings(self, on: bool) -> None:
-        """Start with an empty memory of prompt embeddings, or stop remembering."""
+    def remember_embeddings(self, on: bool, most: int = REMEMBERED) -> None:
+        """Start with an empty memory of at most so many prompt embeddings, the oldest going first; or stop it."""
         self._memo = {} if on else None
+        self._most = most
 
     def recompute_activations(self, on: bool) -> None:
         """Gradient checkpointing: keep fewer activations, and compute them again for the backward pass."""

@@ -19,12 +19,26 @@ class Subject:
     """What is being taught: the rare token and the class noun that it stands beside. Both empty: no subject."""
 
     token: str  # "sks"
-    noun: str  # "dog"
+    noun: str  # "dog", or "style"
+    kind: Literal["subject", "style"] = "subject"
+    others: tuple[Subject, ...] = ()  # taught in the same run, each with a token of its own
 
     @property
     def name(self) -> str:
         """The words that name the subject in a prompt: "sks dog"."""
         return f"{self.token} {self.noun}".strip()
+
+    @property
+    def all(self) -> tuple[Subject, ...]:
+        """This subject and the others of the run."""
+        return (self, *self.others)
+
+    @property
+    def prompt(self) -> str:
+        """The prompt that draws it: "a photo of sks dog", "a picture in sks style"; empty where there is no subject."""
+        if not self.name:
+            return ""
+        return f"a picture in {self.name}" if self.kind == "style" else f"a photo of {self.name}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,9 @@ class MethodConfig(BaseModel):
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the weights' moving average; none = off")
     min_snr_gamma: float | None = Field(None, gt=0, description="min-SNR gamma (2303.09556); none = off")
     prior_weight: float = Field(0.0, ge=0, description="lambda of prior preservation; 0 = off")
+    prior: Literal["pictures", "prediction"] = Field(
+        "pictures", description="what the prior is: class pictures, or the base's own prediction at the noised photos"
+    )
     class_pictures: int = Field(100, ge=1, description="class pictures drawn from the frozen base for the prior")
     caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the rows that are learned with no prompt")
     gradient_checkpointing: bool = Field(False, description="trade time for memory")
@@ -95,7 +112,7 @@ class Method(ABC):
 
     def prompts(self) -> list[str]:
         """Prompts for a photo that has no caption."""
-        return [f"a photo of {self.subject.name}" if self.subject.name else ""]
+        return [self.subject.prompt]
 
     def control(self) -> str | None:
         """Which control its rows carry a hint of; most methods follow none."""
@@ -124,4 +141,4 @@ class Method(ABC):
     def set_strength(self, strength: float) -> None:
         """Scale the method's effect when drawing; 1 is as trained."""
 
-        raise UsageError(f"{self.title} has no strength to set; leave out --strength.")
+        raise UsageError(f"{self.title} has no strength to set; leave it out.")

@@ -3,50 +3,56 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from booth.core.batch import Batch
 from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng, derived_seed
-from booth.data.crops import Crop, cut, square, square_box
+from booth.data.captions import shuffled_tags, with_subject
+from booth.data.crops import Crop
+from booth.data.decks import Deck, class_deck, photo_deck
 from booth.data.hints import Hints
-from booth.data.photos import Photo, PhotoSet
-
-ENCODED_TOGETHER = 4  # pictures; bounds the memory that the autoencoder takes
+from booth.data.photos import PhotoSet
 
 
 @dataclass(frozen=True)
-class Deck:
-    """Encoded pictures, dealt in shuffled epochs: none comes again before all have come."""
+class Lesson:
+    """One subject's part of a run."""
 
-    name: str
-    pictures: list[Posterior]  # of each picture all its variants, (V, C, h, w)
-    cards: list[int]  # what an epoch deals: each picture's index, as often as it is repeated
-    hints: list[Tensor] = field(default_factory=list[Tensor])  # of each picture those of its variants, (V, 3, H, W)
+    subject: Subject
+    photos: PhotoSet
+    prompts: list[str]  # for photos without a caption
+    class_prompt: str  # what class rows are asked with
+    class_images: list[Image.Image] = field(default_factory=list[Image.Image])
 
-    def deal(self, rng: Rng, start: int, count: int) -> list[int]:
-        """The pictures at places start ... start+count-1 of the endless sequence of epochs."""
-        places = [divmod(place, len(self.cards)) for place in range(start, start + count)]
-        orders = {epoch: self._order(rng.seed, epoch) for epoch, _ in places}
-        return [self.cards[orders[epoch][place]] for epoch, place in places]
 
-    def _order(self, seed: int, epoch: int) -> list[int]:
-        # Derived from the seed and the epoch, so that a resumed run needs to be told nothing.
-        generator = Rng(seed, step=epoch).generator(f"order of {self.name}")
-        return torch.randperm(len(self.cards), generator=generator).tolist()
+@dataclass(frozen=True)
+class Showing:
+    """How photos and captions become rows."""
 
-    def variants(self, rng: Rng, picked: list[int]) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (B, C, h, w) of one variant of each picked picture."""
-        rows = [(self.pictures[i], v) for i, v in zip(picked, self._variant(rng, picked))]
-        return torch.stack([p.mean[v] for p, v in rows]), torch.stack([p.std[v] for p, v in rows])
+    crop: Crop = "center"
+    flip: bool = False
+    shuffle_tags: bool = False  # the comma-separated parts of a caption in another order each time
+    keep_tags: int = 1  # how many of them stay in front
+    unmasked_weight: float = 0.1  # what the places outside a photo's mask count in the loss
+    variants: int = 8  # how many places of a photo a random crop takes
+
+
+@dataclass
+class Rows:
+    """Some rows of a batch, before the latents are drawn."""
+
+    prompts: list[str]
+    mean: Tensor  # (B, C, h, w)
+    std: Tensor  # (B, C, h, w)
+    mask: Tensor | None  # (B, 1, h, w)
+    control: Tensor | None  # (B, 3, H, W)
 
     def control(self, rng: Rng, picked: list[int]) -> Tensor | None:
         """The hints (B, 3, H, W) in [0, 1] of the very variants that `variants` picks, where there are hints."""
@@ -60,117 +66,108 @@ class Deck:
 
 
 class PhotoBatches:
-    """A BatchSource: rows of photos and, with prior preservation, as many rows of class pictures.
+    """A BatchSource: rows of photos and, with prior preservation, as many class rows behind them.
 
     Photo rows weigh 1/n each and class rows prior_weight/m each, so that the loss is the mean over the photos plus
-    lambda times the mean over the class pictures (Ruiz et al., 2208.12242), whatever their numbers.
+    lambda times the mean over the class rows (Ruiz et al., 2208.12242), whatever their numbers. Several subjects take
+    turns, so that each has the same share, whatever the number of its photos.
+    Class rows show class pictures or, with prior="prediction", the photos again, asked with the class prompt: what is
+    then to be predicted there is not noise but the base's own answer, see booth.data.own_predictions.
     Only mean and deviation of the latents are kept, in float32: each step still draws a fresh latent.
     """
 
     def __init__(
         self,
         model: Family,
-        photos: PhotoSet,
+        lessons: Sequence[Lesson],
         *,
-        subject: Subject,
-        prompts: list[str],
-        class_images: list[Image.Image],
-        class_prompt: str,
         batch_size: int,
-        prior_weight: float,
-        crop: Crop = "center",
-        flip: bool = False,
+        prior_weight: float = 0.0,
+        prior: str = "pictures",
+        showing: Showing | None = None,
         caption_dropout: float = 0.0,
-        variants: int = 8,
         accumulate: int = 1,
         hints: Hints | None = None,
     ) -> None:
-        """`variants` is how many places of a photo a random crop takes; `accumulate` the micro-batches of a step.
+        """`accumulate` is the number of micro-batches in a step, `caption_dropout` the share of photos without prompt.
 
-        With `hints` each row carries one; there are none for class pictures.
+        With `hints` each photo row carries one; there are none for class rows.
         """
         if "vae" in model.components() and model.trainable_in("vae"):
             raise ValueError("latents cannot be cached while the autoencoder is trained")
-        if prior_weight > 0 and not class_images:
-            raise ValueError("prior preservation needs class pictures")
         if prior_weight > 0 and hints is not None:
-            raise ValueError("class pictures have no hints")
-        self.prompts = prompts
-        self.captions = [p.caption and with_subject(p.caption, subject) for p in photos.photos]
-        self.class_prompt = class_prompt
+            raise ValueError("class rows have no hints")
         self.batch_size = batch_size
         self.prior_weight = prior_weight
-        self.caption_dropout = caption_dropout
         self.accumulate = accumulate
-        side = model.resolution
-        self._photos = Deck("photos", [], [i for i, p in enumerate(photos.photos) for _ in range(p.repeats)])
-        for photo in photos.photos:
-            views, given = _views(photo, side, crop, flip, variants)
-            self._photos.pictures.append(_encode(model, views))
-            if hints is not None:
-                self._photos.hints.append(hints.of_views(views, given))
-        self._prior: Deck | None = None
-        if prior_weight > 0:
-            encoded = _encode(model, [square(image, side, "center") for image in class_images])
-            singles = [Posterior(m[None], s[None]) for m, s in zip(encoded.mean, encoded.std)]
-            self._prior = Deck("class pictures", singles, list(range(len(singles))))
+        self.caption_dropout = caption_dropout
+        pictures = prior_weight > 0 and prior == "pictures"
+        how = showing or Showing()
+        self._taught = [_Taught(model, lesson, how, pictures, hints, i) for i, lesson in enumerate(lessons)]
 
     def __call__(self, rng: Rng) -> Batch:
-        start = (rng.step * self.accumulate + rng.micro) * self.batch_size
-        picked = self._photos.deal(rng, start, self.batch_size)
-        mean, std = self._photos.variants(rng, picked)
-        prompts = self._prompts(rng, picked)
+        turns = self._turns((rng.step * self.accumulate + rng.micro) * self.batch_size)
+        rows = [taught.photo_rows(rng, start, count, self.caption_dropout) for taught, start, count in turns]
         weight = [1 / self.batch_size] * self.batch_size
-        if self._prior is not None:
-            prior = self._prior.variants(rng, self._prior.deal(rng, start, self.batch_size))
-            mean, std = torch.cat([mean, prior[0]]), torch.cat([std, prior[1]])
-            prompts += [self.class_prompt] * self.batch_size
+        if self.prior_weight > 0:
+            rows += [taught.class_rows(rng, start, count) for taught, start, count in turns]
             weight += [self.prior_weight / self.batch_size] * self.batch_size
+        mean, std = torch.cat([r.mean for r in rows]), torch.cat([r.std for r in rows])
+        mask: Tensor | None = None
+        if any(r.mask is not None for r in rows):
+            mask = torch.cat([torch.ones_like(r.mean[:, :1]) if r.mask is None else r.mask for r in rows])
         latents = Posterior(mean, std).sample(rng.normal("posterior", mean))
-        control = self._photos.control(rng, picked)
-        control = control if control is None else control.to(latents.device)
-        return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control)
+        prompts = [prompt for r in rows for prompt in r.prompts]
+        hints = [r.control for r in rows if r.control is not None]
+        control = torch.cat(hints).to(latents.device) if hints else None
+        return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control, mask)
 
-    def _prompts(self, rng: Rng, picked: list[int]) -> list[str]:
+    def _turns(self, start: int) -> list[tuple[_Taught, int, int]]:
+        """Who has the places start ... start+batch_size-1: each subject with its own first place and their number."""
+        turns: list[tuple[_Taught, int, int]] = []
+        for i, taught in enumerate(self._taught):
+            own = [p // len(self._taught) for p in range(start, start + self.batch_size) if p % len(self._taught) == i]
+            if own:
+                turns.append((taught, own[0], len(own)))
+        return turns
+
+
+class _Taught:
+    """A lesson with its pictures encoded."""
+
+    def __init__(
+        self, model: Family, lesson: Lesson, showing: Showing, class_pictures: bool, hints: Hints | None, index: int
+    ) -> None:
+        if class_pictures and not lesson.class_images:
+            raise ValueError("prior preservation needs class pictures")
+        self.prompts = lesson.prompts
+        self.class_prompt = lesson.class_prompt
+        self.captions = [p.caption and with_subject(p.caption, lesson.subject) for p in lesson.photos.photos]
+        self.showing = showing
+        self.suffix = f" {index}" if index else ""  # no two subjects draw the same numbers
+        how = (showing.crop, showing.flip, showing.variants, showing.unmasked_weight, hints)
+        self.photos = photo_deck(model, lesson.photos.photos, f"photos{self.suffix}", *how)
+        self.pictures: Deck | None = None
+        if class_pictures:
+            self.pictures = class_deck(model, lesson.class_images, f"class pictures{self.suffix}")
+
+    def photo_rows(self, rng: Rng, start: int, count: int, dropout: float) -> Rows:
+        """The photos at these places of this subject's sequence; a share `dropout` of them without prompt."""
+        picked = self.photos.deal(rng, start, count)
+        return Rows(self._words(rng, picked, dropout), *self.photos.variants(rng, picked))
+
+    def class_rows(self, rng: Rng, start: int, count: int) -> Rows:
+        """As many class pictures or, without any, the same photos, both with the class prompt."""
+        deck = self.pictures or self.photos
+        mean, std, _, _ = deck.variants(rng, deck.deal(rng, start, count))
+        return Rows([self.class_prompt] * count, mean, std, None, None)
+
+    def _words(self, rng: Rng, picked: list[int], dropout: float) -> list[str]:
         """A photo's caption, or else a template; now and then nothing, where captions are dropped."""
-        templates = rng.integers("prompt", len(self.prompts), len(picked)).tolist()
-        dropped = (rng.uniform("caption dropout", len(picked)) < self.caption_dropout).tolist()
-        return ["" if drop else self.captions[i] or self.prompts[t] for i, t, drop in zip(picked, templates, dropped)]
-
-
-def with_subject(caption: str, subject: Subject) -> str:
-    """The caption with token and noun in front, unless it has the token already or there is no subject."""
-    if not subject.name:
-        return caption
-    named = re.search(rf"(?<!\w){re.escape(subject.token)}(?!\w)", caption, re.IGNORECASE)
-    return caption if named else f"{subject.name}, {caption}"
-
-
-def _views(
-    photo: Photo, side: int, crop: Crop, flip: bool, variants: int
-) -> tuple[list[Image.Image], list[Image.Image]]:
-    """All squares of a photo that will be learned from, and those of its hint if it has one.
-
-    Where random crops lie depends on the photo alone.
-    """
-    one = crop != "random" or photo.image.width == photo.image.height
-    rngs = [random.Random(derived_seed(photo.sha256, "crop", i)) for i in range(1 if one else variants)]
-    boxes = [square_box(photo.image, crop, rng) for rng in rngs]
-    shown = [[cut(image, box, side) for box in boxes] for image in (photo.image, photo.hint) if image is not None]
-    if flip:
-        shown = [views + [ImageOps.mirror(view) for view in views] for views in shown]
-    return shown[0], shown[1] if len(shown) > 1 else []
-
-
-def _encode(model: Family, images: Sequence[Image.Image]) -> Posterior:
-    """The posterior of each square RGB picture, float32."""
-    parts = [
-        model.encode(torch.stack([_pixels(image) for image in images[i : i + ENCODED_TOGETHER]]))
-        for i in range(0, len(images), ENCODED_TOGETHER)
-    ]
-    return Posterior(torch.cat([p.mean.float() for p in parts]), torch.cat([p.std.float() for p in parts]))
-
-
-def _pixels(image: Image.Image) -> Tensor:
-    """(3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
+        templates = rng.integers(f"prompt{self.suffix}", len(self.prompts), len(picked)).tolist()
+        dropped = (rng.uniform(f"caption dropout{self.suffix}", len(picked)) < dropout).tolist()
+        captions = [self.captions[i] for i in picked]
+        if self.showing.shuffle_tags:
+            orders = random.Random(derived_seed(rng.seed, rng.step, rng.micro, f"tags{self.suffix}"))
+            captions = [c and shuffled_tags(c, self.showing.keep_tags, orders) for c in captions]
+        return ["" if drop else c or self.prompts[t] for c, t, drop in zip(captions, templates, dropped)]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
+from booth.core.method import Subject
 from booth.data.decoding import read_bytes
 
 CAPTION_SUFFIXES = (".txt", ".caption")  # in order of preference
@@ -25,9 +28,39 @@ def clean(text: str) -> str | None:
     return line or None
 
 
+def with_subject(caption: str, subject: Subject) -> str:
+    """The caption with token and noun in front (or a style's behind), unless the token is there or no subject is."""
+    if not subject.name or re.search(rf"(?<!\w){re.escape(subject.token)}(?!\w)", caption, re.IGNORECASE):
+        return caption
+    return f"{caption}, in {subject.name}" if subject.kind == "style" else f"{subject.name}, {caption}"
+
+
+def shuffled_tags(caption: str, keep: int, rng: random.Random) -> str:
+    """The comma-separated parts of a caption in another order; the first `keep` of them stay in front."""
+    tags = [tag.strip() for tag in caption.split(",")]
+    kept, rest = tags[:keep], tags[keep:]
+    rng.shuffle(rest)
+    return ", ".join([*kept, *rest])
+
+
 def read_caption(path: Path) -> str | None:
     """The caption in a text file (UTF-8, with or without a byte-order mark); None if the file is blank."""
     return clean(_utf8(read_bytes(path, MAX_CAPTION_BYTES)))
+
+
+def write_caption(photo: Path, caption: str) -> None:
+    """Put a caption into the text file beside a photo, whole or not at all."""
+    file = photo.with_suffix(CAPTION_SUFFIXES[0])
+    work = file.with_name(f".{file.name}.tmp")  # hidden, so that it is no stray file if this is where we are killed
+    work.write_text(f"{caption}\n", encoding="utf-8")
+    os.replace(work, file)
+
+
+def in_metadata(photo: Path) -> bool:
+    """Whether a photo's caption comes from its folder's metadata.jsonl, which wins over a text file."""
+    if not (photo.parent / METADATA).is_file():
+        return False
+    return photo in read_metadata(photo.parent / METADATA)[0]
 
 
 def read_metadata(path: Path) -> tuple[dict[Path, str | None], list[str]]:

@@ -38,9 +38,17 @@ def square_box(image: Image.Image, crop: Crop, rng: random.Random | None = None)
     return left, top, left + short, top + short
 
 
-def cut(image: Image.Image, box: Box, side: int) -> Image.Image:
-    """The square `box` of an image, resampled (Lanczos) to `side` pixels."""
-    return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
+def central_box(size: tuple[int, int], shape: tuple[int, int]) -> Box:
+    """The largest part in the middle of a picture of that size (width, height) that has the aspect of `shape`."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    width, height = round(shape[0] * scale), round(shape[1] * scale)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
+
+
+def cut(image: Image.Image, box: Box, side: int, how: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+    """The square `box` of an image, resampled to `side` pixels."""
+    return image.resize((side, side), how, box=box)
 
 
 def _subject(image: Image.Image) -> float:

@@ -74,7 +74,12 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def decode(data: bytes) -> Image.Image:
-    """The whole picture in `data` as RGB: upright, in sRGB, transparency on white.
+    """The whole picture in `data` as RGB: upright, in sRGB, transparency on white; errors as in `decode_with_alpha`."""
+    return decode_with_alpha(data)[0]
+
+
+def decode_with_alpha(data: bytes) -> tuple[Image.Image, Image.Image | None]:
+    """The whole picture in `data` as RGB, upright, in sRGB, transparency on white; and its opacity (L) if it has any.
 
     Raises BadDataError with a sentence without a subject ("is empty ...") for anything that is not one still
     JPEG, PNG or WebP of at least 32 pixels a side and at most 40 megapixels. Nothing over that size is decoded.
@@ -164,7 +169,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _flat(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _flat(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Image.Image | None]:
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
@@ -172,10 +177,10 @@ def _flat(image: Image.Image, profile: bytes | None) -> Image.Image:
         image = image.convert("RGB")
     rgb = _to_srgb(image, profile) if profile else image.convert("RGB")
     if alpha is None:
-        return rgb
+        return rgb, None
     white = Image.new("RGB", rgb.size, "white")
     white.paste(rgb, mask=alpha)
-    return white
+    return white, alpha
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

@@ -13,7 +13,7 @@ from torch import Tensor
 from booth.core.errors import BadDataError, UsageError
 from booth.data.crops import square
 from booth.data.decoding import decode, read_bytes
-from booth.data.photos import Photo, PhotoSet
+from booth.data.photos import Photo
 from booth.registry import CONTROLS
 
 
@@ -40,17 +40,17 @@ def make_hints(pictures: Sequence[Path], control: str, out: Path, side: int | No
 
 
 class Hints:
-    """The hints of one control for all pictures of a set; `tell` hears where they come from.
+    """The hints of one control for all pictures of a run; `tell` hears where they come from.
 
     Raises BadDataError if some pictures have a hint and some have none, UsageError if none has one and the control is
     none that booth can make.
     """
 
-    def __init__(self, control: str, photos: PhotoSet, tell: Callable[[str], None]) -> None:
-        without = [p for p in photos.photos if p.hint is None]
-        if 0 < len(without) < len(photos.photos):
+    def __init__(self, control: str, photos: Sequence[Photo], tell: Callable[[str], None]) -> None:
+        without = [p for p in photos if p.hint is None]
+        if 0 < len(without) < len(photos):
             raise BadDataError(
-                f"{len(without)} of {len(photos.photos)} pictures have no hint beside them, such as {without[0].path}. "
+                f"{len(without)} of {len(photos)} pictures have no hint beside them, such as {without[0].path}. "
                 "Lay one beside each, or none."
             )
         if without and control not in list(CONTROLS):

@@ -21,6 +21,7 @@ OTHER_PICTURES = frozenset(
 )
 JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"})
 KOHYA = re.compile(r"(?P<repeats>[1-9]\d{0,2})_(?P<token>\S+)(?:\s+(?P<noun>\S.*))?")  # 4 digits would be a year
+MASK = "-masklabel"  # behind a photo's name, as OneTrainer has it: dog.jpg, dog-masklabel.png
 DEPTH = 3  # how far below the given folder photos are looked for: kohya's project/img/10_sks dog is 2
 
 
@@ -31,7 +32,8 @@ class Candidate:
     path: Path
     caption: str | None
     repeats: int = 1
-    hint: Path | None = None
+    mask: Path | None = None  # a picture that is white where the subject is
+    hint: Path | None = None  # a picture that a ControlNet follows
 
 
 @dataclass
@@ -74,12 +76,16 @@ def _listed(files: list[Path], found: Findings) -> None:
     photos = [
         f
         for f in files
-        if f.name.lower() not in JUNK and not (f.suffix.lower() in CAPTION_SUFFIXES and f.with_suffix("") in stems)
-        if not is_hint(f)
+        if f.name.lower() not in JUNK
+        and not (f.suffix.lower() in CAPTION_SUFFIXES and f.with_suffix("") in stems)
+        and not (f.stem.endswith(MASK) and f.with_name(f.stem.removesuffix(MASK)) in stems)
+        and not is_hint(f)
     ]
     captions = [_caption_beside(p, found) for p in photos]
     hints = {p: hint for p in photos for hint in hints_beside(p.parent, p.parent, [p]).values()}
-    found.candidates += [Candidate(p, c, hint=hints.get(p)) for p, c in zip(photos, captions)]
+    found.candidates += [
+        Candidate(p, c, mask=_mask_beside(p, found), hint=hints.get(p)) for p, c in zip(photos, captions)
+    ]
     if photos:
         found.layouts.append(f"a list of {_counted(len(photos), captions, len(hints))}")
 
@@ -151,10 +157,10 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
         if os.path.islink(photo) and (reason := _bad_link(photo, source)):
             found.bad.append(f"{shown(photo)} {reason}")
             continue
-        used |= {photo, *(photo.with_suffix(s) for s in CAPTION_SUFFIXES)}
+        used |= {photo, _mask_of(photo), *(photo.with_suffix(s) for s in CAPTION_SUFFIXES)}
         captions.append(metadata[photo] if photo in metadata else _caption_beside(photo, found))
         repeats = int(kohya["repeats"]) if kohya else 1
-        found.candidates.append(Candidate(photo, captions[-1], repeats, hints.get(photo)))
+        found.candidates.append(Candidate(photo, captions[-1], repeats, _mask_beside(photo, found), hints.get(photo)))
     for entry in entries:
         if entry not in used and entry not in photos and (not os.path.isdir(entry) or os.path.islink(entry)):
             found.skipped.append(f"{shown(entry)} skipped: not a photo and no photo's caption.")
@@ -185,7 +191,7 @@ def _pairs(source: Path, found: Findings) -> None:
     except BadDataError as error:
         pairs, bad = [], [str(error)]
     found.bad += [f"{shown(path)} {shown(reason)}" for reason in bad]
-    found.candidates += [Candidate(p.picture, p.caption, hint=p.hint) for p in pairs]
+    found.candidates += [Candidate(p.picture, p.caption, 1, _mask_beside(p.picture, found), p.hint) for p in pairs]
     counted = _counted(len(pairs), [p.caption for p in pairs], len(pairs))
     found.layouts.append(f"{shown(source)} is a set of pairs as Fill50K, of {counted}")
 
@@ -211,7 +217,7 @@ def _entries(folder: Path, found: Findings) -> list[Path]:
 
 def _is_photo(path: Path, source: Path) -> bool:
     """Whether a file was meant as a photo: by its name, or else by its first bytes."""
-    if path.stem.endswith("-masklabel") or is_hint(path):  # OneTrainer's mask or hint of the photo beside it
+    if path.stem.endswith(MASK) or is_hint(path):
         return False
     if path.suffix.lower() in PHOTO_SUFFIXES | OTHER_PICTURES:
         return True
@@ -251,6 +257,20 @@ def _caption_beside(photo: Path, found: Findings) -> str | None:
             found.skipped.append(f"{shown(path)} skipped: it is blank, so {shown(photo.name)} has no caption.")
         return caption
     return None
+
+
+def _mask_of(photo: Path) -> Path:
+    return photo.with_name(f"{photo.stem}{MASK}.png")
+
+
+def _mask_beside(photo: Path, found: Findings) -> Path | None:
+    mask = _mask_of(photo)
+    if not os.path.isfile(mask):
+        return None
+    if os.path.islink(mask) and (reason := _bad_link(mask, mask.parent)):
+        found.bad.append(f"{shown(mask)} {reason}")
+        return None
+    return mask
 
 
 def _kohya(folder: Path) -> re.Match[str] | None:

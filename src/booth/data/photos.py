@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from booth.core.errors import BadDataError
-from booth.data.decoding import decode, read_bytes
+from booth.data.decoding import decode, decode_with_alpha, read_bytes
 from booth.data.duplicates import find_duplicates
 from booth.data.layouts import Candidate, Findings, find, shown
 
@@ -29,7 +29,9 @@ class Photo:
     image: Image.Image  # RGB, upright, shorter side at most 1024 pixels
     caption: str | None = None
     repeats: int = 1  # how often it comes in an epoch, relative to the others (kohya)
-    hint: Image.Image | None = None  # RGB, of the photo's size: what a ControlNet follows to it
+    mask: Image.Image | None = None  # L, of the image's size: white where the subject is
+    mask_sha256: str | None = None  # of the mask's own file
+    hint: Image.Image | None = None  # RGB, of the image's size: what a ControlNet follows to it
     hint_sha256: str | None = None  # of the hint's file
 
 
@@ -43,7 +45,13 @@ class PhotoSet:
     token: str | None = None  # rare token of a kohya folder's name
     skipped: tuple[str, ...] = ()  # a sentence for each file that is not used
     duplicates: tuple[str, ...] = ()  # a sentence for each photo that repeats another
-    resized: tuple[str, ...] = ()  # a sentence if hints had another size than their photos
+    masks: tuple[str, ...] = ()  # a sentence on how many photos have a mask, if any has
+    resized: tuple[str, ...] = ()  # sentences on masks and hints that had another size than their photos
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that is to be told, in order."""
+        return (self.layout, *self.masks, *self.resized, *self.skipped, *self.duplicates)
 
 
 def load_photos(sources: list[Path]) -> PhotoSet:
@@ -53,7 +61,7 @@ def load_photos(sources: list[Path]) -> PhotoSet:
     """
     found = find(sources)
     photos: list[Photo] = []
-    resized: list[str] = []
+    resized: dict[str, list[str]] = {"Masks": [], "Hints": []}
     for candidate in _once(found):
         try:
             photos.append(_load(candidate, resized))
@@ -61,7 +69,9 @@ def load_photos(sources: list[Path]) -> PhotoSet:
             found.bad.append(f"{shown(candidate.path)} {shown(str(error))}")
     if len(found.subjects) > 1:
         names = ", ".join(sorted(f"{token} {noun}" for token, noun in found.subjects))
-        found.bad.append(f"the kohya folders hold several subjects ({names}); teach one at a time, name its folder")
+        found.bad.append(
+            f"the kohya folders hold several subjects ({names}); name the folder of one, and the others with --also"
+        )
     if found.bad:
         raise BadDataError("\n".join(["These photos cannot be used; nothing was written:", *_bullets(found.bad)]))
     if not photos:
@@ -75,38 +85,74 @@ def load_photos(sources: list[Path]) -> PhotoSet:
         token=token,
         skipped=tuple(found.skipped),
         duplicates=find_duplicates(named) if len(named) <= FEW else (),
-        resized=(f"{len(resized)} hints are resized to their pictures: {resized[0]}.",) if resized else (),
+        masks=_masked(photos),
+        resized=tuple(
+            f"{what} resized to their pictures: {len(told)}, such as {told[0]}."
+            for what, told in resized.items()
+            if told
+        ),
     )
 
 
-def _load(candidate: Candidate, resized: list[str]) -> Photo:
-    """Read a photo, and its hint if it has one; `resized` is told of a hint of another size."""
+def _load(candidate: Candidate, resized: dict[str, list[str]]) -> Photo:
+    """Read a photo, with its mask and hint if it has them; `resized` is told of those of another size."""
     data = read_bytes(candidate.path)
-    image = decode(data)
-    hint, hint_sha256 = _hint(candidate.hint, image.size, resized) if candidate.hint else (None, None)
-    scale = KEPT_SIDE / min(image.size)
-    if scale < 1:
-        size = (round(image.width * scale), round(image.height * scale))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    if hint is not None and hint.size != image.size:
-        hint = hint.resize(image.size, Image.Resampling.LANCZOS)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Photo(candidate.path, sha256, image, candidate.caption, candidate.repeats, hint, hint_sha256)
+    image, mask = decode_with_alpha(data)
+    mask_sha256 = hint_sha256 = hint = None
+    if candidate.mask is not None:
+        mask, mask_sha256 = _beside(candidate.mask, "mask")
+        if mask.size != image.size:
+            resized["Masks"].append(f"{shown(candidate.mask)} and its picture have {_sizes(mask, image)} pixels")
+        mask = mask.convert("L")
+    if mask is not None and mask.getextrema()[1] == 0:
+        raise BadDataError("has a mask that is empty: paint the subject white in it, or delete it")
+    if candidate.hint is not None:
+        hint, hint_sha256 = _beside(candidate.hint, "hint")
+        if hint.size != image.size:
+            _require_shape(candidate.hint, hint, image)
+            resized["Hints"].append(f"{shown(candidate.hint)} and its picture have {_sizes(hint, image)} pixels")
+    scale = min(1.0, KEPT_SIDE / min(image.size))
+    size = (round(image.width * scale), round(image.height * scale))
+    image = _resized(image, size, Image.Resampling.LANCZOS)
+    hint = hint and _resized(hint, size, Image.Resampling.LANCZOS)
+    mask = mask and _resized(mask, size, Image.Resampling.BOX)
+    if mask is not None and mask.getextrema()[0] == 255:
+        mask = None  # it covers all, as an opaque alpha channel does
+    digest = hashlib.sha256(data).hexdigest()
+    return Photo(
+        candidate.path, digest, image, candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256
+    )
 
 
-def _hint(path: Path, photo: tuple[int, int], resized: list[str]) -> tuple[Image.Image, str]:
-    """The hint of a photo of that size, and its file's hash."""
+def _beside(path: Path, what: str) -> tuple[Image.Image, str]:
+    """The picture in a file beside a photo, and the file's hash."""
     try:
         data = read_bytes(path)
-        hint = decode(data)
+        return decode(data), hashlib.sha256(data).hexdigest()
     except BadDataError as error:
-        raise BadDataError(f"has a hint, {shown(path)}, that {error}") from error
-    if hint.size != photo:
-        sizes = f"{hint.width}x{hint.height} and {photo[0]}x{photo[1]}"
-        if abs(hint.width * photo[1] / (hint.height * photo[0]) - 1) > ASPECT:
-            raise BadDataError(f"and its hint {shown(path)} have different shapes ({sizes}); crop them alike")
-        resized.append(f"{shown(path)} and its picture have {sizes} pixels")
-    return hint, hashlib.sha256(data).hexdigest()
+        raise BadDataError(f"has a {what}, {shown(path.name)}, that {error}") from error
+
+
+def _require_shape(path: Path, hint: Image.Image, photo: Image.Image) -> None:
+    if abs(hint.width * photo.height / (hint.height * photo.width) - 1) > ASPECT:
+        sizes = _sizes(hint, photo)
+        raise BadDataError(f"and its hint {shown(path)} have different shapes ({sizes}); crop them alike")
+
+
+def _resized(image: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
+    return image if image.size == size else image.resize(size, how)
+
+
+def _masked(photos: list[Photo]) -> tuple[str, ...]:
+    """How many photos have a mask, if any has."""
+    count = sum(p.mask is not None for p in photos)
+    if count == 0:
+        return ()
+    return (f"{count} of {len(photos)} photos have a mask; around it the loss counts less (unmasked_weight).",)
+
+
+def _sizes(one: Image.Image, other: Image.Image) -> str:
+    return f"{one.width}x{one.height} and {other.width}x{other.height}"
 
 
 def _once(found: Findings) -> list[Candidate]:

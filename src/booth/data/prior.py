@@ -18,8 +18,10 @@ from booth.data.decoding import decode, read_bytes
 BATCH = 4  # pictures drawn together, always: the numbers of one may depend on its company in the last bit
 
 
-def class_prompt(noun: str) -> str:
-    """What the base is asked for, and what the class pictures are learned with: "a photo of a dog"."""
+def class_prompt(noun: str, kind: str = "subject") -> str:
+    """What the base is asked for, and what the class rows are learned with: "a photo of a dog"; any, for a style."""
+    if kind == "style":
+        return "a picture"
     return f"a photo of {'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
@@ -34,6 +36,7 @@ def class_pictures(
     *,
     steps: int = 30,
     guidance: float = 5.0,
+    kind: str = "subject",
 ) -> list[Image.Image]:
     """`count` pictures of the class as `model` draws it now, before any method is attached.
 
@@ -41,7 +44,7 @@ def class_pictures(
     `cache` as PNGs with their hashes, by the commit protocol: what a killed run has drawn is kept, what is damaged is
     drawn again. `draw` is called as draw(model, prompts, seeds, steps=, guidance=, batch_size=).
     """
-    prompt = class_prompt(noun)
+    prompt = class_prompt(noun, kind)
     about = {"base": base_id, "prompt": prompt, "seed": seed, "steps": steps, "guidance": guidance, "batch": BATCH}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     name = "".join(c if c.isalnum() else "-" for c in noun[:40])

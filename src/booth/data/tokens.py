@@ -13,7 +13,10 @@ COMMON_ROWS = 20_000  # CLIP's rows are in the order of frequency: those ahead o
 
 def advice_on_token(model: Family, method: Method) -> list[str]:
     """Warnings about a token that is a common word or, where no new row is made for it, falls into several tokens."""
-    token = method.subject.token
+    return [warning for subject in method.subject.all for warning in _advice(model, method, subject.token)]
+
+
+def _advice(model: Family, method: Method, token: str) -> list[str]:
     better = f"Use a rare one such as {RARE_TOKENS[0]!r}; --token auto picks one."
     if token in RARE_TOKENS or not model.sites.token_tables:
         return []

@@ -13,15 +13,23 @@ from booth.core.errors import BadDataError
 from booth.core.sites import ControlSite, PlacedControl
 
 HINT_CHANNELS = (16, 32, 96, 256)  # of the reference code's hint encoder, which halves the side after each but the last
-MATCHED = ("in_channels", "block_out_channels", "down_block_types", "layers_per_block", "cross_attention_dim")
+MATCHED = ("block_out_channels", "down_block_types", "layers_per_block", "cross_attention_dim")
 
 
 def control_site(unet: UNet2DConditionModel, halvings: int, placed: dict[str, PlacedControl]) -> ControlSite:
-    """The place beside `unet`, whose latents are smaller than the picture by that many halvings of the side."""
+    """The place beside `unet`, whose latents are smaller than the picture by that many halvings of the side.
+
+    A ControlNet sees the noised latents alone, as in diffusers' pipelines, also beside an inpainting denoiser, which
+    is told more.
+    """
+    latents: int = unet.config["out_channels"]
 
     def copy() -> nn.Module:
         channels = HINT_CHANNELS[: halvings + 1]
         net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
+        if net.config["in_channels"] != latents:
+            net.conv_in = _first_channels(net.conv_in, latents)
+            net.register_to_config(in_channels=latents)
         return net.to(unet.device).eval()
 
     def read(folder: Path) -> nn.Module:
@@ -29,8 +37,9 @@ def control_site(unet: UNet2DConditionModel, halvings: int, placed: dict[str, Pl
             raise BadDataError(f"{folder} holds no ControlNet. Train it again, or restore the concept from a copy.")
         load = {"use_safetensors": True, "local_files_only": True, "torch_dtype": unet.dtype}
         net = ControlNetModel.from_pretrained(folder, **load)
-        for name in MATCHED:
-            here, there = (_plain(model.config[name]) for model in (unet, net))
+        wanted = {"in_channels": latents} | {name: unet.config[name] for name in MATCHED}
+        for name, value in wanted.items():
+            here, there = _plain(value), _plain(net.config[name])
             if here != there:
                 raise BadDataError(
                     f"The ControlNet in {folder} was made for another base: its {name} is {there}, here it is {here}. "
@@ -70,6 +79,13 @@ def controlled(pipe: StableDiffusionPipeline, placed: Iterable[PlacedControl]) -
     return StableDiffusionControlNetPipeline(
         **pipe.components, controlnet=nets[0] if len(nets) == 1 else nets, requires_safety_checker=False
     )
+
+
+def _first_channels(layer: nn.Conv2d, count: int) -> nn.Conv2d:
+    """The layer as it is for its first `count` input channels."""
+    part = nn.Conv2d(count, layer.out_channels, layer.kernel_size, padding=layer.padding)  # type: ignore[arg-type]
+    part.load_state_dict({"weight": layer.weight[:, :count], "bias": layer.bias})
+    return part.to(layer.weight)
 
 
 def _plain(value: Any) -> Any:

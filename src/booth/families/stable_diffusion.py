@@ -81,6 +81,8 @@ class StableDiffusion(Family):
         self.freeze()
         self.resolution = self.unet.config.sample_size * self.vae_factor
         self.scale = "tiny" if self.unet.num_parameters() < TINY_PARAMETERS else "full"
+        self._grey: dict[tuple[int, int], Tensor] = {}  # latents of plain grey by height and width
+        self.inpaints = self.unet.config.in_channels == 2 * self.vae.config.latent_channels + 1
         self.noising = self.make_noising()
         self.sites = self._sites()
 
@@ -189,13 +191,21 @@ class StableDiffusion(Family):
         dtype, added = self.unet.dtype, ()
         if condition.hint is not None:
             added = residuals(self._controls.values(), x_t, t, condition.tokens, condition.hint)
+        told = torch.cat([x_t, self._nothing_known(x_t)], dim=1) if self.inpaints else x_t
         return self.unet(
-            x_t.to(dtype),
+            told.to(dtype),
             t,
             encoder_hidden_states=condition.tokens.to(dtype),
             down_block_additional_residuals=[r.to(dtype) for r in added[:-1]] if added else None,
             mid_block_additional_residual=added[-1].to(dtype) if added else None,
         ).sample
+
+    def _nothing_known(self, x_t: Tensor) -> Tensor:
+        """What an inpainting denoiser is told where all is to be painted: a full mask and the latents of plain grey."""
+        h, w = x_t.shape[2:]
+        if (h, w) not in self._grey:
+            self._grey[h, w] = self.encode(torch.zeros(1, 3, h * self.vae_factor, w * self.vae_factor)).mean
+        return torch.cat([torch.ones_like(x_t[:, :1]), self._grey[h, w].to(x_t).expand_as(x_t)], dim=1)
 
     def recompute_activations(self, on: bool) -> None:
         for control in self._controls.values():

@@ -39,6 +39,12 @@ def parse_applied(text: str) -> Applied:
     return Applied(Concept.load(folder), scale)
 
 
+def names_folder(text: str) -> bool:
+    """Whether `text` is FOLDER or FOLDER:STRENGTH and not a prompt."""
+    folder, colon, _ = text.rpartition(":")
+    return Path(text).is_dir() or (bool(colon and folder) and Path(folder).is_dir())
+
+
 def common_base(applied: Sequence[Applied]) -> str:
     """The base that all concepts were taught to; UsageError if they differ."""
     bases = {a.concept.record.base.hash: a.concept.record.base.name for a in applied}
@@ -65,10 +71,11 @@ def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
 @contextmanager
 def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
     """Within this context the model draws the concepts; afterwards it is the bare base again."""
-    tokens = Counter(a.concept.record.subject.token for a in applied if a.concept.record.subject.token)
+    own = [{s.token for s in a.concept.record.subject.all if s.token} for a in applied]
+    tokens = Counter(token for several in own for token in several)
     token, count = tokens.most_common(1)[0] if tokens else ("", 0)
     if count > 1:
-        owners = " and ".join(str(a.concept.folder) for a in applied if a.concept.record.subject.token == token)
+        owners = " and ".join(str(a.concept.folder) for a, several in zip(applied, own) if token in several)
         raise UsageError(
             f"{owners} share the token {token!r}, so no prompt could tell them apart. Train one of them with "
             "another --token."

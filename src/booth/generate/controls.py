@@ -10,7 +10,7 @@ from PIL import Image
 
 from booth.concept import Concept
 from booth.core.errors import BadDataError, UsageError
-from booth.data.crops import square
+from booth.data.crops import central_box
 from booth.data.decoding import decode, read_bytes
 from booth.families.loading import CONTROLS_FOLDER
 from booth.generate.concepts import Applied
@@ -64,16 +64,23 @@ def with_controlnets(
     return wanted, taken
 
 
-def read_hint(hint: Hint, side: int, tell: Callable[[str], None]) -> Image.Image:
-    """The hint as a square of `side` pixels; `tell` hears if it had another size. BadDataError if it is no picture."""
+def read_hint(
+    hint: Hint, size: tuple[int, int], shape: tuple[int, int], tell: Callable[[str], None] = lambda _: None
+) -> Image.Image:
+    """The hint at the `size` (width, height) of the drawing; `tell` hears if it had another one.
+
+    Of a hint of another aspect than `shape`, which is the square or the picture that is drawn over, the central part
+    is taken. BadDataError if it is no picture.
+    """
     try:
         image = decode(read_bytes(hint.file))
     except BadDataError as error:
         raise BadDataError(f"The hint {hint.file} {error}.") from error
-    if image.size != (side, side):
-        part = "" if image.width == image.height else "its central square is "
-        tell(f"The hint {hint.file} has {image.width}x{image.height} pixels; {part}resized to {side}x{side}.")
-    return square(image, side, "center")
+    box = central_box(image.size, shape)
+    if image.size != size:
+        part = "" if box == (0, 0, *image.size) else f"its central {'square' if size[0] == size[1] else 'part'} is "
+        tell(f"The hint {hint.file} has {image.width}x{image.height} pixels; {part}resized to {size[0]}x{size[1]}.")
+    return image.resize(size, Image.Resampling.LANCZOS, box=box)
 
 
 def _parse(text: str, kind: str | None) -> Hint:

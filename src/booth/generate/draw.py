@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image as Images
 from PIL.Image import Image
 
-from booth.core.errors import UsageError
+from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
+from booth.families.pipelines import starting_from_picture
+from booth.generate.start import PIXELS, Start
 
 STEPS = 30
 GUIDANCE = 5.0
-PIXELS = 8  # the side of a picture is a multiple of this many pixels
 
 
 def draw(
@@ -28,6 +31,7 @@ def draw(
     negative: str = "",
     scheduler: str | None = None,
     size: int | None = None,
+    starts: Sequence[Start] | None = None,
     hints: Sequence[Sequence[Image]] = (),
     batch_size: int | None = None,
     on_picture: Callable[[int], None] | None = None,
@@ -36,13 +40,19 @@ def draw(
 
     By default pictures are drawn one at a time on the CPU, so that the bytes of each depend on its own prompt and seed
     alone, and four at once on another device. With a larger `batch_size` the last bit of a value may depend on the
-    batch. `on_picture` hears how many are finished. `hints` holds for each ControlNet in place, in their order, what it
-    follows to each picture.
+    batch. `on_picture` hears how many are finished.
+    With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
+    What lies outside a mask is the start's own, to the bit. `hints` holds for each ControlNet in place, in their order,
+    what it follows to each picture.
     """
     _check(prompts, seeds, steps, size)
     _check_hints(model, hints, len(prompts))
     side = size or model.resolution
     pipe: Any = model.pipeline(scheduler)
+    canvases = _canvases(model, starts, len(prompts), side)
+    if canvases:
+        pipe = starting_from_picture(pipe, masked=canvases[0].mask is not None)
+        _check_canvas(canvases[0], steps, pipe.vae_scale_factor)
     at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
     images: list[Image] = []
     for start in range(0, len(prompts), at_once):
@@ -50,17 +60,55 @@ def draw(
         drawn = pipe(
             prompt=prompts[rows],
             negative_prompt=[negative] * len(prompts[rows]),
-            height=side,
-            width=side,
+            **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
             num_inference_steps=steps,
             guidance_scale=guidance,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
             **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
         )
-        images += drawn.images
+        images += map(_kept_outside, drawn.images, canvases[rows]) if canvases else drawn.images
         if on_picture is not None:
             on_picture(len(images))
     return images
+
+
+def _canvases(model: Family, starts: Sequence[Start] | None, count: int, side: int) -> list[Start]:
+    """What each picture is drawn over, at its final size; nothing where pictures come from noise alone."""
+    if starts is None:
+        return [Start.blank(side)] * count if model.inpaints else []
+    fitted = [start.fitted(side) for start in starts]
+    return [start.masked() for start in fitted] if model.inpaints else fitted
+
+
+def _inputs(canvases: list[Start]) -> dict[str, Any]:
+    """What a pipeline that starts from pictures takes beside the prompt: one picture a row, so that none is shared."""
+    first = canvases[0]
+    inputs = {
+        "image": [c.image for c in canvases],
+        "strength": first.strength,
+        "height": first.image.height,
+        "width": first.image.width,
+    }
+    return inputs if first.mask is None else inputs | {"mask_image": [c.mask for c in canvases]}
+
+
+def _kept_outside(image: Image, canvas: Start) -> Image:
+    """The drawn picture with the start's own pixels outside the mask, which the autoencoder has blurred."""
+    return image if canvas.mask is None else Images.composite(image, canvas.image, canvas.mask)
+
+
+def _check_canvas(canvas: Start, steps: int, factor: int) -> None:
+    if int(steps * canvas.strength) < 1:
+        least = math.ceil(1 / canvas.strength)
+        raise UsageError(
+            f"{steps} steps at a strength of {canvas.strength:g} draw nothing: that share of the steps is taken. "
+            f"Use at least --steps {least}."
+        )
+    if canvas.mask is not None and not np.asarray(canvas.mask)[::factor, ::factor].any():
+        raise BadDataError(
+            f"The mask is too small to be drawn in at {canvas.image.width}x{canvas.image.height}. Paint a larger "
+            "area white, or draw larger with --size."
+        )
 
 
 def _following(model: Family, pipe: Any, hints: list[Sequence[Image]]) -> dict[str, Any]:

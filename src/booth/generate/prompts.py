@@ -22,11 +22,16 @@ def read_prompts(file: Path) -> list[str]:
     return prompts
 
 
-def with_subject(prompt: str, token: str, noun: str) -> str:
-    """The prompt with "token noun" in it: unchanged where the token stands, else put in place of the noun or ahead."""
+def with_subject(prompt: str, token: str, noun: str, kind: str = "subject") -> str:
+    """The prompt with "token noun" in it: unchanged where the token stands, else put in place of the noun or ahead.
+
+    A style is named behind: "a dog in sks style".
+    """
     if _word(token).search(prompt):
         return prompt
     name = f"{token} {noun}"
+    if kind == "style":
+        return f"{prompt} in {name}".strip()
     corrected, count = _word(noun).subn(lambda _: name, prompt, count=1)
     return corrected if count else f"a photo of {name} {prompt}".strip()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from booth.core.errors import UsageError
-from booth.generate.concepts import Applied, parse_applied
+from booth.generate.concepts import names_folder, parse_applied
 from booth.generate.prompts import read_prompts
 from booth.generate.run import Request
 
@@ -16,7 +16,6 @@ def read_request(
     words: Sequence[str],
     *,
     more: Sequence[str],
-    strength: float | None,
     prompt_file: Path | None,
     base: str | None,
     **how: Any,
@@ -32,11 +31,9 @@ def read_request(
         raise UsageError(
             f"Too many words: {' '.join(map(repr, rest))}. Write the prompt in quotes, or give --prompts instead of it."
         )
-    alone = len(rest) == 1 and not own_prompt_file and bool(base or more) and not Path(rest[0]).is_dir()
+    alone = len(rest) == 1 and not own_prompt_file and bool(base or more) and not names_folder(rest[0])
     prompt = rest.pop() if len(rest) == 2 or alone else None
-    applied = [Applied(parse_applied(word).concept, strength) for word in rest] + [parse_applied(text) for text in more]
-    if strength is not None and not rest:
-        raise UsageError("--strength is for the CONCEPT named first. For others write --concept DIR:STRENGTH.")
+    applied = [parse_applied(text) for text in (*rest, *more)]
     if not applied and base is None:
         raise UsageError("Name a concept's folder, or draw the untouched base with --base embedded and a prompt.")
     if prompt_file is not None:

@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
 from booth import __version__
 from booth.core.errors import UsageError
+from booth.core.family import Family
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.generate.concepts import Applied, attached, common_base, require_base
 from booth.generate.controls import Hint, read_hint, with_controlnets
@@ -17,6 +20,8 @@ from booth.generate.draw import GUIDANCE, STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
 from booth.generate.sheet import contact_sheet
+from booth.generate.start import Start
+from booth.generate.upscale import upscaled
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,21 @@ class Request:
     size: int | None = None
     hints: Sequence[Hint] = ()  # what ControlNets follow, the same to every picture
     batch_size: int | None = None  # pictures at once; see booth.generate.draw.draw
+    start: Start | None = None  # what all pictures are drawn over
+    upscale: int = 1  # how many times larger than `size` the pictures become in a second pass
     device: str = "cpu"
+
+    @property
+    def drawings(self) -> int:
+        """How often a picture is drawn: twice where it is upscaled."""
+        return len(self.prompts) * self.count * (1 if self.upscale == 1 else 2)
 
     def warnings(self) -> list[str]:
         """A warning for each prompt that names none of the concepts' tokens, with the prompt as it should be."""
-        subjects = [a.concept.record.subject for a in self.concepts if a.concept.record.subject.token]
+        subjects = [s for a in self.concepts for s in a.concept.record.subject.all if s.token]
         return [
             f"The prompt {prompt!r} does not name the subject, so it may not appear. "
-            f"Try: {with_subject(prompt, subjects[0].token, subjects[0].noun)!r}"
+            f"Try: {with_subject(prompt, subjects[0].token, subjects[0].noun, subjects[0].kind)!r}"
             for prompt in self.prompts
             if subjects and all(with_subject(prompt, s.token, s.noun) != prompt for s in subjects)
         ]
@@ -72,10 +84,12 @@ def generate(
 ) -> Drawn:
     """Draw a request into the folder `out`.
 
-    `on_picture` hears how many pictures are finished, `on_message` a sentence for the user.
+    `on_picture` hears how many of its drawings are finished, `on_message` a sentence for the user.
     """
     if request.count < 1:
         raise UsageError(f"-n {request.count} draws nothing. Use at least 1.")
+    if request.upscale < 1:
+        raise UsageError(f"--upscale {request.upscale} makes no sense. Use 2 for twice the size.")
     began = time.perf_counter()
     base = request.base or (common_base(request.concepts) if request.concepts else EMBEDDED)
     folder = resolve_base(base)
@@ -85,22 +99,8 @@ def generate(
     model = load_family(str(folder), request.device)
     prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
     seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
-    side = request.size or model.resolution
-    hints = [[read_hint(hint, side, on_message)] * len(prompts) for hint in taken]
     with attached(model, concepts):
-        images = draw(
-            model,
-            prompts,
-            seeds,
-            steps=request.steps,
-            guidance=request.guidance,
-            negative=request.negative,
-            scheduler=request.scheduler,
-            size=request.size,
-            hints=hints,
-            batch_size=request.batch_size,
-            on_picture=on_picture,
-        )
+        images = _draw(model, request, taken, prompts, seeds, on_picture, on_message)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / name for name in file_names(prompts, seeds)]
     for image, file, prompt, seed in zip(images, files, prompts, seeds, strict=True):
@@ -110,6 +110,8 @@ def generate(
             "CFG scale": f"{request.guidance:g}",
             "Seed": seed,
             "Size": f"{image.width}x{image.height}",
+            "Denoising strength": f"{request.start.strength:g}" if request.start else None,
+            "Hires upscale": request.upscale if request.upscale > 1 else None,
             "Model hash": content_hash.removeprefix("sha256:")[:10],
             "Model": Path(base).name,
             "Concepts": "; ".join(a.title for a in concepts) or None,
@@ -124,3 +126,49 @@ def generate(
         contact_sheet(rows, list(request.prompts)).save(drawn.sheet)
     drawn.seconds = round(time.perf_counter() - began, 3)
     return drawn
+
+
+def _draw(
+    model: Family,
+    request: Request,
+    taken: list[Hint],
+    prompts: list[str],
+    seeds: list[int],
+    on_picture: Callable[[int], None] | None,
+    on_message: Callable[[str], None],
+) -> list[Image]:
+    """All pictures of a request, upscaled if it asks for that; `taken` are the hints in the ControlNets' order."""
+    how: dict[str, Any] = {
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "negative": request.negative,
+        "scheduler": request.scheduler,
+        "batch_size": request.batch_size,
+    }
+    side = request.size or model.resolution
+    size = (side, side) if request.start is None else _announced_size(request.start, side, on_message)
+    shape = size if request.start is None else request.start.image.size
+    starts = None if request.start is None else [request.start] * len(prompts)
+    hints = [[read_hint(hint, size, shape, on_message)] * len(prompts) for hint in taken]
+    images = draw(model, prompts, seeds, size=request.size, starts=starts, hints=hints, on_picture=on_picture, **how)
+    if request.upscale == 1:
+        return images
+
+    def second(done: int) -> None:
+        if on_picture is not None:
+            on_picture(len(images) + done)
+
+    large = (size[0] * request.upscale, size[1] * request.upscale)
+    how |= {"hints": [[read_hint(hint, large, shape)] * len(prompts) for hint in taken], "on_picture": second}
+    return upscaled(model, images, prompts, seeds, request.upscale, start=request.start, **how)
+
+
+def _announced_size(start: Start, side: int, on_message: Callable[[str], None]) -> tuple[int, int]:
+    """The size at which pictures are drawn over `start`."""
+    before, after = start.image.size, start.fitted(side).image.size
+    if before != after:
+        on_message(
+            f"The picture in --init is drawn at {after[0]}x{after[1]} instead of {before[0]}x{before[1]}; --size sets "
+            "the shorter side."
+        )
+    return after

@@ -52,6 +52,29 @@ OBJECT_TEMPLATES = (
     "a photo of a small {}",
 )
 
+# The 19 style templates of the same two (`imagenet_style_templates_small`), `{}` being token and noun: "sks style".
+STYLE_TEMPLATES = (
+    "a painting in {}",
+    "a rendering in {}",
+    "a cropped painting in {}",
+    "the painting in {}",
+    "a clean painting in {}",
+    "a dirty painting in {}",
+    "a dark painting in {}",
+    "a picture in {}",
+    "a cool painting in {}",
+    "a close-up painting in {}",
+    "a bright painting in {}",
+    "a cropped painting in {}",
+    "a good painting in {}",
+    "a close-up painting in {}",
+    "a rendition in {}",
+    "a nice painting in {}",
+    "a small painting in {}",
+    "a weird painting in {}",
+    "a large painting in {}",
+)
+
 
 class TextualInversionConfig(MethodConfig):
     """Settings of Textual Inversion. Its rows are never decayed, whatever `weight_decay` says.
@@ -66,7 +89,7 @@ class TextualInversionConfig(MethodConfig):
     init_word: str | None = Field(None, description="word whose row is the start; none = the class noun")
     keep_norm: bool = Field(True, description="pull each row towards the table's median norm (as PTI does)")
     templates: Literal["object", "plain"] = Field(
-        "object", description="prompts: the 27 published object templates, or `a photo of` alone"
+        "object", description="prompts: the published templates for objects (or for a style), or the plain one alone"
     )
 
 
@@ -128,11 +151,15 @@ class TextualInversion(Method):
         shared = super().prompts()
         if self.config.templates == "plain":
             return shared
-        return shared + [template.format(self.subject.name) for template in OBJECT_TEMPLATES]
+        templates = STYLE_TEMPLATES if self.subject.kind == "style" else OBJECT_TEMPLATES
+        return shared + [template.format(self.subject.name) for template in templates]
 
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
         model.sites.require(self.title, model.title, self.needs)
-        rows = {site.name: self._initial_rows(site, seed) for site in model.sites.token_tables}
+        rows = {
+            site.name: [self._initial_rows(site, seed, subject) for subject in self.subject.all]
+            for site in model.sites.token_tables
+        }
         self._extend(model, rows)
         return [self.moving(self.config.learning_rate)]
 
@@ -166,40 +193,51 @@ class TextualInversion(Method):
                 e.extended.rows.mul_((norm + pull * (e.norm - norm)) / norm.clamp(min=1e-12))
 
     def write(self, model: Family, folder: Path) -> None:
-        """One tensor (n, dim) under the token's name, as diffusers reads it; under the tables' names if several."""
-        one = len(self._extensions) == 1
-        tensors = {
-            self.subject.token if one else e.site.name: e.extended.rows.detach().cpu().contiguous()
-            for e in self._extensions
-        }
-        save_file(tensors, folder / FILE, metadata={"format": "pt"})
+        """A file a token, its tensor (n, dim) under its name as diffusers reads it; under the tables' if several."""
+        one, subjects = len(self._extensions) == 1, self.subject.all
+        for i, subject in enumerate(subjects):
+            tensors = {
+                subject.token if one else e.site.name: e.extended.rows.detach()
+                .chunk(len(subjects))[i]
+                .cpu()
+                .contiguous()
+                for e in self._extensions
+            }
+            save_file(tensors, folder / _file(i), metadata={"format": "pt"})
 
     def restore(self, model: Family, folder: Path) -> None:
         model.sites.require(self.title, model.title, self.needs)
-        file = folder / FILE
+        rows: dict[str, list[Tensor]] = {site.name: [] for site in model.sites.token_tables}
+        for i, subject in enumerate(self.subject.all):
+            for site, read in zip(model.sites.token_tables, self._read(model, folder / _file(i), subject), strict=True):
+                rows[site.name].append(read)
+        self._extend(model, rows)
+        for e in self._extensions:
+            e.extended.rows.requires_grad_(False)
+
+    def _read(self, model: Family, file: Path, subject: Subject) -> list[Tensor]:
+        """One subject's rows of each table."""
         if not file.is_file():
             raise BadDataError(f"{file} is missing: this folder holds no Textual Inversion. Train it again.")
         tensors, tables = load_file(file), model.sites.token_tables
-        rows: dict[str, Tensor] = {}
+        found: list[Tensor] = []
         for site in tables:
-            key = self.subject.token if len(tables) == 1 else site.name
+            key = subject.token if len(tables) == 1 else site.name
             if key not in tensors:
                 held = ", ".join(map(repr, tensors))
                 raise BadDataError(f"{file} holds {held}, not {key!r}. Give it the token that it was trained with.")
-            rows[site.name] = torch.atleast_2d(tensors[key]).float()
-            width = rows[site.name].shape[1]
+            found.append(torch.atleast_2d(tensors[key]).float())
+            width = found[-1].shape[1]
             if width != site.dim:
                 raise BadDataError(
                     f"{file} was made for a text encoder of width {width}; this base has {site.dim}. "
                     "Use the base that the concept names."
                 )
-        self._extend(model, rows)
-        for e in self._extensions:
-            e.extended.rows.requires_grad_(False)
+        return found
 
-    def _initial_rows(self, site: TokenTable, seed: int) -> Tensor:
+    def _initial_rows(self, site: TokenTable, seed: int, subject: Subject) -> Tensor:
         """The mean of the init word's rows; further vectors add small noise, each its own, lest they stay equal."""
-        word = self.config.init_word or self.subject.noun
+        word = self.config.init_word or subject.noun
         table = site.embedding()
         weight: Any = table.weight
         ids = site.tokenizer()(word, add_special_tokens=False).input_ids
@@ -208,26 +246,33 @@ class TextualInversion(Method):
         with torch.no_grad():
             start = table(torch.tensor(ids, device=weight.device)).float().mean(0)  # (dim,)
             rows = start.repeat(self.config.vectors, 1)
-            generator = torch.Generator().manual_seed(derived_seed(seed, self.name, site.name))
+            purpose = (site.name,) if subject is self.subject else (site.name, subject.token)
+            generator = torch.Generator().manual_seed(derived_seed(seed, self.name, *purpose))
             noise = torch.randn(rows.shape, generator=generator).to(rows)
             rows[1:] += 0.1 * _median_norm(weight) / site.dim**0.5 * noise[1:]
         return rows
 
-    def _extend(self, model: Family, rows: dict[str, Tensor]) -> None:
-        """Swap extended tables and tokenizers in."""
+    def _extend(self, model: Family, rows: dict[str, list[Tensor]]) -> None:
+        """Swap extended tables and tokenizers in; `rows` are those of each subject, by table."""
         for site in model.sites.token_tables:
             table, tokenizer = site.embedding(), site.tokenizer()
             weight: Any = table.weight
             first = len(tokenizer)
             if first > len(weight):
                 raise BadDataError(f"The tokenizer has {first} tokens but {site.name} only {len(weight)} rows.")
-            new = rows[site.name].to(weight.device)
-            extended = ExtendedTable(table, first, new)
-            longer = _with_tokens(tokenizer, self.subject.token, len(new))
+            extended = ExtendedTable(table, first, torch.cat(rows[site.name]).to(weight.device))
+            longer = tokenizer
+            for subject, own in zip(self.subject.all, rows[site.name], strict=True):
+                longer = _with_tokens(longer, subject.token, len(own))
             site.set_embedding(extended)
             site.set_tokenizer(longer)
             self._extensions.append(_Extension(site, table, tokenizer, extended, _median_norm(weight)))
         model.remember_embeddings(False)
+
+
+def _file(index: int) -> str:
+    """The file of a subject by its place in the run."""
+    return FILE if index == 0 else f"learned_embeds_{index + 1}.safetensors"
 
 
 def _median_norm(weight: Tensor) -> float:

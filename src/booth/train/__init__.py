@@ -29,7 +29,7 @@ class CallablePackage(ModuleType):
         listener: Listener | None = None,
         **options: Any,
     ) -> Concept:
-        """Teach the subject in `photos` to a base and return the finished concept.
+        """Teach the subject in `photos` to a base and return the finished concept; kind="style" needs no noun.
 
         `noun` may be left out for a method that can do without a subject, such as ControlNet.
 
@@ -44,7 +44,7 @@ class CallablePackage(ModuleType):
         run = {key: value for key, value in options.items() if key in RunConfig.model_fields}
         settings = {key: value for key, value in options.items() if key not in RunConfig.model_fields}
         run["settings"] = {**run.get("settings", {}), **settings}
-        run |= {"photos": [Path(p) for p in sources], "noun": noun}
+        run |= {"photos": [Path(p) for p in sources]} | ({} if noun is None else {"noun": noun})
         return train(load_run_config(Path(config) if config else None, run), listener=listener)
 
 

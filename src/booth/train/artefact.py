@@ -21,6 +21,7 @@ from booth.core.commit import committed, package_versions
 from booth.core.concept import RECORD, ConceptRecord, StageRecord
 from booth.core.family import Family
 from booth.core.method import MethodConfig, Stage, Subject
+from booth.data.captions import with_subject
 from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
 from booth.generate.draw import GUIDANCE, STEPS, draw
@@ -28,6 +29,7 @@ from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names
 
 CONTEXTS = ("", " on the beach", " in the jungle", " in the snow")  # what is drawn of every subject
+THINGS = ("", " of a dog", " of a teapot", " of the beach")  # and in every style
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,16 @@ class Scenes:
     hints: list[list[Image]]  # of each ControlNet in place, one a prompt
 
     @classmethod
-    def of(cls, subject: Subject, hints: Hints | None, photos: PhotoSet, side: int) -> Scenes:
-        """The subject in each of the contexts; with hints, the first few pictures' captions."""
+    def of(cls, subject: Subject, hints: Hints | None, photos: list[PhotoSet], side: int) -> Scenes:
+        """Each subject in several places, or several things in a style; with hints, each one's first few pictures.
+
+        `photos` are those of each of `subject.all`.
+        """
         if hints is None:
-            return cls([f"a photo of {subject.name}{context}" for context in CONTEXTS], [])
-        shown = photos.photos[: len(CONTEXTS)]
-        plain = f"a photo of {subject.name}" if subject.name else ""
-        return cls([p.caption or plain for p in shown], [[hints.of(p, side) for p in shown]])
+            return cls([prompt for s in subject.all for prompt in sample_prompts(s)], [])
+        shown = [(s, p) for s, each in zip(subject.all, photos, strict=True) for p in each.photos[: len(CONTEXTS)]]
+        prompts = [with_subject(p.caption, s) if p.caption else s.prompt for s, p in shown]
+        return cls(prompts, [[hints.of(p, side) for _, p in shown]])
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,13 @@ class Clock:
         self._before += values["total"]
         for name, seconds in values["parts"].items():
             self.add(name, seconds)
+
+
+def sample_prompts(subject: Subject) -> list[str]:
+    """Four prompts that show what was learned: the subject in several places, or several things in the style."""
+    if subject.kind == "style":
+        return [f"a picture{thing} in {subject.name}" for thing in THINGS]
+    return [f"{subject.prompt}{context}" for context in CONTEXTS]
 
 
 def draw_samples(model: Family, scenes: Scenes, seed: int, folder: Path) -> list[Path]:
@@ -179,7 +191,7 @@ def write_concept(
         record = ConceptRecord(
             name=name,
             family=model.name,
-            prompt=plan[-1].method.prompts()[0],
+            prompt=plan[-1].method.subject.prompt,
             stages=stages,
             steps=steps,
             device=device,

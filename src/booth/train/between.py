@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
 from torch import Tensor
 
 from booth.config import RunConfig
 from booth.core.family import Family
 from booth.core.method import Subject
-from booth.data.photos import PhotoSet
 from booth.registry import JUDGES
 from booth.train.artefact import Clock, Scenes, draw_samples
 from booth.train.checkpoints import Checkpoint
@@ -34,7 +34,7 @@ class Between:
         config: RunConfig,
         model: Family,
         subject: Subject,
-        photos: PhotoSet,
+        images: list[Image],
         scenes: Scenes,
         work: Path,
         clock: Clock,
@@ -47,7 +47,6 @@ class Between:
         if config.until == "done":
             to.on_message("Drawing what the untouched base draws, to compare checkpoints with.")
             began = time.perf_counter()
-            images = [p.image for p in photos.photos]
             judge = JUDGES["checkpoints"](model, subject, images, config.seed)
             self.selection = Selection(judge, time.perf_counter() - began, to.on_message)
             clock.add("scoring", self.selection.cost)

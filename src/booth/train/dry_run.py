@@ -7,7 +7,7 @@ from typing import Any
 from booth.config import RunConfig
 from booth.core.family import Family
 from booth.core.method import Subject
-from booth.data.photos import PhotoSet, load_photos
+from booth.data.photos import PhotoSet
 from booth.data.tokens import advice_on_token
 from booth.registry import METHODS
 from booth.train import setup
@@ -21,21 +21,25 @@ from booth.train.signals import Signals
 
 def describe(config: RunConfig) -> dict[str, Any]:
     """The plan, the settings and the report on the photos; raises what the run itself would raise at its start."""
-    photos = load_photos(config.photos)
-    config = config.model_copy(update={"token": setup.choose_token(config.token, photos)})
+    subject, photos = setup.load_subjects(config)
+    config = config.model_copy(update={"token": subject.token})
     refuse_to_overwrite(config.folder.absolute(), config.resume)
-    run = Run(config, photos, Clock(), Silent(), Signals())
+    run = Run(config, subject, photos, Clock(), Silent(), Signals())
     return {
         "dry_run": True,
         "concept": str(config.folder.absolute()),
         "method": config.method,
         "base": {"name": config.base, "folder": str(run.model.base), "hash": run.base_hash, "scale": run.model.scale},
-        "subject": {"token": config.token, "noun": config.noun},
+        "subject": {"token": subject.token, "noun": subject.noun, "kind": subject.kind},
         "device": run.device,
         "precision": run.precision,
         "seed": config.seed,
         "stages": _stages(run),
-        "photos": _photos(photos),
+        "photos": _photos(photos[0]),
+        "also": [
+            {"subject": {"token": other.token, "noun": other.noun}, "photos": _photos(own)}
+            for other, own in zip(subject.others, photos[1:], strict=True)
+        ],
         "quote": rehearsed(config, run.model).to_json(),
         "warnings": advice_on_token(run.model, run.method),
     }
@@ -44,7 +48,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
 def rehearsed(config: RunConfig, model: Family) -> Quote:
     """What the run would cost, from a few real steps of a plan that is used for nothing else."""
     settings = setup.method_settings(config, model.scale)
-    plan = METHODS[config.method](settings, Subject(config.token, config.noun)).plan()
+    plan = METHODS[config.method](settings, Subject(config.token, config.noun, config.kind)).plan()
     return quote(config, model, plan, setup.choose_device(config.device))
 
 
@@ -73,9 +77,18 @@ def _photos(photos: PhotoSet) -> dict[str, Any]:
     return {
         "layout": photos.layout,
         "used": [
-            {"file": str(p.path), "width": p.image.width, "height": p.image.height, "caption": p.caption}
+            {
+                "file": str(p.path),
+                "width": p.image.width,
+                "height": p.image.height,
+                "caption": p.caption,
+                "masked": p.mask is not None,
+                "hinted": p.hint is not None,
+            }
             for p in photos.photos
         ],
+        "masks": list(photos.masks),
+        "resized": list(photos.resized),
         "skipped": list(photos.skipped),
         "duplicates": list(photos.duplicates),
     }

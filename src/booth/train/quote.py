@@ -65,7 +65,11 @@ class Quote:
 
 def quote(config: RunConfig, model: Family, plan: list[Stage], device: str) -> Quote:
     """Make a few real steps of every stage and take them back; the base is left as it was."""
-    pictures = [s.method.config.class_pictures for s in plan if s.method.config.prior_weight > 0]
+    pictures = [
+        s.method.config.class_pictures
+        for s in plan
+        if s.method.config.prior_weight > 0 and s.method.config.prior == "pictures"
+    ]
     drawing = seconds_per_picture(model)
     speeds, artefact = _rehearse(config, model, plan)
     steps = [stage.method.config.steps for stage in plan]

@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
-
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.commit import require_space, size_of
@@ -16,21 +14,19 @@ from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
 from booth.core.family import Family
 from booth.core.method import Method, Stage, Subject
-from booth.data.batches import PhotoBatches
 from booth.data.hints import Hints
-from booth.data.photos import PhotoSet, load_photos
-from booth.data.prior import class_pictures, class_prompt
+from booth.data.photos import PhotoSet
 from booth.data.tokens import advice_on_token
 from booth.families.loading import base_hash, load_family
-from booth.generate.draw import draw
 from booth.registry import METHODS
 from booth.train import setup
 from booth.train.artefact import Clock, Scenes, TrainResult, forget_peak_memory, write_concept
 from booth.train.between import Between
 from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
-from booth.train.folders import CHECKPOINTS, cache_folder, leave, occupied, refuse_to_overwrite
+from booth.train.folders import CHECKPOINTS, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
 from booth.train.loop import training_steps
+from booth.train.material import Material
 from booth.train.recovery import SKIPS, Recovery
 from booth.train.signals import Signals
 from booth.train.stages import Stages
@@ -49,13 +45,13 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
     clock = Clock()
     settings: dict[str, Any] = {}
     with Signals() as signals, setup.advice_on_memory(config, settings):
-        photos = load_photos(config.photos)
-        for sentence in (photos.layout, *photos.skipped, *photos.duplicates, *photos.resized):
+        subject, photos = setup.load_subjects(config)
+        for sentence in (note for each in photos for note in each.notes):
             listener.on_message(sentence)
-        config = config.model_copy(update={"token": setup.choose_token(config.token, photos)})
+        config = config.model_copy(update={"token": subject.token})
         out = config.folder.absolute()
         refuse_to_overwrite(out, config.resume)
-        run = Run(config, photos, clock, listener, signals)
+        run = Run(config, subject, photos, clock, listener, signals)
         settings.update(run.method.config.model_dump())
         for sentence in advice_on_token(run.model, run.method):
             listener.on_message(f"warning: {sentence}")
@@ -69,9 +65,16 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
 class Run:
     """One training run: everything that is decided before the first step, and then how far it is."""
 
-    def __init__(self, config: RunConfig, photos: PhotoSet, clock: Clock, listener: Listener, signals: Signals) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        subject: Subject,
+        photos: list[PhotoSet],
+        clock: Clock,
+        listener: Listener,
+        signals: Signals,
+    ) -> None:
         self.config = config
-        self.photos = photos
         self.clock = clock
         self.listener = listener
         self.signals = signals
@@ -83,31 +86,35 @@ class Run:
             self.model: Family = load_family(config.base, self.device)
             self.base_hash = base_hash(self.model.base)
         kind: type[Method] = METHODS[config.method]
-        self.subject = Subject(config.token, config.noun)
+        self.subject = subject
         self.method = kind(setup.method_settings(config, self.model.scale), self.subject)
         self.plan: list[Stage] = self.method.plan()
         for stage in self.plan:
             self.model.sites.require(stage.method.title, self.model.title, stage.method.needs)
         control = self.method.control()
-        self.hints = Hints(control, photos, listener.on_message) if control else None
-        self.scenes = Scenes.of(self.subject, self.hints, photos, self.model.resolution)
+        shown = [p for each in photos for p in each.photos]
+        hints = Hints(control, shown, listener.on_message) if control else None
+        self.scenes = Scenes.of(subject, hints, photos, self.model.resolution)
+        self.images = [p.image for p in photos[0].photos]
         self.stages = Stages(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self.recovery = Recovery()
         self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
         self.pace = Pace(config.checkpoint_every)
-        self.class_images: list[Image] = []
         self._saved: tuple[int, int] | None = None  # stage and step of the newest checkpoint
         self.known: dict[str, Any] = {
             "method": config.method,
             "settings": self.method.config.model_dump(mode="json"),
             "base": BaseRecord(name=setup.lasting_name(config.base), hash=self.base_hash),
             "data": setup.data_settings(config, photos),
-            "subject": SubjectRecord(token=config.token, noun=config.noun),
+            "subject": _record_of(subject),
             "seed": config.seed,
             "precision": self.precision,
-            "photos": [p.sha256 for p in photos.photos],
-            "photo_files": [str(p.path.absolute()) for p in photos.photos],
+            "photos": [p.sha256 for p in shown],
+            "photo_files": [str(p.path.absolute()) for p in shown],
         }
+        self.material = Material(
+            self.stages, subject, photos, hints, config, self.base_hash, clock, listener.on_message
+        )
 
     def finished(self, out: Path) -> Concept:
         """The concept of a run that had already ended, if it was this run."""
@@ -127,8 +134,7 @@ class Run:
             self.clock.load_state(checkpoint.values["clock"])
         elif self.config.resume:
             self.listener.on_message("There is no checkpoint to go on from; training starts from the beginning.")
-        self._draw_class_pictures()
-        about = (self.config, self.model, self.subject, self.photos, self.scenes, work, self.clock, self.listener)
+        about = (self.config, self.model, self.subject, self.images, self.scenes, work, self.clock, self.listener)
         self.between = Between(*about)
         self._go_to(checkpoint)
         self.listener.on_start(self.plan, self.stages.done)
@@ -178,35 +184,6 @@ class Run:
         leave(out)
         return concept
 
-    def _draw_class_pictures(self) -> None:
-        """Before anything is attached, because they show what the untouched base means by the noun."""
-        wanted = [s.method.config.class_pictures for s in self.plan if s.method.config.prior_weight > 0]
-        if not wanted:
-            return
-        self.listener.on_message(f"Drawing {max(wanted)} class pictures, or finding them in the cache.")
-        with self.clock.part("class_pictures"):
-            arguments = (self.subject.noun, max(wanted), self.config.seed, cache_folder() / "class_pictures")
-            self.class_images = class_pictures(self.model, *arguments, self.base_hash, draw)
-
-    def _batches(self, stage: Stage) -> PhotoBatches:
-        config = stage.method.config
-        with self.clock.part("encode"):
-            return PhotoBatches(
-                self.model,
-                self.photos,
-                subject=self.subject,
-                prompts=stage.method.prompts(),
-                class_images=self.class_images[: config.class_pictures] if config.prior_weight > 0 else [],
-                class_prompt=class_prompt(self.subject.noun),
-                batch_size=config.batch_size,
-                prior_weight=config.prior_weight,
-                crop=self.config.crop,
-                flip=self.config.flip,
-                caption_dropout=config.caption_dropout,
-                accumulate=config.accumulate,
-                hints=self.hints if stage.method.control() else None,
-            )
-
     def _train_stage(self) -> None:
         """The current stage to its end. NotFiniteError says that the run has to go back."""
         stage, stages = self.stages.stage, self.stages
@@ -215,7 +192,7 @@ class Run:
         self._require_room(update)
         steps = training_steps(
             self.model,
-            self._batches(stage),
+            self.material.batches(stages.index),
             update,
             seed=stages.seed,
             start=stages.step,
@@ -253,6 +230,9 @@ class Run:
         self._go_to(checkpoint)
 
     def _go_to(self, checkpoint: Checkpoint | None) -> None:
+        self.stages.detach()  # what is asked of the base is asked of the bare one
+        stage, step = (checkpoint.values["stage"], checkpoint.values["step"]) if checkpoint else (0, 0)
+        self.material.prepare(stage, step, setup.autocast_type(self.precision))
         self.stages.take_up(checkpoint)
         self.history = list(checkpoint.values["history"]) if checkpoint else []
         self._saved = (self.stages.index, self.stages.step) if checkpoint else None
@@ -301,3 +281,8 @@ class Run:
         except NotFiniteError:
             told = "The last good checkpoint is kept"
         return Interrupted(f"{error} {told}; run the same command with --resume to go on.", error.exit_code - 128)
+
+
+def _record_of(subject: Subject) -> SubjectRecord:
+    others = [_record_of(other) for other in subject.others]
+    return SubjectRecord(token=subject.token, noun=subject.noun, kind=subject.kind, others=others)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 
 from booth.config import AUTO, RunConfig, method_config
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
-from booth.core.method import MethodConfig
+from booth.core.method import MethodConfig, Subject
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
-from booth.data.photos import PhotoSet
+from booth.data.batches import Showing
+from booth.data.photos import PhotoSet, load_photos
 from booth.train.selection import CAP
 
 
@@ -52,11 +54,26 @@ def make_scaler(precision: str) -> torch.amp.GradScaler | None:
     return torch.amp.GradScaler("cuda") if precision == "fp16" else None
 
 
-def choose_token(token: str, photos: PhotoSet) -> str:
+def load_subjects(config: RunConfig) -> tuple[Subject, list[PhotoSet]]:
+    """What is to be taught, with the photos of each of `subject.all`; UsageError if two share a token."""
+    named = [(config.token, config.noun, config.photos), *((a.token, a.noun, a.photos) for a in config.also)]
+    sets = [load_photos(photos) for _, _, photos in named]
+    subjects: list[Subject] = []
+    for (token, noun, _), photos in zip(named, sets, strict=True):
+        taken = {s.token for s in subjects}
+        chosen = choose_token(token, photos, taken)
+        if chosen in taken:
+            raise UsageError(f"Two subjects have the token {chosen!r}, so no prompt could tell them apart. Change one.")
+        subjects.append(Subject(chosen, noun, config.kind))
+    return replace(subjects[0], others=tuple(subjects[1:])), sets
+
+
+def choose_token(token: str, photos: PhotoSet, taken: Collection[str] = ()) -> str:
     """The token given; for "auto" a rare one that depends on the photos, so that two subjects rarely share it."""
     if token != AUTO:
         return token
-    return RARE_TOKENS[derived_seed(*(p.sha256 for p in photos.photos)) % len(RARE_TOKENS)]
+    free = [t for t in RARE_TOKENS if t not in taken]
+    return free[derived_seed(*(p.sha256 for p in photos.photos)) % len(free)]
 
 
 def method_settings(config: RunConfig, scale: str) -> MethodConfig:
@@ -67,16 +84,22 @@ def method_settings(config: RunConfig, scale: str) -> MethodConfig:
     return own
 
 
-def data_settings(config: RunConfig, photos: PhotoSet) -> dict[str, Any]:
-    """How photos become rows."""
-    hints = [p.hint_sha256 for p in photos.photos if p.hint_sha256]
+def showing(config: RunConfig) -> Showing:
+    """How photos and captions become rows."""
+    return Showing(config.crop, config.flip, config.shuffle_tags, config.keep_tags, config.unmasked_weight)
+
+
+def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
+    """Everything about the photos that decides the weights, but for their own hashes."""
+    photos = [p for photos in sets for p in photos.photos]
     return {
-        "crop": config.crop,
-        "flip": config.flip,
+        **asdict(showing(config)),
         **({"until": config.until} if config.until == "done" else {}),
-        "captions": [p.caption for p in photos.photos],
-        "repeats": [p.repeats for p in photos.photos],
-        **({"hints": hints} if hints else {}),
+        "captions": [p.caption for p in photos],
+        "repeats": [p.repeats for p in photos],
+        "masks": [p.mask_sha256 for p in photos],
+        "hints": [p.hint_sha256 for p in photos],
+        "photos_each": [len(s.photos) for s in sets],
     }
 
 
@@ -92,6 +115,8 @@ def identity(known: Mapping[str, Any]) -> dict[str, Any]:
         "base": known["base"].hash,
         "token": known["subject"].token,
         "class": known["subject"].noun,
+        "kind": known["subject"].kind,
+        "also": [f"{other.token} {other.noun}" for other in known["subject"].others],
         "seed": known["seed"],
         "precision": known["precision"],
         "photos": known["photos"],

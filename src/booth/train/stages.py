@@ -58,7 +58,11 @@ class Stages:
     @property
     def seed(self) -> int:
         """The seed of the current stage: no two stages draw the same noise."""
-        return derived_seed(self._seed, "stage", self.index)
+        return self.seed_of(self.index)
+
+    def seed_of(self, index: int) -> int:
+        """The seed of a stage by its place in the plan."""
+        return derived_seed(self._seed, "stage", index)
 
     @property
     def trained_bytes(self) -> int:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from told import last_object
 
 from booth.concept import Concept
@@ -40,10 +41,29 @@ def test_prompts_come_from_a_file_and_a_missing_token_is_warned_about(booth_cli,
 def test_several_concepts_are_drawn_together(booth_cli, lora: Concept, word: Concept) -> None:
     both = booth_cli("generate", "a sks dog and zwx dog", "--concept", f"{lora.folder}:0.8", "--concept", word.folder,
                      "--steps", 1, "--out", "both")  # fmt: skip
-    one = booth_cli("generate", lora.folder, "a sks dog and zwx dog", "--strength", 0.8, "--steps", 1, "--out", "one")
+    one = booth_cli("generate", f"{lora.folder}:0.8", "a sks dog and zwx dog", "--steps", 1, "--out", "one")
     assert (both.exit_code, one.exit_code) == (0, 0)
     name = "a-sks-dog-and-zwx-dog-0.png"
     assert (Path("both") / name).read_bytes() != (Path("one") / name).read_bytes()
+
+
+def test_a_masked_part_of_a_picture_is_drawn_anew_and_resizing_is_announced(booth_cli, lora: Concept) -> None:
+    photo = Image.new("RGB", (80, 64), (10, 200, 30))
+    photo.save("photo.png")
+    mask = Image.new("L", (40, 32))
+    mask.paste(255, (8, 8, 24, 24))
+    mask.save("mask.png")
+    words = ["generate", lora.folder, "a sks dog", "--init", "photo.png", "--steps", 3, "--out", "x"]
+    result = booth_cli(*words, "--mask", "mask.png", "--upscale", 2)
+    assert result.exit_code == 0, result.stderr
+    assert "mask.png is resized from 40x32 to 80x64" in result.stderr
+    assert "drawn at 40x32 instead of 80x64" in result.stderr
+    with Image.open("x/a-sks-dog-0.png") as drawn:
+        assert drawn.size == (80, 64)
+        assert drawn.getpixel((0, 0)) == (10, 200, 30)
+        assert drawn.getpixel((32, 32)) != (10, 200, 30)
+        assert "Denoising strength: 1, Hires upscale: 2" in drawn.text["parameters"]
+    assert booth_cli(*words, "--strength", 0.1).exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -51,6 +71,9 @@ def test_several_concepts_are_drawn_together(booth_cli, lora: Concept, word: Con
     [
         (["--scheduler", "magic"], 2, "There are: ddim"),
         (["--size", "33"], 2, "multiple of 8"),
+        (["--strength", "0.5"], 2, "CONCEPT:0.8"),
+        (["--mask", "m.png"], 2, "with --init"),
+        (["--init", "no.png"], 65, "no.png does not exist"),
         (["--prompts", "no.txt"], 65, "no.txt cannot be read"),
         (["--base", "no-such"], 69, "There is no base"),
     ],

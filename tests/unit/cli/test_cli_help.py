@@ -15,6 +15,7 @@ VERBS = [
     ["compare"],
     ["taste"],
     ["recommend"],
+    ["caption"],
     ["inspect"],
     ["methods"],
     ["export"],

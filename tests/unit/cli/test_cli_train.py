@@ -65,6 +65,22 @@ def test_settings_come_from_file_then_set_then_flags(booth_cli, toy_base: Path, 
     assert (settings["rank"], settings["steps"], settings["dropout"]) == (3, 2, 0.1)
 
 
+def test_a_style_needs_no_class_and_another_one_may_be_taught_beside_it(
+    booth_cli, toy_base: Path, five_photos: Path
+) -> None:
+    also = f"{five_photos}=zwx style"
+    words = ["train", five_photos, "--kind", "style", "--also", also, "--base", toy_base, "--dry-run"]
+    result = booth_cli(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    plan = last_object(result)
+    assert plan["subject"] == {"token": "sks", "noun": "style", "kind": "style"}
+    assert plan["stages"][0]["prompts"] == ["a picture in sks style"]
+    assert plan["also"][0]["subject"] == {"token": "zwx", "noun": "style"}
+    told = booth_cli(*words).stdout
+    assert told.count("flat folder of 5 photos") == 2
+    assert "subject   zwx style" in told
+
+
 def test_a_dry_run_tells_the_plan_and_writes_nothing(booth_cli, toy_base: Path, five_photos: Path) -> None:
     words = ["train", five_photos, "--class", "dog", "--base", toy_base, "--method", "two_stage", "--dry-run"]
     result = booth_cli(*words, "--token", "red", "--json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from booth.core.batch import Batch
 from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng
-from booth.data.batches import Deck, PhotoBatches, with_subject
+from booth.data.batches import Lesson, PhotoBatches, Showing
+from booth.data.captions import shuffled_tags, with_subject
+from booth.data.decks import Deck
 from booth.data.photos import Photo, PhotoSet
 from booth.train.loop import compare
 
@@ -30,19 +33,14 @@ def photo_set(count: int = 4, size: tuple[int, int] = (48, 40), **changed: Any) 
 
 
 def dealer(model: Family, photos: PhotoSet | None = None, **changed: Any) -> PhotoBatches:
-    settings: dict[str, Any] = {
-        "subject": SUBJECT,
-        "prompts": ["a photo of sks dog"],
-        "class_images": [],
-        "class_prompt": "a photo of a dog",
-        "batch_size": 2,
-        "prior_weight": 0.0,
-    }
-    return PhotoBatches(model, photos or photo_set(), **(settings | changed))
+    how = Showing(**{key: changed.pop(key) for key in list(changed) if key in Showing.__dataclass_fields__})
+    prompts, images = changed.pop("prompts", ["a photo of sks dog"]), changed.pop("class_images", [])
+    lesson = Lesson(SUBJECT, photos or photo_set(), prompts, "a photo of a dog", images)
+    return PhotoBatches(model, [lesson], **({"batch_size": 2, "showing": how} | changed))
 
 
 def means(batches: PhotoBatches) -> list[torch.Tensor]:
-    return [mean for p in batches._photos.pictures for mean in p.mean]
+    return [mean for p in batches._taught[0].photos.pictures for mean in p.mean]
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -87,7 +85,7 @@ def test_accumulated_micro_batches_deal_on_through_the_epoch(toy: Family) -> Non
 
 def test_latents_are_fresh_draws_from_the_cached_posterior(toy: Family) -> None:
     batches = dealer(toy, photo_set(1), batch_size=1)
-    posterior = batches._photos.pictures[0]
+    posterior = batches._taught[0].photos.pictures[0]
     assert posterior.mean.dtype == torch.float32
     draws = torch.cat([batches(Rng(0, step)).latents for step in range(300)])
     assert not torch.equal(draws[0], draws[1])
@@ -154,7 +152,7 @@ def test_each_row_has_a_timestep_and_noise_of_its_own(toy: Family) -> None:
 
 def test_class_pictures_come_equally_often_too(toy: Family) -> None:
     batches = dealer(toy, class_images=[picture(i, (32, 32)) for i in (7, 8, 9)], prior_weight=1.0)
-    cached = torch.cat([p.mean for p in batches._prior.pictures])  # type: ignore[union-attr]
+    cached = torch.cat([p.mean for p in batches._taught[0].pictures.pictures])  # type: ignore[union-attr]
     seen = Counter(
         int((latent - cached).flatten(1).norm(dim=1).argmin())
         for step in range(6)
@@ -211,3 +209,46 @@ def test_latents_are_not_cached_while_the_autoencoder_is_trained(toy: Family) ->
     next(toy.components()["vae"].parameters()).requires_grad_(True)
     with pytest.raises(ValueError, match="autoencoder"):
         dealer(toy)
+
+
+def test_tags_are_shuffled_behind_those_that_stay_the_same_way_for_the_same_rng(toy: Family) -> None:
+    caption = "sks dog, asleep, on a sofa,indoors"
+    dealt = dealer(toy, photo_set(1, caption=caption), shuffle_tags=True, keep_tags=2, batch_size=1)
+    seen = [dealt(Rng(0, step)).prompts[0] for step in range(30)]
+    assert set(seen) == {"sks dog, asleep, on a sofa, indoors", "sks dog, asleep, indoors, on a sofa"}
+    assert seen == [dealt(Rng(0, step)).prompts[0] for step in range(30)]
+    assert dealer(toy, photo_set(1, caption=caption), batch_size=1)(Rng(0)).prompts == [caption]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text("abc", min_size=1), min_size=1, max_size=6), st.integers(0, 7), st.integers(0, 99))
+def test_shuffling_loses_no_tag(tags: list[str], keep: int, seed: int) -> None:
+    shuffled = shuffled_tags(", ".join(tags), keep, random.Random(seed)).split(", ")
+    assert sorted(shuffled) == sorted(tags)
+    assert shuffled[:keep] == tags[:keep]
+
+
+def test_a_style_is_named_behind_the_caption() -> None:
+    style = Subject("sks", "style", "style")
+    assert with_subject("a dog on a sofa", style) == "a dog on a sofa, in sks style"
+    assert with_subject("a sks dog", style) == "a sks dog"
+
+
+def test_several_subjects_take_turns_with_prompts_and_class_rows_of_their_own(toy: Family) -> None:
+    dog = Lesson(SUBJECT, photo_set(5), ["a photo of sks dog"], "a photo of a dog", [picture(7)])
+    cats = PhotoSet(tuple(Photo(Path(c), c, picture(i), c) for i, c in enumerate("xy", 20)), "a test")
+    cat = Lesson(Subject("zwx", "cat"), cats, ["a photo of zwx cat"], "a photo of a cat", [picture(8)])
+    batches = PhotoBatches(toy, [dog, cat], batch_size=3, prior_weight=1.0)
+    seen = Counter(p for step in range(40) for p in batches(Rng(0, step)).prompts)
+    assert seen == {
+        "a photo of sks dog": 60,
+        "zwx cat, x": 30,
+        "zwx cat, y": 30,
+        "a photo of a dog": 60,
+        "a photo of a cat": 60,
+    }
+    batch = batches(Rng(0, 1))
+    assert batch.prompts[:3].count("a photo of sks dog") == 1
+    assert batch.weight.tolist() == pytest.approx([1 / 3] * 6)
+    alone = PhotoBatches(toy, [dog], batch_size=3, prior_weight=1.0)(Rng(0))
+    assert alone.prompts == ["a photo of sks dog"] * 3 + ["a photo of a dog"] * 3

@@ -15,7 +15,7 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.rng import Rng
-from booth.data.batches import PhotoBatches
+from booth.data.batches import Lesson, PhotoBatches, Showing
 from booth.data.hints import Hints, make_hints
 from booth.data.photos import PhotoSet, load_photos
 from booth.registry import CONTROLS
@@ -142,13 +142,13 @@ def test_a_pair_that_cannot_be_used_is_named(tmp_path: Path, row: dict[str, str]
 
 
 def test_some_hints_and_unknown_controls_are_refused(tmp_path: Path) -> None:
-    photos = load_photos([beside(tmp_path / "a")])
+    photos = load_photos([beside(tmp_path / "a")]).photos
     Hints("pose", photos, lambda _: None)  # any name, where hints are given
     (tmp_path / "a" / "1-condlabel.png").unlink()
     with pytest.raises(BadDataError, match="1 of 3 pictures have no hint"):
-        Hints("canny", load_photos([tmp_path / "a"]), lambda _: None)
+        Hints("canny", load_photos([tmp_path / "a"]).photos, lambda _: None)
     with pytest.raises(UsageError, match="'pose' is no control that makes one"):
-        Hints("pose", load_photos([plain(tmp_path / "b")]), lambda _: None)
+        Hints("pose", load_photos([plain(tmp_path / "b")]).photos, lambda _: None)
 
 
 def plain(folder: Path) -> Path:
@@ -158,11 +158,9 @@ def plain(folder: Path) -> Path:
 
 
 def batches(model: Family, photos: PhotoSet, control: str, **changed: Any) -> PhotoBatches:
-    how: dict[str, Any] = {"crop": "random", "flip": True, "batch_size": 2}
-    return PhotoBatches(
-        model, photos, subject=Subject("", ""), prompts=[""], class_images=[], class_prompt="", prior_weight=0.0,
-        hints=Hints(control, photos, lambda _: None), **(how | changed),
-    )  # fmt: skip
+    how: dict[str, Any] = {"batch_size": 2, "showing": Showing(crop="random", flip=True)}
+    hints = Hints(control, photos.photos, lambda _: None)
+    return PhotoBatches(model, [Lesson(Subject("", ""), photos, [""], "")], hints=hints, **(how | changed))
 
 
 def test_rows_carry_the_hint_of_the_very_view_that_is_learned(toy: Family, tmp_path: Path) -> None:
@@ -184,9 +182,39 @@ def test_rows_carry_the_hint_of_the_very_view_that_is_learned(toy: Family, tmp_p
     assert torch.equal(deal(Rng(0, 3)).control, deal(Rng(0, 3)).control)  # type: ignore[arg-type]
 
 
+def test_mask_and_hint_are_of_the_very_view_that_is_learned(toy: Family, tmp_path: Path) -> None:
+    """Each picture, its mask and its hint are one ramp from dark to bright, which tells where a crop was taken."""
+    ramp = np.linspace(1, 254, 96).astype(np.uint8)
+    for name, pixels in (("a", ramp), ("b", ramp[::-1])):
+        for kind in ("", "-masklabel", "-condlabel"):
+            Image.fromarray(np.tile(pixels, (32, 1))).convert("RGB").save(tmp_path / f"{name}{kind}.png")
+    found = load_photos([tmp_path])
+    assert all(p.mask and p.hint for p in found.photos)
+    deal = batches(toy, found, "pose", showing=Showing(crop="random", flip=True, unmasked_weight=0.0))
+    seen: set[bytes] = set()
+    for step in range(8):
+        rng = Rng(0, step)
+        batch = deal(rng)
+        assert batch.control is not None
+        assert batch.mask is not None
+        posterior = toy.encode(batch.control * 2 - 1)
+        assert torch.allclose(batch.latents, posterior.sample(rng.normal("posterior", posterior.mean)), atol=1e-5)
+        inside = torch.nn.functional.adaptive_avg_pool2d(batch.control[:, :1], 8)
+        expected = inside / inside.mean((2, 3), keepdim=True)
+        assert torch.allclose(batch.mask, expected, atol=0.02)
+        seen |= {row.numpy().tobytes() for row in batch.mask}
+    assert len(seen) > 6
+
+
+def test_class_rows_have_no_hints(toy: Family, tmp_path: Path) -> None:
+    for prior in ("pictures", "prediction"):
+        with pytest.raises(ValueError, match="class rows have no hints"):
+            batches(toy, load_photos([beside(tmp_path)]), "pose", prior_weight=1.0, prior=prior)
+
+
 def test_hints_are_made_from_views_where_none_are_given(toy: Family, tmp_path: Path) -> None:
     photos = load_photos([plain(tmp_path)])
-    deal = batches(toy, photos, "scribble", crop="center", batch_size=3)
+    deal = batches(toy, photos, "scribble", showing=Showing(flip=True), batch_size=3)
     make = CONTROLS["scribble"]()
     squares = [p.image.resize((32, 32), Image.Resampling.LANCZOS, box=(4, 0, 44, 40)) for p in photos.photos]
     possible = {np.asarray(make(v)).tobytes() for s in squares for v in (s, ImageOps.mirror(s))}

@@ -44,6 +44,18 @@ def test_remembered_embeddings_equal_fresh_ones(toy: Family):
     assert torch.equal(second, first.flip(0))
 
 
+def test_the_oldest_embeddings_are_forgotten_first(toy: Family, monkeypatch: pytest.MonkeyPatch):
+    embedded: list[str] = []
+    embed = toy.embed_prompts
+    monkeypatch.setattr(toy, "embed_prompts", lambda prompts: embedded.extend(prompts) or embed(prompts))
+    toy.remember_embeddings(True, most=2)
+    for prompts in (["a", "b"], ["c"], ["b", "c"], ["a"]):
+        toy.embed(prompts)
+    assert embedded == ["a", "b", "c", "a"]
+    toy.embed(["d", "e", "f", "d"])  # more than are kept
+    assert embedded[4:] == ["d", "e", "f"]
+
+
 @pytest.mark.parametrize(("factor", "shift"), [(1.0, None), (0.18215, None), (0.5, 0.25)])
 def test_encoding_equals_the_autoencoders_and_scales(
     toy: Family, plain: StableDiffusionPipeline, factor: float, shift: float | None

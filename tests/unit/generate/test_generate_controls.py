@@ -8,6 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from diffusers import (
+    ControlNetModel,
+    DDIMScheduler,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetInpaintPipeline,
+)
 from PIL import Image
 
 import booth
@@ -19,6 +26,8 @@ from booth.generate.concepts import Applied, attached
 from booth.generate.controls import Hint, parse_hints
 from booth.generate.draw import draw
 from booth.generate.run import Request, generate
+from booth.generate.start import Start
+from booth.generate.upscale import upscaled
 
 Made = Callable[[str], Concept]
 
@@ -106,6 +115,55 @@ def test_a_hint_of_another_size_is_announced(made: Made, tmp_path: Path) -> None
     request = Request(["a dog"], [Applied(made("scribble"))], steps=1, hints=[Hint(tmp_path / "wide.png")])
     generate(request, tmp_path / "out", on_message=told.append)
     assert told == [f"The hint {tmp_path / 'wide.png'} has 80x60 pixels; its central square is resized to 32x32."]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_drawing_over_a_picture_follows_the_hint_as_in_diffusers(
+    made: Made, tmp_path: Path, toy_base: Path, masked: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    image, large = (Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((32, 48), (64, 96)))
+    mask = Image.new("L", (48, 32))
+    mask.paste(255, (0, 0, 24, 32))
+    large.save(tmp_path / "hint.png")
+    concept, start = made("scribble"), Start(image, 0.6, mask if masked else None)
+    request = Request(["a dog"], [Applied(concept)], steps=4, start=start, hints=[Hint(tmp_path / "hint.png")])
+    told: list[str] = []
+    (file,) = generate(request, tmp_path / "out", on_message=told.append).images
+    assert told == [f"The hint {tmp_path / 'hint.png'} has 96x64 pixels; resized to 48x32."]
+
+    kind: Any = StableDiffusionControlNetInpaintPipeline if masked else StableDiffusionControlNetImg2ImgPipeline
+    net = ControlNetModel.from_pretrained(concept.folder / "controlnet")
+    pipe = kind.from_pretrained(toy_base, controlnet=net, safety_checker=None, requires_safety_checker=False)
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        "a dog",
+        image=image,
+        control_image=large.resize((48, 32), Image.Resampling.LANCZOS),
+        **({"mask_image": mask} if masked else {}),
+        width=48,
+        height=32,
+        strength=0.6,
+        num_inference_steps=4,
+        guidance_scale=request.guidance,
+        controlnet_conditioning_scale=1.0,
+        generator=torch.Generator().manual_seed(0),
+    ).images[0]
+    inside = (0, 0, 24, 32)
+    assert Image.open(file).crop(inside).tobytes() == theirs.crop(inside).tobytes()
+
+
+def test_upscaling_follows_the_hint_at_the_larger_size(made: Made, tmp_path: Path, toy_base: Path) -> None:
+    hint = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    hint.save(tmp_path / "hint.png")
+    concept, model = made("scribble"), load_family(str(toy_base))
+    request = Request(["a dog"], [Applied(concept)], steps=4, upscale=2, hints=[Hint(tmp_path / "hint.png")])
+    (file,) = generate(request, tmp_path / "out").images
+    with attached(model, [Applied(concept)]):
+        small = draw(model, ["a dog"], [0], steps=4, hints=[[hint.resize((32, 32), Image.Resampling.LANCZOS)]])
+        (large,) = upscaled(model, small, ["a dog"], [0], 2, steps=4, hints=[[hint]])
+    assert Image.open(file).tobytes() == large.tobytes()
 
 
 def test_what_does_not_fit_is_a_clear_error(

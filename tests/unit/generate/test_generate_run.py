@@ -14,7 +14,7 @@ from booth.generate.showcase import showcase
 
 
 def request(*words: str, **how: object) -> Request:
-    given = {"more": [], "strength": None, "prompt_file": None, "base": None} | how
+    given = {"more": [], "prompt_file": None, "base": None} | how
     return read_request(words, **given)
 
 
@@ -60,12 +60,14 @@ def test_words_are_a_concept_and_a_prompt(lora: Concept, word: Concept, tmp_path
     folder, other = str(lora.folder), str(word.folder)
     assert request(folder, "a sks dog").prompts == ["a sks dog"]
     assert request(folder).prompts == ["a photo of sks dog"]
-    assert request(folder, strength=0.5).concepts[0].strength == 0.5
+    assert request(f"{folder}:0.5").concepts[0].strength == 0.5
     assert request("a dog", base="embedded").concepts == []
     together = request(folder, "a dog", more=[f"{other}:0.3"])
     assert [(a.concept.folder, a.strength) for a in together.concepts] == [(lora.folder, None), (word.folder, 0.3)]
     assert request("a dog", more=[other]).prompts == ["a dog"]
     assert len(request(folder, more=[other]).concepts) == 2
+    assert len(request(f"{folder}:0.5", more=[other]).concepts) == 2
+    assert request("a dog: at 5:30", more=[other]).prompts == ["a dog: at 5:30"]
     file = tmp_path / "prompts.txt"
     file.write_text("a\nb\n")
     assert request(folder, prompt_file=file).prompts == ["a", "b"]
@@ -79,7 +81,6 @@ def test_words_are_a_concept_and_a_prompt(lora: Concept, word: Concept, tmp_path
         (["x", "y", "z"], {}, "Too many words"),
         (["x", "y"], {"prompt_file": Path("p")}, "Too many words"),
         ([], {"base": "embedded"}, "A prompt is missing"),
-        (["a dog"], {"base": "embedded", "strength": 0.5}, "--strength is for"),
     ],
 )
 def test_words_that_make_no_request_are_usage_errors(words: list[str], how: dict, told: str) -> None:

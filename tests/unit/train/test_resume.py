@@ -22,6 +22,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in METHODS),
     ("lora", {"dropout": 0.5, "train_text_encoder": True}),
     ("lora", {"optimizer": "prodigy", "schedule": "cosine", "warmup": 2, "ema": 0.9, "accumulate": 2}),
+    ("dreambooth", {"prior_weight": 1.0, "prior": "prediction"}),
+    ("lora", {"prior_weight": 1.0, "prior": "prediction", "train_text_encoder": True, "accumulate": 2}),
     ("two_stage", {"second": "lora", "ema": 0.9, "min_snr_gamma": 5.0}),
 ]
 

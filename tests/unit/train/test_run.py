@@ -27,7 +27,7 @@ from booth.core.errors import (
     UsageError,
 )
 from booth.registry import METHODS
-from booth.train import artefact, between, run
+from booth.train import artefact, between, material
 from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.run import TrainResult, train
@@ -209,14 +209,14 @@ def test_a_preview_that_cannot_be_kept_does_not_stop_the_run(lesson: Lesson, mon
 
 def test_class_pictures_are_drawn_once_for_two_runs(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = 0
-    draw = run.draw
+    draw = material.draw
 
     def counting(*arguments: Any, **named: Any) -> Any:
         nonlocal drawn
         drawn += 1
         return draw(*arguments, **(named | {"steps": 1}))
 
-    monkeypatch.setattr(run, "draw", counting)
+    monkeypatch.setattr(material, "draw", counting)
     train(lesson("dreambooth", "a", noun="cat"))
     assert drawn == 1
     train(lesson("dreambooth", "b", noun="cat"))

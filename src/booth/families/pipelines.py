@@ -1,0 +1,27 @@
+"""The diffusers pipelines that start from a picture, over the very modules that a text-to-image pipeline holds."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import diffusers
+
+from booth.core.errors import UsageError
+
+
+def starting_from_picture(pipe: Any, masked: bool) -> Any:
+    """The image-to-image pipeline or, if `masked`, the inpainting pipeline beside the text-to-image pipeline `pipe`.
+
+    diffusers names the three alike in every family: XPipeline, XImg2ImgPipeline, XInpaintPipeline. UsageError where it
+    has none. Its own `from_pipe` would not do: it casts the shared modules to float32.
+    """
+    name = type(pipe).__name__.removesuffix("Pipeline") + ("InpaintPipeline" if masked else "Img2ImgPipeline")
+    kind: Any = getattr(diffusers, name, None)
+    if kind is None:
+        option = "--mask" if masked else "--init"
+        raise UsageError(f"diffusers has no {name}, so this base cannot draw with {option}. Leave it out.")
+    known = {**pipe.config, **pipe.components}
+    made = kind(**{key: known[key] for key in inspect.signature(kind).parameters if key in known})
+    made.set_progress_bar_config(disable=True)
+    return made

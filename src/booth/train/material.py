@@ -1,0 +1,122 @@
+"""What the stages of a run learn from: each subject's photos, and what keeps their class as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from PIL.Image import Image
+
+from booth.config import RunConfig
+from booth.core.batch import BatchSource
+from booth.core.family import Family
+from booth.core.method import MethodConfig, Stage, Subject
+from booth.core.rng import Rng
+from booth.data.batches import Lesson, PhotoBatches
+from booth.data.hints import Hints
+from booth.data.own_predictions import OwnPredictions
+from booth.data.photos import PhotoSet
+from booth.data.prior import class_pictures, class_prompt
+from booth.generate.draw import draw
+from booth.train import setup
+from booth.train.artefact import Clock
+from booth.train.folders import cache_folder
+from booth.train.stages import Stages
+
+
+class Material:
+    """Makes and keeps the batches of each stage; `photos` are those of each of `subject.all`."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        subject: Subject,
+        photos: list[PhotoSet],
+        hints: Hints | None,
+        config: RunConfig,
+        base_hash: str,
+        clock: Clock,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.stages = stages
+        self.taught = list(zip(subject.all, photos, strict=True))
+        self.hints = hints
+        self.config = config
+        self.base_hash = base_hash
+        self.clock = clock
+        self.tell = tell
+        self._class_images: dict[str, list[Image]] = {}
+        self._sources: dict[int, PhotoBatches | OwnPredictions] = {}
+
+    @property
+    def model(self) -> Family:
+        """The base."""
+        return self.stages.model
+
+    def prepare(self, index: int, step: int, autocast: torch.dtype | None) -> None:
+        """Get from the base whatever is needed from `step` of stage `index` on; nothing may be attached to it."""
+        left = [(i, stage.method.config) for i, stage in enumerate(self.stages.plan) if i >= index]
+        counts = [c.class_pictures for _, c in left if c.prior_weight > 0 and c.prior == "pictures"]
+        if counts:
+            self._draw_class_pictures(max(counts))
+        for i, config in left:
+            if config.prior_weight > 0 and config.prior == "prediction":
+                self._ask(i, config, step if i == index else 0, autocast)
+
+    def batches(self, index: int) -> BatchSource:
+        """What a stage learns from; encoded when it is first asked for."""
+        if index not in self._sources:
+            stage = self.stages.plan[index]
+            config = stage.method.config
+            with self.clock.part("encode"):
+                batches = PhotoBatches(
+                    self.model,
+                    self._lessons(stage),
+                    batch_size=config.batch_size,
+                    prior_weight=config.prior_weight,
+                    prior=config.prior,
+                    showing=setup.showing(self.config),
+                    caption_dropout=config.caption_dropout,
+                    accumulate=config.accumulate,
+                    hints=self.hints if stage.method.control() else None,
+                )
+            own = config.prior_weight > 0 and config.prior == "prediction"
+            self._sources[index] = OwnPredictions(batches) if own else batches
+        return self._sources[index]
+
+    def _lessons(self, stage: Stage) -> list[Lesson]:
+        """Each subject's photos, with the prompts that the method would give to that subject alone."""
+        kind, config = type(stage.method), stage.method.config
+        return [
+            Lesson(
+                subject,
+                photos,
+                kind(config, replace(subject, others=())).prompts(),
+                class_prompt(subject.noun, subject.kind),
+                self._class_images.get(subject.noun, [])[: config.class_pictures],
+            )
+            for subject, photos in self.taught
+        ]
+
+    def _draw_class_pictures(self, count: int) -> None:
+        """They show what the untouched base means by the noun."""
+        cache = cache_folder() / "class_pictures"
+        for subject, _ in self.taught:
+            if subject.noun in self._class_images:
+                continue
+            self.tell(f"Drawing {count} class pictures, or finding them in the cache.")
+            with self.clock.part("class_pictures"):
+                arguments = (subject.noun, count, self.config.seed, cache, self.base_hash, draw)
+                self._class_images[subject.noun] = class_pictures(self.model, *arguments, kind=subject.kind)
+
+    def _ask(self, index: int, config: MethodConfig, start: int, autocast: torch.dtype | None) -> None:
+        seed = self.stages.seed_of(index)
+        rngs = [Rng(seed, step, micro) for step in range(start, config.steps) for micro in range(config.accumulate)]
+        if not rngs:
+            return
+        source = self.batches(index)
+        assert isinstance(source, OwnPredictions)
+        self.tell(f"Asking the base for its own predictions at {len(rngs) * config.batch_size} noised photos.")
+        with self.clock.part("own_predictions"):
+            source.ask(self.model, self.model.make_noising(config.min_snr_gamma), rngs, autocast)

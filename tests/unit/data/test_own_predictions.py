@@ -1,0 +1,114 @@
+"""Prior preservation from the base's own predictions: what they are, and that they pull back to the base."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from photo_files import picture
+
+from booth.core.family import Family
+from booth.core.method import Subject
+from booth.core.noising import Epsilon
+from booth.core.rng import Rng
+from booth.data.batches import Lesson, PhotoBatches
+from booth.data.own_predictions import OwnPredictions
+from booth.data.photos import Photo, PhotoSet
+from booth.train.loop import losses
+from harness import attach, make_method, steps
+
+RNGS = [Rng(3, step) for step in range(4)]
+
+
+def dealer(model: Family, prior_weight: float = 0.5) -> PhotoBatches:
+    photos = tuple(Photo(Path(f"{i}"), f"{i}", picture(i)) for i in range(3))
+    lesson = Lesson(Subject("sks", "dog"), PhotoSet(photos, ""), ["a photo of sks dog"], "a photo of a dog")
+    return PhotoBatches(model, [lesson], batch_size=2, prior_weight=prior_weight, prior="prediction")
+
+
+@pytest.fixture
+def asked(toy: Family) -> OwnPredictions:
+    own = OwnPredictions(dealer(toy))
+    own.ask(toy, toy.make_noising(), RNGS)
+    return own
+
+
+def test_class_rows_show_the_photos_and_ask_with_the_class_prompt(toy: Family) -> None:
+    batch = dealer(toy)(RNGS[0])
+    assert batch.prompts == ["a photo of sks dog"] * 2 + ["a photo of a dog"] * 2
+    assert batch.weight.tolist() == [0.5, 0.5, 0.25, 0.25]
+    assert batch.target is None
+    assert torch.allclose(batch.latents[:2], batch.latents[2:], atol=5.0)
+    assert not torch.equal(batch.latents[:2], batch.latents[2:]), "each row draws its own latent"
+
+
+def test_the_target_is_what_the_denoiser_of_diffusers_predicts_at_that_noise(
+    toy: Family, asked: OwnPredictions
+) -> None:
+    rng = RNGS[1]
+    batch = asked(rng)
+    noise, u = rng.normal("noise", batch.latents), rng.uniform("timestep", 4)
+    t = (u * 1000).long()[2:]
+    a = toy.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
+    x_t = a.sqrt() * batch.latents[2:] + (1 - a).sqrt() * noise[2:]
+    ids = toy.tokenizer(["a photo of a dog"] * 2, padding="max_length", return_tensors="pt").input_ids
+    with torch.no_grad():
+        words = toy.components()["text_encoder"](ids)[0]
+        expected = toy.components()["unet"](x_t, t, encoder_hidden_states=words).sample
+    assert batch.target is not None
+    assert torch.allclose(batch.target, expected, atol=1e-5)
+    noised = batch.noised(toy.noising, rng)
+    assert torch.equal(noised.target[2:], batch.target)
+    assert torch.equal(noised.target[:2], noise[:2])
+    assert torch.equal(noised.x_t, toy.noising.sample(batch.latents, rng).x_t)
+
+
+def test_a_batch_without_targets_is_noised_as_the_noising_says(toy: Family) -> None:
+    batch, rng = dealer(toy)(RNGS[0]), RNGS[0]
+    noising = Epsilon(toy.scheduler.alphas_cumprod, 5.0)
+    drawn, expected = batch.noised(noising, rng), noising.sample(batch.latents, rng)
+    for name in ("x_t", "t", "target", "weight"):
+        assert torch.equal(getattr(drawn, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("method", ["lora", "dreambooth"])
+def test_the_loss_of_class_rows_starts_at_nought_and_pulls_back(
+    toy: Family, asked: OwnPredictions, method: str
+) -> None:
+    update = attach(toy, make_method(method, learning_rate=1e-2, prior_weight=0.5).plan()[0])
+
+    def class_loss(rng: Rng) -> torch.Tensor:
+        batch = asked(rng)
+        only = replace(batch, weight=batch.weight * torch.tensor([0.0, 0.0, 1.0, 1.0]))
+        return losses(toy, only, rng)
+
+    class_loss(RNGS[2]).backward()
+    assert class_loss(RNGS[2]).item() < 1e-9
+    assert max(float(p.grad.abs().max()) for p in update.parameters().values() if p.grad is not None) < 1e-4
+    update.clear()
+    before = asked(RNGS[3]).target
+    steps(toy, update, 0, 3, deal=asked)
+    moved = class_loss(RNGS[2]).item()
+    assert moved > 1e-5
+    assert torch.equal(asked(RNGS[3]).target, before), "the base's answers were written down"
+    for _ in range(10):
+        class_loss(RNGS[2]).backward()
+        update.step(0)
+        update.clear()
+    assert class_loss(RNGS[2]).item() < 0.8 * moved
+
+
+def test_what_is_known_is_not_asked_again(toy: Family, asked: OwnPredictions, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    predict = toy.predict
+    monkeypatch.setattr(toy, "predict", lambda *a: calls.append(1) or predict(*a))
+    asked.ask(toy, toy.noising, [*RNGS, Rng(3, 4)])
+    assert len(calls) == 1
+
+
+def test_only_the_bare_base_is_asked(toy: Family) -> None:
+    attach(toy, make_method("lora").plan()[0])
+    with pytest.raises(ValueError, match="before a method is attached"):
+        OwnPredictions(dealer(toy)).ask(toy, toy.noising, RNGS)
