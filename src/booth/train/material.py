@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 
 import torch
@@ -11,7 +12,7 @@ from PIL.Image import Image
 from booth.config import RunConfig
 from booth.core.batch import BatchSource
 from booth.core.family import Family
-from booth.core.method import MethodConfig, Stage, Subject
+from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches
 from booth.data.hints import Hints
@@ -87,12 +88,12 @@ class Material:
 
     def _lessons(self, stage: Stage) -> list[Lesson]:
         """Each subject's photos, with the prompts that the method would give to that subject alone."""
-        kind, config = type(stage.method), stage.method.config
+        config = stage.method.config
         return [
             Lesson(
                 subject,
                 photos,
-                kind(config, replace(subject, others=())).prompts(),
+                _prompts(stage.method, subject),
                 class_prompt(subject.noun, subject.kind),
                 self._class_images.get(subject.noun, [])[: config.class_pictures],
             )
@@ -120,3 +121,10 @@ class Material:
         self.tell(f"Asking the base for its own predictions at {len(rngs) * config.batch_size} noised photos.")
         with self.clock.part("own_predictions"):
             source.ask(self.model, self.model.make_noising(config.min_snr_gamma), rngs, autocast)
+
+
+def _prompts(method: Method, subject: Subject) -> list[str]:
+    """What the method would give to photos of this subject alone."""
+    alone = copy(method)
+    alone.subject = replace(subject, others=())
+    return alone.prompts()
