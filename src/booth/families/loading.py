@@ -26,8 +26,8 @@ def resolve_base(base: str) -> Path:
     if base == EMBEDDED:
         if not (EMBEDDED_FOLDER / "model_index.json").is_file():
             raise NotAvailableError(
-                f"The embedded base is not installed ({EMBEDDED_FOLDER} is missing). Reinstall booth, "
-                "train one with `booth world pretrain`, or name another base with --base."
+                f"The embedded base is not installed ({EMBEDDED_FOLDER} is missing): it is still in training. In a "
+                "clone of booth say --base training/embedded; or name another base with --base."
             )
         return EMBEDDED_FOLDER
     folder = Path(base).expanduser()
