@@ -25,6 +25,7 @@ class TokenTable:
     set_embedding: Callable[[nn.Module], None]
     tokenizer: Callable[[], Any]
     set_tokenizer: Callable[[Any], None]
+    key: str = ""  # what embedding files that serve several encoders call it: "clip_l"; empty = its name
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from booth import __version__
 from booth.core.errors import UsageError
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.generate.concepts import Applied, attached, common_base, require_base
-from booth.generate.draw import GUIDANCE, STEPS, draw
+from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
 from booth.generate.sheet import contact_sheet
@@ -28,7 +28,7 @@ class Request:
     count: int = 1
     seed: int = 0
     steps: int = STEPS
-    guidance: float = GUIDANCE
+    guidance: float | None = None  # the family's own
     negative: str = ""
     scheduler: str | None = None
     size: int | None = None
@@ -92,8 +92,8 @@ def generate(
     for image, file, prompt, seed in zip(images, files, prompts, seeds, strict=True):
         settings = {
             "Steps": request.steps,
-            "Sampler": SAMPLERS.get(request.scheduler, request.scheduler),
-            "CFG scale": f"{request.guidance:g}",
+            "Sampler": SAMPLERS[request.scheduler or model.sampler],
+            "CFG scale": f"{model.guidance if request.guidance is None else request.guidance:g}",
             "Seed": seed,
             "Size": f"{image.width}x{image.height}",
             "Model hash": content_hash.removeprefix("sha256:")[:10],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -160,12 +161,12 @@ class TextualInversion(Method):
                 e.extended.rows.mul_((norm + pull * (e.norm - norm)) / norm.clamp(min=1e-12))
 
     def write(self, model: Family, folder: Path) -> None:
-        """One tensor (n, dim) under the token's name, as diffusers reads it; under the tables' names if several."""
-        one = len(self._extensions) == 1
-        tensors = {
-            self.subject.token if one else e.site.name: e.extended.rows.detach().cpu().contiguous()
-            for e in self._extensions
-        }
+        """One tensor (n, dim) a table: under the token's name, as diffusers reads it, or under the tables' keys.
+
+        With keys such as clip_l and clip_g, A1111, ComfyUI and kohya's trainers read the one file for SDXL.
+        """
+        keys = self._keys([e.site for e in self._extensions])
+        tensors = {keys[e.site.name]: e.extended.rows.detach().cpu().contiguous() for e in self._extensions}
         save_file(tensors, folder / FILE, metadata={"format": "pt"})
 
     def restore(self, model: Family, folder: Path) -> None:
@@ -175,8 +176,9 @@ class TextualInversion(Method):
             raise BadDataError(f"{file} is missing: this folder holds no Textual Inversion. Train it again.")
         tensors, tables = load_file(file), model.sites.token_tables
         rows: dict[str, Tensor] = {}
+        keys = self._keys(tables)
         for site in tables:
-            key = self.subject.token if len(tables) == 1 else site.name
+            key = keys[site.name]
             if key not in tensors:
                 held = ", ".join(map(repr, tensors))
                 raise BadDataError(f"{file} holds {held}, not {key!r}. Give it the token that it was trained with.")
@@ -190,6 +192,12 @@ class TextualInversion(Method):
         self._extend(model, rows)
         for e in self._extensions:
             e.extended.rows.requires_grad_(False)
+
+    def _keys(self, tables: Sequence[TokenTable]) -> dict[str, str]:
+        """The name in the file of each table's rows."""
+        if len(tables) == 1:
+            return {tables[0].name: self.subject.token}
+        return {table.name: table.key or table.name for table in tables}
 
     def _initial_rows(self, site: TokenTable, seed: int) -> Tensor:
         """The mean of the init word's rows; further vectors add small noise, each its own, lest they stay equal."""

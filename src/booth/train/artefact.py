@@ -20,7 +20,7 @@ from booth.core.commit import committed, package_versions
 from booth.core.concept import RECORD, ConceptRecord, StageRecord
 from booth.core.family import Family
 from booth.core.method import MethodConfig, Stage, Subject
-from booth.generate.draw import GUIDANCE, STEPS, draw
+from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names
 
@@ -97,7 +97,8 @@ def draw_samples(model: Family, subject: Subject, seed: int, folder: Path) -> li
     files = [folder / name for name in file_names(prompts, seeds)]
     for picture, file, prompt, s in zip(draw(model, prompts, seeds), files, prompts, seeds, strict=True):
         size = f"{picture.width}x{picture.height}"
-        how = {"Steps": STEPS, "Sampler": SAMPLERS[None], "CFG scale": GUIDANCE, "Seed": s, "Size": size}
+        sampler = SAMPLERS[model.sampler]
+        how = {"Steps": STEPS, "Sampler": sampler, "CFG scale": model.guidance, "Seed": s, "Size": size}
         save_png(picture, file, parameters_text(prompt, "", how))
     return files
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from booth.config import RunConfig
 from booth.data.photos import PhotoSet, load_photos
-from booth.data.tokens import advice_on_token
 from booth.train import setup
 from booth.train.artefact import Clock
 from booth.train.folders import refuse_to_overwrite
@@ -32,7 +31,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
         "seed": config.seed,
         "stages": _stages(run),
         "photos": _photos(photos),
-        "warnings": advice_on_token(run.model, run.method),
+        "warnings": run.advice(),
     }
 
 

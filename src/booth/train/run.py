@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL.Image import Image
 
 from booth.concept import Concept
 from booth.config import RunConfig, method_config
+from booth.core.cache import cache_folder
 from booth.core.commit import require_space, size_of
 from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
@@ -21,12 +23,13 @@ from booth.data.photos import PhotoSet, load_photos
 from booth.data.prior import class_pictures, class_prompt
 from booth.data.tokens import advice_on_token
 from booth.families.loading import base_hash, load_family
+from booth.families.recognition import advice_on_base
 from booth.generate.draw import draw
 from booth.registry import METHODS
 from booth.train import setup
 from booth.train.artefact import Clock, TrainResult, draw_samples, forget_peak_memory, write_concept
 from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
-from booth.train.folders import CHECKPOINTS, PREVIEWS, cache_folder, leave, occupied, refuse_to_overwrite
+from booth.train.folders import CHECKPOINTS, PREVIEWS, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
 from booth.train.loop import training_steps
 from booth.train.recovery import SKIPS, Recovery
@@ -55,7 +58,7 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
         refuse_to_overwrite(out, config.resume)
         run = Run(config, photos, clock, listener, signals)
         settings.update(run.method.config.model_dump())
-        for sentence in advice_on_token(run.model, run.method):
+        for sentence in run.advice():
             listener.on_message(f"warning: {sentence}")
         with occupied(out) as work:
             if out.is_dir() and any(out.iterdir()):
@@ -77,9 +80,11 @@ class Run:
         self.precision = setup.choose_precision(config.precision, self.device)
         forget_peak_memory(self.device)
         listener.on_message(f"Loading the base {config.base}.")
+        dtype = setup.autocast_type(config.base_precision) or torch.float32
         with clock.part("load"):
-            self.model: Family = load_family(config.base, self.device)
+            self.model: Family = load_family(config.base, self.device, dtype, config.family)
             self.base_hash = base_hash(self.model.base)
+        setup.set_resolution(self.model, config.resolution)
         kind: type[Method] = METHODS[config.method]
         self.subject = Subject(config.token, config.noun)
         self.method = kind(method_config(config.method, self.model.scale, config.settings), self.subject)
@@ -99,9 +104,14 @@ class Run:
             "data": setup.data_settings(config, photos),
             "subject": SubjectRecord(token=config.token, noun=config.noun),
             "seed": config.seed,
-            "precision": self.precision,
+            "precision": self.precision + (", base in bf16" if config.base_precision == "bf16" else ""),
             "photos": [p.sha256 for p in photos.photos],
         }
+
+    def advice(self) -> list[str]:
+        """Warnings about the base and the token, before anything is trained."""
+        distilled = advice_on_base(self.config.base, self.model.base)
+        return [*([distilled] if distilled else []), *advice_on_token(self.model, self.method)]
 
     def finished(self, out: Path) -> Concept:
         """The concept of a run that had already ended, if it was this run."""
@@ -174,7 +184,7 @@ class Run:
         with self.clock.part("class_pictures"):
             cache = cache_folder() / "class_pictures"
             arguments = (self.subject.noun, max(wanted), self.config.seed, cache, self.base_hash, draw)
-            self.class_images = class_pictures(self.model, *arguments)
+            self.class_images = class_pictures(self.model, *arguments, guidance=self.model.guidance)
 
     def _batches(self, stage: Stage) -> PhotoBatches:
         config = stage.method.config

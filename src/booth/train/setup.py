@@ -12,6 +12,7 @@ import torch
 
 from booth.config import AUTO, RunConfig
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
+from booth.core.family import Family
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.data.photos import PhotoSet
@@ -57,11 +58,21 @@ def choose_token(token: str, photos: PhotoSet) -> str:
     return RARE_TOKENS[derived_seed(*(p.sha256 for p in photos.photos)) % len(RARE_TOKENS)]
 
 
+def set_resolution(model: Family, side: int | None) -> None:
+    """Learn and draw at `side` pixels; None is the base's own. UsageError for a side that the base cannot take."""
+    if side is None:
+        return
+    if side % model.multiple:
+        raise UsageError(f"resolution={side} does not suit {model.title}. Use a multiple of {model.multiple}.")
+    model.resolution = side
+
+
 def data_settings(config: RunConfig, photos: PhotoSet) -> dict[str, Any]:
     """How photos become rows."""
     return {
         "crop": config.crop,
         "flip": config.flip,
+        "resolution": config.resolution,
         "captions": [p.caption for p in photos.photos],
         "repeats": [p.repeats for p in photos.photos],
     }
@@ -69,7 +80,7 @@ def data_settings(config: RunConfig, photos: PhotoSet) -> dict[str, Any]:
 
 def lasting_name(base: str) -> str:
     """The name by which a base is found again from any folder."""
-    return str(Path(base).expanduser().absolute()) if Path(base).expanduser().is_dir() else base
+    return str(Path(base).expanduser().absolute()) if Path(base).expanduser().exists() else base
 
 
 def identity(known: Mapping[str, Any]) -> dict[str, Any]:
