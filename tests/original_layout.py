@@ -29,7 +29,7 @@ OUTSIDE = {
 
 def unet_key(key: str, layers: int) -> str:
     """The original name of a U-Net tensor; `layers` is layers_per_block."""
-    per = layers + 1
+    per, resnet = layers + 1, ".resnets." in key
     for ours, theirs in OUTSIDE.items():
         if key.startswith(ours + "."):
             key = theirs + key.removeprefix(ours)
@@ -45,7 +45,7 @@ def unet_key(key: str, layers: int) -> str:
             place = 1 + per * block + layer if side == "down" else per * block + layer
             column = 0 if part == "resnets" else 1
             key = f"{'input' if side == 'down' else 'output'}_blocks.{place}.{column}.{rest}"
-    for ours, theirs in RESNET.items():
+    for ours, theirs in RESNET.items() if resnet else ():
         key = re.sub(rf"\.{ours}\.(weight|bias)$", rf".{theirs}.\1", key)
     return key
 

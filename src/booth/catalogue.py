@@ -35,6 +35,21 @@ def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[dic
     return [entry | found.get(entry["name"], {}) for entry in entries]
 
 
+def describe_families() -> list[dict[str, Any]]:
+    """Every model family: its sites, the methods that find what they need there, and how it is drawn by default."""
+    return [
+        {
+            "name": name,
+            "title": family.title,
+            "offers": list(family.offers),
+            "methods": [method for method in METHODS if set(METHODS[method].needs) <= set(family.offers)],
+            "sampler": family.sampler,
+            "guidance": family.guidance,
+        }
+        for name, family in FAMILIES.items()
+    ]
+
+
 def describe_settings(schema: type[MethodConfig]) -> list[dict[str, Any]]:
     """Each setting of a schema with its type, default and meaning."""
     return [
