@@ -25,9 +25,10 @@ check: setup
 golden: setup
 	$(BIN)/python tests/golden_numbers.py
 
-# docs/reference and the README's table of methods, from the code.
+# docs/reference, docs/methods.md with its diagrams, and the README's table of methods, from the code.
 docs: setup
 	$(BIN)/python scripts/write_reference.py
+	$(BIN)/python scripts/write_methods.py
 
 bench: setup
 	$(BIN)/python benchmarks/step_share.py --out results/step_share.json

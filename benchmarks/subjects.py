@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", nargs="*", help="folders of real photos, each as DIR:NOUN")
     parser.add_argument("--subjects", nargs="*", default=[f"{n}:{s}" for n, s in TEST_SEEDS.items()], help="NOUN:SEED")
-    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--methods", nargs="*", default=[m for m in METHODS if METHODS[m].needs_subject])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--set", nargs="*", default=[], help="METHOD.key=value")
     parser.add_argument("--base", default="embedded")

@@ -25,6 +25,32 @@ SETTINGS: dict[str, Any] = {"steps": STEPS, "schedule": "linear", "warmup": 2, "
 OWN: dict[str, dict[str, Any]] = {
     "textual_inversion": {"vectors": 1, "keep_norm": True},
     "lora": {"rank": 16, "alpha": None, "targets": ("attention", "feed_forward")},
+    "locon": {"rank": 16, "alpha": None, "conv_rank": 8},
+    "dora": {"rank": 16, "alpha": None, "targets": ("attention", "feed_forward")},
+    "rslora": {"rank": 16, "alpha": 8.0, "targets": ("attention", "feed_forward")},
+    "loha": {"rank": 8, "alpha": None, "targets": ("attention", "feed_forward")},
+    "lokr": {"rank": 4, "alpha": None, "factor": -1, "targets": ("attention", "feed_forward")},
+    "oft": {"block_size": 8, "targets": ("attention", "feed_forward")},
+    "hypernetwork": {
+        "layer_structure": (1, 2, 1),
+        "activation": "relu",
+        "activate_output": False,
+        "layer_norm": False,
+        "dropout": 0.0,
+        "initialisation": "identity",
+    },
+    "custom_diffusion": {"token_learning_rate": 1e-2, "vectors": 1, "keep_norm": True},
+    "ti_lora": {"token_learning_rate": 1e-2, "vectors": 1, "keep_norm": True, "rank": 16, "alpha": None},
+    "pivotal_tuning": {
+        "token_steps": STEPS,
+        "token_learning_rate": 1e-2,
+        "moving_learning_rate": 1e-3,
+        "token": "moving",
+        "vectors": 1,
+        "keep_norm": True,
+        "rank": 16,
+        "alpha": None,
+    },
     "two_stage": {"token_steps": STEPS, "token_learning_rate": 1e-2, "vectors": 1, "keep_norm": True, "second": "full"},
 }
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import ControlNetModel, DiffusionPipeline
+from diffusers.models.attention_processor import Attention, CustomDiffusionAttnProcessor2_0
+from peft import PeftModel
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,6 +26,7 @@ from booth.train.update import Update
 
 SUBJECT = Subject("sks", "dog")
 PROMPT = "a photo of sks dog"
+HINT = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(13))
 
 
 def make_method(name: str, subject: Subject = SUBJECT, **settings: Any) -> Method:
@@ -30,9 +36,10 @@ def make_method(name: str, subject: Subject = SUBJECT, **settings: Any) -> Metho
 
 
 def deal(rng: Rng) -> Batch:
-    """Two photos and two class pictures: random latents that depend on the step alone."""
+    """Two photos and two class pictures with hints: random numbers that depend on the step alone."""
     latents = torch.randn(4, 4, 8, 8, generator=rng.generator("photos"))
-    return Batch([PROMPT, PROMPT, "a photo of a dog", "a photo of a dog"], latents, torch.full((4,), 0.5))
+    hints = torch.rand(4, 3, 32, 32, generator=rng.generator("hints"))
+    return Batch([PROMPT, PROMPT, "a photo of a dog", "a photo of a dog"], latents, torch.full((4,), 0.5), hints)
 
 
 def attach(model: Family, stage: Stage, seed: int = 0) -> Update:
@@ -90,17 +97,23 @@ def tensors(model: Family) -> dict[str, Tensor]:
 
 
 def draw(pipe: Any, prompt: str = PROMPT) -> Tensor:
-    """One picture in three steps, (1, 3, H, W)."""
+    """One picture in three steps, (1, 3, H, W); a ControlNet follows a fixed hint."""
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(11)
     options = {"num_inference_steps": 3, "guidance_scale": 5.0, "output_type": "pt"}
+    if "controlnet" in pipe.components:
+        options["image"] = HINT
     return pipe([prompt], generator=generator, **options).images
 
 
 def load_with_diffusers(base: Path, folder: Path) -> Any:
-    """Open an artefact with diffusers' own loaders alone, going by the files that it holds."""
+    """Open an artefact with loaders that are not ours, diffusers' and peft's, going by the files that it holds."""
     whole = (folder / "model_index.json").exists()
-    pipe = DiffusionPipeline.from_pretrained(folder if whole else base)
+    pipe: Any = DiffusionPipeline.from_pretrained(folder if whole else base)
+    if (folder / "controlnet").exists():
+        net = ControlNetModel.from_pretrained(folder, subfolder="controlnet")
+        kind = getattr(diffusers, type(pipe).__name__.replace("Pipeline", "ControlNetPipeline"))
+        pipe = kind.from_pretrained(base, controlnet=net)
     if (folder / "learned_embeds.safetensors").exists():
         rows = load_file(folder / "learned_embeds.safetensors")
         for part, key in [("", "clip_l"), ("_2", "clip_g"), ("_2", "t5xxl")]:
@@ -111,4 +124,54 @@ def load_with_diffusers(base: Path, folder: Path) -> Any:
             pipe.load_textual_inversion(folder, weight_name="learned_embeds.safetensors")
     if (folder / "pytorch_lora_weights.safetensors").exists():
         pipe.load_lora_weights(folder, weight_name="pytorch_lora_weights.safetensors")
+    for component in ("unet", "transformer", "text_encoder", "text_encoder_2"):
+        if (folder / component / "adapter_config.json").exists():
+            PeftModel.from_pretrained(getattr(pipe, component), folder / component)
+    if (folder / CUSTOM_DIFFUSION).exists():
+        pipe.unet.load_attn_procs(str(folder), weight_name=CUSTOM_DIFFUSION, _pipeline=pipe)
+        pipe.unet.set_attn_processor({n: _scaled_dot_product(p) for n, p in pipe.unet.attn_processors.items()})
+    if (folder / "hypernetwork.safetensors").exists():
+        apply_hypernetwork(pipe.unet, folder / "hypernetwork.safetensors")
     return pipe
+
+
+CUSTOM_DIFFUSION = "pytorch_custom_diffusion_weights.safetensors"
+
+
+def _scaled_dot_product(loaded: Any) -> nn.Module:
+    """diffusers loads the processors that multiply matrices one by one; these add up as every other attention does."""
+    sizes = loaded.hidden_size, loaded.cross_attention_dim
+    processor = CustomDiffusionAttnProcessor2_0(loaded.train_kv, loaded.train_q_out, *sizes)
+    processor.load_state_dict(loaded.state_dict())
+    return processor
+
+
+def apply_hypernetwork(unet: nn.Module, file: Path) -> None:
+    """A1111's `Hypernetwork.forward`, restated: no library reads these. The width of the context picks the pair."""
+    with safe_open(file, "pt") as opened:
+        header = json.loads(opened.metadata()["hypernetwork"])
+        state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+    def network(width: int, part: str) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        structure = header["layer_structure"]
+        for i in range(len(structure) - 1):
+            layers.append(nn.Linear(int(width * structure[i]), int(width * structure[i + 1])))
+            if header["activation_func"] != "linear" and (i < len(structure) - 2 or header["activate_output"]):
+                layers.append({"relu": nn.ReLU, "swish": nn.Hardswish, "tanh": nn.Tanh}[header["activation_func"]]())
+            if header["is_layer_norm"]:
+                layers.append(nn.LayerNorm(int(width * structure[i + 1])))
+            if header["dropout_structure"][i + 1] > 0:
+                layers.append(nn.Dropout(header["dropout_structure"][i + 1]))
+        made, prefix = nn.Sequential(*layers).eval(), f"{width}.{part}.linear."
+        made.load_state_dict({n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)})
+        return made
+
+    def change(layer: nn.Linear, net: nn.Sequential) -> None:
+        forward = layer.forward
+        layer.forward = lambda context: forward(context + net(context))  # type: ignore[method-assign]
+
+    for module in unet.modules():
+        if isinstance(module, Attention) and any(n.startswith(f"{module.to_k.in_features}.") for n in state):
+            change(module.to_k, network(module.to_k.in_features, "k"))
+            change(module.to_v, network(module.to_v.in_features, "v"))

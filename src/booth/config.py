@@ -29,18 +29,23 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     photos: list[Path] = Field(min_length=1, description="photos, or folders of photos")
-    noun: str = Field(min_length=1, description="class noun of the subject, such as dog (`class` in a file)")
-    token: str = Field("sks", min_length=1, description="rare word that will name the subject; auto = pick one")
+    noun: str = Field("", description="class noun of the subject, such as dog (`class` in a file)")
+    token: str = Field("sks", description="rare word that will name the subject; auto = pick one")
     method: str = Field("lora", description="a name that `booth methods` lists")
     base: str = Field("embedded", description="embedded, a diffusers folder, a .safetensors checkpoint or a Hub id")
     family: str | None = Field(None, description="what kind of base it has to be; none = whatever it is")
-    out: Path | None = Field(None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD")
+    out: Path | None = Field(
+        None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD, or concepts/CONTROL-METHOD"
+    )
     seed: int = Field(0, ge=0, description="decides all randomness of the run")
     device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
     base_precision: Literal["fp32", "bf16"] = Field("fp32", description="what the base's frozen weights are held in")
     checkpoint_every: int | None = Field(
         None, ge=0, description="steps between checkpoints; 0 = only when interrupted, none = 50 while that is cheap"
+    )
+    until: Literal["steps", "done"] = Field(
+        "steps", description="done = stop when nothing more is gained, and keep the best checkpoint"
     )
     previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
@@ -54,7 +59,8 @@ class RunConfig(BaseModel):
     @property
     def folder(self) -> Path:
         """Where the concept is written."""
-        return self.out or Path("concepts") / f"{self.token}-{self.noun.replace(' ', '-')}-{self.method}"
+        taught = [self.token, self.noun.replace(" ", "-")] if self.noun else [str(self.settings.get("control", ""))]
+        return self.out or Path("concepts") / "-".join(filter(None, [*taught, self.method]))
 
 
 def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
@@ -77,9 +83,21 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
         config = RunConfig(**values)
     except ValidationError as error:
         raise _in_plain_words(error, RunConfig) from error
-    if config.noun == config.token:
+    config = _with_subject(config)
+    if config.noun and config.noun == config.token:
         raise UsageError(f"The token and the class noun are both {config.noun!r}. Choose a rare token, such as sks.")
     method_config(config.method, "full", config.settings)
+    return config
+
+
+def _with_subject(config: RunConfig) -> RunConfig:
+    """Require token and class noun; a method that can do without a subject has neither where no noun is given."""
+    if not config.noun and not METHODS[config.method].needs_subject:
+        return config.model_copy(update={"token": ""})
+    for name, option in (("noun", "--class NOUN"), ("token", "--token TOKEN")):
+        if not getattr(config, name):
+            meaning = RunConfig.model_fields[name].description
+            raise UsageError(f"{option} is missing: {meaning}. See `booth train --help`.")
     return config
 
 
@@ -153,7 +171,7 @@ def _in_plain_words(error: ValidationError, schema: type[BaseModel]) -> UsageErr
     meaning = schema.model_fields[key].description if key in schema.model_fields else None
     about = f" {key} is: {meaning}." if meaning else ""
     if first["type"] == "missing":
-        name = {"noun": "--class NOUN", "photos": "PHOTOS"}.get(key, key)
+        name = {"photos": "PHOTOS"}.get(key, key)
         return UsageError(f"{name} is missing: {meaning}. See `booth train --help`.")
     complaint = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
     return UsageError(f"{key}={first['input']!r} does not work: it {complaint}.{about}")

@@ -28,6 +28,9 @@ class Registry(Mapping[str, Any]):
         module, _, attribute = self._entries[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
@@ -40,8 +43,31 @@ METHODS = Registry(
     {
         "dreambooth": "booth.methods.dreambooth:DreamBooth",
         "textual_inversion": "booth.methods.textual_inversion:TextualInversion",
+        "custom_diffusion": "booth.methods.custom_diffusion:CustomDiffusion",
+        "hypernetwork": "booth.methods.hypernetwork:HyperNetwork",
         "lora": "booth.methods.lora:LoRA",
+        "locon": "booth.methods.locon:LoCon",
+        "dora": "booth.methods.dora:DoRA",
+        "rslora": "booth.methods.rslora:RsLoRA",
+        "loha": "booth.methods.loha:LoHa",
+        "lokr": "booth.methods.lokr:LoKr",
+        "oft": "booth.methods.oft:OFT",
+        "ti_lora": "booth.methods.ti_lora:TextualInversionLoRA",
+        "pivotal_tuning": "booth.methods.pivotal_tuning:PivotalTuning",
         "two_stage": "booth.methods.two_stage:TwoStage",
+        "controlnet": "booth.methods.controlnet:ControlNet",
+    },
+)
+
+CONTROLS = Registry(
+    "control",
+    {
+        "canny": "booth.controls.canny:Canny",
+        "scribble": "booth.controls.scribble:Scribble",
+        "lines": "booth.controls.lines:Lines",
+        "soft_edges": "booth.controls.soft_edges:SoftEdges",
+        "depth": "booth.controls.depth:Depth",
+        "normals": "booth.controls.normals:Normals",
     },
 )
 
@@ -68,3 +94,53 @@ FAMILIES = Registry(
         "z_image": "booth.families.z_image:ZImage",
     },
 )
+
+EXPORTERS = Registry(
+    "export format",
+    {
+        "diffusers": "booth.export.diffusers_layout:Diffusers",
+        "kohya": "booth.export.kohya:Kohya",
+        "embedding": "booth.export.embedding:Embedding",
+        "embedding-pt": "booth.export.embedding_pt:EmbeddingPt",
+        "checkpoint": "booth.export.checkpoint:Checkpoint",
+        "extracted": "booth.export.extracted:Extracted",
+        "bundle": "booth.export.bundle:Bundle",
+        "hypernetwork": "booth.export.hypernetwork_pt:HypernetworkPt",
+    },
+)
+
+# In the order in which their numbers are shown and, for verdicts, believed.
+ENCODERS = Registry(
+    "encoder",
+    {
+        "world-judges": "booth.evaluate.encoders.world:WorldJudges",
+        "world-identity": "booth.evaluate.encoders.world:WorldIdentity",
+        "world-agreement": "booth.evaluate.encoders.world:WorldAgreement",
+        "dino-vits16": "booth.evaluate.encoders.public:Dino",
+        "clip-vit-base-patch32": "booth.evaluate.encoders.public:Clip",
+        "dinov2-base": "booth.evaluate.encoders.public:DinoV2",
+    },
+)
+
+METRICS = Registry(
+    "metric",
+    {
+        "joint": "booth.evaluate.metrics.joint:Joint",
+        "identity": "booth.evaluate.metrics.identity:Identity",
+        "subject_similarity": "booth.evaluate.metrics.subject_similarity:SubjectSimilarity",
+        "masked_similarity": "booth.evaluate.metrics.masked_similarity:MaskedSimilarity",
+        "lookalikes": "booth.evaluate.metrics.lookalikes:Lookalikes",
+        "prompt_similarity": "booth.evaluate.metrics.prompt_similarity:PromptSimilarity",
+        "accuracy": "booth.evaluate.metrics.accuracy:Accuracy",
+        "preservation": "booth.evaluate.metrics.preservation:Preservation",
+        "diversity": "booth.evaluate.metrics.diversity:Diversity",
+        "cmmd": "booth.evaluate.metrics.cmmd:Cmmd",
+        "kid": "booth.evaluate.metrics.kid:Kid",
+        "frechet": "booth.evaluate.metrics.frechet:Frechet",
+        "copying": "booth.evaluate.metrics.copying:Copying",
+        "background": "booth.evaluate.metrics.background:Background",
+        "cost": "booth.evaluate.metrics.cost:Cost",
+    },
+)
+
+JUDGES = Registry("judge of a run", {"checkpoints": "booth.evaluate.checkpoints:CheckpointJudge"})

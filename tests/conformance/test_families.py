@@ -28,6 +28,7 @@ from harness import PROMPT, detach, load_with_diffusers, make_method, tensors, t
 SETTINGS: dict[str, dict[str, Any]] = {
     "textual_inversion": {"vectors": 2},
     "lora": {"rank": 2, "train_text_encoder": True},
+    "dora": {"rank": 2, "train_text_encoder": True},
 }
 ELSEWHERE = {"stable_diffusion"}  # test_methods.py has all of this and more for it
 CASES = [
@@ -39,6 +40,7 @@ CASES = [
 ]
 
 Bases = Callable[[str], Path]
+HINT = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(13))
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +57,9 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
 
 def draw(model: Family, pipe: Any = None) -> Tensor:
     """One picture in two steps by the family's pipeline, or by another one that is called in the same way."""
-    return (pipe or model.pipeline())(
+    pipe = pipe or model.pipeline()
+    hints = {"image": HINT} if "controlnet" in pipe.components else {}
+    return pipe(
         prompt=[PROMPT],
         height=SIDE,
         width=SIDE,
@@ -63,16 +67,18 @@ def draw(model: Family, pipe: Any = None) -> Tensor:
         generator=torch.Generator().manual_seed(11),
         output_type="pt",
         **model.guided(3.0, "", 1),
+        **hints,
     ).images
 
 
 def dealer(model: Family) -> Callable[[Rng], Batch]:
-    """Deals two rows of random latents in the shape that the family's autoencoder gives."""
+    """Deals two rows of random latents in the shape that the family's autoencoder gives, and hints."""
     shape = model.encode(torch.zeros(2, 3, SIDE, SIDE)).mean.shape
 
     def deal(rng: Rng) -> Batch:
         latents = torch.randn(shape, generator=rng.generator("photos"))
-        return Batch([PROMPT, "a photo of a dog on the beach"], latents, torch.full((2,), 0.5))
+        hints = torch.rand(2, 3, SIDE, SIDE, generator=rng.generator("hints"))
+        return Batch([PROMPT, "a photo of a dog on the beach"], latents, torch.full((2,), 0.5), hints)
 
     return deal
 

@@ -31,6 +31,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "textual_inversion": [{"vectors": 3, "templates": "object"}],
     "lora": [{"train_text_encoder": True, "rank": 4, "alpha": 2.0, "dropout": 0.2}, {"targets": ("attention",)}],
     "two_stage": [{"second": "lora"}, {"vectors": 2}],
+    "controlnet": [{"control": "depth", "gradient_checkpointing": True}],
+    "hypernetwork": [{"activation": "relu", "layer_norm": True, "dropout": 0.3, "layer_structure": (1, 2, 1.5, 1)}],
+    "dora": [{"train_text_encoder": True, "targets": ("attention", "convolution")}],
+    "loha": [{"train_text_encoder": True, "targets": ("attention", "convolution"), "ranks": {"to_k": 3}}],
 }
 CASES = [(name, settings) for name in METHODS for settings in ({}, *VARIANTS.get(name, []))]
 
@@ -170,7 +174,7 @@ def _content(file: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     return header, {name: t.numpy().tobytes() for name, t in load(file.read_bytes()).items()}
 
 
-def test_diffusers_draws_the_same_picture(toy_base: Path, make: Make, tmp_path: Path):
+def test_other_loaders_draw_the_same_picture(toy_base: Path, make: Make, tmp_path: Path):
     model, method = load_family(str(toy_base)), make()
     train(model, method)
     folder = write(model, method, tmp_path / "concept")

@@ -27,18 +27,22 @@ ALLOWED = {
     "data": NAMES | {"data"},
     "families": NAMES | {"families"},
     "methods": NOUNS | {"methods"},
+    "controls": NOUNS | {"controls"},
     "generate": DRAWING,
     "concept": DRAWING,  # its convenience of drawing itself, imported when it is called
     "train": TRAINING,
+    "export": DRAWING | {"export"},
     "world": TRAINING | {"world"},
     "evaluate": TRAINING | {"world", "evaluate"},
     "catalogue": PARTS,
     "machine": PARTS,
-    "cli": TRAINING | {"world", "evaluate", "catalogue", "machine", "cli"},
+    "compare": TRAINING | {"evaluate", "catalogue", "compare"},
+    "cli": TRAINING | {"world", "evaluate", "compare", "export", "catalogue", "machine", "cli"},
 }
 LIBRARIES = {
     "diffusers": {"families", "world"},
-    "transformers": {"families", "world"},
+    "transformers": {"families", "world", "controls", "evaluate"},
+    "cv2": {"controls"},
     "tokenizers": {"world"},
     "peft": {"methods"},
     "typer": {"cli"},
@@ -142,7 +146,7 @@ for module in {[name_of(file) for file in FILES]!r}:
 
 # Calls by which reading a file runs code, or words run as commands.
 FORBIDDEN = re.compile(
-    r"torch\.(load|save)\b|pickle(?!=False)|trust_remote_code|custom_pipeline|shelve|marshal|shell=True|os\.system"
+    r"torch\.(load|save)\b|(?<![\w-])pickle\b|allow_pickle=(?!False)|trust_remote_code|custom_pipeline|shelve|marshal|shell=True|os\.system"
     r"|(?<![\w.])(eval|exec)\("
 )
 
@@ -156,9 +160,24 @@ def code_of(file: Path) -> str:
     return ast.unparse(tree)
 
 
+# AUTOMATIC1111 knows hypernetworks as `.pt` only: one module writes them, and a child process reads tensors of them.
+EXCEPTIONS = {
+    "booth.export.torch_files": "torch.save(values, file)",
+    "booth.export.torch_child": "torch.load(file, map_location='cpu', weights_only=True)",
+}
+
+
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_no_file_is_unpickled_and_no_foreign_code_runs(file: Path) -> None:
-    assert not FORBIDDEN.findall(code_of(file))
+    code, exception = code_of(file), EXCEPTIONS.get(name_of(file))
+    if exception is not None:
+        assert code.count(exception) == 1
+        code = code.replace(exception, "")
+    assert not FORBIDDEN.findall(code)
+
+
+def test_only_the_child_process_imports_the_reader_of_pt_files() -> None:
+    assert [name_of(file) for file in FILES if "booth.export.torch_child" in set(imports(file))] == []
 
 
 @pytest.mark.parametrize(

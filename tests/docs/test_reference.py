@@ -12,14 +12,18 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = ["exit-codes.md", "methods.md", "settings.md", "command-line.md"]
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "scripts" / "write_reference.py")
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return load("write_reference")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -35,3 +39,8 @@ def test_the_readme_s_table_is_current(script: ModuleType) -> None:
 def test_all_pages_are_there_and_no_other(script: ModuleType) -> None:
     assert sorted(script.pages()) == sorted(PAGES)
     assert sorted(p.name for p in (ROOT / "docs" / "reference").iterdir()) == sorted(PAGES)
+
+
+def test_the_methods_page_and_its_diagrams_are_current() -> None:
+    for name, text in load("write_methods").pages().items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, f"{name}: run `make docs`"

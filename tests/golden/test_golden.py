@@ -13,6 +13,8 @@ from booth.registry import METHODS
 # One part in ten thousand: another CPU sums in another order, and AdamW turns the smallest gradients' signs into
 # whole steps. A wrong formula changes far more.
 TOLERANCE = 1e-4
+# Softmax ignores what is added to all keys alike: the gradient of a bias there is rounding, which AdamW magnifies.
+LOOSE = {"hypernetwork": {"size": 1e-2, "moved": 1e-2}}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -23,4 +25,5 @@ def test_the_numbers_are_unchanged(toy_base: Path, name: str):
     expected, computed = json.loads(file.read_text()), golden.compute(toy_base, name)
     assert computed.keys() == expected.keys()
     for stage, values in expected.items():
-        assert computed[stage] == {k: pytest.approx(v, rel=TOLERANCE) for k, v in values.items()}, stage
+        loose = LOOSE.get(name, {})
+        assert computed[stage] == {k: pytest.approx(v, rel=loose.get(k, TOLERANCE)) for k, v in values.items()}, stage

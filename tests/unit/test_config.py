@@ -84,3 +84,10 @@ def test_a_list_may_be_written_with_commas() -> None:
 def test_the_folder_names_subject_and_method() -> None:
     assert RunConfig(photos=[Path("a")], noun="stuffed animal").folder == Path("concepts/sks-stuffed-animal-lora")
     assert RunConfig(photos=[Path("a")], noun="dog", out=Path("x")).folder == Path("x")
+
+
+def test_a_controlnet_can_do_without_a_subject() -> None:
+    plain = load_run_config(None, {"photos": ["a"], "method": "controlnet"}, ["control=depth"])
+    assert (plain.token, plain.noun, plain.folder) == ("", "", Path("concepts/depth-controlnet"))
+    named = load_run_config(None, {**RUN, "method": "controlnet"})
+    assert (named.token, named.noun, named.folder) == ("sks", "dog", Path("concepts/sks-dog-controlnet"))

@@ -8,12 +8,22 @@ from typing import Annotated
 import typer
 
 from booth import __version__
+from booth.cli.compare import compare
 from booth.cli.demo import demo
 from booth.cli.doctor import doctor
+from booth.cli.evaluate import evaluate
+from booth.cli.export import export
 from booth.cli.generate import generate
 from booth.cli.guard import guarded
+from booth.cli.hint import hint
+from booth.cli.import_config import import_config
+from booth.cli.import_file import import_file
 from booth.cli.inspect import inspect
 from booth.cli.methods import methods
+from booth.cli.prompt_card import prompt_card
+from booth.cli.push import push
+from booth.cli.recommend import recommend
+from booth.cli.taste import taste
 from booth.cli.train import train
 from booth.cli.world import world
 
@@ -24,8 +34,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, generate, inspect, methods, demo, doctor):
+for verb in (
+    train,
+    generate,
+    evaluate,
+    compare,
+    taste,
+    recommend,
+    hint,
+    inspect,
+    methods,
+    export,
+    prompt_card,
+    push,
+    demo,
+    doctor,
+):
     app.command()(guarded(verb))
+app.command("import")(guarded(import_file))
+app.command()(guarded(import_config))
 app.add_typer(world, name="world")
 
 

@@ -9,6 +9,7 @@ import typer
 
 from booth.cli.options import AsJson, Base, Device, Seed
 from booth.cli.output import Bar, finish, say
+from booth.registry import CONTROLS
 
 
 def generate(
@@ -50,6 +51,14 @@ def generate(
         int | None,
         typer.Option("--batch", help="Pictures at once.", min=1, metavar="N", show_default="1 on the CPU, else 4"),
     ] = None,
+    controls: Annotated[
+        list[str] | None,
+        typer.Option("--control", help="Hint that a ControlNet follows; may be repeated.", metavar="FILE[:STRENGTH]"),
+    ] = None,
+    control_types: Annotated[
+        list[str] | None,
+        typer.Option("--control-type", help=f"What a hint is: {', '.join(CONTROLS)}.", metavar="TYPE"),
+    ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Write a contact sheet too.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.", metavar="DIR")] = Path("pictures"),
     device: Device = None,
@@ -57,6 +66,7 @@ def generate(
 ) -> None:
     """Draw pictures of a concept, of several together, or of the untouched base; print their files."""
     from booth.families.quiet import hush
+    from booth.generate.controls import parse_hints
     from booth.generate.request import read_request
     from booth.generate.run import generate as draw
     from booth.train.setup import choose_device
@@ -75,6 +85,7 @@ def generate(
         negative=negative,
         scheduler=scheduler,
         size=size,
+        hints=parse_hints(controls or [], control_types or []),
         batch_size=batch_size,
         device=choose_device(device),
     )
@@ -82,7 +93,7 @@ def generate(
         say(f"warning: {warning}")
     bar = Bar(len(request.prompts) * request.count, "picture")
     try:
-        drawn = draw(request, out, sheet=sheet, on_picture=bar.to)
+        drawn = draw(request, out, sheet=sheet, on_picture=bar.to, on_message=bar.note)
     finally:
         bar.close()
     files = [*drawn.images, *([drawn.sheet] if drawn.sheet else [])]

@@ -20,7 +20,7 @@ def inspect(
 
     record = read_record(concept)
     rows = [
-        ["subject", f"{record.subject.token} {record.subject.noun}"],
+        ["subject", f"{record.subject.token} {record.subject.noun}".strip() or "none"],
         ["prompt", record.prompt],
         ["method", record.method],
         ["base", f"{record.base.name} ({record.base.hash[:19]})"],

@@ -92,6 +92,8 @@ class TrainingProgress:
 
     def on_start(self, plan: Sequence[Any], done: int) -> None:
         """Training begins, or goes on after `done` steps of the whole plan."""
+        self.close()
+        self._loss = None
         total = 0
         for stage in plan:
             self._before[stage.name] = total

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from booth.cli.output import size
+from booth.core.words import duration
+
 
 def in_words(plan: dict[str, Any]) -> list[str]:
     """The plan for people."""
@@ -21,4 +24,9 @@ def in_words(plan: dict[str, Any]) -> list[str]:
         lines += [f"          {key} = {value}" for key, value in stage["settings"].items()]
         others = len(stage["prompts"]) - 1
         lines.append(f"          prompts: {stage['prompts'][0]!r}{f' and {others} more' if others else ''}")
+    cost = plan["quote"]
+    time = f"{duration(cost['seconds'])} ± {100 * cost['plus_minus']:.0f} %"
+    lines.append(
+        f"quote     {time}, {size(cost['peak_memory_bytes'])} of memory, artefact {size(cost['artifact_bytes'])}"
+    )
     return [*lines, *(f"warning   {warning}" for warning in plan["warnings"]), "Nothing was written."]

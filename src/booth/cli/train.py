@@ -53,6 +53,15 @@ def train(
     preview_every: Annotated[
         int | None, typer.Option(help="Draw the subject every N steps; 0 is never.", min=0, metavar="N")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="steps, or done: stop when nothing more is gained and keep the best checkpoint.", metavar="WHEN"
+        ),
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="First choose steps and learning rate, leaving out one photo after another.")
+    ] = False,
     device: Device = None,
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or fp16; what suits the device if left out.", metavar="TYPE")
@@ -77,6 +86,7 @@ def train(
         "flip": flip,
         "checkpoint_every": checkpoint_every,
         "previews": preview_every,
+        "until": until,
         "device": device,
         "precision": precision,
         "settings": {} if steps is None else {"steps": steps},
@@ -89,6 +99,10 @@ def train(
         plan = describe(run)
         finish(plan, in_words(plan), as_json)
         return
+    if tune:
+        from booth.compare.tune import tune as choose
+
+        run = run.model_copy(update={"settings": run.settings | choose(run, say).settings})
 
     from booth.train.run import TrainResult
     from booth.train.run import train as learn
@@ -100,5 +114,6 @@ def train(
         progress.close()
     result = TrainResult.of(concept)
     say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
-    say(f'  booth generate {result.concept} "{concept.record.prompt} on the beach"')
+    prompt = concept.record.prompt
+    say(f"  booth generate {result.concept} " + (f'"{prompt} on the beach"' if prompt else '"PROMPT" --control HINT'))
     finish(result.to_json(), [result.concept], as_json)

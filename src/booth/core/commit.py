@@ -50,6 +50,26 @@ def committed(folder: Path, about: Mapping[str, Any], needed: int = 0) -> Genera
         raise
 
 
+@contextmanager
+def committed_file(file: Path, needed: int = 0) -> Generator[Path]:
+    """Yield a path to write, which becomes `file` when the block ends well and vanishes when it does not."""
+    require_space(file.parent, needed)
+    work = file.with_name(f"{file.stem}.tmp-{os.getpid()}{file.suffix}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield work
+        _sync(work)
+        os.replace(work, file)
+        _sync(file.parent)
+    except BaseException as error:
+        written = work.stat().st_size if work.exists() else 0
+        work.unlink(missing_ok=True)
+        if _is_full(error):
+            require_space(file.parent, needed)
+            raise _disk_full(file, max(1, needed - written)) from error
+        raise
+
+
 def require_space(folder: Path, needed: int) -> None:
     """Raise DiskFullError unless `needed` bytes are free where `folder` is or will be."""
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())

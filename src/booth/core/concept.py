@@ -73,6 +73,8 @@ class ConceptRecord(Record):
     precision: str
     device: str
     photos: list[str]  # sha256 of each photo
+    photo_files: list[str] = Field(default_factory=list[str])  # where they were, so that an evaluation finds them
+    selection: dict[str, Any] | None = None  # how the checkpoint was chosen; `step` is the one that is kept
     skipped_steps: int = 0
     recoveries: list[RecoveryRecord] = Field(default_factory=list[RecoveryRecord])
     final_loss: float | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,8 @@ from booth.core.errors import UsageError
 from booth.core.noising import Noising
 from booth.core.sites import Sites
 
+REMEMBERED = 1000  # prompt embeddings at most: a full-size one takes 240 kB
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -23,7 +25,7 @@ class Condition:
 
     tokens: Tensor  # (B, L, D) hidden states for cross-attention
     pooled: Tensor | None = None  # (B, P)
-    residuals: tuple[Tensor, ...] | None = None  # control residuals, one a skip connection, the middle one last
+    hint: Tensor | None = None  # (B, 3, H, W) in [0, 1], what the ControlNets in place follow
     mask: Tensor | None = None  # (B, L) true where there is a token; none = everywhere
 
     @staticmethod
@@ -111,13 +113,18 @@ class Family(ABC):
         """The state dict of one component in a diffusers folder."""
 
     def embed(self, prompts: list[str], control: Tensor | None = None) -> Condition:
-        """Step 1 of the loop. Embeddings are remembered while no trainable tensor lies in a text encoder."""
-        if self._memo is None or control is not None:
-            return self.embed_prompts(prompts)
+        """Step 1 of the loop. Embeddings are remembered while no trainable tensor lies in a text encoder.
+
+        The hint `control` is taken along: what follows it sees the noised latents too, and so is part of step 3.
+        """
+        if self._memo is None:
+            return replace(self.embed_prompts(prompts), hint=control)
+        if len(self._memo) > REMEMBERED:
+            self._memo.clear()
         for prompt in set(prompts) - self._memo.keys():
             with torch.no_grad():
                 self._memo[prompt] = self.embed_prompts([prompt])
-        return Condition.stack([self._memo[p] for p in prompts])
+        return replace(Condition.stack([self._memo[p] for p in prompts]), hint=control)
 
     def remember_embeddings(self, on: bool) -> None:
         """Start with an empty memory of prompt embeddings, or stop remembering."""

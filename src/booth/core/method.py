@@ -16,7 +16,7 @@ from booth.core.family import Family
 
 @dataclass(frozen=True)
 class Subject:
-    """What is being taught: the rare token and the class noun that it stands beside."""
+    """What is being taught: the rare token and the class noun that it stands beside. Both empty: no subject."""
 
     token: str  # "sks"
     noun: str  # "dog"
@@ -24,7 +24,7 @@ class Subject:
     @property
     def name(self) -> str:
         """The words that name the subject in a prompt: "sks dog"."""
-        return f"{self.token} {self.noun}"
+        return f"{self.token} {self.noun}".strip()
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class MethodConfig(BaseModel):
     min_snr_gamma: float | None = Field(None, gt=0, description="min-SNR gamma (2303.09556); none = off")
     prior_weight: float = Field(0.0, ge=0, description="lambda of prior preservation; 0 = off")
     class_pictures: int = Field(100, ge=1, description="class pictures drawn from the frozen base for the prior")
+    caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the rows that are learned with no prompt")
     gradient_checkpointing: bool = Field(False, description="trade time for memory")
 
 
@@ -76,6 +77,7 @@ class Method(ABC):
     files: ClassVar[tuple[str, ...]]  # what it saves
     Config: ClassVar[type[MethodConfig]]
     tiny: ClassVar[dict[str, Any]] = {}  # defaults that differ on the embedded base
+    needs_subject: ClassVar[bool] = True  # whether a class noun must be given
 
     def __init__(self, config: MethodConfig, subject: Subject) -> None:
         self.config = config
@@ -93,7 +95,11 @@ class Method(ABC):
 
     def prompts(self) -> list[str]:
         """Prompts for a photo that has no caption."""
-        return [f"a photo of {self.subject.name}"]
+        return [f"a photo of {self.subject.name}" if self.subject.name else ""]
+
+    def control(self) -> str | None:
+        """Which control its rows carry a hint of; most methods follow none."""
+        return None
 
     @abstractmethod
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -30,10 +32,10 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class LinearSite:
-    """A component whose linear layers can carry adapters, by groups of module-name suffixes."""
+    """A component whose linear layers (and convolutions) can carry adapters, by groups of module-name suffixes."""
 
     module: nn.Module
-    groups: Mapping[str, tuple[str, ...]]  # "attention" -> ("to_q", "to_k", ...), "feed_forward" -> (...)
+    groups: Mapping[str, tuple[str, ...]]  # "attention" -> ("to_q", "to_k", ...), "feed_forward", "convolution" -> ...
 
     def targets(self, groups: list[str]) -> list[str]:
         """Module-name suffixes of the named groups; an unknown group is a usage error."""
@@ -42,6 +44,41 @@ class LinearSite:
             raise UsageError(f"No layer group {unknown[0]!r} here; there are: {', '.join(self.groups)}.")
         return [suffix for g in groups for suffix in self.groups[g]]
 
+    def layers(self, groups: list[str], blocks: str | None = None) -> list[str]:
+        """Full names of the layers of the named groups in which, if it is given, the pattern `blocks` is found."""
+        suffixes = tuple(f".{suffix}" for suffix in self.targets(groups))
+        names = [name for name, _ in self.module.named_modules() if f".{name}".endswith(suffixes)]
+        return [name for name in names if blocks is None or re.search(blocks, name)]
+
+
+@dataclass(frozen=True)
+class AttentionSite:
+    """One attention of the denoiser, by the names of its parts inside the denoiser."""
+
+    name: str
+    key: str  # the linear layer that turns the context into keys
+    value: str  # and the one that turns it into values
+    width: int  # of a row of the context: the prompt's in cross-attention, the features' own in self-attention
+
+
+@dataclass
+class PlacedControl:
+    """A ControlNet in its place beside the denoiser."""
+
+    net: nn.Module
+    kind: str  # what it follows: "canny"
+    scale: float = 1.0  # conditioning scale: what its outputs are multiplied by
+
+
+@dataclass(frozen=True)
+class ControlSite:
+    """Where ControlNets stand: copies of the encoder half whose outputs are added to the skips (2302.05543)."""
+
+    copy: Callable[[], nn.Module]  # encoder, middle and time embedding, with zero convolutions and a new hint encoder
+    read: Callable[[Path], nn.Module]  # a folder in diffusers' layout; BadDataError if it does not fit the base
+    write: Callable[[nn.Module, Path], None]
+    placed: dict[str, PlacedControl]  # by component name, in the order in which their outputs are added
+
 
 @dataclass(frozen=True)
 class Sites:
@@ -49,10 +86,12 @@ class Sites:
 
     token_tables: tuple[TokenTable, ...] = ()
     linears: Mapping[str, LinearSite] = field(default_factory=dict[str, LinearSite])  # by component name
-    cross_attention: tuple[str, ...] = ()  # module names inside the denoiser
+    convolutions: tuple[str, ...] = ()  # names of the denoiser's convolutions that can carry adapters
+    attention: tuple[AttentionSite, ...] = ()  # every attention of the denoiser
+    cross_attention: tuple[str, ...] = ()  # names of those whose context is the prompt
     denoiser: nn.Module | None = None
     text_encoders: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
-    control: Callable[[], nn.Module] | None = None  # makes a trainable copy of the encoder half
+    control: ControlSite | None = None
 
     def has(self, name: str) -> bool:
         """Whether the family offers the named site."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from booth.core.batch import Batch
 from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng, derived_seed
-from booth.data.crops import Crop, square
+from booth.data.crops import Crop, cut, square, square_box
+from booth.data.hints import Hints
 from booth.data.photos import Photo, PhotoSet
 
 ENCODED_TOGETHER = 4  # pictures; bounds the memory that the autoencoder takes
@@ -29,6 +30,7 @@ class Deck:
     name: str
     pictures: list[Posterior]  # of each picture all its variants, (V, C, h, w)
     cards: list[int]  # what an epoch deals: each picture's index, as often as it is repeated
+    hints: list[Tensor] = field(default_factory=list[Tensor])  # of each picture those of its variants, (V, 3, H, W)
 
     def deal(self, rng: Rng, start: int, count: int) -> list[int]:
         """The pictures at places start ... start+count-1 of the endless sequence of epochs."""
@@ -43,11 +45,18 @@ class Deck:
 
     def variants(self, rng: Rng, picked: list[int]) -> tuple[Tensor, Tensor]:
         """Mean and deviation (B, C, h, w) of one variant of each picked picture."""
-        rows = [
-            (self.pictures[i], int(u * len(self.pictures[i].mean)))
-            for i, u in zip(picked, rng.uniform(f"variant of {self.name}", len(picked)).tolist())
-        ]
+        rows = [(self.pictures[i], v) for i, v in zip(picked, self._variant(rng, picked))]
         return torch.stack([p.mean[v] for p, v in rows]), torch.stack([p.std[v] for p, v in rows])
+
+    def control(self, rng: Rng, picked: list[int]) -> Tensor | None:
+        """The hints (B, 3, H, W) in [0, 1] of the very variants that `variants` picks, where there are hints."""
+        if not self.hints:
+            return None
+        return torch.stack([self.hints[i][v] for i, v in zip(picked, self._variant(rng, picked))]).float() / 255
+
+    def _variant(self, rng: Rng, picked: list[int]) -> list[int]:
+        draws = rng.uniform(f"variant of {self.name}", len(picked)).tolist()
+        return [int(u * len(self.pictures[i].mean)) for i, u in zip(picked, draws)]
 
 
 class PhotoBatches:
@@ -74,12 +83,18 @@ class PhotoBatches:
         caption_dropout: float = 0.0,
         variants: int = 8,
         accumulate: int = 1,
+        hints: Hints | None = None,
     ) -> None:
-        """`variants` is how many places of a photo a random crop takes; `accumulate` the micro-batches of a step."""
+        """`variants` is how many places of a photo a random crop takes; `accumulate` the micro-batches of a step.
+
+        With `hints` each row carries one; there are none for class pictures.
+        """
         if "vae" in model.components() and model.trainable_in("vae"):
             raise ValueError("latents cannot be cached while the autoencoder is trained")
         if prior_weight > 0 and not class_images:
             raise ValueError("prior preservation needs class pictures")
+        if prior_weight > 0 and hints is not None:
+            raise ValueError("class pictures have no hints")
         self.prompts = prompts
         self.captions = [p.caption and with_subject(p.caption, subject) for p in photos.photos]
         self.class_prompt = class_prompt
@@ -88,11 +103,12 @@ class PhotoBatches:
         self.caption_dropout = caption_dropout
         self.accumulate = accumulate
         side = model.resolution
-        self._photos = Deck(
-            "photos",
-            [_encode(model, _views(p, side, crop, flip, variants)) for p in photos.photos],
-            [i for i, p in enumerate(photos.photos) for _ in range(p.repeats)],
-        )
+        self._photos = Deck("photos", [], [i for i, p in enumerate(photos.photos) for _ in range(p.repeats)])
+        for photo in photos.photos:
+            views, given = _views(photo, side, crop, flip, variants)
+            self._photos.pictures.append(_encode(model, views))
+            if hints is not None:
+                self._photos.hints.append(hints.of_views(views, given))
         self._prior: Deck | None = None
         if prior_weight > 0:
             encoded = _encode(model, [square(image, side, "center") for image in class_images])
@@ -111,7 +127,9 @@ class PhotoBatches:
             prompts += [self.class_prompt] * self.batch_size
             weight += [self.prior_weight / self.batch_size] * self.batch_size
         latents = Posterior(mean, std).sample(rng.normal("posterior", mean))
-        return Batch(prompts, latents, torch.tensor(weight, device=latents.device))
+        control = self._photos.control(rng, picked)
+        control = control if control is None else control.to(latents.device)
+        return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control)
 
     def _prompts(self, rng: Rng, picked: list[int]) -> list[str]:
         """A photo's caption, or else a template; now and then nothing, where captions are dropped."""
@@ -121,17 +139,27 @@ class PhotoBatches:
 
 
 def with_subject(caption: str, subject: Subject) -> str:
-    """The caption with token and noun in front, unless it has the token already."""
+    """The caption with token and noun in front, unless it has the token already or there is no subject."""
+    if not subject.name:
+        return caption
     named = re.search(rf"(?<!\w){re.escape(subject.token)}(?!\w)", caption, re.IGNORECASE)
     return caption if named else f"{subject.name}, {caption}"
 
 
-def _views(photo: Photo, side: int, crop: Crop, flip: bool, variants: int) -> list[Image.Image]:
-    """All squares of a photo that will be learned from; where random crops lie depends on the photo alone."""
+def _views(
+    photo: Photo, side: int, crop: Crop, flip: bool, variants: int
+) -> tuple[list[Image.Image], list[Image.Image]]:
+    """All squares of a photo that will be learned from, and those of its hint if it has one.
+
+    Where random crops lie depends on the photo alone.
+    """
     one = crop != "random" or photo.image.width == photo.image.height
     rngs = [random.Random(derived_seed(photo.sha256, "crop", i)) for i in range(1 if one else variants)]
-    views = [square(photo.image, side, crop, rng) for rng in rngs]
-    return views + [ImageOps.mirror(view) for view in views] if flip else views
+    boxes = [square_box(photo.image, crop, rng) for rng in rngs]
+    shown = [[cut(image, box, side) for box in boxes] for image in (photo.image, photo.hint) if image is not None]
+    if flip:
+        shown = [views + [ImageOps.mirror(view) for view in views] for views in shown]
+    return shown[0], shown[1] if len(shown) > 1 else []
 
 
 def _encode(model: Family, images: Sequence[Image.Image]) -> Posterior:

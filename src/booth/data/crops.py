@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Crop = Literal["center", "random", "subject"]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 CROPS: tuple[Crop, ...] = ("center", "random", "subject")
 SALIENCY_SIDE = 64  # pixels of the shorter side on which the subject is looked for
 RIM = 4  # of those pixels: the border, taken for background
@@ -17,7 +18,12 @@ CENTRE_PRIOR = 0.5  # width of the preference for the middle, in half-lengths of
 
 
 def square(image: Image.Image, side: int, crop: Crop, rng: random.Random | None = None) -> Image.Image:
-    """The largest square of an RGB `image`, resampled (Lanczos) to `side` pixels.
+    """The largest square of an RGB `image`, where `square_box` places it, resampled to `side` pixels."""
+    return cut(image, square_box(image, crop, rng), side)
+
+
+def square_box(image: Image.Image, crop: Crop, rng: random.Random | None = None) -> Box:
+    """Where the largest square of an RGB `image` lies.
 
     "center" takes the middle, "random" any place that `rng` draws, "subject" the place that stands out most.
     """
@@ -29,7 +35,11 @@ def square(image: Image.Image, side: int, crop: Crop, rng: random.Random | None 
     else:
         start = int(slack * (_subject(image) if crop == "subject" and slack else 0.5))
     left, top = (start, 0) if image.width > image.height else (0, start)
-    box = (left, top, left + short, top + short)
+    return left, top, left + short, top + short
+
+
+def cut(image: Image.Image, box: Box, side: int) -> Image.Image:
+    """The square `box` of an image, resampled (Lanczos) to `side` pixels."""
     return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from booth.core.errors import BadDataError
 from booth.data.captions import CAPTION_SUFFIXES, METADATA, read_caption, read_metadata
 from booth.data.decoding import sniff
+from booth.data.pairs import FOLDER, PAIRS, hints_beside, hub_hints, is_hint, read_pairs
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
 # Pictures that we do not read: whoever put them there expects them to be used, so they are errors, not leftovers.
@@ -29,6 +31,7 @@ class Candidate:
     path: Path
     caption: str | None
     repeats: int = 1
+    hint: Path | None = None
 
 
 @dataclass
@@ -72,15 +75,20 @@ def _listed(files: list[Path], found: Findings) -> None:
         f
         for f in files
         if f.name.lower() not in JUNK and not (f.suffix.lower() in CAPTION_SUFFIXES and f.with_suffix("") in stems)
+        if not is_hint(f)
     ]
     captions = [_caption_beside(p, found) for p in photos]
-    found.candidates += [Candidate(p, c) for p, c in zip(photos, captions)]
+    hints = {p: hint for p in photos for hint in hints_beside(p.parent, p.parent, [p]).values()}
+    found.candidates += [Candidate(p, c, hint=hints.get(p)) for p, c in zip(photos, captions)]
     if photos:
-        found.layouts.append(f"a list of {_counted(len(photos), captions)}")
+        found.layouts.append(f"a list of {_counted(len(photos), captions, len(hints))}")
 
 
 def _folder(source: Path, found: Findings) -> None:
     """Choose the folder that is meant, which is not always the one that was given."""
+    if os.path.isfile(source / PAIRS):
+        _pairs(source, found)
+        return
     failures = len(found.bad)
     homes = {home: count for home, count in _homes(source, source, found, DEPTH) if count}
     taught = [home for home in homes if (match := _kohya(home)) and match["noun"]]
@@ -120,7 +128,8 @@ def _homes(folder: Path, source: Path, found: Findings, depth: int) -> Iterator[
         return
     yield folder, len(photos)
     for entry in entries:
-        if depth and os.path.isdir(entry) and not os.path.islink(entry) and entry not in photos:
+        is_home = os.path.isdir(entry) and not os.path.islink(entry) and entry.name != FOLDER
+        if depth and is_home and entry not in photos:
             yield from _homes(entry, source, found, depth - 1)
 
 
@@ -134,6 +143,9 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
     if folder / METADATA in entries:
         metadata = _hub(folder / METADATA, found)
         photos += [p for p in metadata if p not in photos]
+    hints = _hints(folder, source, photos, found)
+    photos = [p for p in photos if p not in hints.values()]
+    used |= set(hints.values())
     captions: list[str | None] = []
     for photo in photos:
         if os.path.islink(photo) and (reason := _bad_link(photo, source)):
@@ -141,7 +153,8 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
             continue
         used |= {photo, *(photo.with_suffix(s) for s in CAPTION_SUFFIXES)}
         captions.append(metadata[photo] if photo in metadata else _caption_beside(photo, found))
-        found.candidates.append(Candidate(photo, captions[-1], int(kohya["repeats"]) if kohya else 1))
+        repeats = int(kohya["repeats"]) if kohya else 1
+        found.candidates.append(Candidate(photo, captions[-1], repeats, hints.get(photo)))
     for entry in entries:
         if entry not in used and entry not in photos and (not os.path.isdir(entry) or os.path.islink(entry)):
             found.skipped.append(f"{shown(entry)} skipped: not a photo and no photo's caption.")
@@ -150,7 +163,31 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
     kind = "a Hub imagefolder" if metadata else "a kohya folder" if kohya else "a flat folder"
     where = "" if folder == source else ", below the folder that was given"
     named = f", token {kohya['token']!r}, class {kohya['noun']!r}" if kohya and kohya["noun"] else ""
-    found.layouts.append(f"{shown(folder)} is {kind} of {_counted(len(captions), captions)}{named}{where}")
+    counted = _counted(len(captions), captions, len(hints))
+    found.layouts.append(f"{shown(folder)} is {kind} of {counted}{named}{where}")
+
+
+def _hints(folder: Path, source: Path, photos: list[Path], found: Findings) -> dict[Path, Path]:
+    """The hint of each photo of a folder that has one: named by the metadata, or lying beside it."""
+    named: dict[Path, Path] = {}
+    if os.path.isfile(folder / METADATA):
+        with suppress(BadDataError):  # which is told where the captions are read
+            named, bad = hub_hints(folder / METADATA)
+            found.bad += [f"{shown(folder / METADATA)} {shown(reason)}" for reason in bad]
+    return hints_beside(folder, source, photos) | named
+
+
+def _pairs(source: Path, found: Findings) -> None:
+    """Take what a prompt.json lists."""
+    path = source / PAIRS
+    try:
+        pairs, bad = read_pairs(path)
+    except BadDataError as error:
+        pairs, bad = [], [str(error)]
+    found.bad += [f"{shown(path)} {shown(reason)}" for reason in bad]
+    found.candidates += [Candidate(p.picture, p.caption, hint=p.hint) for p in pairs]
+    counted = _counted(len(pairs), [p.caption for p in pairs], len(pairs))
+    found.layouts.append(f"{shown(source)} is a set of pairs as Fill50K, of {counted}")
 
 
 def _hub(path: Path, found: Findings) -> dict[Path, str | None]:
@@ -174,7 +211,7 @@ def _entries(folder: Path, found: Findings) -> list[Path]:
 
 def _is_photo(path: Path, source: Path) -> bool:
     """Whether a file was meant as a photo: by its name, or else by its first bytes."""
-    if path.stem.endswith("-masklabel"):  # OneTrainer's mask of the photo beside it
+    if path.stem.endswith("-masklabel") or is_hint(path):  # OneTrainer's mask or hint of the photo beside it
         return False
     if path.suffix.lower() in PHOTO_SUFFIXES | OTHER_PICTURES:
         return True
@@ -226,7 +263,8 @@ def _names(folders: list[Path]) -> str:
     return ", ".join(shown(f.name) for f in folders[:5]) + more
 
 
-def _counted(count: int, captions: list[str | None]) -> str:
+def _counted(count: int, captions: list[str | None], hints: int = 0) -> str:
     with_caption = sum(c is not None for c in captions)
     photos = f"{count} photo{'s' * (count != 1)}"
-    return f"{photos}, {with_caption} with a caption" if with_caption else photos
+    told = [photos, f"{with_caption} with a caption" if with_caption else "", f"{hints} with a hint" if hints else ""]
+    return ", ".join(filter(None, told))

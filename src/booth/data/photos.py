@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +15,8 @@ from booth.data.decoding import decode, read_bytes
 from booth.data.duplicates import find_duplicates
 from booth.data.layouts import Candidate, Findings, find, shown
 
+FEW = 1000  # photos among which duplicates are looked for, each with each; a larger set shows no single subject
+ASPECT = 0.02  # by how much of itself a hint's aspect may differ from its photo's
 KEPT_SIDE = 1024  # pixels of the shorter side kept in memory: the largest base's side, and a phone's photo has 3000
 
 
@@ -27,6 +29,8 @@ class Photo:
     image: Image.Image  # RGB, upright, shorter side at most 1024 pixels
     caption: str | None = None
     repeats: int = 1  # how often it comes in an epoch, relative to the others (kohya)
+    hint: Image.Image | None = None  # RGB, of the photo's size: what a ControlNet follows to it
+    hint_sha256: str | None = None  # of the hint's file
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class PhotoSet:
     token: str | None = None  # rare token of a kohya folder's name
     skipped: tuple[str, ...] = ()  # a sentence for each file that is not used
     duplicates: tuple[str, ...] = ()  # a sentence for each photo that repeats another
+    resized: tuple[str, ...] = ()  # a sentence if hints had another size than their photos
 
 
 def load_photos(sources: list[Path]) -> PhotoSet:
@@ -48,9 +53,10 @@ def load_photos(sources: list[Path]) -> PhotoSet:
     """
     found = find(sources)
     photos: list[Photo] = []
+    resized: list[str] = []
     for candidate in _once(found):
         try:
-            photos.append(_load(candidate))
+            photos.append(_load(candidate, resized))
         except BadDataError as error:
             found.bad.append(f"{shown(candidate.path)} {shown(str(error))}")
     if len(found.subjects) > 1:
@@ -68,18 +74,39 @@ def load_photos(sources: list[Path]) -> PhotoSet:
         noun=noun,
         token=token,
         skipped=tuple(found.skipped),
-        duplicates=find_duplicates(named),
+        duplicates=find_duplicates(named) if len(named) <= FEW else (),
+        resized=(f"{len(resized)} hints are resized to their pictures: {resized[0]}.",) if resized else (),
     )
 
 
-def _load(candidate: Candidate) -> Photo:
+def _load(candidate: Candidate, resized: list[str]) -> Photo:
+    """Read a photo, and its hint if it has one; `resized` is told of a hint of another size."""
     data = read_bytes(candidate.path)
     image = decode(data)
+    hint, hint_sha256 = _hint(candidate.hint, image.size, resized) if candidate.hint else (None, None)
     scale = KEPT_SIDE / min(image.size)
     if scale < 1:
         size = (round(image.width * scale), round(image.height * scale))
         image = image.resize(size, Image.Resampling.LANCZOS)
-    return Photo(candidate.path, hashlib.sha256(data).hexdigest(), image, candidate.caption, candidate.repeats)
+    if hint is not None and hint.size != image.size:
+        hint = hint.resize(image.size, Image.Resampling.LANCZOS)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Photo(candidate.path, sha256, image, candidate.caption, candidate.repeats, hint, hint_sha256)
+
+
+def _hint(path: Path, photo: tuple[int, int], resized: list[str]) -> tuple[Image.Image, str]:
+    """The hint of a photo of that size, and its file's hash."""
+    try:
+        data = read_bytes(path)
+        hint = decode(data)
+    except BadDataError as error:
+        raise BadDataError(f"has a hint, {shown(path)}, that {error}") from error
+    if hint.size != photo:
+        sizes = f"{hint.width}x{hint.height} and {photo[0]}x{photo[1]}"
+        if abs(hint.width * photo[1] / (hint.height * photo[0]) - 1) > ASPECT:
+            raise BadDataError(f"and its hint {shown(path)} have different shapes ({sizes}); crop them alike")
+        resized.append(f"{shown(path)} and its picture have {sizes} pixels")
+    return hint, hashlib.sha256(data).hexdigest()
 
 
 def _once(found: Findings) -> list[Candidate]:
@@ -96,7 +123,7 @@ def _once(found: Findings) -> list[Candidate]:
 def _relative(photos: list[Photo]) -> tuple[Photo, ...]:
     """Repeats divided by what they have in common: only their proportions matter, for the step count is set."""
     common = math.gcd(*(p.repeats for p in photos))
-    return tuple(Photo(p.path, p.sha256, p.image, p.caption, p.repeats // common) for p in photos)
+    return tuple(replace(p, repeats=p.repeats // common) for p in photos)
 
 
 def _bullets(reasons: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ BATCH = 4  # pictures drawn together, always: the numbers of one may depend on i
 
 def class_prompt(noun: str) -> str:
     """What the base is asked for, and what the class pictures are learned with: "a photo of a dog"."""
-    return f"a photo of {'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
+    return f"a photo of {'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def class_pictures(

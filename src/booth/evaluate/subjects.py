@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from booth.world.identity import Identity, sample_identity
+from booth.world.identity import Identity, near_identities, sample_identity
 from booth.world.render import Factors, render
 from booth.world.sampling import is_held_out_placement, sample_placement
 from booth.world.vocabulary import NOUNS
@@ -36,6 +36,7 @@ class WorldSubject:
     identity: Identity
     photos: list[Image.Image]  # 128x128
     unseen: list[Image.Image]
+    lookalikes: list[Image.Image]  # individuals that differ in one or two marks, each as one of the photos was taken
 
     @property
     def noun(self) -> str:
@@ -52,17 +53,27 @@ def world_subject(seed: int, noun: str | None = None, photos: int = 5) -> WorldS
         # A pattern or a recoloured part can be seen at 64 pixels; a palette and an outline alone are too like others.
         if identity.marks >= MARKS and (identity.pattern != "none" or identity.part != "none"):
             break
-    seen = [_photo(rng, identity, PHOTO_SCENES[i % len(PHOTO_SCENES)]) for i in range(photos)]
+    taken = [_factors(rng, identity, PHOTO_SCENES[i % len(PHOTO_SCENES)]) for i in range(photos)]
     allowed = [s for s in PROMPT_SCENES if not is_held_out_placement(identity, s)]
-    unseen = [_photo(rng, identity, allowed[i % len(allowed)]) for i in range(photos)]
-    return WorldSubject(identity, seen, unseen)
+    unseen = [_factors(rng, identity, allowed[i % len(allowed)]) for i in range(photos)]
+    others = near_identities(identity, np.random.default_rng([4712, seed]), photos)
+    alike = [_with_identity(factors, other) for factors, other in zip(taken, others, strict=True)]
+    return WorldSubject(identity, *([_photo(factors) for factors in group] for group in (taken, unseen, alike)))
 
 
-def _photo(rng: np.random.Generator, identity: Identity, scene: str) -> Image.Image:
-    """One photo of the subject alone, in its own colours, reasonably close."""
+def _with_identity(factors: Factors, identity: Identity) -> Factors:
+    """The same pose, place and light with another individual."""
+    return replace(factors, objects=(replace(factors.objects[0], identity=identity),))
+
+
+def _photo(factors: Factors) -> Image.Image:
+    return Image.fromarray(render(factors, size=128).image)
+
+
+def _factors(rng: np.random.Generator, identity: Identity, scene: str) -> Factors:
+    """One photo's factors: the subject alone, in its own colours, reasonably close."""
     while True:
         placement = sample_placement(rng, identity)
         if placement.colour is None and placement.material is None and placement.accessory is None:
             break
-    factors = Factors((placement,), scene, seed=int(rng.integers(2**31)))
-    return Image.fromarray(render(factors, size=128).image)
+    return Factors((placement,), scene, seed=int(rng.integers(2**31)))

@@ -27,7 +27,12 @@ from booth.core.sites import LinearSite, Sites, TokenTable
 INDEX = "model_index.json"
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
 LATENTS = 128  # side of the latents of the bases whose denoiser does not say: all were made for 1024 pixels
-CLIP_LINEARS = {"attention": ("q_proj", "k_proj", "v_proj", "out_proj"), "feed_forward": ("fc1", "fc2")}
+MAGNITUDE = ".lora_magnitude_vector"  # peft's name in files
+CLIP_LINEARS = {
+    "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
+    "feed_forward": ("fc1", "fc2"),
+    "projection": (),
+}
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,11 @@ class DiffusersFamily(Family):
         tensors: dict[str, Any] = {}
         for name, state in layers.items():
             prefix = self._file_prefix(name)
-            tensors[f"{name}_lora_layers"] = {prefix + key: tensor for key, tensor in state.items()}
+            # transformers finds DoRA's magnitudes as `.weight` only.
+            ending = ".weight" if name in self.encoders else ""
+            tensors[f"{name}_lora_layers"] = {
+                prefix + key + (ending if key.endswith(MAGNITUDE) else ""): tensor for key, tensor in state.items()
+            }
             tensors[f"{name}_lora_adapter_metadata"] = metadata.get(name)
         self.Pipeline.save_lora_weights(folder, **tensors)
 
@@ -163,7 +172,8 @@ class DiffusersFamily(Family):
         layers: dict[str, dict[str, Tensor]] = {}
         for key, tensor in load_file(folder / "pytorch_lora_weights.safetensors").items():
             component, _, rest = key.partition(".")
-            layers.setdefault(component, {})[rest.removeprefix(self._file_prefix(component))] = tensor
+            rest = rest.removeprefix(self._file_prefix(component)).replace(f"{MAGNITUDE}.weight", MAGNITUDE)
+            layers.setdefault(component, {})[rest] = tensor
         return layers
 
     def _file_prefix(self, name: str) -> str:
@@ -198,11 +208,11 @@ class DiffusersFamily(Family):
     def _sites(self) -> Sites:
         encoders = {name: self._parts[name] for name in self.encoders if name in self._kinds}
         adapted = {n: LinearSite(m, self.encoders[n].linears) for n, m in encoders.items() if self.encoders[n].linears}
-        cross = tuple(n for n, _ in self.network.named_modules() if n.endswith("attn2"))
+        own = LinearSite(self.network, self.linears)
         return Sites(
             token_tables=tuple(self._token_table(name, encoder) for name, encoder in encoders.items()),
-            linears={self.denoiser[0]: LinearSite(self.network, self.linears), **adapted},
-            cross_attention=cross if "cross_attention" in self.offers else (),
+            linears={self.denoiser[0]: own, **adapted},
+            convolutions=tuple(own.layers([group for group in own.groups if group == "convolution"])),
             denoiser=self.network,
             text_encoders=encoders,
         )

@@ -17,6 +17,7 @@ from booth.families.recognition import SOURCE, recognise
 from booth.registry import FAMILIES
 
 EMBEDDED = "embedded"
+CONTROLS_FOLDER = Path(__file__).parent.parent / "assets" / "controls"  # the embedded base's ControlNets, by control
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "assets" / "embedded"
 
 

@@ -23,7 +23,8 @@ TRAINED = 8  # a trained value and its gradient, always in float32
 class MemoryPlan:
     """One way of teaching, and what its weights, gradients and moments take. Activations come on top.
 
-    What an adapter or a token trains is not counted: it is small beside the base.
+    What an adapter or a token trains is not counted: it is small beside the base. ControlNet, which trains a copy of
+    half the denoiser, is not told.
     """
 
     methods: tuple[str, ...]
@@ -43,11 +44,13 @@ def memory_plans(folder: Path, room: int) -> list[MemoryPlan]:
     values = values_of_parts(folder)
     whole, trained = sum(values.values()), values.get(denoiser, 0)
     kinds: dict[str, type[Method]] = {
-        name: METHODS[name] for name in METHODS if set(METHODS[name].needs) <= set(family.offers)
+        name: METHODS[name]
+        for name in METHODS
+        if set(METHODS[name].needs) <= set(family.offers) and "control" not in METHODS[name].needs
     }
     chosen: list[MemoryPlan] = []
     for trains_denoiser in (False, True):
-        methods = tuple(name for name, kind in kinds.items() if ("denoiser" in kind.needs) == trains_denoiser)
+        methods = tuple(name for name, kind in kinds.items() if _trains_all(kind) == trains_denoiser)
         size = trained if trains_denoiser else 0
         choices = [("fp32", "adamw"), ("bf16", "adamw"), *([("bf16", "adamw8bit")] if trains_denoiser else [])]
         plans = [
@@ -58,6 +61,11 @@ def memory_plans(folder: Path, room: int) -> list[MemoryPlan]:
         if methods:
             chosen.append(next((plan for plan in plans if plan.fits), plans[-1]))
     return chosen
+
+
+def _trains_all(kind: type[Method]) -> bool:
+    """Whether the whole denoiser is trained; Custom Diffusion, of all that change it, trains some 5 % of it."""
+    return "denoiser" in kind.needs and "cross_attention" not in kind.needs
 
 
 def values_of_parts(folder: Path) -> dict[str, int]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionControlNetPipeline, StableDiffusionPipeline
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from booth.core.family import Condition
 from booth.families.layout import CLIP_LINEARS, Encoder
-from booth.families.unet import UNetFamily
+from booth.families.unet import SITES, UNetFamily
 
 
 class StableDiffusion(UNetFamily):
@@ -18,9 +18,10 @@ class StableDiffusion(UNetFamily):
 
     name = "stable_diffusion"
     title = "Stable Diffusion 1.x / 2.x"
-    offers = ("token_tables", "linears", "cross_attention", "denoiser", "text_encoders")
+    offers = SITES
     sampler = "ddim"
     Pipeline = StableDiffusionPipeline
+    Controlled = StableDiffusionControlNetPipeline
     encoders = {"text_encoder": Encoder(CLIPTextModel, CLIPTokenizer, "clip_l", CLIP_LINEARS)}
 
     def options(self, index: Mapping[str, Any]) -> dict[str, Any]:

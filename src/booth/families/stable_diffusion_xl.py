@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from booth.core.family import Condition
 from booth.families.layout import CLIP_LINEARS, Encoder
-from booth.families.unet import UNetFamily
+from booth.families.unet import SITES, UNetFamily
 
 
 class StableDiffusionXL(UNetFamily):
@@ -20,9 +20,10 @@ class StableDiffusionXL(UNetFamily):
 
     name = "stable_diffusion_xl"
     title = "Stable Diffusion XL"
-    offers = ("token_tables", "linears", "cross_attention", "denoiser", "text_encoders")
+    offers = SITES
     sampler = "euler"
     Pipeline = StableDiffusionXLPipeline
+    Controlled = StableDiffusionXLControlNetPipeline
     encoders = {
         "text_encoder": Encoder(CLIPTextModel, CLIPTokenizer, "clip_l", CLIP_LINEARS),
         "text_encoder_2": Encoder(CLIPTextModelWithProjection, CLIPTokenizer, "clip_g", CLIP_LINEARS),

@@ -65,7 +65,7 @@ def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
 @contextmanager
 def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
     """Within this context the model draws the concepts; afterwards it is the bare base again."""
-    tokens = Counter(a.concept.record.subject.token for a in applied)
+    tokens = Counter(a.concept.record.subject.token for a in applied if a.concept.record.subject.token)
     token, count = tokens.most_common(1)[0] if tokens else ("", 0)
     if count > 1:
         owners = " and ".join(str(a.concept.folder) for a in applied if a.concept.record.subject.token == token)
@@ -74,14 +74,19 @@ def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
             "another --token."
         )
     with ExitStack() as stack:
-        # A method that replaces a whole module goes before those that add to it.
-        for a in sorted(applied, key=lambda a: "denoiser" not in METHODS[a.concept.record.method].needs):
+        for a in sorted(applied, key=_place):
             for method in a.concept.methods():
                 stack.callback(method.detach, model)
                 method.restore(model, a.concept.folder)
                 if a.strength is not None:
                     method.set_strength(a.strength)
         yield
+
+
+def _place(applied: Applied) -> int:
+    """What replaces weights goes before what adds to layers, and what changes a layer's input goes around both."""
+    needs = METHODS[applied.concept.record.method].needs
+    return 0 if "denoiser" in needs else 2 if "attention" in needs else 1
 
 
 def _short(content_hash: str) -> str:

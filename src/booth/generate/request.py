@@ -43,7 +43,7 @@ def read_request(
         prompts = read_prompts(prompt_file)
     elif prompt is not None:
         prompts = [prompt]
-    elif applied:
+    elif applied and applied[0].concept.record.prompt:
         prompts = [applied[0].concept.record.prompt]
     else:
         raise UsageError("A prompt is missing. Write it in quotes, or give a file with --prompts.")

@@ -12,6 +12,7 @@ from booth import __version__
 from booth.core.errors import UsageError
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.generate.concepts import Applied, attached, common_base, require_base
+from booth.generate.controls import Hint, read_hint, with_controlnets
 from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
@@ -32,12 +33,13 @@ class Request:
     negative: str = ""
     scheduler: str | None = None
     size: int | None = None
+    hints: Sequence[Hint] = ()  # what ControlNets follow, the same to every picture
     batch_size: int | None = None  # pictures at once; see booth.generate.draw.draw
     device: str = "cpu"
 
     def warnings(self) -> list[str]:
         """A warning for each prompt that names none of the concepts' tokens, with the prompt as it should be."""
-        subjects = [a.concept.record.subject for a in self.concepts]
+        subjects = [a.concept.record.subject for a in self.concepts if a.concept.record.subject.token]
         return [
             f"The prompt {prompt!r} does not name the subject, so it may not appear. "
             f"Try: {with_subject(prompt, subjects[0].token, subjects[0].noun)!r}"
@@ -61,9 +63,17 @@ class Drawn:
 
 
 def generate(
-    request: Request, out: Path, *, sheet: bool = False, on_picture: Callable[[int], None] | None = None
+    request: Request,
+    out: Path,
+    *,
+    sheet: bool = False,
+    on_picture: Callable[[int], None] | None = None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> Drawn:
-    """Draw a request into the folder `out`; `on_picture` hears how many pictures are finished."""
+    """Draw a request into the folder `out`.
+
+    `on_picture` hears how many pictures are finished, `on_message` a sentence for the user.
+    """
     if request.count < 1:
         raise UsageError(f"-n {request.count} draws nothing. Use at least 1.")
     began = time.perf_counter()
@@ -71,10 +81,13 @@ def generate(
     folder = resolve_base(base)
     content_hash = base_hash(folder)
     require_base(request.concepts, base, content_hash)
+    concepts, taken = with_controlnets(request.concepts, request.hints, content_hash)
     model = load_family(str(folder), request.device)
     prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
     seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
-    with attached(model, request.concepts):
+    side = request.size or model.resolution
+    hints = [[read_hint(hint, side, on_message)] * len(prompts) for hint in taken]
+    with attached(model, concepts):
         images = draw(
             model,
             prompts,
@@ -84,6 +97,7 @@ def generate(
             negative=request.negative,
             scheduler=request.scheduler,
             size=request.size,
+            hints=hints,
             batch_size=request.batch_size,
             on_picture=on_picture,
         )
@@ -98,7 +112,8 @@ def generate(
             "Size": f"{image.width}x{image.height}",
             "Model hash": content_hash.removeprefix("sha256:")[:10],
             "Model": Path(base).name,
-            "Concepts": "; ".join(a.title for a in request.concepts) or None,
+            "Concepts": "; ".join(a.title for a in concepts) or None,
+            "Hints": "; ".join(hint.file.name for hint in taken) or None,
             "Version": f"booth {__version__}",
         }
         save_png(image, file, parameters_text(prompt, request.negative, settings))

@@ -135,9 +135,15 @@ class TextualInversion(Method):
         model.sites.require(self.title, model.title, self.needs)
         rows = {site.name: self._initial_rows(site, seed) for site in model.sites.token_tables}
         self._extend(model, rows)
+        return [self.moving(self.config.learning_rate)]
+
+    def moving(self, learning_rate: float) -> ParameterGroup:
+        """The attached rows, receiving the gradient (again)."""
         parameters = {f"{e.site.name}.rows": e.extended.rows for e in self._extensions}
+        for p in parameters.values():
+            p.requires_grad_(True)
         # The rows are a point in the space of words, not weights: decay would pull them towards the origin.
-        return [ParameterGroup("rows", parameters, self.config.learning_rate, weight_decay=0.0)]
+        return ParameterGroup("rows", parameters, learning_rate, weight_decay=0.0)
 
     def detach(self, model: Family) -> None:
         for extension in reversed(self._extensions):

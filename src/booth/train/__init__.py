@@ -23,13 +23,15 @@ class CallablePackage(ModuleType):
     def __call__(
         self,
         photos: Path | str | Sequence[Path | str],
-        noun: str,
+        noun: str | None = None,
         *,
         config: Path | str | None = None,
         listener: Listener | None = None,
         **options: Any,
     ) -> Concept:
         """Teach the subject in `photos` to a base and return the finished concept.
+
+        `noun` may be left out for a method that can do without a subject, such as ControlNet.
 
         `options` are the fields of booth.config.RunConfig, such as method="lora", base="embedded", token="sks",
         seed=0 and out="concepts/my-dog"; any other name is a setting of the method, such as steps=200 or rank=8.

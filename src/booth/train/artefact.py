@@ -14,17 +14,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.Image import Image
 
 from booth.concept import Concept
 from booth.core.commit import committed, package_versions
 from booth.core.concept import RECORD, ConceptRecord, StageRecord
 from booth.core.family import Family
 from booth.core.method import MethodConfig, Stage, Subject
+from booth.data.hints import Hints
+from booth.data.photos import PhotoSet
 from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names
 
 CONTEXTS = ("", " on the beach", " in the jungle", " in the snow")  # what is drawn of every subject
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """What is drawn of a run, whenever it is drawn: the subject in a few contexts, or hints to follow."""
+
+    prompts: list[str]
+    hints: list[list[Image]]  # of each ControlNet in place, one a prompt
+
+    @classmethod
+    def of(cls, subject: Subject, hints: Hints | None, photos: PhotoSet, side: int) -> Scenes:
+        """The subject in each of the contexts; with hints, the first few pictures' captions."""
+        if hints is None:
+            return cls([f"a photo of {subject.name}{context}" for context in CONTEXTS], [])
+        shown = photos.photos[: len(CONTEXTS)]
+        plain = f"a photo of {subject.name}" if subject.name else ""
+        return cls([p.caption or plain for p in shown], [[hints.of(p, side) for p in shown]])
 
 
 @dataclass(frozen=True)
@@ -89,13 +109,14 @@ class Clock:
             self.add(name, seconds)
 
 
-def draw_samples(model: Family, subject: Subject, seed: int, folder: Path) -> list[Path]:
-    """Draw the subject in the same few contexts with the same seeds, whenever it is drawn."""
+def draw_samples(model: Family, scenes: Scenes, seed: int, folder: Path) -> list[Path]:
+    """Draw the scenes, each with a seed of its own that is always the same."""
     folder.mkdir(parents=True, exist_ok=True)
-    prompts = [f"a photo of {subject.name}{context}" for context in CONTEXTS]
+    prompts = scenes.prompts
     seeds = [seed + i for i in range(len(prompts))]
     files = [folder / name for name in file_names(prompts, seeds)]
-    for picture, file, prompt, s in zip(draw(model, prompts, seeds), files, prompts, seeds, strict=True):
+    drawn = draw(model, prompts, seeds, hints=scenes.hints)
+    for picture, file, prompt, s in zip(drawn, files, prompts, seeds, strict=True):
         size = f"{picture.width}x{picture.height}"
         sampler = SAMPLERS[model.sampler]
         how = {"Steps": STEPS, "Sampler": sampler, "CFG scale": model.guidance, "Seed": s, "Size": size}
@@ -137,24 +158,29 @@ def write_concept(
     device: str,
     history: list[float | None],
     previews: Path,
+    scenes: Scenes,
     needed: int,
+    stopped: int | None = None,
     **known: Any,
 ) -> Concept:
-    """Commit the whole folder at once; `known` are the fields of ConceptRecord that the caller knows best."""
-    subject: Subject = plan[-1].method.subject
+    """Commit the whole folder at once; `known` are the fields of ConceptRecord that the caller knows best.
+
+    `stopped` is the step after which the last stage was found done, if it was.
+    """
     with committed(out, {"kind": "concept"}, needed) as folder:
         with clock.part("save"):
-            stages = [_write_stage(model, plan, i, folder, history) for i in range(len(plan))]
+            taken = [stage.method.config.steps for stage in plan[:-1]] + [stopped or plan[-1].method.config.steps]
+            stages = [_write_stage(model, plan, i, folder, history, taken) for i in range(len(plan))]
             sizes = {file: (folder / file).stat().st_size for file in _files(folder)}
         with clock.part("samples"):
-            draw_samples(model, subject, known["seed"], folder / "samples")
+            draw_samples(model, scenes, known["seed"], folder / "samples")
             if previews.is_dir():
                 shutil.copytree(previews, folder / "samples" / previews.name)
         steps = sum(stage.steps for stage in stages)
         record = ConceptRecord(
             name=name,
             family=model.name,
-            prompt=f"a photo of {subject.name}",
+            prompt=plan[-1].method.prompts()[0],
             stages=stages,
             steps=steps,
             device=device,
@@ -174,22 +200,22 @@ def write_concept(
 
 
 def _write_stage(
-    model: Family, plan: list[Stage], index: int, folder: Path, history: list[float | None]
+    model: Family, plan: list[Stage], index: int, folder: Path, history: list[float | None], taken: list[int]
 ) -> StageRecord:
     """Write one stage's weights and say which files they are."""
     stage = plan[index]
     config: MethodConfig = stage.method.config
     before = set(_files(folder))
     stage.method.write(model, folder)
-    first = sum(s.method.config.steps for s in plan[:index])
+    first = sum(taken[:index])
     return StageRecord(
         name=stage.name,
         method=stage.method.name,
         settings=config.model_dump(mode="json"),
         folder=".",
         files=sorted(set(_files(folder)) - before),
-        steps=config.steps,
-        final_loss=mean_of_last(history[first : first + config.steps]),
+        steps=taken[index],
+        final_loss=mean_of_last(history[first : first + taken[index]]),
     )
 
 

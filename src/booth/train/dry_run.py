@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from booth.config import RunConfig
+from booth.core.family import Family
+from booth.core.method import Subject
 from booth.data.photos import PhotoSet, load_photos
+from booth.registry import METHODS
 from booth.train import setup
 from booth.train.artefact import Clock
 from booth.train.folders import refuse_to_overwrite
 from booth.train.listener import Silent
+from booth.train.quote import Quote, quote
 from booth.train.run import Run
 from booth.train.signals import Signals
 
@@ -31,8 +35,16 @@ def describe(config: RunConfig) -> dict[str, Any]:
         "seed": config.seed,
         "stages": _stages(run),
         "photos": _photos(photos),
+        "quote": rehearsed(config, run.model).to_json(),
         "warnings": run.advice(),
     }
+
+
+def rehearsed(config: RunConfig, model: Family) -> Quote:
+    """What the run would cost, from a few real steps of a plan that is used for nothing else."""
+    settings = setup.method_settings(config, model.scale)
+    plan = METHODS[config.method](settings, Subject(config.token, config.noun)).plan()
+    return quote(config, model, plan, setup.choose_device(config.device))
 
 
 def _stages(run: Run) -> list[dict[str, Any]]:

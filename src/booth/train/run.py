@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL.Image import Image
 
 from booth.concept import Concept
-from booth.config import RunConfig, method_config
+from booth.config import RunConfig
 from booth.core.cache import cache_folder
 from booth.core.commit import require_space, size_of
 from booth.core.concept import BaseRecord, SubjectRecord
@@ -19,17 +18,19 @@ from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
 from booth.core.family import Family
 from booth.core.method import Method, Stage, Subject
 from booth.data.batches import PhotoBatches
+from booth.data.hints import Hints
 from booth.data.photos import PhotoSet, load_photos
 from booth.data.prior import class_pictures, class_prompt
 from booth.data.tokens import advice_on_token
-from booth.families.loading import base_hash, load_family
+from booth.families.loading import base_hash
 from booth.families.recognition import advice_on_base
 from booth.generate.draw import draw
 from booth.registry import METHODS
 from booth.train import setup
-from booth.train.artefact import Clock, TrainResult, draw_samples, forget_peak_memory, write_concept
+from booth.train.artefact import Clock, Scenes, TrainResult, forget_peak_memory, write_concept
+from booth.train.between import Between
 from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
-from booth.train.folders import CHECKPOINTS, PREVIEWS, leave, occupied, refuse_to_overwrite
+from booth.train.folders import CHECKPOINTS, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
 from booth.train.loop import training_steps
 from booth.train.recovery import SKIPS, Recovery
@@ -51,7 +52,7 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
     settings: dict[str, Any] = {}
     with Signals() as signals, setup.advice_on_memory(config, settings):
         photos = load_photos(config.photos)
-        for sentence in (photos.layout, *photos.skipped, *photos.duplicates):
+        for sentence in (photos.layout, *photos.skipped, *photos.duplicates, *photos.resized):
             listener.on_message(sentence)
         config = config.model_copy(update={"token": setup.choose_token(config.token, photos)})
         out = config.folder.absolute()
@@ -80,17 +81,18 @@ class Run:
         self.precision = setup.choose_precision(config.precision, self.device)
         forget_peak_memory(self.device)
         listener.on_message(f"Loading the base {config.base}.")
-        dtype = setup.autocast_type(config.base_precision) or torch.float32
         with clock.part("load"):
-            self.model: Family = load_family(config.base, self.device, dtype, config.family)
+            self.model: Family = setup.load_base(config, self.device)
             self.base_hash = base_hash(self.model.base)
-        setup.set_resolution(self.model, config.resolution)
         kind: type[Method] = METHODS[config.method]
         self.subject = Subject(config.token, config.noun)
-        self.method = kind(method_config(config.method, self.model.scale, config.settings), self.subject)
+        self.method = kind(setup.method_settings(config, self.model.scale), self.subject)
         self.plan: list[Stage] = self.method.plan()
         for stage in self.plan:
             self.model.sites.require(stage.method.title, self.model.title, stage.method.needs)
+        control = self.method.control()
+        self.hints = Hints(control, photos, listener.on_message) if control else None
+        self.scenes = Scenes.of(self.subject, self.hints, photos, self.model.resolution)
         self.stages = Stages(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self.recovery = Recovery()
         self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
@@ -106,6 +108,7 @@ class Run:
             "seed": config.seed,
             "precision": self.precision + (", base in bf16" if config.base_precision == "bf16" else ""),
             "photos": [p.sha256 for p in photos.photos],
+            "photo_files": [str(p.path.absolute()) for p in photos.photos],
         }
 
     def advice(self) -> list[str]:
@@ -124,7 +127,6 @@ class Run:
     def learn(self, work: Path) -> None:
         """Train all stages from wherever the last good checkpoint was."""
         self.checkpoints = Checkpoints(work / CHECKPOINTS, self.listener.on_message)
-        self.previews = work / PREVIEWS
         checkpoint = self.checkpoints.latest()
         if checkpoint is not None:
             setup.require_same(checkpoint.values["identity"], setup.identity(self.known), str(work))
@@ -133,6 +135,8 @@ class Run:
         elif self.config.resume:
             self.listener.on_message("There is no checkpoint to go on from; training starts from the beginning.")
         self._draw_class_pictures()
+        about = (self.config, self.model, self.subject, self.photos, self.scenes, work, self.clock, self.listener)
+        self.between = Between(*about)
         self._go_to(checkpoint)
         self.listener.on_start(self.plan, self.stages.done)
         self.signals.patient = True
@@ -150,7 +154,10 @@ class Run:
     def finish(self, out: Path, work: Path) -> Concept:
         """Write the concept; whatever goes wrong, the trained weights are kept."""
         self.listener.on_message(f"Writing the concept {out}.")
+        selection = self.between.selection
         try:
+            if selection is not None:
+                selection.restore(self.stages)
             concept = write_concept(
                 out,
                 self.model,
@@ -159,7 +166,10 @@ class Run:
                 name=out.name,
                 device=self.device,
                 history=self.history,
-                previews=self.previews,
+                previews=self.between.previews,
+                scenes=self.scenes,
+                stopped=selection.stopped if selection else None,
+                selection=selection.record() if selection else None,
                 needed=self.stages.trained_bytes,
                 skipped_steps=self.recovery.skipped,
                 recoveries=self.recovery.returns,
@@ -200,7 +210,9 @@ class Run:
                 prior_weight=config.prior_weight,
                 crop=self.config.crop,
                 flip=self.config.flip,
+                caption_dropout=config.caption_dropout,
                 accumulate=config.accumulate,
+                hints=self.hints if stage.method.control() else None,
             )
 
     def _train_stage(self) -> None:
@@ -218,7 +230,7 @@ class Run:
             stop=stage.method.config.steps,
             autocast=setup.autocast_type(self.precision),
         )
-        for step in steps:
+        for step in () if self.between.is_done(stages, update) else steps:
             stages.step = step.index
             self.history.append(step.loss if math.isfinite(step.loss) else None)
             self.clock.add("train", step.seconds)
@@ -226,10 +238,14 @@ class Run:
             self.listener.on_step(stage.name, step, stage.method.config.steps)
             if self.recovery.must_return:
                 raise NotFiniteError(f"The loss or gradient was not finite {SKIPS + 1} times in a row.")
+            self.between.after(step, stages)
             self.signals.check()
+            done = self.between.is_done(stages, update)
             if step.index < stage.method.config.steps:
                 self._save_if_due()
-            self._preview_if_due(update)
+            self.between.preview(stages, update)
+            if done:
+                break
         stages.close()
         self._save_if_due(boundary=True)
 
@@ -248,12 +264,14 @@ class Run:
         self.stages.take_up(checkpoint)
         self.history = list(checkpoint.values["history"]) if checkpoint else []
         self._saved = (self.stages.index, self.stages.step) if checkpoint else None
+        self.between.take_up(checkpoint)
 
     def _require_room(self, update: Update) -> None:
         """Before a stage's first step: space for as many checkpoints as will lie there at once, and the artefact."""
         moments = 4 if update.config.optimizer == "prodigy" else 2  # tensors that the optimiser keeps of each weight
         trained = size_of_tensors(update.parameters())
         self._size = size_of_tensors(self.stages.state()[0]) + (0 if self.stages.step else moments * trained)
+        self._size += trained if self.between.selection else 0  # the best checkpoint's weights
         copies = 1 if self.config.checkpoint_every == 0 else KEEP + 1  # a new one is written before an old one goes
         needed = copies * self._size + self.stages.trained_bytes + trained
         require_space(self.checkpoints.folder, needed - size_of(self.checkpoints.folder))
@@ -274,6 +292,8 @@ class Run:
             "history": self.history,
             "clock": self.clock.state(),
         }
+        kept, chosen = self.between.state()
+        tensors, values = tensors | kept, values | chosen
         folder = self.checkpoints.save(self.stages.done, tensors, values)
         self._saved = (self.stages.index, self.stages.step)
         seconds = time.perf_counter() - began
@@ -289,16 +309,3 @@ class Run:
         except NotFiniteError:
             told = "The last good checkpoint is kept"
         return Interrupted(f"{error} {told}; run the same command with --resume to go on.", error.exit_code - 128)
-
-    def _preview_if_due(self, update: Update) -> None:
-        """Draw with the averaged weights. A preview that cannot be kept is no reason to stop."""
-        done = self.stages.done
-        if self.config.previews == 0 or done % self.config.previews:
-            return
-        try:
-            with self.clock.part("previews"), update.averaged():
-                files = draw_samples(self.model, self.subject, self.config.seed, self.previews / f"{done:06d}")
-        except OSError as error:
-            self.listener.on_message(f"The preview after {done} steps could not be kept: {error}.")
-            return
-        self.listener.on_preview(files, done)

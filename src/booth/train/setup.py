@@ -10,12 +10,15 @@ from typing import Any
 
 import torch
 
-from booth.config import AUTO, RunConfig
+from booth.config import AUTO, RunConfig, method_config
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
+from booth.core.method import MethodConfig
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.data.photos import PhotoSet
+from booth.families.loading import load_family
+from booth.train.selection import CAP
 
 
 def choose_device(name: str | None) -> str:
@@ -58,23 +61,36 @@ def choose_token(token: str, photos: PhotoSet) -> str:
     return RARE_TOKENS[derived_seed(*(p.sha256 for p in photos.photos)) % len(RARE_TOKENS)]
 
 
-def set_resolution(model: Family, side: int | None) -> None:
-    """Learn and draw at `side` pixels; None is the base's own. UsageError for a side that the base cannot take."""
-    if side is None:
-        return
-    if side % model.multiple:
-        raise UsageError(f"resolution={side} does not suit {model.title}. Use a multiple of {model.multiple}.")
-    model.resolution = side
+def load_base(config: RunConfig, device: str) -> Family:
+    """The base in the precision and at the resolution that the run asks for; UsageError for one it cannot take."""
+    dtype, side = autocast_type(config.base_precision) or torch.float32, config.resolution
+    model = load_family(config.base, device, dtype, config.family)
+    if side is not None:
+        if side % model.multiple:
+            raise UsageError(f"resolution={side} does not suit {model.title}. Use a multiple of {model.multiple}.")
+        model.resolution = side
+    return model
+
+
+def method_settings(config: RunConfig, scale: str) -> MethodConfig:
+    """The method's settings on a base of this scale; until done, training may go on beyond its default steps."""
+    own = method_config(config.method, scale, config.settings)
+    if config.until == "done" and "steps" not in config.settings:
+        return own.model_copy(update={"steps": CAP * own.steps})
+    return own
 
 
 def data_settings(config: RunConfig, photos: PhotoSet) -> dict[str, Any]:
     """How photos become rows."""
+    hints = [p.hint_sha256 for p in photos.photos if p.hint_sha256]
     return {
         "crop": config.crop,
         "flip": config.flip,
         "resolution": config.resolution,
+        **({"until": config.until} if config.until == "done" else {}),
         "captions": [p.caption for p in photos.photos],
         "repeats": [p.repeats for p in photos.photos],
+        **({"hints": hints} if hints else {}),
     }
 
 

@@ -41,6 +41,11 @@ class Stages:
         return self.plan[self.index]
 
     @property
+    def is_last(self) -> bool:
+        """Whether the current stage is the last one."""
+        return self.index == len(self.plan) - 1
+
+    @property
     def total(self) -> int:
         """Steps of the whole plan."""
         return sum(s.method.config.steps for s in self.plan)
@@ -84,6 +89,12 @@ class Stages:
                     parameter.copy_(values[name])
         self._freeze(update.groups)
         self.index, self.step, self.update = self.index + 1, 0, None
+
+    def adopt(self, tensors: dict[str, Tensor]) -> None:
+        """Give the stage that was finished last the values of another step."""
+        with torch.no_grad():
+            for name, parameter in _named(self._finished[-1]).items():
+                parameter.copy_(tensors[name])
 
     def detach(self) -> None:
         """Take all stages out again, the last one first; the base is as it was."""

@@ -120,6 +120,7 @@ def train_denoiser(
         # In bfloat16 the fused attention's backward pass takes a fifth of a step on a CPU; the plain one hardly any.
         unet.set_attn_processor(AttnProcessor())
         unet.to(memory_format=torch.channels_last)
+    model.remember_embeddings(True)  # captions come again with every pass over the pool
     model.noising = Velocity(cast(Velocity, model.make_noising()).alphas_cumprod, timesteps=TIMESTEPS)
     config = MethodConfig(steps=10**9, learning_rate=learning_rate, ema=0.9995, clip=1.0)
     update = Update([ParameterGroup("unet", dict(unet.named_parameters()), learning_rate, weight_decay=0.01)], config)
@@ -157,4 +158,5 @@ def train_denoiser(
         parameter.data.copy_((update.ema or {})[name])
     unet.set_attn_processor(AttnProcessor2_0())
     model.freeze()
+    model.remember_embeddings(False)
     model.noising = model.make_noising()

@@ -57,6 +57,7 @@ MARKS: dict[str, tuple[str, ...]] = {
     "part_colour": ("none", *MARK_COLOURS),
     "outline": OUTLINES,
 }
+UNCOLOURED = 0.3  # weight of a picture without a named colour; there are more of them than of all nine colours
 UNMENTIONED = -100  # cross-entropy ignores this label
 
 
@@ -168,6 +169,8 @@ def labels_of(factors: Factors) -> list[int]:
 
 def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: str, batch: int = 64):
     """Cross-entropy on every factor, and presence of each object besides."""
+    weights = torch.ones(len(COLOUR_NAMES), device=device)
+    weights[0] = UNCOLOURED
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         rng = Rng(0, step)
@@ -179,8 +182,9 @@ def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: 
         # Which object is learned by cross-entropy, which is quick; whether there is a second one by presence.
         value = F.cross_entropy(objects, present / present.sum(1, keepdim=True))
         value = value + 5 * F.binary_cross_entropy_with_logits(objects, present)
-        for logits, target in ((scene, y[:, 2]), (colour, y[:, 3]), (accessory, y[:, 4])):
+        for logits, target in ((scene, y[:, 2]), (accessory, y[:, 4])):
             value = value + F.cross_entropy(logits, target, ignore_index=UNMENTIONED)
+        value = value + F.cross_entropy(colour, y[:, 3], weights, ignore_index=UNMENTIONED)
         right = (objects.argmax(1) == y[:, 0]) | (objects.argmax(1) == y[:, 1])
         return value, {"loss": value.item(), "object": right.float().mean().item()}
 

@@ -44,17 +44,18 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(
-    ("family", "kind", "config", "parameters", "attention", "feed_forward"),
+    ("family", "kind", "config", "parameters", "groups"),
     [
-        # 16 and 70 transformer blocks: the 192 and 722 layers of a kohya LoRA less 32 and 22 of proj_in and proj_out
-        ("stable_diffusion", UNet2DConditionModel, SD, 859_520_964, 128, 32),
-        ("stable_diffusion_xl", UNet2DConditionModel, XL, 2_567_463_684, 560, 140),
+        # 16 and 70 transformer blocks in 16 and 11 transformers: the 192 and 722 layers of a kohya LoRA; 22 and 17
+        # residual blocks of two convolutions, and one between levels
+        ("stable_diffusion", UNet2DConditionModel, SD, 859_520_964, (128, 32, 22 * 2 + 6, 32)),
+        ("stable_diffusion_xl", UNet2DConditionModel, XL, 2_567_463_684, (560, 140, 17 * 2 + 4, 22)),
         # 19 double-stream and 38 single-stream blocks
-        ("flux", FluxTransformer2DModel, FLUX, 11_901_408_320, 19 * 8 + 38 * 3, 19 * 4 + 38),
+        ("flux", FluxTransformer2DModel, FLUX, 11_901_408_320, (19 * 8 + 38 * 3, 19 * 4 + 38)),
     ],
 )
 def test_the_full_size_denoiser_has_the_published_parameters(
-    family: str, kind: Any, config: dict[str, Any], parameters: int, attention: int, feed_forward: int
+    family: str, kind: Any, config: dict[str, Any], parameters: int, groups: tuple[int, ...]
 ) -> None:
     with torch.device("meta"):
         model = kind(**config)
@@ -62,7 +63,6 @@ def test_the_full_size_denoiser_has_the_published_parameters(
     assert sum(p.numel() for p in model.parameters()) == parameters
     state = model.state_dict()
     assert {name: tuple(state[name].shape) for name in SHAPES[family]} == SHAPES[family]
-    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    for group, count in (("attention", attention), ("feed_forward", feed_forward)):
-        suffixes = FAMILIES[family].linears[group]
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    for suffixes, count in zip(FAMILIES[family].linears.values(), groups, strict=True):
         assert sum(any(n.endswith("." + s) for s in suffixes) for n in layers) == count

@@ -132,7 +132,7 @@ def test_an_unknown_scheduler_is_a_usage_error(toy: Family):
 def test_sites_are_where_the_modules_are(toy: Family):
     for name, site in toy.sites.linears.items():
         assert site.module is toy.components()[name]
-        names = [n for n, m in site.module.named_modules() if isinstance(m, torch.nn.Linear)]
+        names = [n for n, m in site.module.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
         for suffixes in site.groups.values():
             for suffix in suffixes:
                 assert any(n == suffix or n.endswith("." + suffix) for n in names), suffix
@@ -140,6 +140,12 @@ def test_sites_are_where_the_modules_are(toy: Family):
     assert toy.sites.denoiser is unet
     cross = {n for n, m in unet.named_modules() if isinstance(m, Attention) and m.is_cross_attention}
     assert set(toy.sites.cross_attention) == cross
+    assert {a.name for a in toy.sites.attention} == {n for n, m in unet.named_modules() if isinstance(m, Attention)}
+    for attention in toy.sites.attention:
+        parts = unet.get_submodule(attention.name)
+        assert unet.get_submodule(attention.key) is parts.to_k
+        assert unet.get_submodule(attention.value) is parts.to_v
+        assert attention.width == (32 if attention.name in cross else parts.to_q.in_features)
     (table,) = toy.sites.token_tables
     assert table.embedding() is toy.components()["text_encoder"].get_input_embeddings()
     assert table.embedding().weight.shape[1] == table.dim

@@ -18,6 +18,8 @@ Lesson = Callable[..., RunConfig]
 STEPS = 5
 SHORT: dict[str, dict[str, Any]] = {  # settings that make each method short; another method takes its defaults
     "dreambooth": {"class_pictures": 4},
+    "custom_diffusion": {"class_pictures": 4},
+    "pivotal_tuning": {"token_steps": 3},
     "two_stage": {"token_steps": 3},
 }
 
@@ -30,7 +32,7 @@ def short_run(method: str, out: Path, **options: Any) -> RunConfig:
     return RunConfig(**({"noun": "dog", "checkpoint_every": 2} | run), method=method, out=out, settings=settings)
 
 
-def blank(model: Any, prompts: list[str], seeds: list[int]) -> list[Image.Image]:
+def blank(model: Any, prompts: list[str], seeds: list[int], **how: Any) -> list[Image.Image]:
     """Pictures that cost nothing."""
     return [Image.new("RGB", (8, 8)) for _ in prompts]
 

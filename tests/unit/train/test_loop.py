@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ LAMBDA = 0.7
 def batch_with_prior(photos: int, class_pictures: int) -> Batch:
     """Photos and then class pictures: 1/n and lambda/m as the shares of a row."""
     latents = torch.randn(photos + class_pictures, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    weight = torch.tensor([1 / photos] * photos + [LAMBDA / class_pictures] * class_pictures)
+    weight = torch.tensor([1 / photos] * photos + [LAMBDA / max(1, class_pictures)] * class_pictures)
     return Batch(["a photo of sks dog"] * photos + ["a photo of a dog"] * class_pictures, latents, weight)
 
 
@@ -71,3 +73,23 @@ def test_micro_batches_add_up_to_their_mean_gradient(toy: Family):
     assert step.loss == pytest.approx(sum(m.item() for m in micro) / 2)
     assert step.gradient_norm == pytest.approx(float(norm), rel=1e-5)
     assert micro[0].item() != micro[1].item()
+
+
+def test_a_mask_weighs_the_places_of_a_row():
+    prediction, target = torch.zeros(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)
+    target[0, :, 0, 0], target[0, :, 1, 1], target[1] = 2.0, 1.0, 5.0
+    mask = torch.ones(2, 1, 2, 2)
+    mask[0, 0] = torch.tensor([[3.0, 1.0], [1.0, 0.0]])
+    # Row 0: (3 * 4 + 0 * 1) / 4 places, whatever the channels; row 1 is plain.
+    assert compare(prediction, target, torch.tensor([1.0, 0.1]), mask) == pytest.approx(3.0 + 2.5)
+
+
+def test_the_mask_of_a_batch_reaches_the_loss(toy: Family):
+    batch = batch_with_prior(2, 0)
+    whole = losses(toy, batch, Rng(4))
+    assert losses(toy, replace(batch, mask=torch.ones(2, 1, 8, 8)), Rng(4)) == whole
+    left, right = torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 8, 8)
+    left[..., :4], right[..., :4] = 1.0, 0.0
+    parts = [losses(toy, replace(batch, mask=m), Rng(4)) for m in (left, right)]
+    assert min(parts) > 0
+    assert float(parts[0] + parts[1]) == pytest.approx(float(whole), rel=1e-6)

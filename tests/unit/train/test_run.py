@@ -27,7 +27,7 @@ from booth.core.errors import (
     UsageError,
 )
 from booth.registry import METHODS
-from booth.train import artefact, run
+from booth.train import artefact, between, run
 from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.run import TrainResult, train
@@ -123,7 +123,7 @@ def test_a_concept_says_how_it_came_about(lesson: Lesson, tmp_path: Path, method
     assert {len(photo) for photo in record.photos} == {64}
     assert record.settings["steps"] == STEPS
     assert record.steps == sum(stage.steps for stage in record.stages)
-    assert record.steps == STEPS + (3 if method == "two_stage" else 0)
+    assert record.steps == STEPS + record.settings.get("token_steps", 0)
     assert {"load", "encode", "train", "checkpoint", "save", "samples"} <= record.timings.keys()
     assert ("class_pictures" in record.timings) == (record.settings["prior_weight"] > 0)
     assert 0 < record.timings["train"] < record.seconds
@@ -198,14 +198,12 @@ def test_previews_do_not_change_what_is_learned(lesson: Lesson, monkeypatch: pyt
 
 def test_a_preview_that_cannot_be_kept_does_not_stop_the_run(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     diary = Diary()
-    keep = run.draw_samples
 
     def failing(*arguments: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run, "draw_samples", failing)
+    monkeypatch.setattr(between, "draw_samples", failing)
     train(lesson(previews=2), listener=diary)
-    monkeypatch.setattr(run, "draw_samples", keep)
     assert sum("could not be kept" in line for line in diary.lines) == 2
 
 

@@ -136,3 +136,32 @@ def test_only_half_precision_has_a_loss_scale() -> None:
     other = Update(make().groups, update.config, scaler=torch.amp.GradScaler("cpu", init_scale=2.0))
     other.load_state(tensors, json.loads(json.dumps(values)))
     assert other.loss_scale == scaled.loss_scale
+
+
+def test_a_state_fits_parameters_laid_out_in_another_order() -> None:
+    """Fused AdamW pairs elements by their place in memory, and states are kept in the plain order."""
+
+    def convolution() -> tuple[nn.Parameter, Update]:
+        weight = torch.arange(24.0).reshape(2, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+        parameter = nn.Parameter(weight)
+        return parameter, Update([ParameterGroup("c", {"w": parameter}, 1e-1)], MethodConfig(ema=0.9))
+
+    target = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+
+    def go(parameter: nn.Parameter, update: Update, index: int) -> None:
+        update.backward((parameter - target).pow(3).sum())
+        update.step(index)
+        update.clear()
+
+    (a, straight), (b, resumed) = convolution(), convolution()
+    go(a, straight, 0)
+    tensors, values = straight.state()
+    resumed.load_state(tensors, values)
+    assert b.stride() == a.stride() != tensors["parameter.w"].stride()
+    for index in (1, 2):
+        go(a, straight, index)
+        go(b, resumed, index)
+    assert torch.equal(a, b)
+    assert straight.ema is not None
+    assert resumed.ema is not None
+    assert torch.equal(straight.ema["w"], resumed.ema["w"])

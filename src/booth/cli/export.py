@@ -1,0 +1,63 @@
+"""booth export: a concept as a file that other programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from booth.cli.options import AsJson
+from booth.cli.output import finish, say, table
+from booth.registry import EXPORTERS
+
+
+def export(
+    concept: Annotated[Path | None, typer.Argument(help="Folder of a concept.", metavar="CONCEPT")] = None,
+    to: Annotated[str | None, typer.Option(help=f"{', '.join(EXPORTERS)}.", metavar="FORMAT")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", metavar="FILE", show_default="exports/NAME-FORMAT")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.", metavar="TYPE")] = "fp32",
+    rank: Annotated[int, typer.Option(help="Rank of an extracted LoRA.", min=1)] = 16,
+    lossy: Annotated[bool, typer.Option("--lossy", help="Write it even where the format cannot hold all.")] = False,
+    metadata: Annotated[
+        str, typer.Option(help="plain, or full with captions, paths and settings.", metavar="HOW_MUCH")
+    ] = "plain",
+    listed: Annotated[bool, typer.Option("--list", help="Show the formats and who reads them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write CONCEPT as FORMAT, read it back by the rules of the programs that use it, and print its file."""
+    if listed:
+        _show_formats(as_json)
+        return
+    from booth.concept import Concept
+    from booth.core.errors import UsageError
+    from booth.export.run import export as write
+    from booth.families.quiet import hush
+
+    if concept is None or to is None:
+        raise UsageError(f"Name a concept's folder and a format: --to {', '.join(EXPORTERS)}.")
+    hush()
+    done = write(Concept.load(concept), to, out, precision=precision, rank=rank, lossy=lossy, metadata=metadata)
+    for loss in done.lost:
+        say(f"warning: left out {loss}")
+    say(
+        f"Read back by {done.check.reader}: {done.check.matched} tensors match {done.check.against}; the largest "
+        f"relative difference is {done.check.difference:.1e}."
+    )
+    finish(done.to_json(), [str(done.file)], as_json)
+
+
+def _show_formats(as_json: bool) -> None:
+    formats = [
+        {
+            "format": name,
+            "title": EXPORTERS[name].title,
+            "holds": sorted(EXPORTERS[name].accepts),
+            "read by": list(EXPORTERS[name].programs),
+        }
+        for name in EXPORTERS
+    ]
+    rows = [[f["format"], f["title"], ", ".join(f["holds"]), ", ".join(f["read by"])] for f in formats]
+    finish({"formats": formats}, table([["format", "what", "holds", "read by"], *rows]), as_json)

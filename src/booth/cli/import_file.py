@@ -1,0 +1,45 @@
+"""booth import: another trainer's file as a concept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from booth.cli.options import AsJson, Base
+from booth.cli.output import finish, say
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="LoRA, embedding, hypernetwork or checkpoint.", metavar="FILE")],
+    noun: Annotated[
+        str | None,
+        typer.Option(
+            "--class", help="Class noun of the subject.", metavar="NOUN", show_default="from the file's header"
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Word that names the subject.", metavar="TOKEN", show_default="from the file's header"),
+    ] = None,
+    base: Base = "embedded",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the concept.", metavar="DIR", show_default="concepts/TOKEN-NOUN-FILE"),
+    ] = None,
+    pickles: Annotated[
+        bool, typer.Option("--allow-pickle", help="Read a .pt or .ckpt, in a process of its own that runs none of it.")
+    ] = False,
+    lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what booth cannot hold.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a concept of FILE, which can be drawn, evaluated and raced as if it had been trained here."""
+    from booth.export.imports import import_file as read
+    from booth.families.quiet import hush
+
+    hush()
+    concept = read(file, base=base or "embedded", noun=noun, token=token, out=out, pickles=pickles, lossy=lossy)
+    say(f'Draw it with:\n  booth generate {concept.folder} "{concept.record.prompt}"')
+    told = {"concept": str(concept.folder), "method": concept.record.method, **concept.record.data["imported"]}
+    finish(told, [str(concept.folder)], as_json)

@@ -1,0 +1,212 @@
+"""Running a race: one folder, one JSON file a run; what exists is not run again, and a failure is a row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from booth import __version__
+from booth.compare.budget import Budget, settings_within
+from booth.concept import Concept
+from booth.config import RunConfig
+from booth.core.commit import package_versions
+from booth.core.encoder import Encoder
+from booth.core.errors import BoothError, DiskFullError, UsageError
+from booth.core.family import Family
+from booth.core.method import Subject
+from booth.data.photos import load_photos
+from booth.evaluate.encoders import load_encoders, require_pictures_comparable
+from booth.evaluate.measure import measure, measure_rows
+from booth.evaluate.protocol import Protocol
+from booth.evaluate.report.files import write_whole
+from booth.evaluate.rows import Photos, Untouched, draw_untouched, reference_rows
+from booth.evaluate.run import concept_evidence
+from booth.families.loading import base_hash, load_family
+from booth.registry import METHODS
+from booth.train.folders import work_folder
+from booth.train.listener import Listener
+from booth.train.run import train
+
+PLAN, RUN, SETTINGS, REFERENCES = "race.json", "run.json", "settings.json", "references.json"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Race:
+    """Everything that decides a race."""
+
+    photos: Sequence[Path]
+    noun: str
+    out: Path
+    protocol: Protocol
+    token: str = "sks"
+    base: str = "embedded"
+    methods: Sequence[str] = ()  # none = all that teach a subject
+    seeds: Sequence[int] = (0, 1)
+    budget: Budget = field(default_factory=Budget)
+    held_out: Sequence[Path] = ()
+    encoders: Sequence[str] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])  # by method
+    device: str = "cpu"
+
+    def folder(self, method: str, seed: int) -> Path:
+        """Where one run's concept, pictures and numbers lie."""
+        return self.out / "runs" / f"{method}-{seed}"
+
+    def entrants(self) -> Iterator[tuple[str, int]]:
+        """(method, training seed), seed by seed, so that an interrupted race has something of every method."""
+        return ((method, seed) for seed in self.seeds for method in self.methods or teaching_methods())
+
+
+def teaching_methods() -> tuple[str, ...]:
+    """Every method but those that learn to follow a control picture instead of a subject."""
+    return tuple(name for name in METHODS if "control" not in METHODS[name].needs)
+
+
+def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:
+    """Run what has no result yet. Interrupted ends the race, whose command goes on with it; DiskFullError too."""
+    for method in race.methods:
+        _ = METHODS[method]  # before anything is run
+    trained = load_photos(list(race.photos))
+    model = load_family(race.base, race.device)
+    race = replace(race, protocol=race.protocol.on(model))
+    encoders = load_encoders(race.encoders, scale=model.scale)
+    require_pictures_comparable(encoders)
+    photos = _photos(race, [p.image for p in trained.photos])
+    _claim(race, [p.sha256 for p in trained.photos], base_hash(model.base), encoders)
+    subject = Subject(race.token, race.noun)
+    tell("Drawing what the untouched base draws, or finding it again.")
+    untouched = draw_untouched(model, base_hash(model.base), subject, race.protocol, race.out / "untouched")
+    _write_references(race, subject, untouched, photos, encoders)
+    for method, seed in race.entrants():
+        file = race.folder(method, seed) / RUN
+        if file.is_file() and json.loads(file.read_text())["status"] == "done":
+            tell(f"{method} with seed {seed} is there already.")
+            continue
+        tell(f"Now {method} with seed {seed}.")
+        result = _attempt(race, method, seed, model, encoders, untouched, photos, listener)
+        write_whole(file, json.dumps(result, indent=1) + "\n")
+        if result["status"] == "failed":
+            tell(f"{method} with seed {seed} failed: {result['error']}")
+
+
+def _photos(race: Race, training: list[Any]) -> Photos:
+    held = [p.image for p in load_photos(list(race.held_out)).photos] if race.held_out else []
+    references = held or training
+    if len(references) < 2:
+        raise UsageError("A race needs at least two photos to compare with. Add more, or give --held-out.")
+    return Photos(training, references, held_out=bool(held))
+
+
+def _claim(race: Race, hashes: list[str], base: str, encoders: Sequence[Encoder]) -> None:
+    """Write the race's plan, or refuse to mix two races in one folder. More methods or seeds may join."""
+    plan = {
+        "noun": race.noun,
+        "token": race.token,
+        "photos": hashes,
+        "base": base,
+        "protocol": race.protocol.to_json(),
+        "budget": race.budget.to_json(),
+        "settings": {m: dict(s) for m, s in race.settings.items()},
+        "held_out": [hashlib.sha256(p.read_bytes()).hexdigest() for p in _files(race.held_out)],
+        "encoders": {e.name: e.about() for e in encoders},
+    }
+    plan = json.loads(json.dumps(plan))
+    file = race.out / PLAN
+    if file.is_file():
+        former = json.loads(file.read_text())["plan"]
+        differs = [key for key in plan if former.get(key) != plan[key]]
+        if differs:
+            raise UsageError(
+                f"{race.out} holds another race: {', '.join(differs)} {'is' if len(differs) == 1 else 'are'} "
+                "different. Give the same as then to go on with it, or another --out."
+            )
+    about = {"booth": __version__, "versions": package_versions(), "device": race.device}
+    write_whole(file, json.dumps({"plan": plan, **about}, indent=1) + "\n")
+
+
+def _files(places: Sequence[Path]) -> list[Path]:
+    return sorted(f for p in places for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file())
+
+
+def _write_references(
+    race: Race, subject: Subject, untouched: Untouched, photos: Photos, encoders: Sequence[Encoder]
+) -> None:
+    """The untouched base, image only and prompt only: the rows that every method is set beside."""
+    if (race.out / REFERENCES).is_file():
+        return
+    rows = measure_rows(reference_rows(subject, race.protocol, untouched, photos), encoders)
+    told = {row: {name: s.to_json() for name, s in m.scores.items()} for row, m in rows.items()}
+    write_whole(race.out / REFERENCES, json.dumps(told, indent=1) + "\n")
+    shown = race.out / "photos"
+    shown.mkdir(exist_ok=True)
+    for i, image in enumerate(photos.training):
+        image.save(shown / f"{i:03}.png")
+
+
+def _attempt(
+    race: Race,
+    method: str,
+    seed: int,
+    model: Family,
+    encoders: Sequence[Encoder],
+    untouched: Untouched,
+    photos: Photos,
+    listener: Listener,
+) -> dict[str, Any]:
+    """One run's result. Whatever fails is told in it, but for a full disk, on which nothing else would succeed."""
+    about: dict[str, Any] = {"kind": "race run", "method": method, "seed": seed}
+    try:
+        concept = _teach(race, method, seed, model, listener)
+        folder = race.folder(method, seed)
+        evidence = concept_evidence(model, concept, race.protocol, folder, untouched, photos)
+        measured = measure(evidence, encoders)
+    except DiskFullError:
+        raise
+    except Exception as error:
+        told = str(error) if isinstance(error, BoothError) else traceback.format_exception_only(error)[-1].strip()
+        return about | {"status": "failed", "error": told}
+    record = concept.record
+    return about | {
+        "status": "done",
+        "settings": record.settings,
+        "steps": record.steps,
+        "seconds": record.seconds,
+        "device": record.device,
+        "versions": record.versions,
+        "metrics": {name: score.to_json() for name, score in measured.scores.items()},
+        "refused": measured.refused,
+    }
+
+
+def _teach(race: Race, method: str, seed: int, model: Family, listener: Listener) -> Concept:
+    out = race.folder(method, seed) / "concept"
+    fields = {
+        "photos": list(race.photos),
+        "noun": race.noun,
+        "token": race.token,
+        "method": method,
+        "base": race.base,
+        "out": out,
+        "seed": seed,
+        "device": race.device,
+        "settings": dict(race.settings.get(method, {})),
+        "until": "done" if race.budget.until_done else "steps",
+    }
+    config = RunConfig.model_validate(fields)
+    config = config.model_copy(update={"settings": _decided(race, config, model)})
+    going_on = out.is_dir() or work_folder(out).is_dir()
+    return train(config.model_copy(update={"resume": going_on}), listener=listener)
+
+
+def _decided(race: Race, config: RunConfig, model: Family) -> dict[str, Any]:
+    """The run's settings within the budget, decided once: a rehearsal would find other steps the next time."""
+    file = race.folder(config.method, config.seed) / SETTINGS
+    if not file.is_file():
+        write_whole(file, json.dumps(settings_within(race.budget, config, model), indent=1) + "\n")
+    return json.loads(file.read_text())

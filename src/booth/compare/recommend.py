@@ -1,0 +1,211 @@
+"""Which method, which settings and why: published guidance as rules, each cited, and this machine's own numbers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from booth.catalogue import describe_methods
+from booth.compare.photo_facts import PhotoFacts
+from booth.compare.race import teaching_methods
+from booth.config import RunConfig
+from booth.core.errors import UsageError
+from booth.core.words import duration
+from booth.registry import METHODS
+
+OPTIMISER = 12  # bytes a trained value takes beside its weight: the gradient and Adam's two moments, in float32
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What people can say about their wish."""
+
+    kind: Literal["object", "style", "person"] = "object"
+    concepts: int = 1
+    detail: Literal["low", "high"] = "high"
+    settings: Literal["plain", "complex"] = "complex"  # how unlike the photos the pictures are to be
+    disk_bytes: float | None = None
+    memory_bytes: float | None = None
+    minutes: float | None = None
+    layout: bool = False  # whether a pose or layout must be followed
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A piece of guidance: when it applies, what it speaks for, and who says so."""
+
+    applies: Callable[[Answers, PhotoFacts], bool]
+    sentence: str
+    source: str
+    votes: Mapping[str, float] = field(default_factory=dict[str, float])
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        lambda a, p: a.detail == "high" and a.kind != "style",
+        "full fine-tuning reproduces a subject better than a token alone: DINO .668 against .569, and 68 % of users "
+        "preferred it to 22 %",
+        "2208.12242, table 1 and user study",
+        {"dreambooth": 2, "two_stage": 1.5, "lora": 1},
+    ),
+    Rule(
+        lambda a, p: a.settings == "complex",
+        "LoRA was ahead of full fine-tuning in control by the prompt, over 26 configurations",
+        "2309.14859, tentative ranks",
+        {"lora": 2, "two_stage": 0.5},
+    ),
+    Rule(
+        lambda a, p: a.kind == "person",
+        "prior preservation keeps the class from becoming the subject: PRES .493 instead of .664, for .028 of DINO",
+        "2208.12242, table 3",
+        {"dreambooth": 0.5, "lora": 0.5},
+        {"prior_weight": "1.0"},
+    ),
+    Rule(
+        lambda a, p: a.kind == "style",
+        "a style needs no identity, and a token or an adapter leaves the model's knowledge of things alone",
+        "2208.01618, section 5",
+        {"textual_inversion": 1.5, "lora": 1.5},
+    ),
+    Rule(
+        lambda a, p: a.detail == "low",
+        "where likeness matters little, a token of a few kilobytes may be enough",
+        "2208.01618",
+        {"textual_inversion": 2},
+    ),
+    Rule(
+        lambda a, p: a.concepts > 3,
+        "many concepts of one base are best kept as small files that are put on it one by one",
+        "2106.09685",
+        {"lora": 1.5, "textual_inversion": 1.5},
+    ),
+    Rule(
+        lambda a, p: p.count > 10,
+        "with many photos a token becomes hard to edit (up to 25 hurt it); adapters profit from them",
+        "2208.01618, appendix",
+        {"textual_inversion": -1.5, "lora": 0.5},
+    ),
+    Rule(
+        lambda a, p: p.same_background,
+        "the backgrounds of the photos are alike and would be learned as part of the subject; cropping to the subject "
+        "helps, photos in other places help more",
+        "2604.01973, background leak",
+        {},
+        {"--crop": "subject"},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A method with reasons, as a command that can be run."""
+
+    method: str
+    options: dict[str, str]
+    reasons: list[tuple[str, str]]  # (sentence, source)
+    against: dict[str, str]  # method -> why it is out
+    warnings: list[str]
+    command: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "method": self.method,
+            "options": self.options,
+            "reasons": [{"sentence": s, "source": source} for s, source in self.reasons],
+            "against": self.against,
+            "warnings": self.warnings,
+            "command": self.command,
+        }
+
+
+def recommend(
+    answers: Answers, facts: PhotoFacts, photos: Sequence[Path], noun: str, base: str, base_bytes: int
+) -> Recommendation:
+    """The method with most votes among those that fit; UsageError when none does."""
+    sizes = {entry["name"]: entry for entry in describe_methods(base)}
+    methods = teaching_methods()
+    against = {m: why for m in methods if (why := _unfit(answers, sizes[m], base_bytes))}
+    able = [m for m in methods if m not in against]
+    if not able:
+        raise UsageError(f"No method fits: {'; '.join(f'{m} {why}' for m, why in against.items())}.")
+    applying = [rule for rule in RULES if rule.applies(answers, facts)]
+    votes = {m: sum(rule.votes.get(m, 0.0) for rule in applying) for m in able}
+    method = max(able, key=lambda m: votes[m])
+    own = set(METHODS[method].Config.model_fields)
+    speaking = [r for r in applying if r.votes.get(method, 0.0) > 0 or any(_fits(k, own) for k in r.options)]
+    options = {k: v for rule in speaking for k, v in rule.options.items() if _fits(k, own)}
+    reasons = [(rule.sentence, rule.source) for rule in speaking]
+    reasons.append(
+        (f"it trains {sizes[method]['values']:,} values, {sizes[method]['bytes']:,} bytes", f"counted on {base}")
+    )
+    command = _command(method, options, photos, noun, base)
+    return Recommendation(method, options, reasons, against, _warnings(answers, facts), command)
+
+
+def config_of(found: Recommendation, photos: Sequence[Path], noun: str, base: str) -> RunConfig:
+    """The run that the command starts."""
+    settings = {k: float(v) for k, v in found.options.items() if not k.startswith("--")}
+    run = {k.removeprefix("--"): v for k, v in found.options.items() if k.startswith("--")}
+    return RunConfig.model_validate(
+        {"photos": list(photos), "noun": noun, "method": found.method, "base": base, "settings": settings, **run}
+    )
+
+
+def time_warning(answers: Answers, seconds: float) -> str | None:
+    """A sentence where the quoted time is more than there is."""
+    if answers.minutes is None or seconds <= 60 * answers.minutes:
+        return None
+    return (
+        f"It takes {duration(seconds)}, and there are {answers.minutes:g} minutes. Give --steps with "
+        f"{60 * answers.minutes / seconds:.0%} of the default, or use --until done."
+    )
+
+
+def _fits(option: str, settings: set[str]) -> bool:
+    return option.startswith("--") or option in settings
+
+
+def _unfit(answers: Answers, entry: Mapping[str, Any], base_bytes: int) -> str | None:
+    """Why a method cannot be had: not on this base, or not in this room; None if it can."""
+    if "values" not in entry:
+        return "does not work on this base"
+    stored = answers.concepts * entry["bytes"]
+    if answers.disk_bytes is not None and stored > answers.disk_bytes:
+        return f"would store {stored:,} bytes for {answers.concepts} concepts"
+    needed = base_bytes + OPTIMISER * entry["values"]
+    if answers.memory_bytes is not None and needed > answers.memory_bytes:
+        return f"needs {needed:,} bytes for the base, gradients and Adam's moments alone"
+    return None
+
+
+def _warnings(answers: Answers, facts: PhotoFacts) -> list[str]:
+    told: list[str] = []
+    if facts.count < 3:
+        told.append(f"{facts.count} photos are few; 3 to 5 in different places are usual (2208.12242).")
+    if facts.blurred:
+        told.append(
+            f"{', '.join(facts.blurred)} {'is' if len(facts.blurred) == 1 else 'are'} soft; the softness is learned."
+        )
+    told += facts.duplicates
+    if answers.layout:
+        named = "controlnet" in METHODS
+        how = (
+            "use a ControlNet when drawing"
+            if named
+            else "booth has none of its own yet; use one when drawing in diffusers"
+        )
+        told.append(f"No personalisation method follows a pose or layout; {how} (2302.05543).")
+    return told
+
+
+def _command(method: str, options: Mapping[str, str], photos: Sequence[Path], noun: str, base: str) -> str:
+    words = ["booth", "train", *map(str, photos), "--class", noun, "--method", method]
+    words += [] if base == "embedded" else ["--base", base]
+    for key, value in options.items():
+        words += [key, value] if key.startswith("--") else ["--set", f"{key}={value}"]
+    return shlex.join(words)

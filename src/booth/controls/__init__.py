@@ -1,0 +1,1 @@
+"""Controls: what makes the hint that a ControlNet follows, one a file."""

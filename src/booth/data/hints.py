@@ -1,0 +1,74 @@
+"""Where the hints of a set of pictures come from: they lie beside the pictures, or a control makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from booth.core.errors import BadDataError, UsageError
+from booth.data.crops import square
+from booth.data.decoding import decode, read_bytes
+from booth.data.photos import Photo, PhotoSet
+from booth.registry import CONTROLS
+
+
+def make_hints(pictures: Sequence[Path], control: str, out: Path, side: int | None = None) -> list[Path]:
+    """Write the hint of each picture, or of its central square at `side` pixels, as a PNG of its name into `out`.
+
+    Raises BadDataError, before anything is written, for a file that is no picture or two of the same name.
+    """
+    make = CONTROLS[control]()
+    made: dict[Path, Image.Image] = {}
+    for file in pictures:
+        try:
+            image = decode(read_bytes(file))
+        except BadDataError as error:
+            raise BadDataError(f"{file} {error}.") from error
+        target = out / f"{file.stem}.png"
+        if target in made:
+            raise BadDataError(f"Two pictures are called {file.stem}. Rename one, or make their hints one by one.")
+        made[target] = make(image if side is None else square(image, side, "center"))
+    out.mkdir(parents=True, exist_ok=True)
+    for target, hint in made.items():
+        hint.save(target)
+    return list(made)
+
+
+class Hints:
+    """The hints of one control for all pictures of a set; `tell` hears where they come from.
+
+    Raises BadDataError if some pictures have a hint and some have none, UsageError if none has one and the control is
+    none that booth can make.
+    """
+
+    def __init__(self, control: str, photos: PhotoSet, tell: Callable[[str], None]) -> None:
+        without = [p for p in photos.photos if p.hint is None]
+        if 0 < len(without) < len(photos.photos):
+            raise BadDataError(
+                f"{len(without)} of {len(photos.photos)} pictures have no hint beside them, such as {without[0].path}. "
+                "Lay one beside each, or none."
+            )
+        if without and control not in list(CONTROLS):
+            raise UsageError(
+                f"No picture has a hint beside it, and {control!r} is no control that makes one. Choose of "
+                f"{', '.join(CONTROLS)} with --set control=NAME, or lay hints beside the pictures."
+            )
+        self._make = CONTROLS[control]() if without else None
+        tell(f"Hints: {control}, {'made from the pictures' if without else 'as they lie beside the pictures'}.")
+
+    def of_views(self, views: Sequence[Image.Image], given: Sequence[Image.Image]) -> Tensor:
+        """The hints (V, 3, H, W) uint8 of a photo's views; `given` are those views of its own hint, if it has one."""
+        hints = given if self._make is None else [self._make(view) for view in views]
+        return torch.stack([torch.from_numpy(np.array(h.convert("RGB"))).permute(2, 0, 1) for h in hints])
+
+    def of(self, photo: Photo, side: int) -> Image.Image:
+        """The hint of a photo's central square at `side` pixels."""
+        if self._make is None:
+            assert photo.hint is not None
+            return square(photo.hint, side, "center")
+        return self._make(square(photo.image, side, "center"))

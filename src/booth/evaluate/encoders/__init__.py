@@ -1,0 +1,52 @@
+"""Which encoders there are on this machine, and which of them an evaluation uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from booth.core.encoder import Encoder, Role
+from booth.core.errors import NotAvailableError, UsageError
+from booth.registry import ENCODERS
+
+WORLD = "world-"
+
+
+def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Encoder]:
+    """The encoders called for, or else all public ones in the user's cache and, on the embedded base, the world's.
+
+    Where no public one is cached the world's judges serve on every base. Raises NotAvailableError when one that was
+    called for is missing, or when there is none at all.
+    """
+    if names:
+        called = [(list(ENCODERS).index(name), kind) for name in dict.fromkeys(names) if (kind := ENCODERS[name])]
+        return [kind() for _, kind in sorted(called, key=lambda pair: pair[0])]
+    public = [e for name in ENCODERS if not name.startswith(WORLD) and (e := _found(name))]
+    world = [
+        e for name in ENCODERS if name.startswith(WORLD) and (scale == "tiny" or not public) and (e := _found(name))
+    ]
+    if not public and not world:
+        raise NotAvailableError(
+            "There is no encoder on this machine to compare pictures with. While online, run `hf download "
+            "facebook/dino-vits16` and `hf download openai/clip-vit-base-patch32` (they stay in the cache), or "
+            "reinstall booth to have the world's own judges."
+        )
+    return [*world, *public]
+
+
+def with_role(encoders: Sequence[Encoder], role: Role) -> list[Encoder]:
+    """Those of the encoders that can be asked for this."""
+    return [encoder for encoder in encoders if role in encoder.roles]
+
+
+def require_pictures_comparable(encoders: Sequence[Encoder]) -> None:
+    """UsageError unless subjects can be compared at all."""
+    if not with_role(encoders, "subject"):
+        told = ", ".join(name for name in ENCODERS if "subject" in ENCODERS[name].roles)
+        raise UsageError(f"None of these encoders compares subjects. Add one with --encoder: {told}.")
+
+
+def _found(name: str) -> Encoder | None:
+    try:
+        return ENCODERS[name]()
+    except NotAvailableError:
+        return None

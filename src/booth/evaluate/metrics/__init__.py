@@ -1,0 +1,1 @@
+"""What can be measured; one metric a file, one line in the registry."""

@@ -1,0 +1,41 @@
+"""Is in the picture what the prompt asked for? Scene, colour and accessory, each by the world's judges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from booth.core.metric import Evidence, Metric, Score, by_prompt
+from booth.evaluate.asked import asked
+
+FACTORS = ("scene", "colour", "accessory")
+
+
+class Accuracy(Metric):
+    """Share of drawings with the scene, colour or accessory asked for, over the prompts that ask for one.
+
+    `object` is the share that shows the class noun, whatever else is asked.
+    """
+
+    name = "accuracy"
+    title = "what was asked for"
+    better = "higher"
+    range = (0.0, 1.0)
+    needs = ("drawn",)
+    role = "judge"
+    source = "GenEval's way of asking a detector (2310.11513)"
+
+    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+        noun = evidence.subject.noun
+        verdicts = encoder.verdicts([d.image for d in evidence.drawn])
+        shown = [noun in v.objects for v in verdicts]
+        scores = [self.score(by_prompt(shown, evidence.drawn), encoder, "object")]
+        for factor in FACTORS:
+            rows = [
+                (drawn, getattr(verdict, factor) == wanted)
+                for drawn, verdict in zip(evidence.drawn, verdicts, strict=True)
+                if (wanted := getattr(asked(drawn.plain, noun), factor)) is not None
+            ]
+            if rows:
+                units = by_prompt([float(right) for _, right in rows], [drawn for drawn, _ in rows])
+                scores.append(self.score(units, encoder, factor))
+        return scores

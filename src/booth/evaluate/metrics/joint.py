@@ -1,0 +1,36 @@
+"""The headline: the right individual, where and how the prompt asked for it, all in one picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
+from booth.evaluate.asked import asked
+from booth.evaluate.metrics.accuracy import FACTORS
+
+
+class Joint(Metric):
+    """Share of drawings with identity, context and edit right together, over the prompts that ask for either."""
+
+    name = "joint"
+    title = "joint success"
+    better = "higher"
+    range = (0.0, 1.0)
+    needs = ("drawn", "references")
+    role = "judge"
+    source = "joint success of identity, context and edit, after ConceptBed (2306.04695)"
+
+    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+        noun = evidence.subject.noun
+        wanted = [asked(d.plain, noun) for d in evidence.drawn]
+        rows = [i for i, w in enumerate(wanted) if w.scene is not None or w.is_edit]
+        if not rows:
+            raise Refused("no prompt asks for a scene, colour or accessory that the judges know")
+        drawn = [evidence.drawn[i] for i in rows]
+        same = encoder.same([d.image for d in drawn], evidence.references)
+        verdicts = encoder.verdicts([d.image for d in drawn])
+        right = [
+            here and all(getattr(wanted[i], f) in (None, getattr(verdict, f)) for f in FACTORS)
+            for i, here, verdict in zip(rows, same, verdicts, strict=True)
+        ]
+        return [self.score(by_prompt(right, drawn), encoder)]

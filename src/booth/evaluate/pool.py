@@ -1,0 +1,42 @@
+"""Several subjects together: the macro mean, with the bootstrap over subjects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from booth.core.errors import UsageError
+from booth.core.statistics import difference, interval
+
+
+def pooled(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """From the JSON of evaluations: each number's mean over subjects, and over the base's at the same.
+
+    Every subject counts the same, however many photos or prompts it has. A number that not all of them have is left
+    out. Raises UsageError where they were not measured alike.
+    """
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        if _how(other) != _how(first):
+            raise UsageError(
+                f"{other['concept']} was not evaluated as {first['concept']} was (seeds, steps, guidance or encoders "
+                "differ), so their numbers have no common mean. Evaluate them with one command."
+            )
+    names = [n for n in first["metrics"] if all(n in e["metrics"] for e in evaluations)]
+    return {name: _mean(name, evaluations) for name in names}
+
+
+def _mean(name: str, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = [e["metrics"][name]["value"] for e in evaluations]
+    low, high = interval(values)
+    told: dict[str, Any] = {"value": math.fsum(values) / len(values), "low": low, "high": high, "subjects": len(values)}
+    if all(name in e["base"] for e in evaluations):
+        gain = difference(values, [e["base"][name]["value"] for e in evaluations])
+        told["over_base"] = {"value": gain.mean, "low": gain.low, "high": gain.high}
+    return told
+
+
+def _how(evaluation: Mapping[str, Any]) -> Any:
+    protocol = {k: v for k, v in evaluation["protocol"].items() if k not in {"templates", "suite"}}
+    return protocol, {name: told["weights"] for name, told in evaluation["encoders"].items()}

@@ -1,0 +1,127 @@
+"""DreamBooth's protocol, and what it leaves open, decided: prompts, seeds and how pictures are drawn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from booth.core.errors import BadDataError, UsageError
+from booth.core.family import Family
+from booth.core.method import Subject
+from booth.data.prior import class_prompt
+from booth.generate.draw import STEPS
+from booth.generate.prompts import read_prompts
+from booth.world.vocabulary import NOUNS
+
+FOLDER = Path(__file__).parent / "prompts"
+SUITES = ("objects", "live")
+PLACEHOLDER = "{}"
+# Nouns of living things beside those of the world; other nouns are taken for objects unless a suite is named.
+LIVE = frozenset({"animal", "baby", "boy", "child", "girl", "hamster", "man", "person", "pet", "pig", "woman", "wolf"})
+SEEDS = 4
+DRIFT = 48  # pictures of the class, and as many of unrelated prompts
+QUICK_PROMPTS, QUICK_DRIFT, QUICK_STEPS = 6, 12, 15
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is drawn for an evaluation; two evaluations are comparable where this is the same."""
+
+    templates: tuple[str, ...]  # each with {} for the subject
+    suite: str  # "objects", "live", or the name of the user's file
+    seeds: tuple[int, ...]
+    drift: int = DRIFT
+    steps: int = STEPS
+    guidance: float | None = None  # none = the family's own
+    scheduler: str | None = None
+    quick: bool = False
+
+    def rows(self, subject: Subject) -> list[tuple[str, str, int]]:
+        """(prompt, prompt without the rare token, seed) of every picture of the subject, prompt by prompt."""
+        return [(p, _plain(t, subject.noun), s) for t, p in self._prompts(subject) for s in self.seeds]
+
+    def class_rows(self, noun: str) -> list[tuple[str, int]]:
+        """(prompt, seed) of every picture of the class."""
+        return [(class_prompt(noun), 10_000 + i) for i in range(self.drift)]
+
+    def unrelated_rows(self, noun: str) -> list[tuple[str, int]]:
+        """(prompt, seed) of pictures that have to do with neither the subject nor its class."""
+        own = re.compile(rf"\b{re.escape(noun)}\b", re.IGNORECASE)
+        prompts = [p for p in read_prompts(FOLDER / "unrelated.txt") if not own.search(p)]
+        return [(prompts[i % len(prompts)], 20_000 + i) for i in range(self.drift)]
+
+    def on(self, model: Family) -> Protocol:
+        """With what is drawn on this base where nothing else was said."""
+        return self if self.guidance is not None else replace(self, guidance=model.guidance)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        values = asdict(self)
+        return values | {"templates": list(self.templates), "seeds": list(self.seeds)}
+
+    def _prompts(self, subject: Subject) -> list[tuple[str, str]]:
+        return [(t, t.replace(PLACEHOLDER, subject.name)) for t in self.templates]
+
+
+def make_protocol(
+    noun: str,
+    *,
+    prompts: Path | None = None,
+    suite: str | None = None,
+    seeds: Sequence[int] | None = None,
+    drift: int | None = None,
+    guidance: float | None = None,
+    quick: bool = False,
+) -> Protocol:
+    """DreamBooth's 25 prompts x 4 seeds for this noun, or a file's prompts; `quick` draws a sixth of that.
+
+    Raises BadDataError for a prompt file without placeholders.
+    """
+    if suite is not None and suite not in SUITES:
+        raise UsageError(
+            f"There is no prompt suite {suite!r}. There are {' and '.join(SUITES)}; or use --prompts FILE."
+        )
+    chosen = suite or ("live" if is_live(noun) else "objects")
+    templates = read_templates(prompts) if prompts else read_templates(FOLDER / f"{chosen}.txt")
+    if quick:
+        templates = _spread(templates, QUICK_PROMPTS)
+    if seeds is not None and not seeds:
+        raise UsageError("No seed is given. Leave --seeds out, or give a number of at least 1.")
+    given = tuple(seeds) if seeds is not None else tuple(range(2 if quick else SEEDS))
+    pictures = drift if drift is not None else QUICK_DRIFT if quick else DRIFT
+    name = prompts.name if prompts else chosen
+    return Protocol(templates, name, given, pictures, QUICK_STEPS if quick else STEPS, guidance, quick=quick)
+
+
+def read_templates(file: Path) -> tuple[str, ...]:
+    """One prompt a line with {} for the subject; BadDataError names the first line that has none."""
+    templates = tuple(read_prompts(file))
+    for template in templates:
+        if PLACEHOLDER not in template:
+            raise BadDataError(
+                f"{file}: the prompt {template!r} has no {PLACEHOLDER}, where the subject's name goes. Write it as in "
+                f"'a photo of {PLACEHOLDER} on the beach'."
+            )
+    return templates
+
+
+def is_live(noun: str) -> bool:
+    """Whether DreamBooth's prompts for live subjects suit the noun."""
+    return noun in LIVE or (noun in NOUNS and NOUNS[noun].live)
+
+
+def _plain(template: str, noun: str) -> str:
+    """The template filled with the noun alone, "a" made "an" where the noun wants it."""
+    article = re.compile(rf"\b([Aa])n? {re.escape(PLACEHOLDER)}")
+    an = "n" if noun[0].lower() in "aeiou" else ""
+    return article.sub(rf"\g<1>{an} {PLACEHOLDER}", template).replace(PLACEHOLDER, noun)
+
+
+def _spread(templates: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """`count` of them, evenly from first to last, so that every kind of prompt is there."""
+    last = len(templates) - 1
+    chosen = [round(i * last / (count - 1)) for i in range(count)]
+    return tuple(templates[i] for i in dict.fromkeys(chosen))

@@ -1,0 +1,1 @@
+"""Pages that stand alone: one HTML file with its tables, plots and pictures, and nothing from elsewhere."""

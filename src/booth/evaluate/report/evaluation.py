@@ -1,0 +1,152 @@
+"""The page of one evaluation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from booth.core.metric import Metric, Score
+from booth.evaluate.report.html import Markup, element, grid, joined, page, picture, table
+from booth.evaluate.report.plots import Bar, intervals
+from booth.evaluate.rows import BASE, CONCEPT, TITLES
+from booth.evaluate.run import Evaluation
+from booth.registry import METRICS
+
+SHOWN = 24  # pictures a grid
+PLOTTED = ("joint", "identity", "subject_similarity", "prompt_similarity")
+
+
+def evaluation_page(evaluation: Evaluation) -> str:
+    """The whole page: verdicts, numbers, plots, pictures, copies, and how it was done."""
+    record = evaluation.concept.record
+    subject = f"{record.subject.token} {record.subject.noun}"
+    return page(
+        f"{subject}, taught by {record.method}",
+        element("p", _introduction(evaluation), class_="soft"),
+        *(_verdict(v.sentence, v.good) for v in evaluation.verdicts),
+        element("h2", "Numbers"),
+        *_numbers(evaluation),
+        *_plots(evaluation),
+        element("h2", "Pictures"),
+        *_pictures(evaluation),
+        element("h2", "Nearest photos"),
+        *_nearest(evaluation),
+        element("h2", "How it was measured"),
+        *_method(evaluation),
+    )
+
+
+def _introduction(evaluation: Evaluation) -> str:
+    protocol, record = evaluation.protocol, evaluation.concept.record
+    return (
+        f"{len(protocol.templates)} prompts ({protocol.suite}) x {len(protocol.seeds)} seeds, compared with "
+        f"{len(evaluation.photos.references)} {'held-out' if evaluation.photos.held_out else 'training'} photos. "
+        f"Trained in {record.seconds:.0f} s on {record.device}. Intervals are 95 % bootstrap over prompts."
+    )
+
+
+def _verdict(sentence: str, good: bool) -> Markup:
+    return element("p", sentence, class_=f"verdict {'good' if good else 'bad'}")
+
+
+def number(score: Score | None) -> str:
+    """A value with its interval."""
+    if score is None:
+        return ""
+    if score.metric == "cost":
+        return f"{score.value:,.0f}"
+    if not math.isfinite(score.low):
+        return f"{score.value:.3f}"
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+
+
+def title_of(score: Score, encoders: dict[str, dict[str, str]]) -> str:
+    """What the field calls it: CLIP-I, DINO, and so on; else the metric's own title. The encoder is always named."""
+    metric: type[Metric] = METRICS[score.metric]
+    known = encoders.get(score.encoder, {}).get(score.metric)
+    part = f", {score.part.replace('_', ' ')}" if score.part else ""
+    return f"{known or metric.title}{part}{f' ({score.encoder})' if score.encoder else ''}"
+
+
+def _numbers(evaluation: Evaluation) -> list[Markup]:
+    encoders = {e.name: e.titles for e in evaluation.encoders}
+    rows = [
+        [
+            f"{title_of(score, encoders)} {'↑' if METRICS[score.metric].better == 'higher' else '↓'}",
+            *(number(evaluation.measured[row].scores.get(name)) for row in TITLES),
+        ]
+        for name, score in evaluation.measured[CONCEPT].scores.items()
+    ]
+    caption = "↑ higher is better, ↓ lower is better. Each line is of one encoder; lines are not to be compared."
+    refused = [f"{name}: {reason}." for name, reason in evaluation.measured[CONCEPT].refused.items()]
+    missing = element("ul", *(element("li", sentence) for sentence in refused))
+    told = element("details", element("summary", "What was not measured, and why"), missing)
+    return [table(caption, ["", *TITLES.values()], rows), told if refused else Markup()]
+
+
+def _plots(evaluation: Evaluation) -> list[Markup]:
+    encoders = {e.name: e.titles for e in evaluation.encoders}
+    plots: list[Markup] = []
+    for name, score in evaluation.measured[CONCEPT].scores.items():
+        if score.metric not in PLOTTED or score.part == "token_kept":
+            continue
+        found = [(row, m.scores[name]) for row, m in evaluation.measured.items() if name in m.scores]
+        bars = [Bar(row.replace("_", " "), s.value, s.low, s.high) for row, s in found]
+        plots += [element("h3", title_of(score, encoders)), intervals(title_of(score, encoders), bars)]
+    return plots
+
+
+def _pictures(evaluation: Evaluation) -> list[Markup]:
+    parts: list[Markup] = [element("h3", "The reference photos")]
+    parts.append(grid(picture(p, f"reference photo {i}") for i, p in enumerate(evaluation.photos.references, 1)))
+    for row in (CONCEPT, BASE):
+        drawn = evaluation.evidence[row].drawn
+        step = max(1, len(drawn) // SHOWN)
+        shown = [picture(d.image, f"{row}: {d.prompt}, seed {d.seed}", d.plain) for d in drawn[::step][:SHOWN]]
+        parts += [element("h3", TITLES[row].capitalize()), grid(shown)]
+    return parts
+
+
+def _nearest(evaluation: Evaluation) -> list[Markup]:
+    """The drawings that are nearest to a training photo, each beside it."""
+    score = evaluation.measured[CONCEPT].first("copying", "nearest")
+    if score is None:
+        return [element("p", "Not measured: there are no two different training photos, or no encoder for subjects.")]
+    drawn, photos = evaluation.evidence[CONCEPT].drawn, evaluation.photos.training
+    order = sorted(enumerate(score.details["matches"]), key=lambda pair: -pair[1][1])[: SHOWN // 2]
+    pairs = [
+        grid(
+            [
+                picture(drawn[i].image, f"drawn: {drawn[i].prompt}", f"cosine {cosine:.3f}"),
+                picture(photos[photo - 1], f"training photo {photo}", f"photo {photo}"),
+            ]
+        )
+        for i, (photo, cosine) in order
+    ]
+    told = f"The copy threshold, the highest cosine of two different photos, is {score.details['threshold']:.3f}"
+    return [element("p", f"{told} ({score.encoder}).", class_="soft"), element("div", *pairs, class_="grid")]
+
+
+def _method(evaluation: Evaluation) -> list[Markup]:
+    rows = [
+        [e.name, e.title, told["weights"][:19], told["preprocessing_hash"], _errors(told)]
+        for e in evaluation.encoders
+        for told in [e.about()]
+    ]
+    header = ["encoder", "what it is", "weights", "preprocessing", "its own errors"]
+    protocol = evaluation.protocol
+    sentences = [
+        "Pairs are all drawn x all reference pictures, averaged by prompt; no photo is compared with itself.",
+        f"Seeds {', '.join(map(str, protocol.seeds))}; {protocol.steps} steps, guidance {protocol.guidance:g}.",
+        f"Drift: {protocol.drift} pictures of the class and of unrelated prompts a side.",
+    ]
+    prompts = element("ol", *(element("li", t) for t in protocol.templates))
+    return [
+        joined(element("p", s) for s in sentences),
+        table("Encoders with the start of their hashes", header, rows),
+        element("details", element("summary", "The prompts"), prompts),
+    ]
+
+
+def _errors(told: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v:g}" for k, v in told.get("errors", {}).items())

@@ -1,0 +1,99 @@
+"""The parts of a page. Text is escaped here and nowhere else; `Markup` has been through it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+
+from PIL import Image
+
+THUMB = 112  # pixels of a picture's side
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --line: #d5dae1; --paper: #fff; --mark: #eaf3ec;
+  --good: #1d6b3a; --bad: #a03123; --a: #2b5fa8; --b: #c2691c; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --soft: #a3adba; --line: #3a424e; --paper: #161a20;
+  --mark: #1f3327; --good: #7fce9b; --bad: #f09a8c; --a: #8ab4f0; --b: #f0b070; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 70rem;
+  margin: 0 auto; padding: 1.5rem; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
+.soft { color: var(--soft); } .good { color: var(--good); } .bad { color: var(--bad); }
+.wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1rem 0; }
+caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
+th:first-child, td:first-child { text-align: left; } td.text { text-align: left; }
+td.best { background: var(--mark); font-weight: 600; }
+figure { margin: 0; } figcaption { font-size: .8rem; color: var(--soft); max-width: 12rem; }
+.grid { display: flex; flex-wrap: wrap; gap: .5rem; margin: .5rem 0; } .grid img { display: block; border-radius: 3px; }
+.verdict { border-left: .3rem solid; padding: .1rem .8rem; margin: .7rem 0; }
+svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
+details { margin: .6rem 0; } pre { overflow-x: auto; }
+"""
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+
+def escaped(text: object) -> Markup:
+    """The text as HTML; Markup stays as it is."""
+    return text if isinstance(text, Markup) else Markup(html.escape(str(text)))
+
+
+def element(tag: str, *content: object, **attributes: object) -> Markup:
+    """<tag attributes>content</tag>; `class_` is class, and an underscore is a hyphen."""
+    named = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"' for name, value in attributes.items()
+    )
+    return Markup(f"<{tag}{named}>{''.join(map(escaped, content))}</{tag}>")
+
+
+def joined(parts: Iterable[object], between: str = "\n") -> Markup:
+    """Parts one after the other."""
+    return Markup(between.join(map(escaped, parts)))
+
+
+def table(caption: str, header: Sequence[object], rows: Sequence[Sequence[object]]) -> Markup:
+    """A table whose first column names its rows; a cell that is a Markup <td> is taken as it is."""
+    head = element("tr", *(element("th", cell, scope="col") for cell in header))
+    body = [element("tr", element("th", row[0], scope="row"), *map(_cell, row[1:])) for row in rows]
+    whole = element("table", element("caption", caption), element("thead", head), element("tbody", *body))
+    return element("div", whole, class_="wide")
+
+
+def _cell(cell: object) -> Markup:
+    return cell if isinstance(cell, Markup) and cell.startswith("<td") else element("td", cell)
+
+
+def picture(image: Image.Image, alt: str, caption: str = "") -> Markup:
+    """A small copy of the picture within the page."""
+    small = image.convert("RGB")
+    small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    small.save(stream, "WEBP", quality=85)
+    data = base64.b64encode(stream.getvalue()).decode()
+    size = THUMB / max(small.size)
+    shape = f'width="{round(small.width * size)}" height="{round(small.height * size)}"'
+    shown = Markup(f'<img src="data:image/webp;base64,{data}" alt="{html.escape(alt)}" {shape}>')
+    return element("figure", shown, element("figcaption", caption) if caption else "")
+
+
+def grid(pictures: Iterable[Markup]) -> Markup:
+    """Pictures side by side."""
+    return element("div", *pictures, class_="grid")
+
+
+def page(title: str, *body: object) -> str:
+    """The whole document."""
+    head = joined(
+        [
+            Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+            element("title", title),
+            Markup(f"<style>{STYLE}</style>"),
+        ]
+    )
+    whole = element(
+        "html", element("head", head), element("body", element("main", element("h1", title), *body)), lang="en"
+    )
+    return f"<!doctype html>\n{whole}\n"

@@ -1,0 +1,173 @@
+"""A whole evaluation: a concept and its photos in; numbers, pictures and verdicts out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from booth import __version__
+from booth.concept import Concept
+from booth.core.commit import package_versions
+from booth.core.encoder import Encoder
+from booth.core.errors import BadDataError
+from booth.core.family import Family
+from booth.core.method import Subject
+from booth.core.metric import Evidence
+from booth.data.photos import PhotoSet, load_photos
+from booth.evaluate.encoders import load_encoders, require_pictures_comparable
+from booth.evaluate.measure import Measured, measure_rows
+from booth.evaluate.protocol import Protocol
+from booth.evaluate.rows import CONCEPT, Photos, Untouched, draw_concept, draw_untouched, reference_rows
+from booth.evaluate.verdicts import Verdict, verdicts
+from booth.families.loading import base_hash, load_family
+from booth.generate.concepts import Applied, attached, require_base
+from booth.registry import METRICS
+
+SCHEMA = 1
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was found out about one concept."""
+
+    concept: Concept
+    protocol: Protocol
+    photos: Photos
+    evidence: Mapping[str, Evidence]  # by row
+    measured: Mapping[str, Measured]  # by row
+    verdicts: Sequence[Verdict]
+    encoders: Sequence[Encoder]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: `metrics` and `base` with one entry a number, `verdicts`, `encoders`, and how it was done."""
+        record = self.concept.record
+        scores = {row: {n: s.to_json() for n, s in m.scores.items()} for row, m in self.measured.items()}
+        return {
+            "schema": SCHEMA,
+            "kind": "evaluation",
+            "concept": str(self.concept.folder),
+            "method": record.method,
+            "subject": record.subject.model_dump(),
+            "base_model": record.base.model_dump(),
+            "metrics": scores.pop(CONCEPT),
+            **scores,
+            "verdicts": [v.to_json(self.measured) for v in self.verdicts],
+            "refused": self.measured[CONCEPT].refused,
+            "better": {name: METRICS[name].better for name in METRICS},
+            "encoders": {e.name: e.about() for e in self.encoders},
+            "references": "held out" if self.photos.held_out else "training photos, which rewards copying",
+            "protocol": self.protocol.to_json(),
+            "seconds": round(self.seconds, 1),
+            "booth": __version__,
+            "versions": package_versions(),
+        }
+
+
+def evaluate(
+    concept: Concept,
+    protocol: Protocol,
+    folder: Path,
+    *,
+    photos: Sequence[Path] = (),
+    lookalikes: Sequence[Path] = (),
+    encoders: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    any_class: bool = False,
+    device: str = "cpu",
+    tell: Tell = lambda text: None,
+) -> Evaluation:
+    """Draw (or find again in `folder`) and measure a concept beside the untouched base and the other references."""
+    began = time.perf_counter()
+    for name in metrics:
+        _ = METRICS[name]  # before anything is drawn
+    seen = find_photos(concept, photos, lookalikes)
+    model = load_family(concept.record.base.name, device)
+    protocol = protocol.on(model)
+    chosen = load_encoders(encoders, scale=model.scale)
+    require_pictures_comparable(chosen)
+    if not any_class:
+        require_class(chosen, seen, concept.record.subject.noun)
+    for sentence in advice(seen):
+        tell(sentence)
+    subject = Subject(concept.record.subject.token, concept.record.subject.noun)
+    content = base_hash(model.base)
+    require_base([Applied(concept)], concept.record.base.name, content)
+    pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
+    tell(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
+    untouched = draw_untouched(model, content, subject, protocol, folder)
+    tell("Drawing the concept at the same prompts and seeds.")
+    evidence = concept_evidence(model, concept, protocol, folder, untouched, seen)
+    tell("Measuring.")
+    rows = {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, seen)}
+    measured = measure_rows(rows, chosen, metrics)
+    found = verdicts(measured, subject.noun)
+    return Evaluation(concept, protocol, seen, rows, measured, found, chosen, time.perf_counter() - began)
+
+
+def concept_evidence(
+    model: Family, concept: Concept, protocol: Protocol, folder: Path, untouched: Untouched, photos: Photos
+) -> Evidence:
+    """What the concept draws on a model to which nothing is attached, before and after."""
+    record = concept.record
+    about = {"base": record.base.hash, "concept": record.created, "sizes": record.sizes, "seed": record.seed}
+    cost = {"seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes, "bytes": record.artifact_bytes}
+    subject = Subject(record.subject.token, record.subject.noun)
+    with attached(model, [Applied(concept)]):
+        return draw_concept(model, about, subject, protocol, folder, untouched, photos, cost)
+
+
+def find_photos(concept: Concept, sources: Sequence[Path], lookalikes: Sequence[Path] = ()) -> Photos:
+    """The photos learned from and those to compare with: such as were not learned from, if two or more were given.
+
+    Without `sources` they are looked for where they were when the concept was trained. Raises BadDataError for fewer
+    than two references, and for a folder that names another class.
+    """
+    record = concept.record
+    places = list(sources) or [Path(p) for p in record.photo_files]
+    if not places or not all(p.exists() for p in places):
+        raise BadDataError(
+            f"The photos that {concept.folder} was taught from are no longer where they were. Name them with --photos."
+        )
+    found: PhotoSet = load_photos(places)
+    if found.noun is not None and found.noun != record.subject.noun:
+        raise BadDataError(
+            f"These photos are of a {found.noun} (their folder says so), and {concept.folder} is a "
+            f"{record.subject.noun}. Give photos of the same subject with --photos."
+        )
+    training = [p.image for p in found.photos if p.sha256 in record.photos]
+    others = [p.image for p in found.photos if p.sha256 not in record.photos]
+    references = others if len(others) > 1 or not training else training
+    if len(references) < 2:
+        raise BadDataError(
+            f"{len(references)} reference photo is too few: with one, nothing tells the subject from its background. "
+            "Give at least two with --photos."
+        )
+    others_like_it = [p.image for p in load_photos(list(lookalikes)).photos] if lookalikes else []
+    return Photos(training, references, references is others, others_like_it)
+
+
+def require_class(encoders: Sequence[Encoder], photos: Photos, noun: str) -> None:
+    """BadDataError where the judges see one other thing in all references, and the noun in none."""
+    judges: Any = next((e for e in encoders if "judge" in e.roles), None)
+    seen = [v.objects for v in judges.verdicts(photos.references)] if judges else []
+    first = {objects[0] for objects in seen}
+    if len(first) == 1 and not any(noun in objects for objects in seen) and noun in judges.nouns:
+        raise BadDataError(
+            f"The references show a {first.pop()}, and the concept is a {noun}. Give photos of the subject with "
+            "--photos, or --any-class if the judge is wrong."
+        )
+
+
+def advice(photos: Photos) -> list[str]:
+    """What to bear in mind when reading the numbers."""
+    if photos.held_out:
+        return []
+    return [
+        "The photos learned from are the references too, which rewards copying. Give other photos of the subject as "
+        "well (--photos) and they are used instead."
+    ]

@@ -1,0 +1,71 @@
+"""Adapter and token in one file: kohya's keys beside `bundle_emb.WORD.*`, as AUTOMATIC1111 and ComfyUI read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from booth.core.errors import UsageError
+from booth.core.safe_file import read_tensors
+from booth.export.base_files import Shapes
+from booth.export.embedding import check_rows, names_for
+from booth.export.exporter import Check, Job
+from booth.export.kohya import Kohya, check_layers, read_layers
+from booth.export.parts import Parts
+from booth.export.readers import embedding as reader
+
+PREFIX = "bundle_emb."
+
+
+class Bundle(Kohya):
+    """One file for the two-stage method: the trigger word works as soon as the LoRA is in the prompt."""
+
+    name = "bundle"
+    title = "LoRA and token in one file"
+    programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "OneTrainer")
+    accepts = frozenset({"layers", "rows"})
+
+    def require(self, job: Job) -> None:
+        if not self.accepts <= job.parts.kinds:
+            raise UsageError(f"A bundle holds an adapter and a token; {job.folder} has not both. Use --to kohya.")
+
+    def tensors(self, job: Job) -> dict[str, Tensor]:
+        word = job.record.subject.token
+        if "." in word:
+            raise UsageError(
+                f"The token {word!r} has a dot, at which readers of bundles cut. Train with another token."
+            )
+        names = names_for(job.parts.rows)
+        one = len(job.parts.rows) == 1
+        rows = {
+            f"{PREFIX}{word}.{'string_to_param.*' if one else names[table]}": t.to(job.dtype)
+            for table, t in job.parts.rows.items()
+        }
+        return super().tensors(job) | rows
+
+    def check(self, job: Job, file: Path) -> Check:
+        """Both halves, each by its own rules."""
+        tensors, _ = read_tensors(file)
+        words = reader.read_bundle(tensors)
+        check = check_layers(job, {n: t for n, t in tensors.items() if not n.startswith(PREFIX)}, job.parts)
+        check.reader = f"{check.reader} and of bundles"
+        rows = check_rows(job, words.get(job.record.subject.token, reader.Reading()))
+        check.matched += rows.matched
+        check.missing += rows.missing
+        check.unmatched += rows.unmatched
+        check.difference = max(check.difference, rows.difference)
+        return check
+
+    def recognises(self, names: Mapping[str, Tensor]) -> bool:
+        return any(name.startswith(PREFIX) for name in names) and any(name.startswith("lora_") for name in names)
+
+    def read(
+        self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
+    ) -> tuple[Parts, list[str]]:
+        words = reader.read_bundle(tensors)
+        parts, unknown = read_layers({n: t for n, t in tensors.items() if not n.startswith(PREFIX)}, shapes)
+        for reading in list(words.values())[:1]:
+            parts.rows = reading.rows
+        return parts, unknown

@@ -1,0 +1,107 @@
+"""The model card: the Hub's front matter, how to draw, what it was trained with, the sample pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from booth import __version__
+from booth.concept import Concept
+from booth.core.concept import ConceptRecord
+from booth.export.prompt_card import PromptCard, read_prompt_card
+
+# The Hub's words for each method; the last one picks the page's drawing widget.
+TAGS = {
+    "lora": ["lora", "template:sd-lora"],
+    "textual_inversion": ["textual_inversion"],
+    "dreambooth": ["dreambooth"],
+    "two_stage": ["textual_inversion"],
+    "hypernetwork": ["hypernetwork"],
+}
+FAMILIES = {"stable_diffusion": "stable-diffusion", "stable_diffusion_xl": "stable-diffusion-xl"}
+PRIVATE = ("captions", "repeats")  # of the data settings: words and folders of the user
+
+
+def model_card(concept: Concept) -> str:
+    """README.md for the Hub, without a path of this machine, a caption or a photo."""
+    record = concept.record
+    found = sorted((concept.folder / "samples").glob("*.png"))
+    samples = {p.relative_to(concept.folder).as_posix(): prompt_of(p) for p in found}
+    card = read_prompt_card(concept.folder)
+    parts = [_front_matter(record, samples), f"# {record.name}", _what(record), _how(record, card)]
+    if samples:
+        parts.append("## Samples\n\n" + "\n".join(f"![{prompt}]({s})" for s, prompt in samples.items()))
+    parts.append("## Training\n\n" + _table(_facts(record)))
+    parts.append("## Settings\n\n" + _table([(k, v) for k, v in sorted(record.settings.items())]))
+    return "\n\n".join(parts) + "\n"
+
+
+def prompt_of(sample: Path) -> str:
+    """What a picture was drawn from: the first line of the settings in it."""
+    with Image.open(sample, formats=("PNG",)) as picture:
+        return str(picture.info.get("parameters", "")).partition("\n")[0]
+
+
+def public_base(record: ConceptRecord) -> str | None:
+    """The base's name on the Hub; a folder of this machine has none."""
+    name = record.base.name
+    return name if name.count("/") == 1 and not name.startswith((".", "/", "~")) else None
+
+
+def _front_matter(record: ConceptRecord, samples: dict[str, str]) -> str:
+    """YAML in its JSON form, in which every word is quoted."""
+    tags = ["text-to-image", "diffusers", "diffusers-training", FAMILIES.get(record.family, record.family)]
+    values: dict[str, Any] = {
+        "license": "other",
+        "library_name": "diffusers",
+        "instance_prompt": record.prompt,
+        "tags": [*tags, *TAGS.get(record.method, [record.method]), "booth"],
+    }
+    base = public_base(record)
+    if base is not None:
+        values |= {
+            "base_model": base,
+            "base_model_relation": "finetune" if record.method == "dreambooth" else "adapter",
+        }
+    if samples:
+        values["widget"] = [{"text": prompt, "output": {"url": s}} for s, prompt in samples.items()]
+    return "---\n" + "\n".join(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in values.items()) + "\n---"
+
+
+def _what(record: ConceptRecord) -> str:
+    return (
+        f"`{record.subject.token} {record.subject.noun}`, taught to {public_base(record) or 'a private base'} by "
+        f"{record.method} with booth {__version__}. Write the two words together: `{record.prompt}`."
+    )
+
+
+def _how(record: ConceptRecord, card: PromptCard | None) -> str:
+    lines = ["## Use", "", "```sh", f'booth generate {record.name} "{record.prompt}"', "```"]
+    if card is not None:
+        strength = f"strength {card.strength:g} and " if card.strength is not None else ""
+        lines += ["", f"Best with {strength}guidance {card.guidance:g}, judged by {card.judge}. Prompts that work:", ""]
+        lines += [f"- `{prompt}`" for prompt in card.prompts]
+    return "\n".join(lines)
+
+
+def _facts(record: ConceptRecord) -> list[tuple[str, Any]]:
+    data = {key: value for key, value in record.data.items() if key not in PRIVATE}
+    return [
+        ("photos", len(record.photos)),
+        ("steps", record.steps),
+        ("final loss", "none" if record.final_loss is None else f"{record.final_loss:.4f}"),
+        ("seconds", f"{record.seconds:.0f}"),
+        ("device", record.device),
+        ("precision", record.precision),
+        ("seed", record.seed),
+        ("base hash", record.base.hash),
+        *sorted(data.items()),
+    ]
+
+
+def _table(rows: list[tuple[str, Any]]) -> str:
+    cells = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows]
+    return "\n".join(["| | |", "| --- | --- |", *cells])

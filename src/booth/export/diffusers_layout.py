@@ -1,0 +1,98 @@
+"""A concept in diffusers' own layout: one file for an adapter or a token, a folder for whole weights."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from booth.core.errors import UsageError
+from booth.core.safe_file import read_tensors
+from booth.export.base_files import Shapes
+from booth.export.exporter import Check, Exporter, Job
+from booth.export.kohya import layers_of
+from booth.export.parts import Parts, diffusers_layers
+
+PEFT = {"down": "lora_A.weight", "up": "lora_B.weight"}
+
+
+class Diffusers(Exporter):
+    """The adapter under peft's keys, with rank and alpha of every layer in the header where they differ."""
+
+    name = "diffusers"
+    title = "LoRA with diffusers' keys"
+    programs = ("diffusers", "peft")
+    accepts = frozenset({"layers"})
+
+    def tensors(self, job: Job) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for component, module, layer in layers_of(job.parts):
+            if layer.kind != "lora":
+                raise UsageError(f"diffusers loads no {layer.kind}. Use --to kohya, or --to checkpoint to merge it.")
+            for name, tensor in layer.factors.items():
+                found[f"{component}.{module}.{PEFT[name]}"] = tensor.to(job.dtype)
+            if layer.magnitude is not None:
+                found[f"{component}.{module}.lora_magnitude_vector"] = layer.magnitude.to(job.dtype)
+        return found
+
+    def write(self, job: Job, tensors: dict[str, Tensor], file: Path, header: dict[str, str]) -> None:
+        super().write(job, tensors, file, header | {"lora_adapter_metadata": json.dumps(_settings(job.parts))})
+
+    def check(self, job: Job, file: Path) -> Check:
+        """As peft merges it: scale times B A, where the header has the scale, rank by rank and layer by layer."""
+        tensors, metadata = read_tensors(file)
+        settings: dict[str, Any] = json.loads(metadata["lora_adapter_metadata"])
+        check = Check(reader="peft's reading of diffusers' files")
+        for component, module, layer in layers_of(job.parts):
+            prefix = f"{component}.{module}"
+            down, up = tensors.pop(f"{prefix}.lora_A.weight", None), tensors.pop(f"{prefix}.lora_B.weight", None)
+            magnitude = tensors.pop(f"{prefix}.lora_magnitude_vector", None)
+            if down is None or up is None:
+                check.missing.append(prefix)
+                continue
+            check.matched += 2 + (magnitude is not None)
+            alpha = settings[f"{component}.alpha_pattern"].get(module, settings[f"{component}.lora_alpha"])
+            weight = job.weight_of(component, module, layer)
+            got = alpha / len(down) * (up.float().flatten(1) @ down.float().flatten(1)).reshape(weight.shape)
+            if magnitude is not None:
+                merged = weight + got
+                sides = [-1] + [1] * (weight.ndim - 1)
+                got = (magnitude / merged.flatten(1).norm(dim=1)).view(sides) * merged - weight
+            check.compare(got, layer.change(weight))
+        check.unmatched = sorted(tensors)
+        return check
+
+    def recognises(self, names: Mapping[str, Tensor]) -> bool:
+        starts = ("unet.", "text_encoder.", "text_encoder_2.", "transformer.")
+        return any(name.startswith(starts) and ("lora" in name or "hada" in name or "lokr" in name) for name in names)
+
+    def read(
+        self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
+    ) -> tuple[Parts, list[str]]:
+        layers, unknown = diffusers_layers(tensors, metadata)
+        return Parts(layers=layers), unknown
+
+
+def _settings(parts: Parts) -> dict[str, Any]:
+    """What peft needs to rebuild the adapter: the most frequent rank and alpha, and where a layer differs."""
+    settings: dict[str, Any] = {}
+    for component, modules in parts.layers.items():
+        ranks = {module: layer.rank or 1 for module, layer in modules.items()}
+        alphas = {module: layer.scale * ranks[module] for module, layer in modules.items()}
+        rank, alpha = _most_frequent(ranks), _most_frequent(alphas)
+        settings |= {
+            f"{component}.r": rank,
+            f"{component}.lora_alpha": alpha,
+            f"{component}.rank_pattern": {m: r for m, r in ranks.items() if r != rank},
+            f"{component}.alpha_pattern": {m: a for m, a in alphas.items() if a != alpha},
+            f"{component}.target_modules": sorted(modules),
+        }
+    return settings
+
+
+def _most_frequent(values: Mapping[str, Any]) -> Any:
+    return Counter(values.values()).most_common(1)[0][0]

@@ -1,0 +1,51 @@
+"""AUTOMATIC1111's own embedding file, a `.pt`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from booth.core.errors import UsageError
+from booth.export import torch_files
+from booth.export.embedding import Embedding, check_rows
+from booth.export.exporter import Check, Job
+from booth.export.readers import embedding as reader
+
+STAR = 265  # the id of "*", which AUTOMATIC1111 itself writes and nobody reads
+
+
+class EmbeddingPt(Embedding):
+    """One text encoder's rows in a dictionary, as AUTOMATIC1111 saves what it trains."""
+
+    name = "embedding-pt"
+    title = "embedding in AUTOMATIC1111's .pt"
+    programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "diffusers")
+    suffix = ".pt"
+
+    def require(self, job: Job) -> None:
+        super().require(job)
+        if len(job.parts.rows) != 1:
+            raise UsageError("A .pt embedding holds the rows of one text encoder. Use --to embedding.")
+
+    def write(self, job: Job, tensors: dict[str, Tensor], file: Path, header: dict[str, str]) -> None:
+        (rows,) = tensors.values()
+        values: dict[str, Any] = {
+            "string_to_token": {"*": STAR},
+            "string_to_param": {"*": rows.contiguous()},
+            "name": job.record.subject.token,
+            "step": job.record.steps,
+            "sd_checkpoint": None,
+            "sd_checkpoint_name": None,
+        }
+        torch_files.save(values | {"booth": dict(header)}, file)
+
+    def check(self, job: Job, file: Path) -> Check:
+        return check_rows(job, reader.read(torch_files.load(file)))
+
+    def recognises(self, names: Mapping[str, Any]) -> bool:
+        table = names.get("string_to_param")
+        return isinstance(table, dict) and bool(table) and all(isinstance(t, torch.Tensor) for t in table.values())

@@ -1,0 +1,186 @@
+"""An exporter: what it accepts, what it writes, how that is proved, and what of it can be read back."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from booth.core.concept import ConceptRecord
+from booth.core.errors import NotAvailableError, UsageError
+from booth.export.base_files import BaseFiles, Shapes
+from booth.export.parts import Layer, Parts
+from booth.families.loading import base_hash
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# Largest relative difference of a weight change that counts as equal: a few roundings of the type that is written.
+TOLERANCES = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One export."""
+
+    folder: Path  # of the concept
+    record: ConceptRecord
+    parts: Parts
+    base: BaseFiles | None  # None where it is not on this machine
+    precision: str = "fp32"
+    rank: int = 16  # of a LoRA extracted from whole weights
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What is written."""
+        return PRECISIONS[self.precision]
+
+    @property
+    def shapes(self) -> Shapes:
+        """The base's weights; without it, those that the concept's own layers imply."""
+        if self.base is not None:
+            return self.base.shapes
+        return {
+            component: {f"{module}.weight": _implied_shape(layer) for module, layer in modules.items()}
+            for component, modules in self.parts.layers.items()
+        }
+
+    def need_base(self, why: str) -> BaseFiles:
+        """The very base of the concept; NotAvailableError without it, UsageError where its content differs by now."""
+        if self.base is None:
+            raise NotAvailableError(
+                f"{why} needs the base {self.record.base.name!r}, which is not on this machine. Fetch it first."
+            )
+        if base_hash(self.base.folder) != self.record.base.hash:
+            raise UsageError(
+                f"{why} needs the base that {self.folder} was taught to, and {self.base.folder} has another content by "
+                "now. Restore it, or train the concept again."
+            )
+        return self.base
+
+    def weight_of(self, component: str, module: str, layer: Layer) -> Tensor:
+        """What a layer's update is added to: the base's weight, or zeros where only the shape matters."""
+        name = f"{module}.weight"
+        if layer.magnitude is not None:
+            return self._state(component)[name]
+        return torch.zeros(self.shapes.get(component, {}).get(name) or _implied_shape(layer))
+
+    def changed(self, component: str) -> dict[str, Tensor]:
+        """A component's whole state in float32 with all that was trained in it."""
+        if component in self.parts.weights:
+            return {name: t.float() for name, t in self.parts.weights[component]().items()}
+        state = {name: t.float() for name, t in self._state(component).items()}
+        for module, layer in self.parts.layers.get(component, {}).items():
+            weight = state[f"{module}.weight"]
+            state[f"{module}.weight"] = (weight.double() + layer.change(weight)).float()
+        return state
+
+    def _state(self, component: str) -> dict[str, Tensor]:
+        return self.need_base("This export").tensors(component)
+
+
+@dataclass
+class Check:
+    """What an independent reading of a written file found."""
+
+    reader: str  # by whose rules
+    matched: int = 0  # tensors that the target takes
+    unmatched: list[str] = field(default_factory=list[str])  # keys that it would leave unread
+    missing: list[str] = field(default_factory=list[str])  # what it would look for in vain
+    difference: float = 0.0  # largest relative difference of a weight, or of its change
+    against: str = "the base"  # whose names and shapes
+    tolerance: float = TOLERANCES["fp32"]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target sees what was trained, as exactly as the file's numbers allow."""
+        return not self.unmatched and not self.missing and self.difference <= self.tolerance
+
+    def compare(self, got: Tensor, expected: Tensor) -> None:
+        """Note the difference of two tensors, relative to the largest value that is expected."""
+        if got.shape != expected.shape:
+            self.difference = float("inf")
+            return
+        largest = float(expected.abs().max()) or 1.0
+        self.difference = max(self.difference, float((got.double() - expected.double()).abs().max()) / largest)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"passed": self.passed}
+
+
+class Exporter(ABC):
+    """One target format."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    programs: ClassVar[tuple[str, ...]]  # who reads it
+    accepts: ClassVar[frozenset[str]]  # any of these fields of Parts
+    suffix: ClassVar[str] = ".safetensors"  # "" for a folder
+    architecture: ClassVar[str] = "lora"  # ModelSpec's word behind the slash; "" for a whole model
+
+    def lost(self, job: Job) -> list[str]:
+        """What the target cannot hold, in words; the rest of the concept must be worth writing."""
+        kinds = {"rows": "the token's rows (write them with --to embedding)", "layers": "the adapter",
+                 "weights": "the fine-tuned weights", "hypernetwork": "the hypernetwork"}  # fmt: skip
+        return [*(kinds[kind] for kind in sorted(job.parts.kinds - self.accepts)), *job.parts.other]
+
+    def require(self, job: Job) -> None:
+        """UsageError unless the concept has something that the target holds."""
+        if not job.parts.kinds & self.accepts:
+            raise UsageError(
+                f"{job.folder} holds {', '.join(sorted(job.parts.kinds)) or 'no weights'}, and {self.name} is for "
+                f"{', '.join(sorted(self.accepts))}. `booth export --list` shows what goes where."
+            )
+
+    @abstractmethod
+    def tensors(self, job: Job) -> dict[str, Tensor]:
+        """What is to be written, by the target's names."""
+
+    @abstractmethod
+    def check(self, job: Job, file: Path) -> Check:
+        """Read the written file as the target would, and compare."""
+
+    def file_name(self, job: Job) -> str:
+        """How the file is called unless the user says otherwise."""
+        return f"{job.record.name}-{self.name}{self.suffix}"
+
+    def write(self, job: Job, tensors: dict[str, Tensor], file: Path, header: dict[str, str]) -> None:
+        """Write what `tensors` made."""
+        save_file({name: t.contiguous() for name, t in tensors.items()}, file, metadata={"format": "pt", **header})
+
+    def recognises(self, names: Mapping[str, Tensor]) -> bool:
+        """Whether a foreign file with these tensors is of this format."""
+        return False
+
+    def read(
+        self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
+    ) -> tuple[Parts, list[str]]:
+        """The parts in a foreign file of this format, and the keys that are none; `shapes` are the base's."""
+        raise NotImplementedError(f"{self.name} cannot be read back")
+
+
+def stamp(check: Check) -> str:
+    """A check as one line of JSON for a header."""
+    return json.dumps(check.to_json(), sort_keys=True)
+
+
+def _implied_shape(layer: Layer) -> tuple[int, ...]:
+    f = layer.factors
+    if layer.kind == "lora":
+        return (f["up"].shape[0], *f["down"].shape[1:])
+    if layer.kind == "loha":
+        return (f["hada_w1_a"].shape[0], f["hada_w1_b"].shape[1])
+    first = f.get("lokr_w1", f.get("lokr_w1_a"))
+    columns = f.get("lokr_w1", f.get("lokr_w1_b"))
+    second, inner = f.get("lokr_w2", f.get("lokr_w2_a")), f.get("lokr_w2", f.get("lokr_w2_b"))
+    assert first is not None
+    assert columns is not None
+    assert second is not None
+    assert inner is not None
+    return (first.shape[0] * second.shape[0], columns.shape[1] * inner.shape[1], *inner.shape[2:])

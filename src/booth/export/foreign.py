@@ -1,0 +1,100 @@
+"""Whether a foreign file fits a base, and what to tell where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from booth.core.errors import BadDataError
+from booth.core.safe_file import shown
+from booth.export.base_files import Shapes
+from booth.export.parts import Layer, Parts
+
+EMBEDDING = "text_model.embeddings.token_embedding.weight"
+# How the keys of files begin that booth recognises and cannot use here, and what they are.
+FOREIGN = (
+    (("control_model.", "controlnet_", "input_hint_block."), "a ControlNet, which is no subject"),
+    (("lora_transformer_", "transformer.", "diffusion_model.", "double_blocks.", "joint_blocks."),
+     "for a transformer such as FLUX or SD 3, and the base has a UNet"),
+    (("first_stage_model.", "encoder.", "decoder."), "an autoencoder, which is no subject"),
+    (("text_model.", "cond_stage_model.", "conditioner."), "a text encoder, which is no subject"),
+    (("down_blocks.", "input_blocks."), "bare UNet weights without the prefix of a checkpoint"),
+)  # fmt: skip
+
+
+def unknown_trainer(file: Path, keys: Sequence[str]) -> BadDataError:
+    """What to tell of a file that no exporter recognises."""
+    if not keys:
+        return BadDataError(f"{file} holds no tensors at all. Get it anew from where it came from.")
+    for starts, what in FOREIGN:
+        if any(key.startswith(starts) for key in keys):
+            return BadDataError(f"{file} is {what} ({shown(keys[0])}). Import a LoRA, an embedding or a checkpoint.")
+    return BadDataError(
+        f"{file} is of no trainer that booth knows: its {len(keys)} keys begin with {shown(sorted(keys)[0])}. Booth "
+        "reads the files of kohya's scripts, AUTOMATIC1111, OneTrainer, diffusers and peft."
+    )
+
+
+def require_fit(file: Path, parts: Parts, unknown: list[str], shapes: Shapes, base: str, lossy: bool) -> None:
+    """BadDataError for a file of another architecture, for rows that lack an encoder, for keys that nothing holds."""
+    fitting = sum(len(modules) for modules in parts.layers.values())
+    if parts.kinds == set() or (unknown and fitting * 2 < len(unknown)):
+        raise BadDataError(
+            f"{file} is for another architecture than the base {base}: {len(unknown)} of its keys find no layer "
+            f"there, such as {shown(sorted(unknown)[0]) if unknown else 'all'}. Name its own base with --base."
+        )
+    for component, modules in parts.layers.items():
+        for module, layer in modules.items():
+            _require_shape(file, component, module, layer, shapes, base)
+    for table, rows in parts.rows.items():
+        _require_rows(file, table, rows, shapes, base)
+    lacking = [t for t in shapes if t.startswith("text_encoder") and parts.rows and t not in parts.rows]
+    if lacking:
+        raise BadDataError(f"{file} has no rows for the base's {lacking[0]}. Name its own base with --base.")
+    if parts.hypernetwork is not None and not _context_widths(shapes) & parts.hypernetwork.nets.keys():
+        raise BadDataError(
+            f"{file} is a hypernetwork for context widths {sorted(parts.hypernetwork.nets)}; the base {base} has "
+            f"{sorted(_context_widths(shapes))}. Name its own base with --base."
+        )
+    if unknown and not lossy:
+        raise BadDataError(
+            f"{file} has {len(unknown)} keys that find no layer in the base {base}, such as "
+            f"{shown(sorted(unknown)[0])}. Add --lossy to leave them out, or name its own base with --base."
+        )
+
+
+def _require_shape(file: Path, component: str, module: str, layer: Layer, shapes: Shapes, base: str) -> None:
+    wanted = shapes.get(component, {}).get(f"{module}.weight")
+    if wanted is None:
+        raise BadDataError(f"{file} changes {shown(module)} of {component}, which the base {base} does not have.")
+    if layer.kind != "lora":
+        return
+    up, down = layer.factors["up"], layer.factors["down"]
+    if up.ndim not in (2, 4) or down.ndim not in (2, 4) or up.shape[1] != down.shape[0]:
+        raise BadDataError(f"{file}: the two factors of {shown(module)} do not fit each other. Get the file anew.")
+    made = (up.shape[0], *down.shape[1:])
+    if made[: len(wanted)] != wanted or any(side != 1 for side in made[len(wanted) :]):
+        raise BadDataError(
+            f"{file} is for another architecture than the base {base}: its {shown(module)} is "
+            f"{'x'.join(map(str, made))}, the base's {'x'.join(map(str, wanted))}. Name its own base with --base."
+        )
+
+
+def _require_rows(file: Path, table: str, rows: Tensor, shapes: Shapes, base: str) -> None:
+    if table not in shapes:
+        raise BadDataError(
+            f"{file} has rows for {table}, which the base {base} does not have. Name its own with --base."
+        )
+    width = shapes[table][EMBEDDING][1]
+    if rows.ndim != 2 or rows.shape[1] != width or not 1 <= len(rows) <= 64:
+        raise BadDataError(
+            f"{file} has rows of shape {'x'.join(map(str, rows.shape))} for {table}, and the base {base} wants 1 to 64 "
+            f"of width {width}. Name its own base with --base."
+        )
+
+
+def _context_widths(shapes: Shapes) -> set[int]:
+    keys = (shape for name, shape in shapes.get("unet", {}).items() if name.endswith("to_k.weight"))
+    return {shape[1] for shape in keys}

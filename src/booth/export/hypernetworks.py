@@ -1,0 +1,111 @@
+"""A hypernetwork on tensors alone, and AUTOMATIC1111's `.pt` as plain values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from booth.core.errors import BadDataError
+from booth.core.safe_file import read_tensors, shown
+
+Net = dict[str, Tensor]  # "linear.0.weight" (out, in), "linear.0.bias" (out,), ..., in the order of use
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x, "relu": F.relu, "leakyrelu": F.leaky_relu, "elu": F.elu, "swish": F.hardswish,
+    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softsign": F.softsign, "mish": F.mish,
+}  # fmt: skip
+LAYER = re.compile(r"linear\.\d{1,3}\.(weight|bias)")
+
+
+@dataclass(frozen=True)
+class Hypernetwork:
+    """Two small residual networks a context width: x + net(x), before to_k and before to_v of every attention."""
+
+    nets: dict[int, tuple[Net, Net]]  # context width: (k, v)
+    layer_structure: tuple[float, ...] = (1, 2, 1)  # widths of the layers as multiples of the context width
+    activation: str = "linear"
+    activate_output: bool = False
+    layer_norm: bool = False
+
+
+def read_hypernetwork(file: Path) -> Hypernetwork:
+    """Read a concept's hypernetwork: keys WIDTH.k.linear.0.weight, settings as JSON under `hypernetwork` in the header.
+
+    Raises BadDataError for another content.
+    """
+    tensors, metadata = read_tensors(file)
+    nets: dict[int, tuple[Net, Net]] = {}
+    for key, tensor in tensors.items():
+        width, side, name = [*key.split(".", 2), "", ""][:3]
+        if not width.isdigit() or side not in {"k", "v"} or not LAYER.fullmatch(name):
+            raise BadDataError(f"{file} holds {shown(key)}, which no hypernetwork of booth has.")
+        nets.setdefault(int(width), ({}, {}))["kv".index(side)][name] = tensor
+    fields: dict[str, Any] = json.loads(metadata.get("hypernetwork", "{}"))
+    return from_fields({w: (_in_order(k), _in_order(v)) for w, (k, v) in nets.items()}, fields)
+
+
+def from_fields(nets: dict[int, tuple[Net, Net]], fields: Mapping[Any, Any]) -> Hypernetwork:
+    """A hypernetwork from its networks and AUTOMATIC1111's fields, with that program's defaults for absent ones.
+
+    Layers are numbered as it numbers them without dropout, whose places a file may count. Raises BadDataError for an
+    unknown activation.
+    """
+    activation = fields.get("activation_func") or "linear"
+    if activation not in FUNCTIONS:
+        raise BadDataError(f"This hypernetwork has the activation {activation!r}; there are {', '.join(FUNCTIONS)}.")
+    found = Hypernetwork(
+        nets,
+        tuple(fields.get("layer_structure") or (1, 2, 1)),
+        activation,
+        bool(fields.get("activate_output", True)),
+        bool(fields.get("is_layer_norm", False)),
+    )
+    return replace(found, nets={w: (numbered(found, k), numbered(found, v)) for w, (k, v) in nets.items()})
+
+
+def numbered(hypernetwork: Hypernetwork, net: Net) -> Net:
+    """The tensors under the numbers that AUTOMATIC1111 gives: activations take one, layer norms too."""
+    layers = sorted({name.rpartition(".")[0] for name in net}, key=lambda name: int(name.split(".")[1]))
+    linears = [name for name in layers if net[f"{name}.weight"].ndim == 2]
+    place, result = 0, Net()
+    for name in layers:
+        for kind in ("weight", "bias"):
+            if f"{name}.{kind}" not in net:
+                raise BadDataError(f"This hypernetwork lacks {shown(f'{name}.{kind}')}. Get the file anew.")
+            result[f"linear.{place}.{kind}"] = net[f"{name}.{kind}"]
+        active = name in linears and (name != linears[-1] or hypernetwork.activate_output)
+        place += 1 + (active and hypernetwork.activation != "linear")
+    return result
+
+
+def _in_order(net: Net) -> Net:
+    """By the number of the layer, weight before bias: a safetensors file keeps no order."""
+
+    def place(name: str) -> tuple[int, bool]:
+        return int(name.split(".")[1]), name.endswith("bias")
+
+    return {name: net[name] for name in sorted(net, key=place)}
+
+
+def apply(hypernetwork: Hypernetwork, net: Net, x: Tensor) -> Tensor:
+    """x + net(x) for x (..., width), as AUTOMATIC1111 defines it: linear, activation, layer norm, layer by layer."""
+    activate = FUNCTIONS[hypernetwork.activation]
+    layers = sorted({name.rpartition(".")[0] for name in net}, key=lambda name: int(name.split(".")[1]))
+    linears = [name for name in layers if net[f"{name}.weight"].ndim == 2]
+    y = x
+    for name in layers:
+        weight, bias = net[f"{name}.weight"].to(x), net[f"{name}.bias"].to(x)
+        if weight.ndim == 1:
+            y = F.layer_norm(y, weight.shape, weight, bias)
+            continue
+        y = F.linear(y, weight, bias)
+        if name != linears[-1] or hypernetwork.activate_output:
+            y = activate(y)
+    return x + y

@@ -1,0 +1,132 @@
+"""LoRA and its variants under kohya's keys, with alpha: what AUTOMATIC1111, Forge and ComfyUI load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from booth.core.errors import UsageError
+from booth.core.safe_file import read_tensors
+from booth.export.base_files import Shapes
+from booth.export.exporter import Check, Exporter, Job
+from booth.export.parts import Layer, Parts, require_whole
+from booth.export.readers import adapter
+
+# sd-scripts itself wants lora_te_ where there is one text encoder; the others take lora_te1_ too.
+ONE_ENCODER = {"unet": "lora_unet", "text_encoder": "lora_te"}
+TWO_ENCODERS = {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
+NAMES = {"down": "lora_down.weight", "up": "lora_up.weight"}  # LyCORIS's factors keep their names
+
+
+class Kohya(Exporter):
+    """Keys lora_unet_PATH.lora_down.weight and so on, with an alpha a layer."""
+
+    name = "kohya"
+    title = "LoRA with kohya's keys"
+    programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "sd-scripts", "diffusers")
+    accepts = frozenset({"layers"})
+
+    def lost(self, job: Job) -> list[str]:
+        lost = super().lost(job)
+        if any(layer.magnitude is not None for _, _, layer in layers_of(job.parts)):
+            lost.append(
+                "DoRA's exact lengths (ComfyUI and Forge divide by the length of the base's rows, not of the merged "
+                "ones; write the merged weights with --to checkpoint)"
+            )
+        return lost
+
+    def tensors(self, job: Job) -> dict[str, Tensor]:
+        prefixes = prefixes_for(job.shapes)
+        found: dict[str, Tensor] = {}
+        for component, module, layer in layers_of(job.parts):
+            if component not in prefixes:
+                raise UsageError(f"kohya's keys know no {component}. Use --to diffusers.")
+            found |= layer_tensors(f"{prefixes[component]}_{module.replace('.', '_')}", layer, job.dtype)
+        return found
+
+    def check(self, job: Job, file: Path) -> Check:
+        return check_layers(job, read_tensors(file)[0], job.parts)
+
+    def recognises(self, names: Mapping[str, Tensor]) -> bool:
+        starts = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
+        bundled = any(name.startswith("bundle_emb.") for name in names)
+        return not bundled and any(name.startswith(starts) for name in names)
+
+    def read(
+        self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
+    ) -> tuple[Parts, list[str]]:
+        return read_layers(tensors, shapes)
+
+
+def layer_tensors(prefix: str, layer: Layer, dtype: torch.dtype) -> dict[str, Tensor]:
+    """One layer's tensors. Readers take alpha / rank as the scale, which LoKr with whole factors has none of."""
+    factors = {name: t.clone() for name, t in layer.factors.items()}
+    found: dict[str, Tensor] = {}
+    if layer.rank is None:
+        factors["lokr_w1"] = factors["lokr_w1"] * layer.scale
+    else:
+        found[f"{prefix}.alpha"] = torch.tensor(layer.scale * layer.rank)
+    for name, tensor in factors.items():
+        found[f"{prefix}.{NAMES.get(name, name)}"] = tensor.to(dtype)
+    if layer.magnitude is not None:
+        sides = [-1] + [1] * (max(t.ndim for t in layer.factors.values()) - 1)
+        found[f"{prefix}.dora_scale"] = layer.magnitude.view(sides).to(dtype)
+    return found
+
+
+def read_layers(tensors: Mapping[str, Tensor], shapes: Shapes) -> tuple[Parts, list[str]]:
+    """Layers of a kohya file for a base, and the keys that belong to none of its layers."""
+    modules: dict[str, tuple[str, str]] = {}
+    for table in (ONE_ENCODER, TWO_ENCODERS):
+        for component, prefix in table.items():
+            for name in shapes.get(component, {}):
+                module = name.removesuffix(".weight")
+                modules[f"{prefix}_{module.replace('.', '_')}"] = (component, module)
+    back = {ending: factor for factor, ending in NAMES.items()}
+    factors: dict[tuple[str, str], dict[str, Tensor]] = {}
+    unknown: list[str] = []
+    for key, tensor in tensors.items():
+        module, _, ending = key.partition(".")
+        if module in modules:
+            factors.setdefault(modules[module], {})[back.get(ending, ending)] = tensor
+        else:
+            unknown.append(key)
+    parts = Parts()
+    for (component, module), found in factors.items():
+        alpha, magnitude = found.pop("alpha", None), found.pop("dora_scale", None)
+        rank = Layer(found).rank if found else None
+        scale = float(alpha) / rank if alpha is not None and rank else 1.0
+        layer = Layer(found, scale, None if magnitude is None else magnitude.flatten())
+        parts.layers.setdefault(component, {})[module] = layer
+    require_whole(parts.layers)
+    return parts, unknown
+
+
+def prefixes_for(shapes: Shapes) -> dict[str, str]:
+    """The prefix of each component's keys."""
+    return TWO_ENCODERS if "text_encoder_2" in shapes else ONE_ENCODER
+
+
+def layers_of(parts: Parts) -> list[tuple[str, str, Layer]]:
+    """All layers with their component and module path."""
+    return [(c, module, layer) for c, modules in parts.layers.items() for module, layer in modules.items()]
+
+
+def check_layers(job: Job, tensors: Mapping[str, Tensor], parts: Parts) -> Check:
+    """Compare each layer's change as the target computes it from `tensors` with the one in `parts`."""
+    reading = adapter.read(tensors, job.shapes)
+    check = Check(reader=adapter.RULES, matched=reading.matched, unmatched=reading.unmatched)
+    if job.base is None:
+        check.against = "the concept's own names; the base is not on this machine"
+    for component, module, layer in layers_of(parts):
+        got = reading.updates.pop((component, module), None)
+        if got is None:
+            check.missing.append(f"{component}.{module}")
+            continue
+        weight = job.weight_of(component, module, layer)
+        check.compare(got.change(weight.float()), layer.change(weight))
+    check.unmatched += [f"{component}.{module} (never trained)" for component, module in reading.updates]
+    return check

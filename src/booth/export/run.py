@@ -1,0 +1,97 @@
+"""From a concept to a file of another program: written, read back by that program's rules, stamped, put in place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from booth.concept import Concept
+from booth.core.commit import committed_file
+from booth.core.errors import BoothError, UsageError
+from booth.export.base_files import base_at_hand
+from booth.export.exporter import PRECISIONS, TOLERANCES, Check, Exporter, Job, stamp
+from booth.export.headers import hashes, header
+from booth.export.parts import parts_of
+from booth.registry import EXPORTERS
+
+FOLDER = Path("exports")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and what reading it back found."""
+
+    file: Path
+    format: str
+    programs: tuple[str, ...]
+    check: Check
+    lost: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return asdict(self) | {"file": str(self.file), "check": self.check.to_json()}
+
+
+def export(
+    concept: Concept,
+    to: str,
+    out: Path | None = None,
+    *,
+    precision: str = "fp32",
+    rank: int = 16,
+    lossy: bool = False,
+    metadata: str = "plain",
+) -> Exported:
+    """Write `concept` as `to` into `out`, or into exports/ under the format's own name.
+
+    Raises UsageError where the format cannot hold the concept, or not all of it and `lossy` is not set; BoothError
+    where reading the file back shows another change than was trained. Then nothing is written.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"There is no precision {precision!r}. Use {', '.join(PRECISIONS)}.")
+    if metadata not in {"plain", "full"}:
+        raise UsageError(f"There is no metadata {metadata!r}. Use plain, or full with captions and paths.")
+    exporter: Exporter = EXPORTERS[to]()
+    record = concept.record
+    job = Job(concept.folder, record, parts_of(concept.folder, record), base_at_hand(record.base.name), precision, rank)
+    exporter.require(job)
+    lost = exporter.lost(job)
+    if lost and not lossy:
+        raise UsageError(
+            f"{exporter.title} cannot hold all of {concept.folder}. It would lose {'; and '.join(lost)}. "
+            "Add --lossy to write the rest."
+        )
+    place = out or FOLDER / exporter.file_name(job)
+    if place.exists():
+        raise UsageError(f"{place} is there already. Name another file with --out, or delete it first.")
+    check = _write(job, exporter, place, lossy, metadata == "full")
+    return Exported(place, to, exporter.programs, check, lost)
+
+
+def _write(job: Job, exporter: Exporter, place: Path, lossy: bool, full: bool) -> Check:
+    """Write once to read it back, and again with what was found in its header."""
+    tensors = exporter.tensors(job)
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    about = header(job, exporter, full=full)
+    with committed_file(place, 2 * size) as file:
+        exporter.write(job, tensors, file, about)
+        check = exporter.check(job, file)
+        check.tolerance = TOLERANCES[job.precision]
+        if not check.passed and (not lossy or check.unmatched or check.missing):
+            raise _failed(place, check)
+        found = hashes(file) if exporter.suffix == ".safetensors" else {}
+        exporter.write(job, tensors, file, {**about, **found, "booth.verified": stamp(check)})
+    return check
+
+
+def _failed(place: Path, check: Check) -> BoothError:
+    """Nothing was written, because the target would not see what was trained."""
+    keys = [*check.unmatched, *(f"{name} (missing)" for name in check.missing)]
+    told = (
+        f"{len(keys)} keys do not match, such as {keys[0]}" if keys else f"a weight differs by {check.difference:.1e}"
+    )
+    return BoothError(
+        f"{place} was not written: by {check.reader}, {told}. This is a defect of booth or of the concept; "
+        "please report it."
+    )

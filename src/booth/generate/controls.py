@@ -1,0 +1,111 @@
+"""Hints to follow: which ControlNet takes which, and how they come to the size of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from booth.concept import Concept
+from booth.core.errors import BadDataError, UsageError
+from booth.data.crops import square
+from booth.data.decoding import decode, read_bytes
+from booth.families.loading import CONTROLS_FOLDER
+from booth.generate.concepts import Applied
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A picture that a ControlNet is to follow."""
+
+    file: Path
+    kind: str | None = None  # "canny"; None where there is only one ControlNet
+    strength: float | None = None  # conditioning scale; None is the concept's own strength
+
+
+def parse_hints(files: Sequence[str], kinds: Sequence[str]) -> list[Hint]:
+    """Read FILE or FILE:STRENGTH, each with the kind at the same place; UsageError for unequal numbers."""
+    if kinds and len(kinds) != len(files):
+        raise UsageError(
+            f"There are {len(files)} --control and {len(kinds)} --control-type. Give each --control its own type."
+        )
+    return [_parse(text, kind) for text, kind in zip(files, kinds or [None] * len(files))]
+
+
+def follows(concept: Concept) -> str | None:
+    """What a concept's ControlNet follows; None for one that is no ControlNet."""
+    return concept.methods()[0].control()
+
+
+def with_controlnets(
+    concepts: Sequence[Applied], hints: Sequence[Hint], base_hash: str
+) -> tuple[list[Applied], list[Hint]]:
+    """The concepts, each ControlNet among them with its hint's strength, and the hints in the order of the ControlNets.
+
+    A hint that no concept follows goes to the ControlNet that comes with the embedded base, if there is one of its
+    kind. UsageError for a hint that nothing follows, and for a ControlNet without a hint.
+    """
+    wanted, left = list(concepts), list(hints)
+    nets = {i: kind for i, a in enumerate(wanted) if (kind := follows(a.concept))}
+    taken: list[Hint] = []
+    for i, kind in nets.items():
+        hint = next((h for h in left if h.kind == kind or (h.kind is None and len(nets) == 1)), None)
+        if hint is None:
+            raise UsageError(_mismatch(wanted[i].concept, kind, left))
+        left.remove(hint)
+        taken.append(hint)
+        if hint.strength is not None:
+            wanted[i] = replace(wanted[i], strength=hint.strength)
+    for hint in left:
+        wanted.append(Applied(_shipped(hint, list(nets.values()), base_hash), hint.strength))
+        taken.append(hint)
+    return wanted, taken
+
+
+def read_hint(hint: Hint, side: int, tell: Callable[[str], None]) -> Image.Image:
+    """The hint as a square of `side` pixels; `tell` hears if it had another size. BadDataError if it is no picture."""
+    try:
+        image = decode(read_bytes(hint.file))
+    except BadDataError as error:
+        raise BadDataError(f"The hint {hint.file} {error}.") from error
+    if image.size != (side, side):
+        part = "" if image.width == image.height else "its central square is "
+        tell(f"The hint {hint.file} has {image.width}x{image.height} pixels; {part}resized to {side}x{side}.")
+    return square(image, side, "center")
+
+
+def _parse(text: str, kind: str | None) -> Hint:
+    file, colon, strength = text.rpartition(":")
+    if not colon or Path(text).exists():
+        return Hint(Path(text), kind)
+    try:
+        return Hint(Path(file), kind, float(strength))
+    except ValueError as error:
+        raise UsageError(f"{strength!r} in {text!r} is no strength. Write FILE:0.8.") from error
+
+
+def _mismatch(concept: Concept, kind: str, left: Sequence[Hint]) -> str:
+    """What is wrong where a ControlNet finds no hint of its kind."""
+    if not left:
+        return f"{concept.folder} is a ControlNet and needs a hint. Give --control FILE --control-type {kind}."
+    told = ", ".join(f"{h.file} is {h.kind or 'of no stated type'}" for h in left)
+    return (
+        f"{concept.folder} was trained to follow {kind}, and {told}. Give it a {kind} hint (`booth hint PICTURE "
+        f"--type {kind}` makes one) with --control-type {kind}."
+    )
+
+
+def _shipped(hint: Hint, others: Sequence[str], base_hash: str) -> Concept:
+    """The ControlNet of the embedded base that follows a hint of this kind."""
+    if hint.kind is None:
+        raise UsageError(f"Which type of hint is {hint.file}? Give --control-type, such as canny.")
+    folder = CONTROLS_FOLDER / hint.kind
+    if folder.is_dir() and (concept := Concept.load(folder)).record.base.hash == base_hash:
+        return concept
+    there = f" The ControlNets named follow: {', '.join(others)}." if others else ""
+    raise UsageError(
+        f"No ControlNet here follows {hint.kind} on this base.{there} Train one with `booth train PICTURES --method "
+        f"controlnet --set control={hint.kind}` and name its folder with --concept."
+    )

@@ -1,0 +1,159 @@
+"""What a run will cost, from a few real steps: before it starts, and how well the quote was kept."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from booth.config import RunConfig
+from booth.core.batch import Batch
+from booth.core.commit import size_of
+from booth.core.family import Family
+from booth.core.method import Stage
+from booth.core.rng import Rng
+from booth.core.words import duration
+from booth.generate.draw import STEPS, draw
+from booth.train import setup
+from booth.train.artefact import CONTEXTS, peak_memory
+from booth.train.loop import training_steps
+from booth.train.stages import Stages
+
+WARM, MEASURED = 1, 4  # steps that are thrown away, and steps that are timed
+DRAWN = 3  # denoising steps of the picture that is timed
+LEAST = 0.05  # no quote is better than this share, for a machine is never quite idle
+WRITTEN = 200_000_000  # bytes up to which the artefact is really written to see its size
+TOLD = 10  # real steps after which a running stage says how long it will take
+WORTH = 50  # steps of a stage below which that is not worth a sentence
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds a step, and the standard error of that."""
+
+    mean: float
+    error: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Speed:
+        """From a few timed steps."""
+        spread = statistics.stdev(seconds) if len(seconds) > 1 else 0.0
+        return cls(statistics.fmean(seconds), spread / math.sqrt(len(seconds)))
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a run will take, read from steps that were really made and then undone."""
+
+    seconds: float  # class pictures, training and samples; not the loading of the base
+    plus_minus: float  # share of the seconds
+    train_seconds: float
+    peak_memory_bytes: int
+    artifact_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {k: round(v, 3) for k, v in asdict(self).items()}
+
+
+def quote(config: RunConfig, model: Family, plan: list[Stage], device: str) -> Quote:
+    """Make a few real steps of every stage and take them back; the base is left as it was."""
+    pictures = [s.method.config.class_pictures for s in plan if s.method.config.prior_weight > 0]
+    drawing = seconds_per_picture(model)
+    speeds, artefact = _rehearse(config, model, plan)
+    steps = [stage.method.config.steps for stage in plan]
+    train = sum(n * speed.mean for n, speed in zip(steps, speeds, strict=True))
+    error = math.hypot(*(n * speed.error for n, speed in zip(steps, speeds, strict=True)))
+    total = train + (max(pictures, default=0) + len(CONTEXTS)) * drawing
+    return Quote(total, max(LEAST, 2 * error / total), train, peak_memory(device), artefact)
+
+
+def seconds_per_step(config: RunConfig, model: Family, plan: list[Stage]) -> list[Speed]:
+    """The speed of each stage of a plan that is used for nothing else."""
+    return _rehearse(config, model, plan)[0]
+
+
+def seconds_per_picture(model: Family) -> float:
+    """From a picture of a few denoising steps."""
+    began = time.perf_counter()
+    draw(model, ["a photo"], [0], steps=DRAWN)
+    return (time.perf_counter() - began) * STEPS / DRAWN
+
+
+def _rehearse(config: RunConfig, model: Family, plan: list[Stage]) -> tuple[list[Speed], int]:
+    """Speeds and bytes of the artefact. What the photos show does not change how long a step takes."""
+    precision = setup.choose_precision(config.precision, setup.choose_device(config.device))
+    stages = Stages(model, plan, config.seed, lambda: setup.make_scaler(precision))
+    speeds: list[Speed] = []
+    try:
+        for stage in plan:
+            update = stages.open()
+            how: dict[str, Any] = {"seed": stages.seed, "autocast": setup.autocast_type(precision)}
+            steps = training_steps(model, _Stand(model, stage), update, start=0, stop=WARM + MEASURED, **how)
+            speeds.append(Speed.of([step.seconds for step in steps][WARM:]))
+            stages.close()
+        artefact = stages.trained_bytes
+        if artefact <= WRITTEN:
+            with tempfile.TemporaryDirectory() as folder:
+                for stage in plan:
+                    stage.method.write(model, Path(folder))
+                artefact = size_of(Path(folder))
+    finally:
+        stages.detach()
+    return speeds, artefact
+
+
+class _Stand:
+    """A BatchSource of noise in the photos' shape."""
+
+    def __init__(self, model: Family, stage: Stage) -> None:
+        config = stage.method.config
+        device = next(iter(next(iter(model.components().values())).parameters())).device
+        self._rows = config.batch_size * (2 if config.prior_weight > 0 else 1)
+        self._prompt = stage.method.prompts()[0]
+        side = model.resolution
+        with torch.no_grad():
+            self._like = model.encode(torch.zeros(1, 3, side, side, device=device)).mean
+        hint = torch.zeros(self._rows, 3, side, side, device=device)
+        self._control = hint if "control" in stage.method.needs else None
+
+    def __call__(self, rng: Rng) -> Batch:
+        latents = rng.normal("photos", self._like.expand(self._rows, -1, -1, -1))
+        weight = torch.full((self._rows,), 1 / self._rows, device=latents.device)
+        return Batch([self._prompt] * self._rows, latents, weight, self._control)
+
+
+class Pledge:
+    """Says after the first real steps of a stage how long it will take, and at its end how well that was kept."""
+
+    def __init__(self) -> None:
+        self._seconds: list[float] = []
+        self._quoted = 0.0
+
+    def note(self, stage: str, seconds: float, left: int) -> str | None:
+        """Take note of a step, with as many `left`; sometimes there is a sentence to tell."""
+        self._seconds.append(seconds)
+        taken = len(self._seconds)
+        if taken == TOLD and taken + left >= WORTH:
+            speed = Speed.of(self._seconds[WARM:])
+            self._quoted = math.fsum(self._seconds) + left * speed.mean
+            share = max(LEAST, 2 * speed.error / speed.mean)
+            return f"{taken + left} steps of {stage} will take {duration(self._quoted)} ± {share:.0%}."
+        if left == 0:
+            return self.kept(stage)
+        return None
+
+    def kept(self, stage: str) -> str | None:
+        """How the stage's time compares with what was said, if anything was."""
+        took, quoted = math.fsum(self._seconds), self._quoted
+        self._seconds, self._quoted = [], 0.0
+        if not quoted:
+            return None
+        return f"{stage} took {duration(took)}, {took / quoted - 1:+.0%} against the quote."

@@ -1,0 +1,142 @@
+"""Running a race on the toy base: results are files, failures are rows, and it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from booth.compare import race as racing
+from booth.compare.budget import Budget
+from booth.compare.page import write_page
+from booth.compare.race import Race, run_race
+from booth.core.errors import Interrupted, UsageError
+from booth.evaluate import pictures
+from booth.evaluate.protocol import Protocol
+from booth.registry import ENCODERS
+from booth.train import artefact
+from booth.train.listener import Listener, Silent
+from booth.train.loop import Step
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is free: a picture's colour is its seed."""
+    from planes import Planes
+
+    def draw(model: Any, prompts: list[str], seeds: list[int], **_: Any) -> list[Image.Image]:
+        return [Image.new("RGB", (32, 32), (s % 256, 90, len(p) % 256)) for p, s in zip(prompts, seeds, strict=True)]
+
+    monkeypatch.setattr(pictures, "draw", draw)
+    monkeypatch.setattr(artefact, "draw", draw)
+    monkeypatch.setitem(ENCODERS._entries, "dino-vits16", "planes:Planes")
+    assert ENCODERS["dino-vits16"] is Planes
+
+
+@pytest.fixture
+def plan(toy_base: Path, five_photos: Path, tmp_path: Path) -> Race:
+    return Race(
+        photos=[five_photos],
+        noun="dog",
+        out=tmp_path / "race",
+        protocol=Protocol(("a {} in the snow", "a red {}"), "file", (0, 1), drift=2, steps=1),
+        base=str(toy_base),
+        methods=("lora", "textual_inversion"),
+        budget=Budget(steps=2),
+        encoders=("dino-vits16",),
+    )
+
+
+class Count(Listener):
+    """Which runs took steps."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+
+    def on_step(self, stage: str, step: Step, total: int) -> None:
+        self.runs.append(f"{stage} {step.index}/{total}")
+
+
+def results(plan: Race) -> Iterator[dict[str, Any]]:
+    return (json.loads(f.read_text()) for f in sorted(plan.out.glob("runs/*/run.json")))
+
+
+def test_an_interrupted_race_goes_on_and_runs_nothing_twice(plan: Race) -> None:
+    class Stop(Count):
+        def on_step(self, stage: str, step: Step, total: int) -> None:
+            super().on_step(stage, step, total)
+            if len(self.runs) == 3:
+                raise Interrupted("Stopped by the test.")
+
+    with pytest.raises(Interrupted):
+        run_race(plan, listener=Stop(), tell=lambda text: None)
+    assert [r["method"] for r in results(plan)] == ["lora"]
+    count = Count()
+    run_race(plan, listener=count, tell=lambda text: None)
+    assert count.runs == [
+        "textual_inversion 2/2",
+        "lora 1/2",
+        "lora 2/2",
+        *(f"textual_inversion {i}/2" for i in (1, 2)),
+    ]
+    assert [(r["method"], r["seed"], r["status"], r["steps"]) for r in results(plan)] == [
+        ("lora", 0, "done", 2),
+        ("lora", 1, "done", 2),
+        ("textual_inversion", 0, "done", 2),
+        ("textual_inversion", 1, "done", 2),
+    ]
+    again = Count()
+    run_race(plan, listener=again, tell=lambda text: None)
+    assert again.runs == []
+    page, told = write_page(plan.out)
+    assert set(told["methods"]) == {"lora", "textual_inversion"}
+    assert "untouched base" in page.read_text(encoding="utf-8")
+
+
+def test_a_failed_method_is_a_row_and_is_tried_again(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = replace(plan, seeds=(0,))
+    teach = racing._teach
+
+    def failing(race: Race, method: str, *rest: Any) -> Any:
+        if method == "lora":
+            raise RuntimeError("a wheel came off")
+        return teach(race, method, *rest)
+
+    monkeypatch.setattr(racing, "_teach", failing)
+    told: list[str] = []
+    run_race(plan, listener=Silent(), tell=told.append)
+    assert [(r["method"], r["status"]) for r in results(plan)] == [("lora", "failed"), ("textual_inversion", "done")]
+    assert any("a wheel came off" in text for text in told)
+    assert "lora with seed 0 failed" in " ".join(write_page(plan.out)[1]["verdict"])
+    monkeypatch.setattr(racing, "_teach", teach)
+    run_race(plan, listener=Silent(), tell=told.append)
+    assert {r["status"] for r in results(plan)} == {"done"}
+
+
+def test_two_races_are_not_mixed_but_methods_may_join(plan: Race) -> None:
+    plan = replace(plan, seeds=(0,), methods=("lora",))
+    run_race(plan, listener=Silent(), tell=lambda text: None)
+    with pytest.raises(UsageError, match=r"another race: budget is different.*--out"):
+        run_race(replace(plan, budget=Budget(steps=3)), listener=Silent(), tell=lambda text: None)
+    run_race(replace(plan, methods=("textual_inversion",)), listener=Silent(), tell=lambda text: None)
+    assert len(list(results(plan))) == 2
+
+
+def test_a_budget_of_seconds_becomes_steps(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
+    from booth.compare import budget
+
+    monkeypatch.setattr(budget, "training_seconds", lambda config, own, model: 40.0)
+    plan = replace(plan, seeds=(0,), methods=("lora",), budget=Budget(seconds=10), settings={"lora": {"steps": 8}})
+    run_race(plan, listener=Silent(), tell=lambda text: None)
+    assert [r["steps"] for r in results(plan)] == [2]
+
+
+def test_an_unknown_method_stops_before_anything_is_run(plan: Race) -> None:
+    with pytest.raises(UsageError, match="Did you mean 'lora'"):
+        run_race(replace(plan, methods=("lorra",)), listener=Silent(), tell=lambda text: None)
+    assert not plan.out.exists()

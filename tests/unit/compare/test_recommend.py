@@ -1,0 +1,112 @@
+"""Which method, and why."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from booth.compare.photo_facts import PhotoFacts, look_at, sharpness
+from booth.compare.recommend import RULES, Answers, Recommendation, config_of, recommend, time_warning
+from booth.core.errors import UsageError
+from booth.data.photos import Photo, PhotoSet
+from booth.registry import METHODS
+
+FACTS = PhotoFacts(5, (), (), same_background=False)
+
+
+@pytest.fixture
+def ask(toy_base: Path):
+    def run(facts: PhotoFacts = FACTS, **answers: object) -> Recommendation:
+        wish = Answers(**answers)  # type: ignore[arg-type]
+        return recommend(wish, facts, [Path("my photos")], "dog", str(toy_base), 10**6)
+
+    return run
+
+
+def test_every_rule_cites_its_source_and_knows_its_methods() -> None:
+    for rule in RULES:
+        assert re.match(r"\d{4}\.\d{4,5}", rule.source)
+        assert rule.votes.keys() <= set(METHODS)
+        assert rule.votes or rule.options
+
+
+def test_answers_decide_and_the_reasons_are_those_that_spoke_for_it(ask) -> None:
+    full = ask(settings="plain", kind="person")
+    assert full.method == "dreambooth"
+    assert full.options == {"prior_weight": "1.0"}
+    assert any("DINO .668" in sentence for sentence, _ in full.reasons)
+    assert not any("control by the prompt" in sentence for sentence, _ in full.reasons)
+    assert ask().method == "lora"
+    assert ask(detail="low", settings="plain").method == "textual_inversion"
+
+
+def test_what_does_not_fit_is_out_and_says_why(ask) -> None:
+    small = ask(settings="plain", concepts=10, disk_bytes=5e6)
+    assert small.method != "dreambooth"
+    assert "10 concepts" in small.against["dreambooth"]
+    tight = ask(settings="plain", memory_bytes=1_500_000)
+    assert "Adam's moments" in tight.against["dreambooth"]
+    with pytest.raises(UsageError, match="No method fits"):
+        ask(memory_bytes=10)
+
+
+def test_the_command_runs_as_printed(ask, tmp_path: Path, toy_base: Path) -> None:
+    found = ask(PhotoFacts(2, ("a.png",), ("b.png repeats a.png.",), same_background=True), kind="person", layout=True)
+    words = shlex.split(found.command)
+    assert words[:5] == ["booth", "train", "my photos", "--class", "dog"]
+    assert words[words.index("--crop") + 1] == "subject"
+    assert words[words.index("--base") + 1] == str(toy_base)
+    config = config_of(found, [Path("my photos")], "dog", str(toy_base))
+    assert (config.method, config.crop) == (found.method, "subject")
+    from booth.config import method_config
+
+    assert method_config(config.method, "tiny", config.settings).prior_weight == 1.0
+    told = " ".join(found.warnings)
+    assert "2 photos are few" in told
+    assert "a.png is soft" in told
+    assert "b.png repeats" in told
+    assert "pose or layout" in told
+
+
+def test_too_little_time_is_told() -> None:
+    assert time_warning(Answers(minutes=2), 119) is None
+    assert "50%" in (time_warning(Answers(minutes=2), 240) or "")
+
+
+def picture(seed: int, rim: tuple[int, int, int] | None = None) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    noise = Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)).resize(
+        (300, 300), Image.Resampling.NEAREST
+    )
+    if rim is None:
+        return noise
+    whole = Image.new("RGB", (300, 300), rim)
+    whole.paste(noise.crop((80, 80, 220, 220)), (80, 80))
+    return whole
+
+
+def photo_set(*images: Image.Image) -> PhotoSet:
+    photos = tuple(Photo(Path(f"{i}.png"), str(i), image) for i, image in enumerate(images))
+    return PhotoSet(photos, "a list", duplicates=("twice.",))
+
+
+def test_photos_are_measured() -> None:
+    soft = picture(1).filter(ImageFilter.GaussianBlur(6))
+    facts = look_at(photo_set(picture(0), soft, picture(2)))
+    assert facts.blurred == ("1.png",)
+    assert (facts.count, facts.duplicates, facts.same_background) == (3, ("twice.",), False)
+    assert look_at(photo_set(*(picture(i, (240, 240, 240)) for i in range(3)))).same_background
+    grounds = [(240, 20, 20), (20, 240, 20), (20, 20, 240)]
+    assert not look_at(photo_set(*(picture(i, g) for i, g in enumerate(grounds)))).same_background
+
+
+def test_sharpness_is_the_variance_of_the_laplacian() -> None:
+    """A chequerboard of single pixels, 0 and 10: the Laplacian is +40 or -40 everywhere."""
+    board = (np.indices((256, 256)).sum(0) % 2 * 10).astype(np.uint8)
+    assert sharpness(Image.fromarray(board)) == pytest.approx(1600, rel=1e-6)
+    assert sharpness(Image.new("RGB", (300, 200), (9, 9, 9))) == 0

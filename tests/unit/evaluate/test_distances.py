@@ -1,0 +1,69 @@
+"""Distances between sets against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from booth.core.statistics import difference, interval
+from booth.evaluate.distances import cubic_kernel, frechet, gaussian_kernel, mmd
+
+
+def sample(mean: list[float], cov: np.ndarray, count: int) -> np.ndarray:
+    """Points whose mean and covariance are exactly these."""
+    points = np.random.default_rng(0).normal(size=(count, len(mean)))
+    points -= points.mean(0)
+    whitened = points @ np.linalg.inv(np.linalg.cholesky(np.cov(points, rowvar=False)).T)
+    return whitened @ np.linalg.cholesky(cov).T + mean
+
+
+def test_frechet_of_two_known_gaussians_that_do_not_commute() -> None:
+    """d^2 = |m|^2 + tr(A) + tr(B) - 2 tr((AB)^1/2), and of a 2x2 matrix tr(M^1/2) = sqrt(tr M + 2 sqrt(det M))."""
+    a, b = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[1.0, -0.3], [-0.3, 3.0]])
+    product = a @ b
+    root = np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
+    expected = 3.0**2 + 4.0**2 + np.trace(a) + np.trace(b) - 2 * root
+    assert frechet(sample([0, 0], a, 50), sample([3, 4], b, 70)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_of_diagonal_gaussians_is_that_of_their_deviations() -> None:
+    x, y = sample([1, 1, 1], np.diag([1.0, 4.0, 9.0]), 40), sample([1, 1, 1], np.diag([4.0, 4.0, 1.0]), 40)
+    assert frechet(x, y) == pytest.approx((1 - 2) ** 2 + 0 + (3 - 1) ** 2, rel=1e-9)
+    assert frechet(x, x) == pytest.approx(0, abs=1e-9)
+
+
+def test_mmd_is_the_u_statistic_by_hand() -> None:
+    x, y = np.array([[0.0], [1.0]]), np.array([[3.0], [5.0]])
+    # KID's kernel in one dimension is (ab + 1)^3: k(0,1)=1, k(3,5)=16^3, cross: 1, 1, 4^3, 6^3
+    value, _, _ = mmd(x, y, cubic_kernel)
+    assert value == pytest.approx(1 + 4096 - 2 * (1 + 1 + 64 + 216) / 4)
+    # CMMD's kernel: 1000 exp(-d^2 / 200)
+    value, _, _ = mmd(x, y, gaussian_kernel)
+    k = [1000 * np.exp(-(d**2) / 200) for d in (1, 2, 3, 5, 2, 4)]
+    assert value == pytest.approx(k[0] + k[1] - 2 * sum(k[2:]) / 4)
+
+
+def test_mmd_of_one_distribution_holds_zero_and_of_two_does_not() -> None:
+    rng = np.random.default_rng(1)
+    x, y, far = rng.normal(size=(60, 4)), rng.normal(size=(60, 4)), rng.normal(2, 1, size=(60, 4))
+    for kernel in (gaussian_kernel, cubic_kernel):
+        _, low, high = mmd(x, y, kernel)
+        assert low < 0 < high
+        value, low, high = mmd(x, far, kernel)
+        assert 0 < low < value < high
+
+
+def test_the_interval_is_about_that_of_the_normal_theory() -> None:
+    values = list(np.random.default_rng(2).normal(5, 2, size=200))
+    low, high = interval(values)
+    half = 1.96 * np.std(values) / 200**0.5
+    assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.1 * half)
+    assert interval([3.0, 3.0]) == (3.0, 3.0)
+
+
+def test_pairing_finds_a_small_difference_that_varies_less_than_the_units() -> None:
+    units = np.linspace(0, 10, 25)
+    gain = difference(list(units + 0.1 + 0.01 * np.cos(np.arange(25))), list(units))
+    assert gain.mean == pytest.approx(0.1, abs=0.01)
+    assert not gain.is_noise
+    assert difference([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0]).is_noise

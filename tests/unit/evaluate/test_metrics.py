@@ -1,0 +1,205 @@
+"""Every metric against numbers worked by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from booth.core.metric import Drawn, Metric, Refused
+from booth.registry import METRICS
+from booth.world.judges import Verdict
+from planes import XXY, XY, Planes, X, Y, Z, drawn, evidence, plain
+
+ROOT = 2**-0.5
+
+
+def measure(name: str, encoder: Any = None, **fields: Any) -> dict[str, Any]:
+    scores = METRICS[name]().measure(evidence(**fields), encoder or Planes())
+    return {score.part: score for score in scores}
+
+
+def value(name: str, part: str = "", **fields: Any) -> float:
+    return measure(name, **fields)[part].value
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_metric_says_what_it_is(name: str) -> None:
+    kind: type[Metric] = METRICS[name]
+    assert kind.name == name
+    assert kind.better in {"higher", "lower"}
+    assert kind.range[0] < kind.range[1]
+    assert kind.title
+    assert kind.source
+    assert set(kind.needs) <= evidence().__dict__.keys()
+
+
+def test_subject_similarity_is_the_mean_over_all_pairs() -> None:
+    # drawn x references: (X, X) 1, (X, Y) 0, (XY, X) ROOT, (XY, Y) ROOT
+    fields = {"drawn": drawn((X, "a sks dog x"), (XY, "a sks dog y")), "references": [X, Y]}
+    score = measure("subject_similarity", **fields)[""]
+    assert score.units == pytest.approx((0.5, ROOT))
+    assert score.value == pytest.approx((0.5 + ROOT) / 2)
+    assert score.name == "subject_similarity/planes"
+    assert score.low == pytest.approx(0.5)
+    assert score.high == pytest.approx(ROOT)
+
+
+def test_pictures_of_one_prompt_are_one_unit() -> None:
+    rows = drawn((X, "a"), (X, "b"), (Y, "a"), (X, "b"))
+    assert measure("subject_similarity", drawn=rows, references=[X])[""].units == pytest.approx((0.5, 1.0))
+
+
+def test_photos_are_not_compared_with_themselves() -> None:
+    rows = drawn((X, "a"), (XY, "a"), reference=True)
+    assert value("subject_similarity", drawn=rows, references=[X, XY]) == pytest.approx(ROOT)
+    with pytest.raises(Refused, match="single photo"):
+        value("subject_similarity", drawn=rows[:1], references=[X])
+
+
+def test_the_mask_takes_the_background_away() -> None:
+    def on(background: tuple[int, int, int]) -> Image.Image:
+        picture = Image.new("RGB", (64, 64), background)
+        picture.paste((250, 10, 10), (20, 20, 44, 44))
+        return picture
+
+    rows = drawn((on((10, 200, 10)), "a"))
+    references = [on((10, 10, 200))]
+    assert value("subject_similarity", drawn=rows, references=references) < 0.7
+    assert value("masked_similarity", drawn=rows, references=references) > 0.99
+
+
+def test_lookalikes_is_the_share_of_pairs_that_are_won() -> None:
+    # similarity to X: X 1, XXY .894, XY .707, Y 0
+    rows = drawn((XXY, "a"), (Y, "b"))
+    assert value("lookalikes", drawn=rows, references=[X], lookalikes=[XY, X]) == pytest.approx((0.5 + 0) / 2)
+
+
+def test_prompt_similarity_with_and_without_the_token() -> None:
+    class Reader(Planes):
+        words = Planes.words | {"sks": (0, 1, 0)}
+
+    scores = measure("prompt_similarity", Reader(), drawn=drawn((X, "a sks x"), (Y, "a sks x")))
+    assert scores["token_dropped"].value == pytest.approx(0.5)
+    assert scores["token_kept"].value == pytest.approx(ROOT)
+
+
+def test_preservation_compares_class_pictures_with_the_subject() -> None:
+    assert value("preservation", class_drawn=[X, Y], references=[X, XY]) == pytest.approx((1 + ROOT + 0 + ROOT) / 4)
+
+
+def test_diversity_is_the_mean_distance_of_pairs() -> None:
+    scores = measure("diversity", drawn=drawn((X, "a"), (Y, "a"), (X, "b"), (XY, "b")), class_drawn=[X, X, Y])
+    assert scores["prompt"].units == pytest.approx((1.0, 1 - ROOT))
+    assert scores["class"].value == pytest.approx(2 / 3)  # pairs: 0, 1, 1
+    with pytest.raises(Refused, match="two seeds"):
+        measure("diversity", drawn=drawn((X, "a")))
+
+
+def test_drift_names_its_pools_and_needs_pictures() -> None:
+    pictures = [plain(200 + i, 10 * i, 20) for i in range(6)]
+    fields = {"class_drawn": pictures, "class_base": [plain(10, 200 + i, 20) for i in range(6)]}
+    scores = measure("cmmd", **fields, unrelated_drawn=pictures, unrelated_base=list(reversed(pictures)))
+    assert set(scores) == {"class", "unrelated"}
+    assert scores["class"].low > 0
+    # the same pictures on both sides: -2/(n-1) times the mean gap between a kernel's own and its other values
+    assert scores["unrelated"].value < 0
+    assert measure("kid", **fields)["class"].low > 0
+    with pytest.raises(Refused, match="too few"):
+        measure("cmmd", class_drawn=[X], class_base=[Y])
+
+
+def test_frechet_is_refused_below_two_thousand_pictures_a_side() -> None:
+    with pytest.raises(Refused, match=r"2,000.*CMMD and KID"):
+        measure("frechet", class_drawn=[X] * 1999, class_base=[Y] * 2000)
+    score = measure("frechet", class_drawn=[X] * 2000, class_base=[Y] * 2000)["class"]
+    assert score.value == pytest.approx(2.0)  # two points, |X - Y|^2
+    assert score.to_json()["low"] is None
+
+
+def test_copying_counts_what_is_nearer_than_the_photos_are_to_each_other() -> None:
+    # The photos X and XY have a cosine of ROOT, which is the threshold.
+    scores = measure("copying", drawn=drawn((XXY, "a"), (Y, "b"), (Z, "b")), photos=[X, XY])
+    assert scores["share"].details["threshold"] == pytest.approx(ROOT, abs=1e-4)
+    assert [w for w, _ in scores["nearest"].details["matches"]] == [2, 2, 1]
+    # XXY has 3/sqrt(10) with XY; Y has ROOT exactly, which is not above; Z has 0
+    assert scores["nearest"].units == pytest.approx((3 / 10**0.5, ROOT / 2), abs=1e-5)
+    assert scores["share"].units[0] == 1.0
+
+
+def test_copying_sees_a_mirrored_photo() -> None:
+    class Left(Planes):
+        def embed(self, images: Sequence[Image.Image]) -> Any:
+            return super().embed([image.crop((0, 0, 4, 8)) for image in images])
+
+    half = X.copy()
+    half.paste(Y, (4, 0))
+    mirrored = half.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    scores = measure("copying", Left(), drawn=drawn((mirrored, "a")), photos=[half, Z])
+    assert scores["nearest"].value == pytest.approx(1.0)
+
+
+def test_a_photo_saved_twice_is_no_threshold() -> None:
+    assert measure("copying", drawn=drawn((X, "a")), photos=[X, X, Y])["share"].details["threshold"] == 0.0
+    with pytest.raises(Refused, match="two different photos"):
+        measure("copying", drawn=drawn((X, "a")), photos=[X, X])
+
+
+def test_background_counts_what_is_nearer_than_the_base_ever_came() -> None:
+    def on(background: tuple[int, int, int]) -> Image.Image:
+        picture = Image.new("RGB", (64, 64), background)
+        picture.paste((250, 250, 250), (24, 24, 40, 40))
+        return picture
+
+    sofa, lawn, wall = on((160, 20, 20)), on((20, 160, 20)), on((20, 20, 160))
+    rows = drawn((sofa, "a"), (lawn, "b"), (sofa, "c"), (wall, "d"))
+    untouched = drawn((lawn, "a"), (wall, "b"))
+    score = measure("background", drawn=rows, photos=[wall, on((150, 30, 20))], untouched=untouched)[""]
+    assert score.details == {"photos": {"2": 2}, "of": 4}
+    assert score.units == (1.0, 0.0, 1.0, 0.0)
+
+
+def test_cost_is_what_the_record_says() -> None:
+    scores = METRICS["cost"]().measure(evidence(cost={"seconds": 12.5, "bytes": 100}), None)
+    assert [(s.name, s.value) for s in scores] == [("cost/seconds", 12.5), ("cost/bytes", 100)]
+
+
+class Told:
+    """A judge that says what it is told to."""
+
+    name = "told"
+
+    def __init__(self, verdicts: list[Verdict], same: list[bool]) -> None:
+        self.by_picture: dict[int, tuple[Verdict, bool]] = {}
+        self._rows = list(zip(verdicts, same, strict=True))
+
+    def about(self, rows: list[Drawn]) -> Told:
+        self.by_picture = {id(d.image): row for d, row in zip(rows, self._rows, strict=True)}
+        return self
+
+    def verdicts(self, images: list[Image.Image]) -> list[Verdict]:
+        return [self.by_picture[id(i)][0] for i in images]
+
+    def same(self, images: list[Image.Image], references: list[Image.Image]) -> list[bool]:
+        return [self.by_picture[id(i)][1] for i in images]
+
+
+def test_accuracy_and_joint_success_by_prompt() -> None:
+    asked = [
+        ("a sks dog in the snow", Verdict(("dog",), "snow", "none", "none"), True),
+        ("a sks dog in the jungle", Verdict(("cat",), "snow", "none", "none"), True),
+        ("a red sks dog", Verdict(("dog",), "studio", "red", "none"), False),
+        ("a sks dog wearing a santa hat", Verdict(("dog", "cat"), "studio", "red", "santa hat"), True),
+        ("a photo of sks dog", Verdict(("dog",), "studio", "none", "none"), False),
+    ]
+    rows = drawn(*((plain(i, i, i), prompt) for i, (prompt, _, _) in enumerate(asked)))
+    judge = Told([v for _, v, _ in asked], [s for *_, s in asked]).about(rows)
+    scores = measure("accuracy", judge, drawn=rows, references=[X])
+    assert {part: s.value for part, s in scores.items()} == {"object": 0.8, "scene": 0.5, "colour": 1, "accessory": 1}
+    assert measure("identity", judge, drawn=rows, references=[X])[""].value == pytest.approx(0.6)
+    # right together: the snow and the hat; not the jungle (scene) and not the red one (identity); the last asks nothing
+    assert measure("joint", judge, drawn=rows, references=[X])[""].value == pytest.approx(0.5)
+    with pytest.raises(Refused, match="no prompt asks"):
+        measure("joint", judge, drawn=rows[-1:], references=[X])

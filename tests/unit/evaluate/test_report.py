@@ -1,0 +1,54 @@
+"""The parts of a page."""
+
+from __future__ import annotations
+
+import math
+from xml.etree import ElementTree
+
+from PIL import Image
+
+from booth.evaluate.report.html import element, page, picture, table
+from booth.evaluate.report.plots import Bar, Point, intervals, pareto, scatter
+
+
+def test_text_is_escaped_once_everywhere() -> None:
+    shown = page("<b>", element("p", "a & b", class_='"'), table("<c>", ["", "<h>"], [["<r>", "<td>"]]))
+    assert "<b>" not in shown.replace("<body>", "")
+    assert "&amp;amp;" not in shown
+    assert "a &amp; b" in shown
+    assert "<td>&lt;td&gt;</td>" in shown
+    assert shown.count("&lt;b&gt;") == 2  # title and heading
+
+
+def test_a_page_needs_nothing_from_elsewhere() -> None:
+    shown = page("x", picture(Image.new("RGB", (300, 200)), "a dog", "below"), intervals("t", [Bar("a", 1, 0, 2)]))
+    assert 'alt="a dog"' in shown
+    assert "http" not in shown.replace("http-equiv", "")
+    assert "<script" not in shown
+    assert "data:image/webp;base64," in shown
+    assert 'width="112" height="75"' in shown
+
+
+def test_plots_are_well_formed_and_told_in_words() -> None:
+    bars = intervals("Identity & co", [Bar("a <b>", 0.5, 0.25, 0.75), Bar("c", 1.0, math.nan, math.nan)])
+    root = ElementTree.fromstring(bars)
+    svg = root.find("svg")
+    assert svg is not None
+    assert svg.get("role") == "img"
+    assert svg.findtext("title") == "Identity & co"
+    assert "a <b>: 0.500, 0.250 to 0.750" in (svg.findtext("desc") or "")
+    assert len(svg.findall("circle")) == 2
+    assert len(svg.findall("line")) == 1
+    left, right = (float(svg.find("line").get(x)) for x in ("x1", "x2"))  # type: ignore[union-attr, arg-type]
+    middle = float(svg.find("circle").get("cx"))  # type: ignore[union-attr, arg-type]
+    assert math.isclose(middle, (left + right) / 2, abs_tol=0.2)
+
+
+def test_the_front_is_drawn_through_what_nothing_beats() -> None:
+    points = [Point("a", 1, 1), Point("b", 2, 3), Point("c", 3, 2), Point("d", 4, 4)]
+    front = pareto([(-p.x, p.y) for p in points])
+    assert front == [0, 1, 3]
+    assert pareto([(1.0, 1.0), (1.0, 1.0), (0.0, 2.0)]) == [0, 2]
+    svg = ElementTree.fromstring(scatter("s", points, "seconds", "identity", front)).find("svg")
+    assert svg is not None
+    assert len((svg.find("polyline").get("points") or "").split()) == 3  # type: ignore[union-attr]

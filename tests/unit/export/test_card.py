@@ -1,0 +1,119 @@
+"""The model card, what is pushed, and the prompt card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from booth.concept import Concept
+from booth.core.errors import BadDataError, UsageError
+from booth.core.family import Family
+from booth.export.card import model_card
+from booth.export.prompt_card import PLACES, PromptCard, make_prompt_card, read_prompt_card, write_prompt_card
+from booth.export.push import pack, push
+from booth.export.run import export
+
+
+def test_the_hub_reads_the_front_matter(lora: Concept):
+    card = ModelCard(model_card(lora))
+    assert card.data.library_name == "diffusers"
+    assert card.data.tags[:3] == ["text-to-image", "diffusers", "diffusers-training"]
+    values = yaml.safe_load(model_card(lora).split("---")[1])
+    assert values["instance_prompt"] == "a photo of sks dog"
+    assert "base_model" not in values  # a folder of this machine is no name on the Hub
+    assert {"text": "a photo of sks dog", "output": {"url": "samples/001-a-photo-of-sks-dog-0.png"}} in values["widget"]
+    assert all((lora.folder / w["output"]["url"]).is_file() for w in values["widget"])
+
+
+def test_the_base_on_the_hub_is_named(lora: Concept):
+    base = lora.record.base.model_copy(update={"name": "me/base"})
+    values = yaml.safe_load(
+        model_card(Concept(lora.folder, lora.record.model_copy(update={"base": base}))).split("---")[1]
+    )
+    assert (values["base_model"], values["base_model_relation"]) == ("me/base", "adapter")
+
+
+def test_no_path_caption_or_photo_leaves_this_machine_unasked(lora: Concept, five_photos: Path, here: Path):
+    file = export(lora, "kohya").file
+    parcel = pack(lora, [file])
+    assert "pytorch_lora_weights.safetensors" in parcel.files
+    assert file.name in parcel.files
+    assert any(name.startswith("samples/") for name in parcel.files)
+    assert not {"concept.json", "manifest.json"} & parcel.files.keys()
+    assert str(lora.folder.parent) not in parcel.card
+    assert lora.record.base.name not in parcel.card
+    assert "captions" not in parcel.card
+    assert not any(name.startswith("photos/") for name in parcel.files)
+    assert {f"photos/{i}.png" for i in range(5)} <= pack(lora, photos=five_photos).files.keys()
+
+
+def test_pushing_is_private_and_sends_exactly_the_parcel(lora: Concept, monkeypatch: pytest.MonkeyPatch):
+    asked: dict[str, Any] = {}
+
+    class Hub:
+        def create_repo(self, name: str, **how: Any) -> str:
+            asked.update(how)
+            return f"https://huggingface.co/{name}"
+
+        def upload_folder(self, folder_path: Path, **how: Any) -> None:
+            files = [p for p in folder_path.rglob("*") if p.is_file()]
+            asked["files"] = {p.relative_to(folder_path).as_posix() for p in files}
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    parcel = pack(lora)
+    assert push(parcel, "me/rex") == "https://huggingface.co/me/rex"
+    assert asked["private"] is True
+    assert asked["files"] == {*parcel.files, "README.md"}
+    push(parcel, "me/rex", public=True)
+    assert asked["private"] is False
+    with pytest.raises(UsageError, match="no repository"):
+        push(parcel, "rex")
+    with pytest.raises(BadDataError, match="no file"):
+        pack(lora, [Path("none.safetensors")])
+
+
+def test_the_sweep_finds_the_setting_that_the_judge_prefers(lora: Concept, toy: Family):
+    """A judge who likes each setting better than the one before it gets the last; the opposite judge the first."""
+    drawn: list[np.ndarray] = []
+
+    def judge(pictures: Any, prompts: Any) -> list[float]:
+        arrays = [np.asarray(picture, dtype=float) for picture in pictures]
+        drawn.extend(arrays)
+        return [float(prompts.index(p)) + 100 * len(drawn) for p in prompts]  # later settings, later prompts
+
+    settings = {"strengths": (0.5, 1.0), "guidances": (1.0, 3.0), "steps": 1}
+    card = make_prompt_card(toy, lora, judge, "the test", **settings)
+    assert (card.strength, card.guidance) == (1.0, 3.0)
+    assert card.prompts == tuple(f"a photo of sks dog{place}" for place in reversed(PLACES[-3:]))
+    assert len(drawn) == 4 * len(PLACES)
+    assert not np.array_equal(drawn[0], drawn[-len(PLACES)])
+    least = make_prompt_card(toy, lora, lambda p, q: [-x for x in judge(p, q)], "the test", **settings)
+    assert (least.strength, least.guidance) == (0.5, 1.0)
+
+
+def test_a_method_without_strength_is_swept_over_guidance_alone(word: Concept, toy: Family):
+    card = make_prompt_card(toy, word, lambda pictures, _: [0.0] * len(pictures), "x", guidances=(2.0,), steps=1)
+    assert (card.strength, card.guidance) == (None, 2.0)
+
+
+def test_a_card_stands_in_the_folder_the_header_and_the_readme(lora: Concept, tmp_path: Path, here: Path):
+    import shutil
+
+    from safetensors import safe_open
+
+    copy = Concept.load(shutil.copytree(lora.folder, tmp_path / "copy"))
+    assert read_prompt_card(copy.folder) is None
+    card = PromptCard(strength=0.8, guidance=3.0, prompts=("a", "b", "c"), score=0.5, judge="the test")
+    write_prompt_card(copy.folder, card)
+    assert read_prompt_card(Concept.load(copy.folder).folder) == card
+    assert "Best with strength 0.8 and guidance 3, judged by the test" in model_card(copy)
+    with safe_open(export(copy, "kohya").file, "pt") as file:
+        assert file.metadata()["modelspec.usage_hint"] == "strength 0.8, guidance 3; try: a; b; c"
+    (copy.folder / "prompt-card.json").write_text("{}")
+    with pytest.raises(BadDataError, match="cannot be read"):
+        read_prompt_card(copy.folder)

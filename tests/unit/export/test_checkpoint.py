@@ -1,0 +1,158 @@
+"""Whole checkpoints, against diffusers' own converters from the original layout, and its merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_clip_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+    convert_open_clip_checkpoint,
+)
+from safetensors.torch import load_file
+
+from booth.concept import Concept
+from booth.core.errors import NotAvailableError, UsageError
+from booth.core.family import Family
+from booth.export.base_files import BaseFiles
+from booth.export.checkpoint import to_original
+from booth.export.extracted import approximate
+from booth.export.parts import component_tensors
+from booth.export.readers import original
+from booth.export.run import export
+
+
+def test_diffusers_converts_a_fine_tuned_model_back_to_what_was_trained(tuned: Concept, toy: Family, here: Path):
+    done = export(tuned, "checkpoint")
+    assert (done.check.passed, done.check.difference) == (True, 0.0)
+    tensors = load_file(done.file)
+    unet = convert_ldm_unet_checkpoint(tensors, toy.components()["unet"].config)
+    trained = load_file(tuned.folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert unet.keys() == trained.keys()
+    assert all(torch.equal(unet[name], tensor) for name, tensor in trained.items())
+    vae = convert_ldm_vae_checkpoint(tensors, toy.components()["vae"].config)
+    before = toy.components()["vae"].state_dict()
+    assert vae.keys() == before.keys()
+    assert all(torch.equal(vae[name], tensor) for name, tensor in before.items())
+    text = convert_ldm_clip_checkpoint(tensors)
+    assert {name.removeprefix("text_model.") for name in text} == {
+        name.removeprefix("text_model.") for name in toy.components()["text_encoder"].state_dict()
+    }
+
+
+def test_an_adapter_is_merged_as_diffusers_merges_it(adapted: Concept, toy: Family, toy_base: Path, here: Path):
+    tensors = load_file(export(adapted, "checkpoint").file)
+    pipe = StableDiffusionPipeline.from_pretrained(toy_base)
+    pipe.load_lora_weights(adapted.folder, weight_name="pytorch_lora_weights.safetensors")
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    merged = convert_ldm_unet_checkpoint(tensors, pipe.unet.config)
+    base = toy.components()["unet"].state_dict()
+    for name, tensor in pipe.unet.state_dict().items():
+        assert torch.allclose(merged[name], tensor, atol=1e-6), name
+    assert any(not torch.allclose(merged[name], base[name], atol=1e-3) for name in base)
+
+
+def test_a_base_that_has_changed_is_not_merged_into(tuned: Concept, here: Path):
+    other = tuned.record.base.model_copy(update={"hash": "sha256:0"})
+    with pytest.raises(UsageError, match="another content by now"):
+        export(Concept(tuned.folder, tuned.record.model_copy(update={"base": other})), "checkpoint")
+    gone = tuned.record.base.model_copy(update={"name": "no-such-folder"})
+    with pytest.raises(NotAvailableError, match="needs the base 'no-such-folder'"):
+        export(Concept(tuned.folder, tuned.record.model_copy(update={"base": gone})), "checkpoint")
+
+
+def test_half_precision_is_written_and_measured(tuned: Concept, here: Path):
+    done = export(tuned, "checkpoint", precision="fp16")
+    assert 0 < done.check.difference < 2e-3
+    assert {t.dtype for t in load_file(done.file).values()} == {torch.float16}
+
+
+@pytest.mark.parametrize(
+    ("layers", "blocks"),
+    [(2, ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)), (1, ("DownBlock2D", "CrossAttnDownBlock2D"))],
+)
+def test_names_are_the_originals_for_other_depths_too(layers: int, blocks: tuple[str, ...]):
+    """Stable Diffusion 1.5's own arrangement among them, on the meta device."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            down_block_types=blocks,
+            up_block_types=tuple(b.replace("Down", "Up") for b in reversed(blocks)),
+            block_out_channels=(32, 32, 64, 64)[: len(blocks)],
+            layers_per_block=layers,
+            cross_attention_dim=32,
+            attention_head_dim=2,
+            norm_num_groups=8,
+        )
+    state = unet.state_dict()
+    written = to_original("unet", state)
+    back = convert_ldm_unet_checkpoint(written, unet.config)
+    assert back.keys() == state.keys()
+    assert all(back[name] is tensor for name, tensor in state.items())
+    names = original.unet_names({name: tuple(t.shape) for name, t in state.items()})
+    assert names["conv_out"] == "out.2"
+    last = "up_blocks.0.upsamplers.0.conv"
+    attends = blocks[-1].startswith("Cross")
+    assert names[last] == f"output_blocks.{layers}.{2 if attends else 1}.conv"
+
+
+def test_the_second_versions_text_encoder_is_open_clips():
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    model = CLIPTextModel(CLIPTextConfig(vocab_size=9, hidden_size=1024, intermediate_size=8, num_hidden_layers=1,
+                                         num_attention_heads=2, max_position_embeddings=5))  # fmt: skip
+    plain = {f"text_model.{n.removeprefix('text_model.')}": t for n, t in model.state_dict().items()}
+    plain = {n: t for n, t in plain.items() if not n.endswith("position_ids")}
+    written = to_original("text_encoder", plain)
+    theirs = convert_open_clip_checkpoint(model, written)
+    assert {n: t.shape for n, t in theirs.items()} == {n: t.shape for n, t in plain.items()}
+    assert all(torch.equal(theirs[n], t) for n, t in plain.items())
+    reading = original.read(written, {"text_encoder": {n: tuple(t.shape) for n, t in plain.items()}})
+    assert (reading.missing, reading.unmatched) == ([], [])
+    assert all(torch.equal(reading.states["text_encoder"][n], t) for n, t in plain.items())
+
+
+def test_the_reading_misses_what_is_not_there(toy_base: Path):
+    base = BaseFiles(toy_base)
+    whole = {n: t for c in ("unet", "vae", "text_encoder") for n, t in to_original(c, base.tensors(c)).items()}
+    assert original.read(whole, base.shapes).missing == []
+    first = "model.diffusion_model.input_blocks.1.1.proj_in.weight"
+    reading = original.read({n: t for n, t in whole.items() if n != first} | {"x": torch.ones(1)}, base.shapes)
+    assert (reading.missing, reading.unmatched) == ([first], ["x"])
+
+
+def test_an_extraction_is_the_best_of_its_rank():
+    generator = torch.Generator().manual_seed(0)
+    change = torch.randn(8, 6, generator=generator, dtype=torch.float64)
+    s = torch.linalg.svdvals(change)
+    layer = approximate(change, 2)
+    error = (change - layer.change(change)).norm()
+    assert torch.allclose(error, s[2:].norm(), rtol=1e-5)  # Eckart and Young
+    assert torch.allclose(approximate(change, 99).change(change), change, atol=1e-5)
+    kernel = torch.randn(5, 4, 3, 3, generator=generator, dtype=torch.float64)
+    layer = approximate(kernel, 5)
+    assert layer.factors["down"].shape == (5, 4, 3, 3)
+    assert torch.allclose(layer.change(kernel), kernel, atol=1e-5)
+
+
+def test_an_extracted_lora_says_what_it_loses(tuned: Concept, toy: Family, toy_base: Path, here: Path):
+    with pytest.raises(UsageError, match=r"lose \d+\.\d% of the squared change at rank 2, \d+ norms and biases"):
+        export(tuned, "extracted", rank=2)
+    done = export(tuned, "extracted", rank=64, lossy=True)  # at full rank only norms and biases are lost
+    assert done.check.passed
+    trained = component_tensors(tuned.folder / "unet")
+    before = toy.components()["unet"].state_dict()
+    name = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight"
+    tensors = load_file(done.file)
+    key = "lora_unet_" + name.removesuffix(".weight").replace(".", "_")
+    change = tensors[f"{key}.lora_up.weight"] @ tensors[f"{key}.lora_down.weight"]
+    assert torch.allclose(change, trained[name] - before[name], atol=1e-6)
+    pipe = StableDiffusionPipeline.from_pretrained(toy_base)
+    pipe.load_lora_weights(str(done.file.parent), weight_name=done.file.name)
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    assert torch.allclose(pipe.unet.state_dict()[name], trained[name], atol=1e-6)

@@ -1,0 +1,124 @@
+"""Other trainers' configurations, as they stand in their documentation."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from booth.core.errors import BadDataError
+from booth.export.foreign_configs import convert
+
+KOHYA = """
+pretrained_model_name_or_path = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+train_data_dir = "img"
+output_dir = "out"
+output_name = "rex"
+network_module = "networks.lora"
+network_dim = 8
+network_alpha = 1
+learning_rate = 2e-4
+unet_lr = 1e-4
+text_encoder_lr = 5e-5
+lr_scheduler = "cosine_with_restarts"
+lr_warmup_steps = 20
+max_train_steps = 1600
+train_batch_size = 2
+optimizer_type = "AdamW8bit"
+mixed_precision = "fp16"
+seed = 42
+min_snr_gamma = 5
+[advanced]
+noise_offset = 0.05
+clip_skip = 2
+"""
+
+DREAMBOOTH = """
+export MODEL_NAME="stable-diffusion-v1-5/stable-diffusion-v1-5"
+export INSTANCE_DIR="dog"
+
+accelerate launch --mixed_precision=bf16 train_dreambooth_lora.py \\
+  --pretrained_model_name_or_path=$MODEL_NAME  \\
+  --instance_data_dir ${INSTANCE_DIR} \\
+  --instance_prompt="a photo of sks big dog" --class_prompt="a photo of big dog" \\
+  --with_prior_preservation --prior_loss_weight=0.5 \\
+  --resolution=512 --train_batch_size=1 --gradient_accumulation_steps=2 --rank 8 \\
+  --learning_rate=1e-4 --lr_scheduler="constant" --max_train_steps=500 --use_8bit_adam \\
+  --validation_prompt="A photo of sks dog in a bucket" --push_to_hub
+"""
+
+INVERSION = """
+accelerate launch textual_inversion.py --train_data_dir ./cat --placeholder_token="<cat-toy>" \\
+  --initializer_token="toy" --train_batch_size=2 --gradient_accumulation_steps=4 --max_train_steps=3000 \\
+  --learning_rate=5.0e-04 --scale_lr --num_vectors 2 --learnable_property="object"
+"""
+
+
+def test_a_kohya_lora_keeps_its_scale_and_says_what_the_rate_means():
+    done = convert(KOHYA, "rex.toml")
+    values = tomllib.loads(done.to_toml())
+    settings = values.pop("settings")
+    assert values == {"method": "lora", "photos": ["img"], "out": "out/rex", "precision": "fp16", "seed": 42,
+                      "base": "stable-diffusion-v1-5/stable-diffusion-v1-5"}  # fmt: skip
+    assert settings == {"rank": 8, "alpha": 1.0, "train_text_encoder": True, "text_encoder_learning_rate": 5e-5,
+                        "learning_rate": 1e-4, "schedule": "cosine", "warmup": 20, "steps": 1600, "batch_size": 2,
+                        "optimizer": "adamw8bit", "min_snr_gamma": 5.0, "prior_weight": 0.0}  # fmt: skip
+    assert set(done.left) == {"learning_rate", "noise_offset", "clip_skip"}
+    assert "multiply them by 0.125" in done.notes[0]
+
+
+def test_the_defaults_of_sd_scripts_are_rank_4_and_alpha_1():
+    settings = convert('network_module = "networks.lora"\nlearning_rate = 1e-4', "x").settings
+    assert (settings["rank"], settings["alpha"]) == (4, 1.0)
+    assert settings["text_encoder_learning_rate"] == 1e-4
+    alone = convert('network_module = "networks.lora"\nnetwork_train_unet_only = true', "x").settings
+    assert alone["train_text_encoder"] is False
+
+
+def test_datasets_give_photos_and_words_and_replace_the_folder():
+    done = convert(
+        'train_data_dir = "img"\n[[datasets]]\nresolution = 512\n[[datasets.subsets]]\nimage_dir = "a"\n'
+        'class_tokens = "sks dog"\nnum_repeats = 10\n[[datasets.subsets]]\nimage_dir = "b"\n',
+        "x",
+    )
+    assert done.run == {"method": "dreambooth", "photos": ["a", "b"], "token": "sks", "class": "dog"}
+    assert set(done.left) == {"train_data_dir", "datasets.resolution", "subsets.num_repeats"}
+
+
+def test_the_command_of_a_dreambooth_script():
+    done = convert(DREAMBOOTH, "run.sh")
+    assert done.run == {"method": "lora", "base": "stable-diffusion-v1-5/stable-diffusion-v1-5", "photos": ["dog"],
+                        "token": "sks", "class": "big dog", "precision": "bf16"}  # fmt: skip
+    assert done.settings == {"rank": 8, "alpha": 8.0, "prior_weight": 0.5, "optimizer": "adamw8bit", "batch_size": 1,
+                             "accumulate": 2, "learning_rate": 1e-4, "schedule": "constant", "steps": 500}  # fmt: skip
+    assert set(done.left) == {"resolution", "validation_prompt", "push_to_hub"}
+    assert done.notes == []
+
+
+def test_the_command_of_textual_inversion_scales_its_rate():
+    done = convert(INVERSION, "run.sh")
+    assert (done.run["method"], done.run["token"], done.run["class"]) == ("textual_inversion", "cat-toy", "toy")
+    assert done.settings["learning_rate"] == pytest.approx(5e-4 * 2 * 4)
+    assert done.settings["vectors"] == 2
+    assert set(done.left) == {"learnable_property"}
+
+
+def test_values_that_booth_has_not_are_listed_and_not_guessed():
+    done = convert('network_module = "lycoris.kohya"\noptimizer_type = "Lion"\nlr_scheduler = "adafactor"', "x")
+    assert set(done.left) == {"network_module", "optimizer_type", "lr_scheduler"}
+    assert "optimizer" not in done.settings
+    assert done.notes == ["lycoris.kohya is no plain LoRA; this is one in its place."]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 1", "no option of sd-scripts"),
+        ("hello world", "neither a TOML of sd-scripts nor the command line"),
+        ('python train_dreambooth.py --a "b', "quotes do not match"),
+        ('seed = "many"', "seed = 'many' is no value"),
+    ],
+)
+def test_what_is_no_configuration_is_told(text: str, told: str):
+    with pytest.raises(BadDataError, match=told):
+        convert(text, "x")

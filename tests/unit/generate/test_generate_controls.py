@@ -1,0 +1,148 @@
+"""ControlNets from the pictures to train on to the pictures drawn after hints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import booth
+from booth.concept import Concept
+from booth.core.errors import BadDataError, UsageError
+from booth.families.loading import load_family
+from booth.generate import controls
+from booth.generate.concepts import Applied, attached
+from booth.generate.controls import Hint, parse_hints
+from booth.generate.draw import draw
+from booth.generate.run import Request, generate
+
+Made = Callable[[str], Concept]
+
+
+@pytest.fixture(scope="module")
+def made(toy_base: Path, five_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Train a ControlNet on the toy base in four steps."""
+    home = tmp_path_factory.mktemp("controlnets")
+    done: dict[str, Concept] = {}
+
+    def make(control: str) -> Concept:
+        if control not in done:
+            settings: dict[str, Any] = {"steps": 4, "learning_rate": 2e-2, "batch_size": 2}
+            done[control] = booth.train(
+                five_photos, base=str(toy_base), method="controlnet", out=home / control, control=control, **settings
+            )
+        return done[control]
+
+    return make
+
+
+@pytest.fixture
+def hint(tmp_path: Path) -> Path:
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[8:24, [8, 23]] = pixels[[8, 23], 8:24] = 255
+    Image.fromarray(pixels).save(tmp_path / "edges.png")
+    return tmp_path / "edges.png"
+
+
+def drawn(out: Path, *concepts: Applied, **how: Any) -> bytes:
+    (file,) = generate(Request(["a dog"], concepts, steps=2, **how), out).images
+    return Image.open(file).tobytes()
+
+
+def test_a_controlnet_has_no_subject_and_samples_that_follow_its_pictures(made: Made) -> None:
+    concept = made("scribble")
+    record = concept.record
+    assert (record.subject.token, record.subject.noun, record.prompt) == ("", "", "")
+    assert record.settings["control"] == "scribble"
+    assert sorted(record.sizes) == ["controlnet/config.json", "controlnet/diffusion_pytorch_model.safetensors"]
+    assert len(list((concept.folder / "samples").glob("*.png"))) == 4
+
+
+def test_drawing_follows_the_hint_at_its_strength(made: Made, hint: Path, tmp_path: Path, toy_base: Path) -> None:
+    net = Applied(made("scribble"))
+    plain = drawn(tmp_path / "0", base=str(toy_base))
+    one = drawn(tmp_path / "1", net, hints=[Hint(hint, "scribble")])
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (32, 32)).save(blank)
+    assert len({plain, one, drawn(tmp_path / "2", net, hints=[Hint(blank)])}) == 3
+    assert drawn(tmp_path / "3", net, hints=[Hint(hint, strength=0)]) == plain
+    weak = drawn(tmp_path / "4", Applied(net.concept, 0.5), hints=[Hint(hint)])
+    assert drawn(tmp_path / "5", net, hints=[Hint(hint, strength=0.5)]) == weak != one
+
+
+def test_the_request_draws_what_draw_does(made: Made, hint: Path, tmp_path: Path, toy_base: Path) -> None:
+    concept = made("scribble")
+    model = load_family(str(toy_base))
+    with attached(model, [Applied(concept)]):
+        (picture,) = draw(model, ["a dog"], [0], steps=2, hints=[[Image.open(hint).convert("RGB")]])
+        with pytest.raises(UsageError, match="1 ControlNets are in place, and hints are given for 0"):
+            draw(model, ["a dog"], [0])
+    assert drawn(tmp_path / "out", Applied(concept), hints=[Hint(hint)]) == picture.tobytes()
+    with pytest.raises(UsageError, match="0 ControlNets are in place"):
+        draw(model, ["a dog"], [0], hints=[[picture]])
+
+
+def test_a_concept_and_two_controlnets_are_drawn_together(
+    made: Made, lora: Concept, hint: Path, tmp_path: Path
+) -> None:
+    canny, rough = Applied(made("canny")), Applied(made("scribble"))
+    hints = [Hint(hint, "scribble"), Hint(hint, "canny", 0.6)]
+    together = drawn(tmp_path / "all", Applied(lora), canny, rough, hints=hints)
+    assert together == drawn(tmp_path / "swapped", Applied(lora), canny, rough, hints=hints[::-1])
+    parts = [drawn(tmp_path / "lora", Applied(lora)), drawn(tmp_path / "nets", canny, rough, hints=hints)]
+    assert together not in parts
+    text = Image.open(next((tmp_path / "all").glob("*.png"))).info["parameters"]
+    assert f"Concepts: {lora.record.name}; canny (0.6); scribble" in text
+    assert "Hints: edges.png; edges.png" in text
+
+
+def test_a_hint_of_another_size_is_announced(made: Made, tmp_path: Path) -> None:
+    Image.new("RGB", (80, 60), "white").save(tmp_path / "wide.png")
+    told: list[str] = []
+    request = Request(["a dog"], [Applied(made("scribble"))], steps=1, hints=[Hint(tmp_path / "wide.png")])
+    generate(request, tmp_path / "out", on_message=told.append)
+    assert told == [f"The hint {tmp_path / 'wide.png'} has 80x60 pixels; its central square is resized to 32x32."]
+
+
+def test_what_does_not_fit_is_a_clear_error(
+    made: Made, lora: Concept, hint: Path, tmp_path: Path, toy_base: Path
+) -> None:
+    net = Applied(made("scribble"))
+    cases: list[tuple[list[Applied], list[Hint], str]] = [
+        ([net], [], "is a ControlNet and needs a hint"),
+        ([net], [Hint(hint, "canny")], "was trained to follow scribble, and .*edges.png is canny"),
+        ([Applied(lora)], [Hint(hint, "canny")], "No ControlNet here follows canny on this base"),
+        ([Applied(lora)], [Hint(hint)], "Which type of hint is"),
+        ([net], [Hint(hint, "scribble"), Hint(hint, "depth")], "named follow: scribble. Train one"),
+    ]
+    for concepts, hints, told in cases:
+        with pytest.raises(UsageError, match=told):
+            drawn(tmp_path / "out", *concepts, base=str(toy_base), hints=hints)
+    with pytest.raises(BadDataError, match=r"none.png does not exist"):
+        drawn(tmp_path / "out", net, hints=[Hint(tmp_path / "none.png")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_bases_own_controlnet_is_found_by_its_type(
+    made: Made, hint: Path, tmp_path: Path, toy_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    concept = made("scribble")
+    monkeypatch.setattr(controls, "CONTROLS_FOLDER", concept.folder.parent)
+    own = drawn(tmp_path / "own", base=str(toy_base), hints=[Hint(hint, "scribble", 0.5)])
+    assert own == drawn(tmp_path / "named", Applied(concept, 0.5), hints=[Hint(hint)])
+
+
+def test_words_become_hints(tmp_path: Path) -> None:
+    (tmp_path / "a:1.png").touch()
+    file = str(tmp_path / "a:1.png")
+    assert parse_hints([file, "b.png:0.8"], ["canny", "depth"]) == [
+        Hint(Path(file), "canny"), Hint(Path("b.png"), "depth", 0.8)
+    ]  # fmt: skip
+    assert parse_hints(["b.png"], []) == [Hint(Path("b.png"))]
+    for files, kinds, told in [(["a", "b"], ["canny"], "2 --control and 1"), (["a:x"], [], "'x' in 'a:x' is no")]:
+        with pytest.raises(UsageError, match=told):
+            parse_hints(files, kinds)

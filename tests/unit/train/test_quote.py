@@ -1,0 +1,58 @@
+"""What a run will cost."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lessons import Lesson
+
+from booth.core.family import Family
+from booth.core.words import duration
+from booth.train import quote as quoting
+from booth.train.quote import Pledge, Speed, quote
+from booth.train.run import train
+from harness import make_method, tensors
+
+
+@pytest.mark.parametrize("method", ["lora", "two_stage"])
+def test_a_quote_leaves_the_base_as_it_was_and_knows_the_size(
+    lesson: Lesson, toy: Family, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quoting, "seconds_per_picture", lambda model: 2.0)
+    config = lesson(method, steps=500)
+    before = {name: t.clone() for name, t in tensors(toy).items()}
+    plan = make_method(method, **config.settings).plan()
+    found = quote(config, toy, plan, "cpu")
+    after = tensors(toy)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert found.seconds == pytest.approx(found.train_seconds + 4 * 2.0)
+    assert found.plus_minus >= 0.05
+    real = train(lesson(method, steps=2)).record
+    assert found.artifact_bytes == pytest.approx(real.artifact_bytes, rel=0.02)
+    assert found.peak_memory_bytes > 10**7
+
+
+def test_class_pictures_are_part_of_the_price(lesson: Lesson, toy: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quoting, "seconds_per_picture", lambda model: 3.0)
+    config = lesson("dreambooth", class_pictures=7, prior_weight=1.0)
+    found = quote(config, toy, make_method("dreambooth", **config.settings).plan(), "cpu")
+    assert found.seconds == pytest.approx(found.train_seconds + 11 * 3.0)
+
+
+def test_speed_is_the_mean_with_its_standard_error() -> None:
+    assert Speed.of([1.0, 2.0, 3.0]) == Speed(2.0, pytest.approx(1 / 3**0.5))
+    assert Speed.of([4.0]) == Speed(4.0, 0.0)
+
+
+def test_the_log_says_what_was_quoted_and_how_it_was_kept() -> None:
+    pledge = Pledge()
+    told = [pledge.note("lora", 2.0 if i == 0 else 1.0, 100 - i - 1) for i in range(99)]
+    assert [i for i, sentence in enumerate(told) if sentence] == [9]
+    assert told[9] == "100 steps of lora will take 1 min 41 s ± 5%."
+    assert pledge.note("lora", 11.1, 0) == "lora took 1 min 51 s, +10% against the quote."
+    assert [pledge.note("short", 1.0, 20 - i - 1) for i in range(20)] == [None] * 20
+
+
+def test_durations_are_said_as_people_do() -> None:
+    assert [duration(s) for s in (8.4, 59.6, 110, 3725)] == ["8 s", "1 min 00 s", "1 min 50 s", "1 h 02 min"]

@@ -1,0 +1,86 @@
+"""How the judges learn and are tested: labels, line-ups, and that a network with nothing learned guesses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from booth.core.rng import Rng
+from booth.world import judging
+from booth.world.identity import Identity
+from booth.world.judges import ACCESSORY_NAMES, COLOUR_NAMES, NOUN_NAMES, SCENE_NAMES
+from booth.world.render import Factors, Placement
+
+
+@pytest.fixture(scope="module")
+def groups() -> tuple[np.ndarray, list[list[Identity]]]:
+    return judging.identity_groups(3, seed=1, held_out=False, workers=1)
+
+
+def test_labels_leave_out_what_no_judge_can_tell() -> None:
+    dog, cup = Identity("dog", "dog"), Identity("cup", "cup")
+    alone = judging.labels_of(Factors((Placement(dog, "red", None, "santa hat"),), "beach"))
+    assert [NOUN_NAMES[alone[0]], alone[1], SCENE_NAMES[alone[2]]] == ["dog", -1, "beach"]
+    assert (COLOUR_NAMES[alone[3]], ACCESSORY_NAMES[alone[4]]) == ("red", "santa hat")
+    both = judging.labels_of(Factors((Placement(dog, "red"), Placement(cup)), "beach"))
+    assert NOUN_NAMES[both[1]] == "cup"
+    assert both[3] == both[4] == judging.UNMENTIONED, "whose colour it is cannot be said of two"
+    golden = judging.labels_of(Factors((Placement(dog, None, "golden"),), "beach"))
+    assert golden[3] == judging.UNMENTIONED, "gold is near to more than one colour"
+
+
+def test_a_group_is_one_noun_and_glyph_with_rivals_that_differ_in_few_marks(groups) -> None:
+    pictures, individuals = groups
+    assert pictures.shape == (3, 1 + judging.RIVALS, judging.VIEWS, 64, 64, 3)
+    for group in individuals:
+        assert len(set(group)) == 1 + judging.RIVALS
+        first = judging.marks_of(group[0])
+        for rival in group[1:]:
+            differing = [m for m, a, b in zip(judging.MARKS, first, judging.marks_of(rival), strict=True) if a != b]
+            # A mark's kind and its colour go together.
+            assert 1 <= len({m.removesuffix("_colour") for m in differing}) <= 2
+            assert "glyph" not in differing
+
+
+def test_marks_are_told_apart_by_their_places() -> None:
+    identity = Identity("dog", "poodle", "teal", "dots", "lemon", "top", "ink", "snow")
+    named = [values[i] for values, i in zip(judging.MARKS.values(), judging.marks_of(identity), strict=True)]
+    assert named == ["poodle", "teal", "dots", "lemon", "top", "ink", "snow"]
+
+
+def test_a_line_up_is_eleven_of_a_kind() -> None:
+    assert judging.lineups(1, seed=2, workers=1).shape == (1, 11, 2, 64, 64, 3)
+
+
+def test_the_nearest_second_picture_decides() -> None:
+    vectors = torch.zeros(2, 3, 2, 4)  # (line-ups, individuals, pictures, width)
+    vectors[0, 0, 0, 0] = vectors[0, 0, 1, 0] = 1.0  # its own second picture points the same way
+    vectors[1, 0, 0, 1] = vectors[1, 2, 1, 1] = 1.0  # another's does
+    assert judging.picks_the_right_one(vectors) == 0.5
+
+
+def test_pictures_are_moved_and_not_changed() -> None:
+    picture = torch.arange(64.0 * 64).reshape(1, 1, 64, 64).expand(1, 3, 64, 64)
+    seen = {judging.moved(picture, Rng(0, step))[0, 0, 32, 32].item() for step in range(40)}
+    offsets = {(int(v) // 64 - 32, int(v) % 64 - 32) for v in seen}
+    assert len(offsets) > 10
+    assert max(abs(o) for pair in offsets for o in pair) == judging.SHIFT
+
+
+def test_the_identity_judge_learns_a_few_individuals_by_heart(groups) -> None:
+    pictures, individuals = groups
+    marks = torch.tensor([[judging.marks_of(i) for i in group] for group in individuals])
+    torch.manual_seed(0)
+    learner = judging.IdentityLearner()
+    loss = judging.identity_loss(learner, pictures, marks, "cpu", batch=1)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-3)
+    values = []
+    for step in range(12):
+        value, _ = loss(step)
+        value.backward()
+        assert all(p.grad is not None for p in learner.parameters())
+        optimizer.step()
+        optimizer.zero_grad()
+        values.append(value.item())
+    assert np.mean(values[-3:]) < 0.8 * np.mean(values[:3])
