@@ -20,9 +20,10 @@ from booth.registry import METHODS
 FOLDER = Path(__file__).parent.parent / "docs"
 STEPS = ("embed\nthe prompt", "add noise", "predict", "compare", "update")
 # The step in which a site's tensors act.
-ACTS_IN = {"token_tables": 0, "text_encoders": 0} | dict.fromkeys(
-    ("attention", "cross_attention", "linears", "denoiser", "control"), 2
-)
+ACTS_IN = {
+    **dict.fromkeys(("token_tables", "text_encoders"), 0),
+    **dict.fromkeys(("linears", "convolutions", "attention", "cross_attention", "denoiser", "control"), 2),
+}
 COMPARE, UPDATE = 3, 4
 BOX, GAP, HIGH, TOP, LEFT = 132, 44, 62, 34, 8  # pixels
 TRAINED, PASSED, QUIET, INK = "#b3541e", "#f6e3d5", "#f4f4f2", "#26251f"

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
+from diffusers import ControlNetModel, DiffusionPipeline
 from diffusers.models.attention_processor import Attention, CustomDiffusionAttnProcessor2_0
 from peft import PeftModel
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from booth.core.batch import Batch
@@ -58,12 +60,14 @@ def freeze(groups: Iterable[ParameterGroup]) -> None:
             parameter.requires_grad_(False)
 
 
-def train(model: Family, method: Method, count: int = 3) -> dict[str, Tensor]:
+def train(
+    model: Family, method: Method, count: int = 3, deal: Callable[[Rng], Batch] = deal
+) -> dict[str, nn.Parameter]:
     """Train all stages for `count` steps each; the trained tensors by stage and name."""
-    trained: dict[str, Tensor] = {}
+    trained: dict[str, nn.Parameter] = {}
     for stage in method.plan():
         update = attach(model, stage)
-        steps(model, update, 0, count)
+        steps(model, update, 0, count, deal)
         freeze(update.groups)
         trained |= {f"{stage.name}.{n}": p for n, p in update.parameters().items()}
     return trained
@@ -102,18 +106,25 @@ def draw(pipe: Any, prompt: str = PROMPT) -> Tensor:
     return pipe([prompt], generator=generator, **options).images
 
 
-def load_with_diffusers(base: Path, folder: Path) -> StableDiffusionPipeline:
+def load_with_diffusers(base: Path, folder: Path) -> Any:
     """Open an artefact with loaders that are not ours, diffusers' and peft's, going by the files that it holds."""
     whole = (folder / "model_index.json").exists()
-    pipe = StableDiffusionPipeline.from_pretrained(folder if whole else base)
+    pipe: Any = DiffusionPipeline.from_pretrained(folder if whole else base)
     if (folder / "controlnet").exists():
         net = ControlNetModel.from_pretrained(folder, subfolder="controlnet")
-        pipe = StableDiffusionControlNetPipeline.from_pretrained(base, controlnet=net)
+        kind = getattr(diffusers, type(pipe).__name__.replace("Pipeline", "ControlNetPipeline"))
+        pipe = kind.from_pretrained(base, controlnet=net)
     if (folder / "learned_embeds.safetensors").exists():
-        pipe.load_textual_inversion(folder, weight_name="learned_embeds.safetensors")
+        rows = load_file(folder / "learned_embeds.safetensors")
+        for part, key in [("", "clip_l"), ("_2", "clip_g"), ("_2", "t5xxl")]:
+            if key in rows:  # a file for several encoders is loaded one at a time
+                own = {name: getattr(pipe, name + part) for name in ("text_encoder", "tokenizer")}
+                pipe.load_textual_inversion(rows[key], token=SUBJECT.token, **own)
+        if SUBJECT.token in rows:
+            pipe.load_textual_inversion(folder, weight_name="learned_embeds.safetensors")
     if (folder / "pytorch_lora_weights.safetensors").exists():
         pipe.load_lora_weights(folder, weight_name="pytorch_lora_weights.safetensors")
-    for component in ("unet", "text_encoder"):
+    for component in ("unet", "transformer", "text_encoder", "text_encoder_2"):
         if (folder / component / "adapter_config.json").exists():
             PeftModel.from_pretrained(getattr(pipe, component), folder / component)
     if (folder / CUSTOM_DIFFUSION).exists():

@@ -13,8 +13,8 @@ from booth.registry import FAMILIES, METHODS
 def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[dict[str, Any]]:
     """Every method: what it trains, saves and needs, the families that offer that, and its default settings.
 
-    With `sizes`, also how many values each would train on a base (the embedded one, where it is installed, unless
-    another is named) and the bytes that they take in a file.
+    With `sizes`, also how many values each would train on a base that it works on (the embedded one, where it is
+    installed, unless another is named) and the bytes that they take in a file.
     """
     families = {name: FAMILIES[name] for name in FAMILIES}
     entries: list[dict[str, Any]] = []
@@ -33,6 +33,21 @@ def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[dic
         )
     found = _sizes(base) if sizes else {}
     return [entry | found.get(entry["name"], {}) for entry in entries]
+
+
+def describe_families() -> list[dict[str, Any]]:
+    """Every model family: its sites, the methods that find what they need there, and how it is drawn by default."""
+    return [
+        {
+            "name": name,
+            "title": family.title,
+            "offers": list(family.offers),
+            "methods": [method for method in METHODS if set(METHODS[method].needs) <= set(family.offers)],
+            "sampler": family.sampler,
+            "guidance": family.guidance,
+        }
+        for name, family in FAMILIES.items()
+    ]
 
 
 def describe_settings(schema: type[MethodConfig]) -> list[dict[str, Any]]:
@@ -59,6 +74,8 @@ def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in METHODS:
         kind: type[Method] = METHODS[name]
+        if not set(kind.needs) <= set(model.offers):
+            continue
         method = kind(kind.Config.model_validate(kind.defaults(model.scale)), Subject("sks", "dog"))
         values = taken = 0
         stages = method.plan()

@@ -60,13 +60,15 @@ class RunConfig(BaseModel):
     also: list[Companion] = Field(
         list[Companion](), description="other subjects of the same run, each FOLDER=TOKEN NOUN"
     )
-    base: str = Field("embedded", description="embedded, a diffusers folder or a Hub id")
+    base: str = Field("embedded", description="embedded, a diffusers folder, a .safetensors checkpoint or a Hub id")
+    family: str | None = Field(None, description="what kind of base it has to be; none = whatever it is")
     out: Path | None = Field(
         None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD, or concepts/CONTROL-METHOD"
     )
     seed: int = Field(0, ge=0, description="decides all randomness of the run")
     device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
+    base_precision: Literal["fp32", "bf16"] = Field("fp32", description="what the base's frozen weights are held in")
     checkpoint_every: int | None = Field(
         None, ge=0, description="steps between checkpoints; 0 = only when interrupted, none = 50 while that is cheap"
     )
@@ -76,6 +78,9 @@ class RunConfig(BaseModel):
     previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
     crop: Literal["center", "random", "subject"] = Field("center", description="which square of a photo is used")
+    resolution: int | None = Field(
+        None, ge=1, description="side of the squares that are learned from, in pixels; none = the base's own"
+    )
     flip: bool = Field(False, description="show photos mirrored too; not for text or lopsided subjects")
     shuffle_tags: bool = Field(
         False, description="put the comma-separated parts of a caption in another order each time"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
 import shutil
-import struct
 import sys
-from collections.abc import Iterator
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,11 +22,11 @@ OPTIONAL = {
 ROOM = 2 * 10**9  # bytes of free disk below which even the embedded base's runs may fail
 
 
-def examine() -> dict[str, Any]:
-    """Everything that decides whether booth works here and how fast."""
+def examine(base: str | None = None) -> dict[str, Any]:
+    """Everything that decides whether booth works here and how fast; with a base, how it can be taught here."""
     from booth import __version__
 
-    base = embedded_base()
+    embedded = embedded_base()
     versions = {name: _version(name) for name in PACKAGES}
     optional = {name: _version(name) for name in OPTIONAL}
     total, available = _memory()
@@ -43,11 +41,13 @@ def examine() -> dict[str, Any]:
         "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,
         "versions": versions,
         "optional": optional,
-        "embedded_base": base,
+        "embedded_base": embedded,
     }
+    if base is not None:
+        findings["base"] = _taught_here(base, findings["device_memory_bytes"] or available)
     missing = [f"{name} is not installed: pip install {name}" for name, found in versions.items() if found is None]
     missing += [f"{name} for {OPTIONAL[name][0]}: {OPTIONAL[name][1]}" for name, found in optional.items() if not found]
-    if not base["found"]:
+    if not embedded["found"]:
         missing.append("the embedded base: reinstall booth, or train one with `booth world pretrain`")
     if findings["disk_free_bytes"] < ROOM:
         missing.append(f"free disk: {findings['disk_free_bytes'] / 1e9:.1f} GB are left here; free at least 2 GB")
@@ -57,31 +57,35 @@ def examine() -> dict[str, Any]:
 def embedded_base() -> dict[str, Any]:
     """Whether the base in the package is there, its content hash, how many values it holds and its bytes."""
     from booth.families.loading import EMBEDDED_FOLDER, base_hash
+    from booth.families.memory import values_of_parts
 
     folder = EMBEDDED_FOLDER
     if not (folder / "model_index.json").is_file():
         return {"found": False, "folder": str(folder), "hash": None, "parameters": None, "bytes": None}
-    weights = sorted(folder.rglob("*.safetensors"))
     return {
         "found": True,
         "folder": str(folder),
         "hash": base_hash(folder),
-        "parameters": sum(sum(values_in(file)) for file in weights),
+        "parameters": sum(values_of_parts(folder).values()),
         "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
     }
 
 
-def values_in(file: Path) -> Iterator[int]:
-    """How many values each tensor of a safetensors file holds, read from its header alone."""
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, Any] = json.loads(stream.read(length))
-    for name, entry in header.items():
-        if name != "__metadata__":
-            count = 1
-            for side in entry["shape"]:
-                count *= side
-            yield count
+def _taught_here(base: str, room: int) -> dict[str, Any]:
+    """What a base is, and the plans by which it fits into `room` bytes; NotAvailableError if it is not here."""
+    from booth.families.loading import resolve_base
+    from booth.families.memory import memory_plans, values_of_parts
+    from booth.families.recognition import advice_on_base, recognise
+
+    folder = resolve_base(base, download=False)
+    return {
+        "name": base,
+        "family": recognise(folder),
+        "parameters": values_of_parts(folder),
+        "room_bytes": room,
+        "plans": [asdict(plan) for plan in memory_plans(folder, room)],
+        "advice": advice_on_base(base, folder),
+    }
 
 
 def _device(torch_version: str | None) -> dict[str, Any]:

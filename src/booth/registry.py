@@ -71,7 +71,29 @@ CONTROLS = Registry(
     },
 )
 
-FAMILIES = Registry("model family", {"stable_diffusion": "booth.families.stable_diffusion:StableDiffusion"})
+# What the model_index.json of a diffusers folder calls its pipeline.
+PIPELINES = {
+    "StableDiffusionPipeline": "stable_diffusion",
+    "StableDiffusionXLPipeline": "stable_diffusion_xl",
+    "StableDiffusion3Pipeline": "stable_diffusion_3",
+    "FluxPipeline": "flux",
+    "Flux2KleinPipeline": "flux_2_klein",
+    "QwenImagePipeline": "qwen_image",
+    "ZImagePipeline": "z_image",
+}
+
+FAMILIES = Registry(
+    "model family",
+    {
+        "stable_diffusion": "booth.families.stable_diffusion:StableDiffusion",
+        "stable_diffusion_xl": "booth.families.stable_diffusion_xl:StableDiffusionXL",
+        "stable_diffusion_3": "booth.families.stable_diffusion_3:StableDiffusion3",
+        "flux": "booth.families.flux:Flux",
+        "flux_2_klein": "booth.families.flux_2_klein:Flux2Klein",
+        "qwen_image": "booth.families.qwen_image:QwenImage",
+        "z_image": "booth.families.z_image:ZImage",
+    },
+)
 
 EXPORTERS = Registry(
     "export format",

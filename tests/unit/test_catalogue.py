@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from booth.catalogue import describe_methods, describe_settings
+from booth.catalogue import describe_families, describe_methods, describe_settings
 from booth.core.errors import NotAvailableError
 from booth.core.family import Family
 from booth.core.sites import Sites
 from booth.families import loading
-from booth.registry import METHODS
+from booth.registry import FAMILIES, METHODS
 
 
 def test_a_family_offers_the_sites_that_it_has(toy: Family) -> None:
@@ -18,9 +18,15 @@ def test_a_family_offers_the_sites_that_it_has(toy: Family) -> None:
 
 def test_families_are_computed_from_sites(monkeypatch: pytest.MonkeyPatch, toy: Family) -> None:
     monkeypatch.setattr(type(toy), "offers", ("token_tables",))
-    works = {entry["name"]: entry["families"] for entry in describe_methods(sizes=False)}
-    assert works.pop("textual_inversion") == ["stable_diffusion"]
-    assert set(map(tuple, works.values())) == {()}
+    entries = describe_methods(sizes=False)
+    assert [entry["name"] for entry in entries if toy.name in entry["families"]] == ["textual_inversion"]
+
+
+def test_the_table_reads_the_same_from_both_sides() -> None:
+    by_method = {(f, entry["name"]) for entry in describe_methods(sizes=False) for f in entry["families"]}
+    by_family = {(entry["name"], method) for entry in describe_families() for method in entry["methods"]}
+    assert by_method == by_family
+    assert {family for family, _ in by_family} == set(FAMILIES)
 
 
 def test_sizes_are_counted_on_the_base_and_leave_it_bare(toy_base: Path) -> None:

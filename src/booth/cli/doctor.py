@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from booth.cli.options import AsJson
+from booth.cli.options import AsJson, Base
 from booth.cli.output import finish
 
 
-def doctor(as_json: AsJson = False) -> None:
-    """Show device, memory, disk, versions and the embedded base, and what is missing."""
+def doctor(base: Base = None, as_json: AsJson = False) -> None:
+    """Show device, memory, disk, versions and the embedded base, what is missing, and how a --base fits in here."""
     from booth.machine import examine
 
-    findings = examine()
+    findings = examine(base)
     finish(findings, _in_words(findings), as_json)
 
 
@@ -28,4 +28,17 @@ def _in_words(findings: dict[str, Any]) -> list[str]:
         f"base       {found}, {base['folder']}",
         f"versions   {', '.join(f'{name} {found}' for name, found in findings['versions'].items() if found)}",
     ]
-    return lines + [f"missing    {sentence}" for sentence in findings["missing"]]
+    lines += [f"missing    {sentence}" for sentence in findings["missing"]]
+    return lines + (_taught(findings["base"]) if "base" in findings else [])
+
+
+def _taught(base: dict[str, Any]) -> list[str]:
+    """How a base can be taught on this machine."""
+    lines = [f"{base['name']}: {base['family']}, {sum(base['parameters'].values()) / 1e9:.2f} billion values"]
+    for plan in base["plans"]:
+        how = f"--set base_precision={plan['base_precision']}"
+        how += f" --set optimizer={plan['optimizer']}" if plan["optimizer"] != "adamw" else ""
+        room = f"{plan['bytes'] / 1e9:.1f} of {base['room_bytes'] / 1e9:.1f} GB"
+        verdict = f"fits with {how}" if plan["fits"] else f"does not fit, even with {how}"
+        lines.append(f"  {', '.join(plan['methods'])}: {verdict}: {room}, before activations")
+    return lines + ([f"  warning: {base['advice']}"] if base["advice"] else [])

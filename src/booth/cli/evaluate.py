@@ -36,7 +36,9 @@ def evaluate(
     drift: Annotated[
         int | None, typer.Option(help="Pictures of the class, and of other things.", min=2, show_default="48")
     ] = None,
-    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale.")] = 5.0,
+    guidance: Annotated[
+        float | None, typer.Option(help="Classifier-free guidance scale.", show_default="what suits the base")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few prompts at two seeds.")] = False,
     encoder: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(ENCODERS)}; may be repeated.", metavar="NAME")

@@ -23,11 +23,18 @@ def generate(
     count: Annotated[int, typer.Option("-n", "--count", help="Pictures a prompt.", min=1)] = 1,
     seed: Seed = 0,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 30,
-    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is off.")] = 5.0,
+    guidance: Annotated[
+        float | None,
+        typer.Option(help="Classifier-free guidance scale; 1 is off.", show_default="what suits the base"),
+    ] = None,
     negative: Annotated[str, typer.Option(help="Negative prompt.", metavar="PROMPT")] = "",
     scheduler: Annotated[
         str | None,
-        typer.Option(help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc.", metavar="NAME", show_default="ddim"),
+        typer.Option(
+            help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc; euler alone for flow matching.",
+            metavar="NAME",
+            show_default="ddim or euler",
+        ),
     ] = None,
     more: Annotated[
         list[str] | None,

@@ -10,13 +10,18 @@ from booth.cli.output import finish, size
 
 
 def methods(base: Base = None, as_json: AsJson = False) -> None:
-    """List the methods: what each trains and saves, its defaults, and how large its files are for a base."""
-    from booth.catalogue import describe_methods
+    """List the methods, what each trains and saves and its defaults, and the model families that they work on."""
+    from booth.catalogue import describe_families, describe_methods
     from booth.families.quiet import hush
 
     hush()
     entries = describe_methods(base)
-    finish({"methods": entries}, [line for entry in entries for line in _in_words(entry)], as_json)
+    families = describe_families()
+    lines = [line for entry in entries for line in _in_words(entry)]
+    lines += [
+        _paragraph(family["name"], f"{family['title']}: {', '.join(family['methods'])}", 20) for family in families
+    ]
+    finish({"methods": entries, "families": families}, lines, as_json)
 
 
 def _in_words(entry: dict[str, Any]) -> list[str]:
@@ -36,8 +41,8 @@ def _in_words(entry: dict[str, Any]) -> list[str]:
     return [*lines, _paragraph("defaults", f"{defaults} (embedded base/full-size base; --set KEY=VALUE)"), ""]
 
 
-def _paragraph(name: str, text: str) -> str:
-    return textwrap.fill(f"  {name:<10}{text}", 110, subsequent_indent=" " * 12)
+def _paragraph(name: str, text: str, width: int = 10) -> str:
+    return textwrap.fill(f"  {name:<{width}}{text}", 110, subsequent_indent=" " * (width + 2))
 
 
 def _shown(value: Any) -> str:

@@ -7,6 +7,12 @@ from typing import Annotated
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="The last line of stdout is one JSON object.")]
-Base = Annotated[str | None, typer.Option(help="embedded, a diffusers folder or a Hub id.", metavar="BASE")]
+Base = Annotated[
+    str | None,
+    typer.Option(help="embedded, a diffusers folder, a .safetensors checkpoint or a Hub id.", metavar="BASE"),
+]
+Kind = Annotated[
+    str | None, typer.Option("--family", help="What kind of base it has to be; found out if left out.", metavar="NAME")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best one here if left out.", metavar="DEVICE")]
 Seed = Annotated[int, typer.Option(help="Decides all randomness.", min=0)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from booth.cli.options import AsJson, Base, Device
+from booth.cli.options import AsJson, Base, Device, Kind
 from booth.cli.output import TrainingProgress, finish, say, size
 from booth.cli.plan import in_words
 from booth.registry import METHODS
@@ -33,6 +33,7 @@ def train(
         str | None, typer.Option(help=f"{', '.join(METHODS)}.", metavar="METHOD", show_default="lora")
     ] = None,
     base: Base = None,
+    family: Kind = None,
     token: Annotated[
         str | None,
         typer.Option(help="Rare word that will name the subject; auto picks one.", metavar="TOKEN", show_default="sks"),
@@ -89,6 +90,7 @@ def train(
         "also": also or None,
         "method": method,
         "base": base,
+        "family": family,
         "token": token,
         "seed": seed,
         "out": out,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:
         _ = METHODS[method]  # before anything is run
     trained = load_photos(list(race.photos))
     model = load_family(race.base, race.device)
+    race = replace(race, protocol=race.protocol.on(model))
     encoders = load_encoders(race.encoders, scale=model.scale)
     require_pictures_comparable(encoders)
     photos = _photos(race, [p.image for p in trained.photos])

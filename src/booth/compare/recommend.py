@@ -129,7 +129,7 @@ def recommend(
     """The method with most votes among those that fit; UsageError when none does."""
     sizes = {entry["name"]: entry for entry in describe_methods(base)}
     methods = teaching_methods()
-    against = {m: why for m in methods if (why := _too_large(answers, sizes[m], base_bytes))}
+    against = {m: why for m in methods if (why := _unfit(answers, sizes[m], base_bytes))}
     able = [m for m in methods if m not in against]
     if not able:
         raise UsageError(f"No method fits: {'; '.join(f'{m} {why}' for m, why in against.items())}.")
@@ -170,8 +170,10 @@ def _fits(option: str, settings: set[str]) -> bool:
     return option.startswith("--") or option in settings
 
 
-def _too_large(answers: Answers, entry: Mapping[str, Any], base_bytes: int) -> str | None:
-    """Why a method does not fit on the disk or into memory; None if it does."""
+def _unfit(answers: Answers, entry: Mapping[str, Any], base_bytes: int) -> str | None:
+    """Why a method cannot be had: not on this base, or not in this room; None if it can."""
+    if "values" not in entry:
+        return "does not work on this base"
     stored = answers.concepts * entry["bytes"]
     if answers.disk_bytes is not None and stored > answers.disk_bytes:
         return f"would store {stored:,} bytes for {answers.concepts} concepts"

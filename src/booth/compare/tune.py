@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from booth.config import RunConfig
+from booth.core.cache import cache_folder
 from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
@@ -15,11 +16,10 @@ from booth.core.statistics import difference
 from booth.data.batches import Lesson, PhotoBatches
 from booth.data.photos import PhotoSet, load_photos
 from booth.data.prior import class_pictures, class_prompt
-from booth.families.loading import base_hash, load_family
+from booth.families.loading import base_hash
 from booth.generate.draw import draw
 from booth.registry import JUDGES, METHODS
 from booth.train import setup
-from booth.train.folders import cache_folder
 from booth.train.loop import training_steps
 from booth.train.selection import Judge
 from booth.train.stages import Stages
@@ -64,7 +64,7 @@ def tune(config: RunConfig, tell: Callable[[str], None] = lambda text: None) -> 
         raise BadDataError(
             f"{len(photos.photos)} photos are too few to leave one out. Give three or more, or leave --tune out."
         )
-    model = load_family(config.base, setup.choose_device(config.device))
+    model = setup.load_base(config, setup.choose_device(config.device))
     own = setup.method_settings(config, model.scale)
     folds = [i * len(photos.photos) // min(FOLDS, len(photos.photos)) for i in range(min(FOLDS, len(photos.photos)))]
     subject = Subject(config.token, config.noun, config.kind)
@@ -125,7 +125,7 @@ def _class_pictures(config: RunConfig, model: Family, plan: list[Stage]) -> list
         return []
     cache = cache_folder() / "class_pictures"
     arguments = (config.noun, max(wanted), config.seed, cache, base_hash(model.base), draw)
-    return class_pictures(model, *arguments, kind=config.kind)
+    return class_pictures(model, *arguments, kind=config.kind, guidance=model.guidance)
 
 
 def _batches(config: RunConfig, model: Family, stage: Stage, photos: PhotoSet, drawn: list[Any]) -> PhotoBatches:

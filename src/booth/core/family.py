@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from booth.core.errors import UsageError
 from booth.core.noising import Noising
@@ -25,12 +26,16 @@ class Condition:
     tokens: Tensor  # (B, L, D) hidden states for cross-attention
     pooled: Tensor | None = None  # (B, P)
     hint: Tensor | None = None  # (B, 3, H, W) in [0, 1], what the ControlNets in place follow
+    mask: Tensor | None = None  # (B, L) true where there is a token; none = everywhere
 
     @staticmethod
     def stack(rows: list[Condition]) -> Condition:
-        """Join single-prompt conditions into one batch."""
+        """Join single-prompt conditions into one batch; those with a mask may differ in length."""
         pooled = [r.pooled for r in rows if r.pooled is not None]
-        return Condition(torch.cat([r.tokens for r in rows]), torch.cat(pooled) if pooled else None)
+        masks = [r.mask[0] for r in rows if r.mask is not None]
+        tokens = pad_sequence([r.tokens[0] for r in rows], batch_first=True)
+        mask = pad_sequence(masks, batch_first=True) if masks else None
+        return Condition(tokens, torch.cat(pooled) if pooled else None, mask=mask)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ class Family(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     offers: ClassVar[tuple[str, ...]]  # names of the sites that are not empty, known before any weights are loaded
+    sampler: ClassVar[str]  # the scheduler that pictures are drawn with unless another is named
+    guidance: ClassVar[float] = 5.0  # guidance scale, likewise
+    multiple: int  # a side of a picture is a multiple of this many pixels
     noising: Noising
     sites: Sites
     base: Path  # the folder that the weights came from
@@ -85,6 +93,10 @@ class Family(ABC):
     @abstractmethod
     def pipeline(self, scheduler: str | None = None) -> Any:
         """The diffusers pipeline over the very modules held here, methods attached included."""
+
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+        """What the pipeline is called with to draw `count` pictures with this guidance scale, 1 being none."""
+        return {"guidance_scale": guidance, "negative_prompt": [negative] * count}
 
     @abstractmethod
     def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:

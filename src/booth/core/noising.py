@@ -6,6 +6,7 @@ Notation follows Ho et al. (2006.11239) and Salimans & Ho (2202.00512): x_t = al
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -120,16 +121,20 @@ class Velocity(_Discrete):
 class FlowMatch(Noising):
     """Rectified flow (Liu et al., 2209.03003): x_sigma = (1 - sigma) x_0 + sigma eps, target eps - x_0.
 
-    `shift` moves the noise levels towards 1 as larger pictures need (Esser et al., 2403.03206, eq. 23).
+    `shift` moves the noise levels towards 1 as larger pictures need (Esser et al., 2403.03206, eq. 23); it is one
+    number, or follows from the latents.
     """
 
-    def __init__(self, timesteps: TimestepSampler = uniform_timesteps, shift: float = 1.0) -> None:
+    def __init__(
+        self, timesteps: TimestepSampler = uniform_timesteps, shift: float | Callable[[Tensor], float] = 1.0
+    ) -> None:
         self.timesteps = timesteps
         self.shift = shift
 
     def sample(self, latents: Tensor, rng: Rng) -> Noised:
         u = self.timesteps(rng, len(latents))
-        sigma = (self.shift * u / (1 + (self.shift - 1) * u)).to(latents)
+        shift = self.shift(latents) if callable(self.shift) else self.shift
+        sigma = (shift * u / (1 + (shift - 1) * u)).to(latents)
         eps = rng.normal("noise", latents)
         s = sigma.view(-1, 1, 1, 1)
         return Noised((1 - s) * latents + s * eps, sigma * 1000, eps - latents, torch.ones_like(sigma))

@@ -27,6 +27,7 @@ class TokenTable:
     set_embedding: Callable[[nn.Module], None]
     tokenizer: Callable[[], Any]
     set_tokenizer: Callable[[Any], None]
+    key: str = ""  # what embedding files that serve several encoders call it: "clip_l"; empty = its name
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Sites:
 
     token_tables: tuple[TokenTable, ...] = ()
     linears: Mapping[str, LinearSite] = field(default_factory=dict[str, LinearSite])  # by component name
+    convolutions: tuple[str, ...] = ()  # names of the denoiser's convolutions that can carry adapters
     attention: tuple[AttentionSite, ...] = ()  # every attention of the denoiser
     cross_attention: tuple[str, ...] = ()  # names of those whose context is the prompt
     denoiser: nn.Module | None = None

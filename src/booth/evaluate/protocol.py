@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError, UsageError
+from booth.core.family import Family
 from booth.core.method import Subject
 from booth.data.prior import class_prompt
-from booth.generate.draw import GUIDANCE, STEPS
+from booth.generate.draw import STEPS
 from booth.generate.prompts import read_prompts
 from booth.world.vocabulary import NOUNS
 
@@ -34,7 +35,7 @@ class Protocol:
     seeds: tuple[int, ...]
     drift: int = DRIFT
     steps: int = STEPS
-    guidance: float = GUIDANCE
+    guidance: float | None = None  # none = the family's own
     scheduler: str | None = None
     quick: bool = False
 
@@ -52,6 +53,10 @@ class Protocol:
         prompts = [p for p in read_prompts(FOLDER / "unrelated.txt") if not own.search(p)]
         return [(prompts[i % len(prompts)], 20_000 + i) for i in range(self.drift)]
 
+    def on(self, model: Family) -> Protocol:
+        """With what is drawn on this base where nothing else was said."""
+        return self if self.guidance is not None else replace(self, guidance=model.guidance)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         values = asdict(self)
@@ -68,7 +73,7 @@ def make_protocol(
     suite: str | None = None,
     seeds: Sequence[int] | None = None,
     drift: int | None = None,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     quick: bool = False,
 ) -> Protocol:
     """DreamBooth's 25 prompts x 4 seeds for this noun, or a file's prompts; `quick` draws a sixth of that.

@@ -87,6 +87,7 @@ def evaluate(
         _ = METRICS[name]  # before anything is drawn
     seen = find_photos(concept, photos, lookalikes)
     model = load_family(concept.record.base.name, device)
+    protocol = protocol.on(model)
     chosen = load_encoders(encoders, scale=model.scale)
     require_pictures_comparable(chosen)
     if not any_class:

@@ -133,7 +133,7 @@ def _record(
         method=method.name,
         settings=settings,
         family=model.name,
-        base=BaseRecord(name=str(found.absolute()) if found.is_dir() else base, hash=base_hash(resolve_base(base))),
+        base=BaseRecord(name=str(found.absolute()) if found.exists() else base, hash=base_hash(resolve_base(base))),
         subject=SubjectRecord(token=subject.token, noun=subject.noun),
         prompt=f"a photo of {subject.name}",
         stages=[stage],

@@ -17,6 +17,7 @@ from booth.core.concept import ConceptRecord
 from booth.core.errors import BadDataError, UsageError
 from booth.core.safe_file import read_tensors, shown
 from booth.export.hypernetworks import Hypernetwork, read_hypernetwork
+from booth.export.readers.embedding import ENCODERS
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ROWS_FILE = "learned_embeds.safetensors"
@@ -112,9 +113,8 @@ def parts_of(folder: Path, record: ConceptRecord) -> Parts:
             raise BadDataError(f"{folder / LORA_FILE} holds {shown(unknown[0])}, which no LoRA has.")
     if (folder / ROWS_FILE).is_file():
         tensors, _ = read_tensors(folder / ROWS_FILE)
-        parts.rows = {
-            "text_encoder" if name == record.subject.token else name: torch.atleast_2d(t) for name, t in tensors.items()
-        }
+        tables = {record.subject.token: "text_encoder"} | ENCODERS
+        parts.rows = {tables.get(name, name): torch.atleast_2d(t) for name, t in tensors.items()}
     if (folder / HYPERNETWORK_FILE).is_file():
         parts.hypernetwork = read_hypernetwork(folder / HYPERNETWORK_FILE)
     known = {LORA_FILE, ROWS_FILE, HYPERNETWORK_FILE}

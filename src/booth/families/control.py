@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 
 from booth.core.errors import BadDataError
@@ -54,9 +54,12 @@ def control_site(unet: UNet2DConditionModel, halvings: int, placed: dict[str, Pl
 
 
 def residuals(
-    placed: Iterable[PlacedControl], x_t: Tensor, t: Tensor, tokens: Tensor, hint: Tensor
+    placed: Iterable[PlacedControl], x_t: Tensor, t: Tensor, tokens: Tensor, told: dict[str, Any] | None, hint: Tensor
 ) -> tuple[Tensor, ...]:
-    """The sum of what all ControlNets say to `hint` (B, 3, H, W): one tensor a skip connection, the middle one last."""
+    """The sum of what all ControlNets say to `hint` (B, 3, H, W): one tensor a skip connection, the middle one last.
+
+    `told` is what they are told beside the prompt's `tokens`, as the UNet is.
+    """
     total: tuple[Tensor, ...] = ()
     for control in placed:
         net: Any = control.net
@@ -66,6 +69,7 @@ def residuals(
             encoder_hidden_states=tokens.to(net.dtype),
             controlnet_cond=hint.to(net.device, net.dtype),
             conditioning_scale=control.scale,
+            added_cond_kwargs=told,
             return_dict=False,
         )
         said = (*down, middle)
@@ -73,12 +77,10 @@ def residuals(
     return total
 
 
-def controlled(pipe: StableDiffusionPipeline, placed: Iterable[PlacedControl]) -> Any:
-    """The pipeline as one that follows hints, over the same modules."""
+def controlled(kind: Any, parts: Mapping[str, Any], placed: Iterable[PlacedControl]) -> Any:
+    """A pipeline of a kind that follows hints, over the parts of one that does not."""
     nets = [control.net for control in placed]
-    return StableDiffusionControlNetPipeline(
-        **pipe.components, controlnet=nets[0] if len(nets) == 1 else nets, requires_safety_checker=False
-    )
+    return kind(**parts, controlnet=nets[0] if len(nets) == 1 else nets)
 
 
 def _first_channels(layer: nn.Conv2d, count: int) -> nn.Conv2d:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from booth.core.errors import BadDataError, NotAvailableError
+from booth.core.cache import cache_folder
+from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.core.family import Family
+from booth.families.recognition import SOURCE, recognise
 from booth.registry import FAMILIES
 
 EMBEDDED = "embedded"
@@ -18,10 +21,10 @@ CONTROLS_FOLDER = Path(__file__).parent.parent / "assets" / "controls"  # the em
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "assets" / "embedded"
 
 
-def resolve_base(base: str) -> Path:
+def resolve_base(base: str, *, download: bool = True) -> Path:
     """The folder of a base: the one in the package, a folder of the user's, or a Hub id in the user's cache.
 
-    Raises NotAvailableError when nothing of that name is on this machine.
+    Raises NotAvailableError when nothing of that name is on this machine, nor, with `download`, to be had.
     """
     if base == EMBEDDED:
         if not (EMBEDDED_FOLDER / "model_index.json").is_file():
@@ -31,26 +34,39 @@ def resolve_base(base: str) -> Path:
             )
         return EMBEDDED_FOLDER
     folder = Path(base).expanduser()
+    if folder.is_file():
+        from booth.families.single_file import unpacked
+
+        return unpacked(folder, cache_folder() / "bases")
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise BadDataError(f"{folder} is not a diffusers folder: it has no model_index.json.")
         return folder
     if base.count("/") == 1 and not base.startswith((".", "/", "~")):
-        return _from_hub(base)
+        return _from_hub(base, download)
     raise NotAvailableError(
-        f"There is no base {base!r}: not a folder here. Use `embedded`, a diffusers folder, or a Hub id such as "
-        "stable-diffusion-v1-5/stable-diffusion-v1-5."
+        f"There is no base {base!r}: not a file or folder here. Use `embedded`, a diffusers folder, a .safetensors "
+        "checkpoint, or a Hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5, with @REVISION if need be."
     )
 
 
-def _from_hub(base: str) -> Path:
-    """Download (or find in the cache) the safetensors half of a Hub repository; never any code."""
+def _from_hub(base: str, download: bool) -> Path:
+    """Download (or find in the cache) the safetensors half of a Hub repository or of its @revision; never any code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = ["model_index.json", "*/config.json", "*/*.safetensors", "scheduler/*", "tokenizer/*"]
+    name, _, revision = base.partition("@")
+    wanted = ["model_index.json", "*/*.json", "*/*.safetensors", "tokenizer*/*"]
+    unwanted = ["safety_checker/*", "*.fp16.*", "*.non_ema.*"]  # a second copy in half precision, for one
     try:
-        return Path(snapshot_download(base, allow_patterns=patterns, ignore_patterns=["safety_checker/*"]))
+        found = snapshot_download(
+            name,
+            revision=revision or None,
+            allow_patterns=wanted,
+            ignore_patterns=unwanted,
+            local_files_only=not download,
+        )
+        return Path(found)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise NotAvailableError(
             f"The base {base!r} is neither in the local cache nor could it be downloaded ({type(error).__name__}). "
@@ -60,7 +76,12 @@ def _from_hub(base: str) -> Path:
 
 @lru_cache(maxsize=8)
 def base_hash(path: Path) -> str:
-    """A sha256 over the configuration and weight files of a base, so that a concept knows what it was taught to."""
+    """A sha256 over the configuration and weight files of a base, so that a concept knows what it was taught to.
+
+    A folder made of a single file has that file's.
+    """
+    if (path / SOURCE).is_file():
+        return json.loads((path / SOURCE).read_bytes())["hash"]
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.suffix in {".json", ".safetensors", ".txt"}):
         digest.update(str(file.relative_to(path)).encode())
@@ -69,7 +90,14 @@ def base_hash(path: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def load_family(base: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Family:
-    """Load a base into the family whose layout it has."""
-    kind: Any = FAMILIES["stable_diffusion"]
-    return kind(resolve_base(base), device, dtype)
+def load_family(
+    base: str, device: str = "cpu", dtype: torch.dtype = torch.float32, family: str | None = None
+) -> Family:
+    """Load a base into the family whose layout it has; UsageError if that is not the `family` named."""
+    folder = resolve_base(base)
+    found = recognise(folder)
+    kind: Any = FAMILIES[found]
+    if family not in (None, found):
+        wanted: Any = FAMILIES[family]
+        raise UsageError(f"{base} is {kind.title} ({found}), not {wanted.title}. Leave --family out, or name {found}.")
+    return kind(folder, device, dtype)

@@ -15,10 +15,9 @@ from PIL.Image import Image
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.families.pipelines import starting_from_picture
-from booth.generate.start import PIXELS, Start
+from booth.generate.start import Start
 
 STEPS = 30
-GUIDANCE = 5.0
 
 
 def draw(
@@ -27,7 +26,7 @@ def draw(
     seeds: list[int],
     *,
     steps: int = STEPS,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     negative: str = "",
     scheduler: str | None = None,
     size: int | None = None,
@@ -38,14 +37,14 @@ def draw(
 ) -> list[Image]:
     """Draw picture i from prompt i and seed i, with one CPU generator a picture.
 
-    By default pictures are drawn one at a time on the CPU, so that the bytes of each depend on its own prompt and seed
-    alone, and four at once on another device. With a larger `batch_size` the last bit of a value may depend on the
-    batch. `on_picture` hears how many are finished.
+    `guidance` and `scheduler` are the family's own where they are None. By default pictures are drawn one at a time on
+    the CPU, so that the bytes of each depend on its own prompt and seed alone, and four at once on another device. With
+    a larger `batch_size` the last bit of a value may depend on the batch. `on_picture` hears how many are finished.
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
     What lies outside a mask is the start's own, to the bit. `hints` holds for each ControlNet in place, in their order,
     what it follows to each picture.
     """
-    _check(prompts, seeds, steps, size)
+    _check(model, prompts, seeds, steps, size)
     _check_hints(model, hints, len(prompts))
     side = size or model.resolution
     pipe: Any = model.pipeline(scheduler)
@@ -59,11 +58,10 @@ def draw(
         rows = slice(start, start + at_once)
         drawn = pipe(
             prompt=prompts[rows],
-            negative_prompt=[negative] * len(prompts[rows]),
             **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
             num_inference_steps=steps,
-            guidance_scale=guidance,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
+            **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
             **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
         )
         images += map(_kept_outside, drawn.images, canvases[rows]) if canvases else drawn.images
@@ -135,10 +133,12 @@ def _check_hints(model: Family, hints: Sequence[Sequence[Image]], count: int) ->
         )
 
 
-def _check(prompts: list[str], seeds: list[int], steps: int, size: int | None) -> None:
+def _check(model: Family, prompts: list[str], seeds: list[int], steps: int, size: int | None) -> None:
     if len(prompts) != len(seeds):
         raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed a picture.")
     if steps < 1:
         raise UsageError(f"{steps} steps draw nothing. Use at least 1; 30 is usual.")
-    if size is not None and (size < PIXELS or size % PIXELS):
-        raise UsageError(f"A picture of {size} pixels cannot be drawn. Use a multiple of {PIXELS}, such as 512.")
+    if size is not None and (size < model.multiple or size % model.multiple):
+        raise UsageError(
+            f"A picture of {size} pixels cannot be drawn. Use a multiple of {model.multiple}, such as 512."
+        )

@@ -14,9 +14,8 @@ from typing import Any
 from PIL.Image import Image
 from PIL.PngImagePlugin import PngInfo
 
-# Our scheduler names in AUTOMATIC1111's words; DDIM is what booth draws with unless told otherwise.
-SAMPLERS: dict[str | None, str] = {
-    None: "DDIM",
+# Our scheduler names in AUTOMATIC1111's words.
+SAMPLERS = {
     "ddim": "DDIM",
     "ddpm": "DDPM",
     "dpm++": "DPM++ 2M",

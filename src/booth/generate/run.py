@@ -16,7 +16,7 @@ from booth.core.family import Family
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.generate.concepts import Applied, attached, common_base, require_base
 from booth.generate.controls import Hint, read_hint, with_controlnets
-from booth.generate.draw import GUIDANCE, STEPS, draw
+from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
 from booth.generate.sheet import contact_sheet
@@ -34,7 +34,7 @@ class Request:
     count: int = 1
     seed: int = 0
     steps: int = STEPS
-    guidance: float = GUIDANCE
+    guidance: float | None = None  # the family's own
     negative: str = ""
     scheduler: str | None = None
     size: int | None = None
@@ -106,8 +106,8 @@ def generate(
     for image, file, prompt, seed in zip(images, files, prompts, seeds, strict=True):
         settings = {
             "Steps": request.steps,
-            "Sampler": SAMPLERS.get(request.scheduler, request.scheduler),
-            "CFG scale": f"{request.guidance:g}",
+            "Sampler": SAMPLERS[request.scheduler or model.sampler],
+            "CFG scale": f"{model.guidance if request.guidance is None else request.guidance:g}",
             "Seed": seed,
             "Size": f"{image.width}x{image.height}",
             "Denoising strength": f"{request.start.strength:g}" if request.start else None,

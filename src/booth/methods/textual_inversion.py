@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -193,14 +194,15 @@ class TextualInversion(Method):
                 e.extended.rows.mul_((norm + pull * (e.norm - norm)) / norm.clamp(min=1e-12))
 
     def write(self, model: Family, folder: Path) -> None:
-        """A file a token, its tensor (n, dim) under its name as diffusers reads it; under the tables' if several."""
-        one, subjects = len(self._extensions) == 1, self.subject.all
+        """A file a token, with one tensor (n, dim) a table: under the token, as diffusers reads it, or tables' keys.
+
+        With keys such as clip_l and clip_g, A1111, ComfyUI and kohya's trainers read the one file for SDXL.
+        """
+        subjects = self.subject.all
         for i, subject in enumerate(subjects):
+            keys = self._keys([e.site for e in self._extensions], subject)
             tensors = {
-                subject.token if one else e.site.name: e.extended.rows.detach()
-                .chunk(len(subjects))[i]
-                .cpu()
-                .contiguous()
+                keys[e.site.name]: e.extended.rows.detach().chunk(len(subjects))[i].cpu().contiguous()
                 for e in self._extensions
             }
             save_file(tensors, folder / _file(i), metadata={"format": "pt"})
@@ -221,8 +223,9 @@ class TextualInversion(Method):
             raise BadDataError(f"{file} is missing: this folder holds no Textual Inversion. Train it again.")
         tensors, tables = load_file(file), model.sites.token_tables
         found: list[Tensor] = []
+        keys = self._keys(tables, subject)
         for site in tables:
-            key = subject.token if len(tables) == 1 else site.name
+            key = keys[site.name]
             if key not in tensors:
                 held = ", ".join(map(repr, tensors))
                 raise BadDataError(f"{file} holds {held}, not {key!r}. Give it the token that it was trained with.")
@@ -234,6 +237,12 @@ class TextualInversion(Method):
                     "Use the base that the concept names."
                 )
         return found
+
+    def _keys(self, tables: Sequence[TokenTable], subject: Subject) -> dict[str, str]:
+        """The name in the file of each table's rows."""
+        if len(tables) == 1:
+            return {tables[0].name: subject.token}
+        return {table.name: table.key or table.name for table in tables}
 
     def _initial_rows(self, site: TokenTable, seed: int, subject: Subject) -> Tensor:
         """The mean of the init word's rows; further vectors add small noise, each its own, lest they stay equal."""

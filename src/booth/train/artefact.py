@@ -24,7 +24,7 @@ from booth.core.method import MethodConfig, Stage, Subject
 from booth.data.captions import with_subject
 from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
-from booth.generate.draw import GUIDANCE, STEPS, draw
+from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names
 
@@ -130,7 +130,8 @@ def draw_samples(model: Family, scenes: Scenes, seed: int, folder: Path) -> list
     drawn = draw(model, prompts, seeds, hints=scenes.hints)
     for picture, file, prompt, s in zip(drawn, files, prompts, seeds, strict=True):
         size = f"{picture.width}x{picture.height}"
-        how = {"Steps": STEPS, "Sampler": SAMPLERS[None], "CFG scale": GUIDANCE, "Seed": s, "Size": size}
+        sampler = SAMPLERS[model.sampler]
+        how = {"Steps": STEPS, "Sampler": sampler, "CFG scale": model.guidance, "Seed": s, "Size": size}
         save_png(picture, file, parameters_text(prompt, "", how))
     return files
 

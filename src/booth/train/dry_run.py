@@ -8,7 +8,6 @@ from booth.config import RunConfig
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.data.photos import PhotoSet
-from booth.data.tokens import advice_on_token
 from booth.registry import METHODS
 from booth.train import setup
 from booth.train.artefact import Clock
@@ -41,7 +40,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
             for other, own in zip(subject.others, photos[1:], strict=True)
         ],
         "quote": rehearsed(config, run.model).to_json(),
-        "warnings": advice_on_token(run.model, run.method),
+        "warnings": run.advice(),
     }
 
 

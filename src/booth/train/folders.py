@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,13 +14,6 @@ from booth.core.errors import UsageError
 
 CHECKPOINTS = "checkpoints"
 PREVIEWS = "previews"
-
-
-def cache_folder() -> Path:
-    """What later runs can use again: $BOOTH_CACHE, or booth's place in the user's cache folder."""
-    named = os.environ.get("BOOTH_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(named).expanduser() if named else Path(home).expanduser() / "booth"
 
 
 def work_folder(out: Path) -> Path:

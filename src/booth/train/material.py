@@ -11,6 +11,7 @@ from PIL.Image import Image
 
 from booth.config import RunConfig
 from booth.core.batch import BatchSource
+from booth.core.cache import cache_folder
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.rng import Rng
@@ -22,7 +23,6 @@ from booth.data.prior import class_pictures, class_prompt
 from booth.generate.draw import draw
 from booth.train import setup
 from booth.train.artefact import Clock
-from booth.train.folders import cache_folder
 from booth.train.stages import Stages
 
 
@@ -109,7 +109,9 @@ class Material:
             self.tell(f"Drawing {count} class pictures, or finding them in the cache.")
             with self.clock.part("class_pictures"):
                 arguments = (subject.noun, count, self.config.seed, cache, self.base_hash, draw)
-                self._class_images[subject.noun] = class_pictures(self.model, *arguments, kind=subject.kind)
+                self._class_images[subject.noun] = class_pictures(
+                    self.model, *arguments, guidance=self.model.guidance, kind=subject.kind
+                )
 
     def _ask(self, index: int, config: MethodConfig, start: int, autocast: torch.dtype | None) -> None:
         seed = self.stages.seed_of(index)

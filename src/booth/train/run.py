@@ -17,7 +17,8 @@ from booth.core.method import Method, Stage, Subject
 from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
 from booth.data.tokens import advice_on_token
-from booth.families.loading import base_hash, load_family
+from booth.families.loading import base_hash
+from booth.families.recognition import advice_on_base
 from booth.registry import METHODS
 from booth.train import setup
 from booth.train.artefact import Clock, Scenes, TrainResult, forget_peak_memory, write_concept
@@ -53,7 +54,7 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
         refuse_to_overwrite(out, config.resume)
         run = Run(config, subject, photos, clock, listener, signals)
         settings.update(run.method.config.model_dump())
-        for sentence in advice_on_token(run.model, run.method):
+        for sentence in run.advice():
             listener.on_message(f"warning: {sentence}")
         with occupied(out) as work:
             if out.is_dir() and any(out.iterdir()):
@@ -83,7 +84,7 @@ class Run:
         forget_peak_memory(self.device)
         listener.on_message(f"Loading the base {config.base}.")
         with clock.part("load"):
-            self.model: Family = load_family(config.base, self.device)
+            self.model: Family = setup.load_base(config, self.device)
             self.base_hash = base_hash(self.model.base)
         kind: type[Method] = METHODS[config.method]
         self.subject = subject
@@ -108,13 +109,18 @@ class Run:
             "data": setup.data_settings(config, photos),
             "subject": _record_of(subject),
             "seed": config.seed,
-            "precision": self.precision,
+            "precision": self.precision + (", base in bf16" if config.base_precision == "bf16" else ""),
             "photos": [p.sha256 for p in shown],
             "photo_files": [str(p.path.absolute()) for p in shown],
         }
         self.material = Material(
             self.stages, subject, photos, hints, config, self.base_hash, clock, listener.on_message
         )
+
+    def advice(self) -> list[str]:
+        """Warnings about the base and the token, before anything is trained."""
+        distilled = advice_on_base(self.config.base, self.model.base)
+        return [*([distilled] if distilled else []), *advice_on_token(self.model, self.method)]
 
     def finished(self, out: Path) -> Concept:
         """The concept of a run that had already ended, if it was this run."""

@@ -13,11 +13,13 @@ import torch
 
 from booth.config import AUTO, RunConfig, method_config
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
+from booth.core.family import Family
 from booth.core.method import MethodConfig, Subject
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.data.batches import Showing
 from booth.data.photos import PhotoSet, load_photos
+from booth.families.loading import load_family
 from booth.train.selection import CAP
 
 
@@ -76,6 +78,17 @@ def choose_token(token: str, photos: PhotoSet, taken: Collection[str] = ()) -> s
     return free[derived_seed(*(p.sha256 for p in photos.photos)) % len(free)]
 
 
+def load_base(config: RunConfig, device: str) -> Family:
+    """The base in the precision and at the resolution that the run asks for; UsageError for one it cannot take."""
+    dtype, side = autocast_type(config.base_precision) or torch.float32, config.resolution
+    model = load_family(config.base, device, dtype, config.family)
+    if side is not None:
+        if side % model.multiple:
+            raise UsageError(f"resolution={side} does not suit {model.title}. Use a multiple of {model.multiple}.")
+        model.resolution = side
+    return model
+
+
 def method_settings(config: RunConfig, scale: str) -> MethodConfig:
     """The method's settings on a base of this scale; until done, training may go on beyond its default steps."""
     own = method_config(config.method, scale, config.settings)
@@ -94,6 +107,7 @@ def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
     photos = [p for photos in sets for p in photos.photos]
     return {
         **asdict(showing(config)),
+        "resolution": config.resolution,
         **({"until": config.until} if config.until == "done" else {}),
         "captions": [p.caption for p in photos],
         "repeats": [p.repeats for p in photos],
@@ -105,7 +119,7 @@ def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
 
 def lasting_name(base: str) -> str:
     """The name by which a base is found again from any folder."""
-    return str(Path(base).expanduser().absolute()) if Path(base).expanduser().is_dir() else base
+    return str(Path(base).expanduser().absolute()) if Path(base).expanduser().exists() else base
 
 
 def identity(known: Mapping[str, Any]) -> dict[str, Any]:

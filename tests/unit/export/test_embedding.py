@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from booth.concept import Concept
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.export.embedding import names_for
+from booth.export.parts import parts_of
 from booth.export.readers import embedding as reader
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
@@ -52,6 +54,15 @@ def test_two_encoders_share_one_file():
     assert {table: t.shape for table, t in reading.rows.items()} == {"text_encoder": (2, 3), "text_encoder_2": (2, 5)}
     assert reader.read({"a": torch.ones(1, 3), "b": torch.ones(1, 3)}).unmatched == ["a", "b"]
     assert reader.read({"string_to_param": {"*": torch.ones(3), "+": torch.ones(3)}}).unmatched == ["+"]
+
+
+def test_a_concepts_rows_of_two_encoders_keep_their_names(word: Concept, tmp_path: Path):
+    rows = {"clip_l": torch.ones(2, 3), "clip_g": torch.zeros(2, 5)}
+    save_file(rows, tmp_path / "learned_embeds.safetensors")
+    found = parts_of(tmp_path, word.record).rows
+    assert {names_for(found)[table]: t.tolist() for table, t in found.items()} == {
+        n: t.tolist() for n, t in rows.items()
+    }
 
 
 def test_a_bundle_is_the_adapter_and_the_word(teach, toy: Family, toy_base: Path, here: Path):

@@ -17,7 +17,7 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.core.rng import Rng
 from booth.families.loading import load_family
-from booth.families.stable_diffusion import SCHEDULERS
+from booth.families.unet import SCHEDULERS
 from booth.train.loop import losses
 from harness import draw
 from toy import write_toy_base

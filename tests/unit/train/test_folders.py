@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from booth.core.cache import cache_folder
 from booth.core.errors import UsageError
-from booth.train.folders import cache_folder, leave, occupied, refuse_to_overwrite, work_folder
+from booth.train.folders import leave, occupied, refuse_to_overwrite, work_folder
 
 
 def test_an_empty_or_absent_folder_is_fine(tmp_path: Path) -> None:

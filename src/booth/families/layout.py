@@ -1,0 +1,259 @@
+"""What families in diffusers' folder layout share: their parts, the pipeline over them, and the files written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")  # closes the community-pipeline downloader
+
+from diffusers import AutoencoderKL
+from diffusers.loaders import TextualInversionLoaderMixin
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
+
+from booth.core.errors import BadDataError, UsageError
+from booth.core.family import Family, Posterior
+from booth.core.sites import LinearSite, Sites, TokenTable
+
+INDEX = "model_index.json"
+TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
+LATENTS = 128  # side of the latents of the bases whose denoiser does not say: all were made for 1024 pixels
+MAGNITUDE = ".lora_magnitude_vector"  # peft's name in files
+CLIP_LINEARS = {
+    "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
+    "feed_forward": ("fc1", "fc2"),
+    "projection": (),
+}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A text encoder and its tokenizer, whose folder has the same number: "text_encoder_2", "tokenizer_2"."""
+
+    kind: Any  # class of transformers
+    tokenizer: Any
+    key: str  # its name in embedding files that serve several encoders: "clip_l"
+    linears: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # none where diffusers reads no adapters
+
+
+class DiffusersFamily(Family):
+    """Denoiser, text encoders, tokenizers, autoencoder and scheduler from a folder that diffusers wrote.
+
+    A family names its classes and says how it predicts; prompts are embedded by its pipeline's own `encode_prompt`.
+    """
+
+    Pipeline: ClassVar[Any]
+    Scheduler: ClassVar[Any]  # what the base was trained with; read, never stepped
+    schedulers: ClassVar[Mapping[str, Any]]  # what can be drawn with, by name
+    denoiser: ClassVar[tuple[str, Any]]  # folder and class
+    linears: ClassVar[Mapping[str, tuple[str, ...]]]  # of the denoiser
+    encoders: ClassVar[Mapping[str, Encoder]]
+    Autoencoder: ClassVar[Any] = AutoencoderKL
+    multiple = 8
+
+    def __init__(self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.base = base
+        index = json.loads((base / INDEX).read_text())
+        self._kinds = {
+            name: kind
+            for name, kind in (
+                self.denoiser,
+                *((name, encoder.kind) for name, encoder in self.encoders.items()),
+                ("vae", self.Autoencoder),
+            )
+            if (index.get(name) or [None])[0] is not None  # SD 3 without its T5, for one
+        }
+        modules = {name: self._read(base, name, dtype).to(device) for name in self._kinds}
+        self.scheduler: Any = self.Scheduler.from_pretrained(base / "scheduler", local_files_only=True)
+        parts: dict[str, Any] = {name: modules.get(name) for name in (self.denoiser[0], *self.encoders, "vae")}
+        for name, encoder in self.encoders.items():
+            folder = _tokenizer_of(name)
+            read = encoder.tokenizer.from_pretrained
+            parts[folder] = read(base / folder, local_files_only=True) if name in modules else None
+        self._parts = parts
+        self._options = self.options(index)
+        self._pipe = self.pipeline()
+        self.freeze()
+        tiny = sum(p.numel() for p in self.network.parameters()) < TINY_PARAMETERS
+        self.scale = "tiny" if tiny else "full"
+        self.resolution = self.network.config.get("sample_size", LATENTS) * self.vae_factor
+        self.noising = self.make_noising()
+        self.sites = self._sites()
+
+    def options(self, index: Mapping[str, Any]) -> dict[str, Any]:
+        """What the pipeline is made with beside its parts; `index` is the content of model_index.json."""
+        return {}
+
+    @property
+    def network(self) -> Any:
+        """The denoiser."""
+        return self._parts[self.denoiser[0]]
+
+    @property
+    def vae(self) -> Any:
+        """The autoencoder."""
+        return self._parts["vae"]
+
+    @property
+    def tokenizer(self) -> Any:
+        """The first text encoder's tokenizer, as it is now."""
+        return self._parts["tokenizer"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is."""
+        return self.network.device
+
+    @property
+    def vae_factor(self) -> int:
+        """Pixels a latent."""
+        return self._pipe.vae_scale_factor
+
+    def components(self) -> Mapping[str, nn.Module]:
+        return {name: self._parts[name] for name in self._kinds}
+
+    def pipeline(self, scheduler: str | None = None) -> Any:
+        name = scheduler or self.sampler
+        if name not in self.schedulers:
+            raise UsageError(f"There is no scheduler called {name!r} here. There are: {', '.join(self.schedulers)}.")
+        drawing = self.schedulers[name].from_config(self.scheduler.config, **SCHEDULER_OPTIONS.get(name, {}))
+        pipe = self.Pipeline(**self._parts, **self._options, scheduler=drawing)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    def expand(self, prompt: str) -> str:
+        """A prompt in which each token of several vectors stands as its row of tokens, as the pipeline writes it."""
+        return self._pipe.maybe_convert_prompt(prompt, self.tokenizer)
+
+    def encode(self, pixels: Tensor) -> Posterior:
+        with torch.no_grad():
+            dist = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
+        shift = self.vae.config.shift_factor or 0.0
+        factor = self.vae.config.scaling_factor
+        return Posterior((dist.mean.float() - shift) * factor, dist.std.float() * factor)
+
+    def recompute_activations(self, on: bool) -> None:
+        if on:
+            self.network.enable_gradient_checkpointing()
+        elif self.network.is_gradient_checkpointing:
+            self.network.disable_gradient_checkpointing()
+        for name, encoder in self.sites.text_encoders.items():
+            if name not in self.sites.linears:
+                continue  # T5 and the language models have dropout, which the training mode below would wake
+            if on:
+                encoder.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            elif encoder.is_gradient_checkpointing:
+                encoder.gradient_checkpointing_disable()  # type: ignore[operator]
+            encoder.train(on)  # transformers recomputes in this mode only; CLIP has no dropout that it would wake
+
+    def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
+        tensors: dict[str, Any] = {}
+        for name, state in layers.items():
+            prefix = self._file_prefix(name)
+            # transformers finds DoRA's magnitudes as `.weight` only.
+            ending = ".weight" if name in self.encoders else ""
+            tensors[f"{name}_lora_layers"] = {
+                prefix + key + (ending if key.endswith(MAGNITUDE) else ""): tensor for key, tensor in state.items()
+            }
+            tensors[f"{name}_lora_adapter_metadata"] = metadata.get(name)
+        self.Pipeline.save_lora_weights(folder, **tensors)
+
+    def read_lora(self, folder: Path) -> dict[str, dict[str, Tensor]]:
+        layers: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in load_file(folder / "pytorch_lora_weights.safetensors").items():
+            component, _, rest = key.partition(".")
+            rest = rest.removeprefix(self._file_prefix(component)).replace(f"{MAGNITUDE}.weight", MAGNITUDE)
+            layers.setdefault(component, {})[rest] = tensor
+        return layers
+
+    def _file_prefix(self, name: str) -> str:
+        """What a CLIP encoder's keys begin with in a file, every version of transformers being able to read it."""
+        clip = name in self.encoders and self.encoders[name].key.startswith("clip")
+        return "text_model." if clip and not hasattr(self._parts[name], "text_model") else ""
+
+    def write_components(self, folder: Path, changed: Iterable[str]) -> None:
+        """Write changed components in their present precision; a tiny base's others are copied, which completes it."""
+        changed = set(changed)
+        for name in changed:
+            self.components()[name].save_pretrained(folder / name, safe_serialization=True)  # type: ignore[operator]
+            _forget_path(folder / name / "config.json")
+        if self.scale == "tiny":
+            index = json.loads((self.base / INDEX).read_text())
+            parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
+            for name in set(parts) - changed:
+                shutil.copytree(self.base / name, folder / name, dirs_exist_ok=True)
+            shutil.copyfile(self.base / INDEX, folder / INDEX)
+
+    def read_component(self, folder: Path, name: str) -> dict[str, Tensor]:
+        """In float32, under the names of the live module, whatever version of the libraries wrote the file."""
+        return self._read(folder, name, torch.float32).state_dict()
+
+    def _read(self, folder: Path, name: str, dtype: torch.dtype) -> Any:
+        if not any((folder / name).glob("*.safetensors")):
+            raise BadDataError(f"{folder / name} holds no .safetensors weights.")
+        kind = self._kinds[name]
+        word = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"  # transformers', diffusers' word
+        return kind.from_pretrained(folder / name, use_safetensors=True, local_files_only=True, **{word: dtype})
+
+    def _sites(self) -> Sites:
+        encoders = {name: self._parts[name] for name in self.encoders if name in self._kinds}
+        adapted = {n: LinearSite(m, self.encoders[n].linears) for n, m in encoders.items() if self.encoders[n].linears}
+        own = LinearSite(self.network, self.linears)
+        return Sites(
+            token_tables=tuple(self._token_table(name, encoder) for name, encoder in encoders.items()),
+            linears={self.denoiser[0]: own, **adapted},
+            convolutions=tuple(own.layers([group for group in own.groups if group == "convolution"])),
+            denoiser=self.network,
+            text_encoders=encoders,
+        )
+
+    def _token_table(self, name: str, encoder: Any) -> TokenTable:
+        folder = _tokenizer_of(name)
+
+        def set_tokenizer(tokenizer: Any) -> None:
+            self._parts[folder] = tokenizer
+            setattr(self._pipe, folder, tokenizer)
+
+        return TokenTable(
+            name=name,
+            dim=encoder.get_input_embeddings().embedding_dim,
+            embedding=encoder.get_input_embeddings,
+            set_embedding=encoder.set_input_embeddings,
+            tokenizer=lambda: self._parts[folder],
+            set_tokenizer=set_tokenizer,
+            key=self.encoders[name].key,
+        )
+
+
+SCHEDULER_OPTIONS = {"pndm": {"skip_prk_steps": True}}  # as Stable Diffusion ships it; else it needs four steps
+
+
+def writing_out(kind: Any) -> Any:
+    """A pipeline class that writes out tokens of several vectors, where diffusers' own has nothing that does."""
+
+    class Written(TextualInversionLoaderMixin, kind):
+        def encode_prompt(self, prompt: Any, *others: Any, **options: Any) -> Any:
+            return super().encode_prompt(self.maybe_convert_prompt(prompt, self.tokenizer), *others, **options)
+
+    return Written
+
+
+def _tokenizer_of(encoder: str) -> str:
+    return encoder.replace("text_encoder", "tokenizer")
+
+
+def _forget_path(file: Path) -> None:
+    """Drop from a saved configuration where on this machine the base lay."""
+    values = json.loads(file.read_text())
+    values.pop("_name_or_path", None)
+    file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,62 @@
+"""Qwen-Image (2508.02324)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLQwenImage, QwenImagePipeline, QwenImageTransformer2DModel
+from torch import Tensor
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+
+from booth.core.family import Condition, Posterior
+from booth.families.flow import FlowFamily, pack, unpack
+from booth.families.layout import Encoder, writing_out
+
+
+class QwenImage(FlowFamily):
+    """Transformer over patches and the tokens of Qwen2.5-VL, with an autoencoder made for videos of one frame."""
+
+    name = "qwen_image"
+    title = "Qwen-Image"
+    offers = ("token_tables", "linears", "denoiser", "text_encoders")
+    guidance = 4.0
+    Pipeline = writing_out(QwenImagePipeline)
+    Autoencoder = AutoencoderKLQwenImage
+    denoiser = ("transformer", QwenImageTransformer2DModel)
+    linears = {
+        "attention": ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+        "feed_forward": ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
+    }
+    encoders = {"text_encoder": Encoder(Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, "qwen25_7b")}
+
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+        return {"true_cfg_scale": guidance, "negative_prompt": [negative or " "] * count if guidance > 1 else None}
+
+    def embed_prompts(self, prompts: list[str]) -> Condition:
+        tokens, mask = self._pipe.encode_prompt(prompts, self.device)
+        mask = torch.ones(tokens.shape[:2], device=tokens.device) if mask is None else mask
+        return Condition(tokens, mask=mask.bool())
+
+    def encode(self, pixels: Tensor) -> Posterior:
+        with torch.no_grad():
+            dist = self.vae.encode(pixels.to(self.device, self.vae.dtype).unsqueeze(2)).latent_dist
+        usual, spread = (
+            torch.tensor(values, device=self.device).view(1, -1, 1, 1)
+            for values in (self.vae.config.latents_mean, self.vae.config.latents_std)
+        )
+        mean, std = dist.mean.float().squeeze(2), dist.std.float().squeeze(2)
+        return Posterior((mean - usual) / spread, std / spread)
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        dtype, mask = self.network.dtype, condition.mask
+        height, width = x_t.shape[-2:]
+        predicted = self.network(
+            hidden_states=pack(x_t.to(dtype)),
+            timestep=t / 1000,
+            encoder_hidden_states=condition.tokens.to(dtype),
+            encoder_hidden_states_mask=None if mask is None or bool(mask.all()) else mask.long(),
+            img_shapes=[[(1, height // 2, width // 2)]] * len(x_t),
+            return_dict=False,
+        )[0]
+        return unpack(predicted, height, width)

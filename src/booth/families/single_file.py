@@ -1,0 +1,179 @@
+"""Single-file checkpoints: what they are by their keys, and the diffusers folder that is made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.loaders.single_file_utils import SingleFileComponentError
+from safetensors import SafetensorError, safe_open
+
+from booth.core.commit import committed, verify
+from booth.core.errors import BadDataError, DamagedFileError, NotAvailableError, UnsafeFileError
+from booth.families.recognition import SOURCE, recognise
+from booth.registry import FAMILIES
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file, told by how some of its keys begin."""
+
+    begins: tuple[str, ...]  # any of these
+    title: str
+    family: str | None = None  # None is no base
+    reference: str = ""  # the Hub repository whose configuration and tokenizers it needs
+
+
+# The first that fits: the more special ones stand above the more general.
+KINDS = (
+    Kind(("lora_unet_", "lora_te", "lora_transformer_", "unet.", "transformer."), "a LoRA, not a base"),
+    Kind(("control_model.", "controlnet_cond_embedding.", "input_hint_block."), "a ControlNet, not a base"),
+    Kind(("emb_params", "clip_l", "string_to_param"), "an embedding, not a base"),
+    Kind(
+        ("conditioner.embedders.1.",),
+        "Stable Diffusion XL",
+        "stable_diffusion_xl",
+        "stabilityai/stable-diffusion-xl-base-1.0",
+    ),
+    Kind(("conditioner.embedders.0.model.",), "the refiner of Stable Diffusion XL, which cannot be taught"),
+    Kind(
+        ("cond_stage_model.model.",),
+        "Stable Diffusion 2.x",
+        "stable_diffusion",
+        "stabilityai/stable-diffusion-2-1",
+    ),
+    Kind(
+        ("cond_stage_model.transformer.",),
+        "Stable Diffusion 1.x",
+        "stable_diffusion",
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    ),
+    Kind(
+        ("joint_blocks.37.", "model.diffusion_model.joint_blocks.37."),
+        "Stable Diffusion 3.5 large",
+        "stable_diffusion_3",
+        "stabilityai/stable-diffusion-3.5-large",
+    ),
+    Kind(
+        ("joint_blocks.0.x_block.attn2.", "model.diffusion_model.joint_blocks.0.x_block.attn2."),
+        "Stable Diffusion 3.5 medium",
+        "stable_diffusion_3",
+        "stabilityai/stable-diffusion-3.5-medium",
+    ),
+    Kind(
+        ("joint_blocks.", "model.diffusion_model.joint_blocks."),
+        "Stable Diffusion 3",
+        "stable_diffusion_3",
+        "stabilityai/stable-diffusion-3-medium-diffusers",
+    ),
+    Kind(("single_stream_modulation.", "model.diffusion_model.single_stream_modulation."), "FLUX.2 in a single file"),
+    Kind(("distilled_guidance_layer.", "model.diffusion_model.distilled_guidance_layer."), "Chroma"),
+    Kind(("guidance_in.", "model.diffusion_model.guidance_in."), "FLUX.1 dev", "flux", "black-forest-labs/FLUX.1-dev"),
+    Kind(
+        ("double_blocks.", "model.diffusion_model.double_blocks."),
+        "FLUX.1 schnell",
+        "flux",
+        "black-forest-labs/FLUX.1-schnell",
+    ),
+    Kind(("down_blocks.", "transformer_blocks.", "text_model."), "one part of a base; name the folder that it lies in"),
+)
+
+
+def unpacked(file: Path, cache: Path) -> Path:
+    """The diffusers folder made of a checkpoint, kept under `cache` by the file's hash.
+
+    Raises UnsafeFileError for a file that is not safetensors, BadDataError for one that is no base that booth knows,
+    and NotAvailableError if configuration, tokenizers or text encoders that the file lacks are not on this machine.
+    """
+    kind = identify(file)
+    with file.open("rb") as stream:
+        content_hash = hashlib.file_digest(stream, "sha256").hexdigest()
+    folder = cache / content_hash[:16]
+    if folder.is_dir():
+        try:
+            verify(folder)
+            return folder
+        except DamagedFileError:
+            pass  # it is made again
+    reference = _reference(file, kind)
+    pipeline: Any = FAMILIES[kind.family or ""].Pipeline
+    try:
+        pipe = pipeline.from_single_file(
+            str(file), config=str(reference), local_files_only=True, torch_dtype=_dtype(file)
+        )
+    except (SingleFileComponentError, OSError) as error:
+        raise NotAvailableError(
+            f"{file.name} lacks a part that {reference} does not have either: {str(error).splitlines()[0]} "
+            "Point --base at a diffusers folder instead, or complete that folder."
+        ) from error
+    with committed(folder, {"kind": "base"}, needed=file.stat().st_size) as work:
+        pipe.save_pretrained(work, safe_serialization=True)
+        index = json.loads((work / "model_index.json").read_bytes())
+        index["_class_name"] = json.loads((reference / "model_index.json").read_bytes())["_class_name"]
+        (work / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        source = {"file": file.name, "hash": f"sha256:{content_hash}"}
+        (work / SOURCE).write_text(json.dumps(source) + "\n", encoding="utf-8")
+    return folder
+
+
+def identify(file: Path) -> Kind:
+    """What kind of base a checkpoint is, by the names and shapes in its header; no weights are read."""
+    try:
+        with safe_open(file, "pt") as opened:
+            keys = sorted(opened.keys())
+            kind = next((k for k in KINDS if _any(keys, k.begins)), None)
+            first = "model.diffusion_model.input_blocks.0.0.weight"
+            inputs = opened.get_slice(first).get_shape()[1] if first in keys else 4
+    except SafetensorError as error:
+        raise UnsafeFileError(
+            f"{file} is not a whole .safetensors file ({error}). Get it again; booth opens no pickled checkpoints."
+        ) from error
+    if kind is None:
+        raise BadDataError(f"{file} holds no base that booth knows: its keys are {', '.join(keys[:3])} and so on.")
+    if kind.family is None:
+        raise BadDataError(f"{file} is {kind.title}. Name another base.")
+    if inputs != 4:
+        raise BadDataError(f"{file} is {kind.title} for inpainting or editing, with {inputs} channels in, not 4.")
+    return kind
+
+
+def _any(keys: Iterable[str], begins: tuple[str, ...]) -> bool:
+    return any(key.startswith(begins) for key in keys)
+
+
+def _reference(file: Path, kind: Kind) -> Path:
+    """The folder with configuration and tokenizers: one of the checkpoint's name beside it, or the Hub's."""
+    beside = file.with_suffix("")
+    if (beside / "model_index.json").is_file():
+        if recognise(beside) != kind.family:
+            raise BadDataError(f"{file} is {kind.title}, but {beside} is {recognise(beside)}. Correct that folder.")
+        return beside
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = ["model_index.json", "*/*.json", "tokenizer*/*"]
+    if kind.family == "flux":
+        wanted += ["text_encoder*/*.safetensors", "vae/*.safetensors"]  # its files hold the transformer alone
+    try:
+        found = snapshot_download(
+            kind.reference, allow_patterns=wanted, ignore_patterns=["safety_checker/*", "*.fp16.*"]
+        )
+        return Path(found)
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise NotAvailableError(
+            f"{file.name} is {kind.title} and needs the configuration and tokenizers of {kind.reference}, which could "
+            f"not be had ({type(error).__name__}). Connect once, or put such a diffusers folder at {beside}."
+        ) from error
+
+
+def _dtype(file: Path) -> torch.dtype:
+    """The precision that most of a checkpoint is in, so that the folder is no larger than the file."""
+    with safe_open(file, "pt") as opened:
+        largest = max(opened.keys(), key=lambda key: torch.Size(opened.get_slice(key).get_shape()).numel())
+        dtype = opened.get_tensor(largest).dtype
+    return dtype if dtype.is_floating_point and dtype.itemsize > 1 else torch.bfloat16

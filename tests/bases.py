@@ -1,0 +1,337 @@
+"""A tiny random base of each family but Stable Diffusion, with the real classes and the real folder layout.
+
+Latents are 8x8 for pictures of 16x16. The widths are the smallest that the classes take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from tokenizers import pre_tokenizers
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2TokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3Model,
+    T5Config,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
+
+from booth.world.tokenizer import LENGTH, write_tokenizer
+from toy import WORDS
+
+SIDE = 16  # pixels of a picture
+WIDTH = 16  # of everything that has a width
+
+
+def write_base(family: str, folder: Path, **options: Any) -> Path:
+    """Write the tiny base of a family into `folder`; `options` are those of its maker below."""
+    torch.manual_seed(0)
+    pipe = MAKERS[family](folder, **options)
+    for name in ("text_encoder", "text_encoder_2", "text_encoder_3"):
+        if getattr(pipe, name, None) is not None:
+            getattr(pipe, name).eval()
+    pipe.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def clip_tokenizer(folder: Path) -> CLIPTokenizer:
+    """CLIP's kind of tokenizer with the words of the toy base."""
+    write_tokenizer(WORDS, folder / "clip")
+    return CLIPTokenizer.from_pretrained(folder / "clip")
+
+
+def clip(kind: Any, tokenizer: CLIPTokenizer) -> Any:
+    """A CLIP text encoder of two layers."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        projection_dim=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return kind(config)
+
+
+def autoencoder(**config: Any) -> diffusers.AutoencoderKL:
+    """Two pixels a latent, four channels."""
+    return diffusers.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 4),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=SIDE,
+        mid_block_add_attention=False,
+        **config,
+    )
+
+
+def stable_diffusion_xl(folder: Path, **scheduler: Any) -> Any:
+    tokenizer = clip_tokenizer(folder)
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        transformer_layers_per_block=(1, 2),
+        attention_head_dim=(1, 2),
+        cross_attention_dim=2 * WIDTH,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=4,
+        projection_class_embeddings_input_dim=6 * 4 + WIDTH,
+        norm_num_groups=2,
+    )
+    return diffusers.StableDiffusionXLPipeline(
+        vae=autoencoder(scaling_factor=0.13025),
+        text_encoder=clip(CLIPTextModel, tokenizer),
+        text_encoder_2=clip(CLIPTextModelWithProjection, tokenizer),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=unet,
+        scheduler=diffusers.EulerDiscreteScheduler(
+            beta_schedule="scaled_linear",
+            beta_start=0.00085,
+            beta_end=0.012,
+            steps_offset=1,
+            timestep_spacing="leading",
+            **scheduler,
+        ),
+        add_watermarker=False,
+    )
+
+
+def t5_tokenizer() -> T5TokenizerFast:
+    """T5's kind of tokenizer with the words of the toy base."""
+    pieces = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        ("▁", -2.0),
+        *((f"▁{w}", -3.0) for w in sorted(set(WORDS))),
+    ]
+    return T5TokenizerFast(vocab=pieces, extra_ids=0)
+
+
+def t5(tokenizer: T5TokenizerFast, width: int = WIDTH) -> T5EncoderModel:
+    """A T5 encoder of one layer; its table has rows to spare, as the real one has."""
+    config = T5Config(
+        vocab_size=len(tokenizer) + 8,
+        d_model=width,
+        d_kv=WIDTH // 2,
+        d_ff=WIDTH,
+        num_layers=1,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    return T5EncoderModel(config)
+
+
+def qwen_tokenizer() -> Qwen2TokenizerFast:
+    """Qwen's kind of tokenizer in which each byte is a token, with a chat template."""
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Qwen2TokenizerFast(vocab={c: i for i, c in enumerate([*letters, *marks])}, merges=[])
+    tokenizer.add_tokens(marks[1:], special_tokens=True)
+    tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
+    return tokenizer
+
+
+def qwen(kind: Any, config: Any, tokenizer: Qwen2TokenizerFast, layers: int = 2) -> Any:
+    """A language model with Qwen's layers."""
+    sizes = {
+        "vocab_size": len(tokenizer) + 8,
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": WIDTH // 2,
+        "max_position_embeddings": 2048,
+    }
+    return kind(config(**sizes))
+
+
+def stable_diffusion_3(folder: Path, shift: float = 3.0) -> Any:
+    tokenizer, tokenizer_3 = clip_tokenizer(folder), t5_tokenizer()
+    transformer = diffusers.SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=2 * WIDTH,
+        caption_projection_dim=16,
+        pooled_projection_dim=2 * WIDTH,
+        pos_embed_max_size=8,
+        dual_attention_layers=(0,),
+        qk_norm="rms_norm",
+    )
+    return diffusers.StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=shift),
+        vae=autoencoder(scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=clip(CLIPTextModelWithProjection, tokenizer),
+        text_encoder_2=clip(CLIPTextModelWithProjection, tokenizer),
+        text_encoder_3=t5(tokenizer_3, 2 * WIDTH),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        tokenizer_3=tokenizer_3,
+    )
+
+
+def dynamic_scheduler() -> diffusers.FlowMatchEulerDiscreteScheduler:
+    """Noise levels that shift with the size of the picture, as FLUX ships it."""
+    return diffusers.FlowMatchEulerDiscreteScheduler(
+        shift=3.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, base_image_seq_len=4, max_image_seq_len=64
+    )
+
+
+def flux(folder: Path, guidance_embeds: bool = True) -> Any:
+    tokenizer, tokenizer_2 = clip_tokenizer(folder), t5_tokenizer()
+    transformer = diffusers.FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=WIDTH,
+        guidance_embeds=guidance_embeds,
+        axes_dims_rope=(4, 2, 2),
+    )
+    return diffusers.FluxPipeline(
+        scheduler=dynamic_scheduler(),
+        vae=autoencoder(scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=clip(CLIPTextModel, tokenizer),
+        tokenizer=tokenizer,
+        text_encoder_2=t5(tokenizer_2),
+        tokenizer_2=tokenizer_2,
+        transformer=transformer,
+    )
+
+
+def flux_2_klein(folder: Path, is_distilled: bool = False) -> Any:
+    tokenizer = qwen_tokenizer()
+    vae = diffusers.AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 4),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=SIDE,
+        mid_block_add_attention=False,
+    )
+    vae.bn.running_mean.normal_()
+    vae.bn.running_var.uniform_(0.5, 2.0)
+    transformer = diffusers.Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=3 * WIDTH,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(2, 2, 2, 2),
+        guidance_embeds=False,
+    )
+    return diffusers.Flux2KleinPipeline(
+        scheduler=dynamic_scheduler(),
+        vae=vae,
+        text_encoder=qwen(Qwen3ForCausalLM, Qwen3Config, tokenizer, layers=27),  # the pipeline takes layer 27's output
+        tokenizer=tokenizer,
+        transformer=transformer,
+        is_distilled=is_distilled,
+    )
+
+
+def qwen_image(folder: Path) -> Any:
+    tokenizer = qwen_tokenizer()
+    text = {
+        "vocab_size": len(tokenizer) + 8,
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]},
+    }
+    vision = {"depth": 1, "hidden_size": 8, "intermediate_size": 8, "num_heads": 2, "out_hidden_size": WIDTH}
+    transformer = diffusers.QwenImageTransformer2DModel(
+        in_channels=16,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=(4, 2, 2),
+    )
+    vae = diffusers.AutoencoderKLQwenImage(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False],
+        latents_mean=[-0.7, 0.1, 0.9, 0.0],
+        latents_std=[2.8, 1.4, 2.3, 0.5],
+    )
+    return diffusers.QwenImagePipeline(
+        scheduler=dynamic_scheduler(),
+        vae=vae,
+        text_encoder=Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
+def z_image(folder: Path) -> Any:
+    tokenizer = qwen_tokenizer()
+    transformer = diffusers.ZImageTransformer2DModel(
+        in_channels=4,
+        dim=16,
+        n_layers=1,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=WIDTH,
+        axes_dims=[4, 2, 2],
+        axes_lens=[1024, 64, 64],
+    )
+    return diffusers.ZImagePipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=6.0),
+        vae=autoencoder(scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=qwen(Qwen3Model, Qwen3Config, tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
+MAKERS: dict[str, Callable[..., Any]] = {
+    maker.__name__: maker
+    for maker in (stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image)
+}

@@ -1,0 +1,178 @@
+"""What every method must hold to on every family that offers its sites. A new family is tested with its tiny base.
+
+Pictures and weights are compared bit for bit: both sides run the same operations on one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers.loaders import TextualInversionLoaderMixin
+from torch import Tensor
+
+from bases import MAKERS, SIDE, write_base
+from booth.catalogue import describe_methods
+from booth.core.batch import Batch
+from booth.core.family import Family
+from booth.core.rng import Rng
+from booth.core.sites import Sites
+from booth.families.loading import load_family
+from booth.registry import FAMILIES, METHODS
+from harness import PROMPT, detach, load_with_diffusers, make_method, tensors, train, write
+
+# One case a method and family: the settings that touch the most of a family.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "textual_inversion": {"vectors": 2},
+    "lora": {"rank": 2, "train_text_encoder": True},
+    "dora": {"rank": 2, "train_text_encoder": True},
+}
+ELSEWHERE = {"stable_diffusion"}  # test_methods.py has all of this and more for it
+CASES = [
+    (family, method)
+    for family in FAMILIES
+    if family not in ELSEWHERE
+    for method in METHODS
+    if set(METHODS[method].needs) <= set(FAMILIES[family].offers)
+]
+
+Bases = Callable[[str], Path]
+HINT = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(13))
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
+    """The folder of a family's tiny base, written once."""
+    parent = tmp_path_factory.mktemp("families")
+
+    def base(family: str) -> Path:
+        folder = parent / family
+        return folder if folder.exists() else write_base(family, folder)
+
+    return base
+
+
+def draw(model: Family, pipe: Any = None) -> Tensor:
+    """One picture in two steps by the family's pipeline, or by another one that is called in the same way."""
+    pipe = pipe or model.pipeline()
+    hints = {"image": HINT} if "controlnet" in pipe.components else {}
+    return pipe(
+        prompt=[PROMPT],
+        height=SIDE,
+        width=SIDE,
+        num_inference_steps=2,
+        generator=torch.Generator().manual_seed(11),
+        output_type="pt",
+        **model.guided(3.0, "", 1),
+        **hints,
+    ).images
+
+
+def dealer(model: Family) -> Callable[[Rng], Batch]:
+    """Deals two rows of random latents in the shape that the family's autoencoder gives, and hints."""
+    shape = model.encode(torch.zeros(2, 3, SIDE, SIDE)).mean.shape
+
+    def deal(rng: Rng) -> Batch:
+        latents = torch.randn(shape, generator=rng.generator("photos"))
+        hints = torch.rand(2, 3, SIDE, SIDE, generator=rng.generator("hints"))
+        return Batch([PROMPT, "a photo of a dog on the beach"], latents, torch.full((2,), 0.5), hints)
+
+    return deal
+
+
+def test_each_family_has_a_tiny_base() -> None:
+    assert set(MAKERS) == set(FAMILIES) - ELSEWHERE
+
+
+def test_the_table_of_methods_and_families_is_what_is_tested_here() -> None:
+    table = {(family, e["name"]) for e in describe_methods(sizes=False) for family in e["families"]}
+    assert {(f, m) for f, m in table if f not in ELSEWHERE} == set(CASES)
+
+
+@pytest.mark.parametrize("family", MAKERS)
+def test_a_family_says_what_it_is_and_has_what_it_offers(bases: Bases, family: str) -> None:
+    model = load_family(str(bases(family)))
+    assert model.name == family
+    assert model.title
+    assert {name for name in Sites.__dataclass_fields__ if model.sites.has(name)} == set(type(model).offers)
+    assert not any(t.requires_grad for t in tensors(model).values())
+    for name, site in model.sites.linears.items():
+        assert site.module is model.components()[name]
+        for suffixes in site.groups.values():
+            for suffix in suffixes:
+                assert any(n.endswith("." + suffix) for n, _ in site.module.named_modules()), suffix
+    keys = [table.key for table in model.sites.token_tables]
+    assert all(keys)
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("family", MAKERS)
+def test_remembered_embeddings_equal_fresh_ones(bases: Bases, family: str) -> None:
+    model = load_family(str(bases(family)))
+    prompts = [PROMPT, "a photo of a dog on the beach"]
+    noised = model.noising.sample(dealer(model)(Rng(0)).latents, Rng(1))
+    fresh = model.predict(noised.x_t, noised.t, model.embed(prompts))
+    model.remember_embeddings(True)
+    model.embed(prompts[::-1])
+    assert torch.allclose(model.predict(noised.x_t, noised.t, model.embed(prompts)), fresh, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", MAKERS)
+def test_recomputed_activations_change_no_gradient(bases: Bases, family: str) -> None:
+    model = load_family(str(bases(family)))
+    batch = dealer(model)(Rng(0))
+    condition, noised = model.embed(batch.prompts), model.noising.sample(batch.latents, Rng(1))
+    parameters = list(model.sites.denoiser.parameters())
+    model.sites.denoiser.requires_grad_(True)
+    gradients: list[list[Tensor | None]] = []
+    for on in (False, True):
+        model.recompute_activations(on)
+        loss = model.predict(noised.x_t, noised.t, condition).square().mean()
+        gradients.append(list(torch.autograd.grad(loss, parameters, allow_unused=True)))
+    model.recompute_activations(False)
+    assert any(g is not None and bool(g.any()) for g in gradients[0])
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert (plain is None) == (recomputed is None)
+        assert plain is None or torch.allclose(plain, recomputed, atol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "name"), CASES)
+def test_a_method_trains_saves_loads_and_draws(bases: Bases, family: str, name: str, tmp_path: Path) -> None:
+    base, settings = bases(family), {"learning_rate": 1e-2} | SETTINGS.get(name, {})
+    model, method = load_family(str(base)), make_method(name, **settings)
+    plain = draw(model)
+    at_start = {n: t.clone() for n, t in tensors(model).items()}
+    known = {id(t): n for n, t in tensors(model).items()}
+    trained = train(model, method, 2, dealer(model))
+    declared = {known[id(p)] for p in trained.values() if id(p) in known}
+    for n, t in tensors(model).items():
+        if n in at_start and n not in declared:
+            assert torch.equal(t, at_start[n]), n
+    picture = draw(model)
+    assert not torch.equal(picture, plain)
+    folder = write(model, method, tmp_path / "concept")
+    detach(model, method)
+    after = tensors(model)
+    assert list(after) == list(at_start)
+    assert all(torch.equal(after[n], t) for n, t in at_start.items())
+    assert torch.equal(draw(model), plain)
+
+    again, restored = load_family(str(base)), make_method(name, **settings)
+    restored.restore(again, folder)
+    assert torch.equal(draw(again), picture)
+
+    if _diffusers_reads(again, folder):
+        pipe = load_with_diffusers(base, folder)
+        for component in again.components():
+            getattr(pipe, component).requires_grad_(False)  # torch convolves by another algorithm for those that do
+        assert torch.equal(draw(again, pipe), picture)
+
+
+def _diffusers_reads(model: Family, folder: Path) -> bool:
+    """Whether diffusers has a loader for all that is in the folder."""
+    kind = type(model).Pipeline.__mro__  # type: ignore[attr-defined]
+    own = any(TextualInversionLoaderMixin in k.__bases__ for k in kind if k.__module__.startswith("diffusers"))
+    return own or not (folder / "learned_embeds.safetensors").exists()
