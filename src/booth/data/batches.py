@@ -54,16 +54,6 @@ class Rows:
     mask: Tensor | None  # (B, 1, h, w)
     control: Tensor | None  # (B, 3, H, W)
 
-    def control(self, rng: Rng, picked: list[int]) -> Tensor | None:
-        """The hints (B, 3, H, W) in [0, 1] of the very variants that `variants` picks, where there are hints."""
-        if not self.hints:
-            return None
-        return torch.stack([self.hints[i][v] for i, v in zip(picked, self._variant(rng, picked))]).float() / 255
-
-    def _variant(self, rng: Rng, picked: list[int]) -> list[int]:
-        draws = rng.uniform(f"variant of {self.name}", len(picked)).tolist()
-        return [int(u * len(self.pictures[i].mean)) for i, u in zip(picked, draws)]
-
 
 class PhotoBatches:
     """A BatchSource: rows of photos and, with prior preservation, as many class rows behind them.
