@@ -111,6 +111,11 @@ def unpacked(file: Path, cache: Path) -> Path:
             f"{file.name} lacks a part that {reference} does not have either: {str(error).splitlines()[0]} "
             "Point --base at a diffusers folder instead, or complete that folder."
         ) from error
+    except (KeyError, ValueError, RuntimeError) as error:  # a tensor that is missing or has another shape
+        raise BadDataError(
+            f"{file} is {kind.title} by its keys but does not fit {reference}: {str(error).splitlines()[0]} "
+            "Get the file again, or another folder with its configuration."
+        ) from error
     with committed(folder, {"kind": "base"}, needed=file.stat().st_size) as work:
         pipe.save_pretrained(work, safe_serialization=True)
         index = json.loads((work / "model_index.json").read_bytes())

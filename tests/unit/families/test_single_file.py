@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from booth.core.errors import BadDataError, BoothError, UnsafeFileError
 from booth.families.loading import base_hash, load_family, resolve_base
@@ -110,6 +110,15 @@ def test_a_folder_beside_it_of_another_kind_is_an_error(checkpoint: Path) -> Non
     index.write_text('{"_class_name": "FluxPipeline"}')
     with pytest.raises(BadDataError, match=r"Stable Diffusion 1\.x, but .*model is flux"):
         load_family(str(checkpoint))
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused(checkpoint: Path) -> None:
+    held = load_file(checkpoint)
+    del held["model.diffusion_model.middle_block.0.in_layers.2.weight"]
+    save_file(held, checkpoint)
+    with pytest.raises(BadDataError, match=r"Stable Diffusion 1\.x by its keys but does not fit"):
+        load_family(str(checkpoint))
+    assert not list((checkpoint.parent / "cache").rglob("*.safetensors"))
 
 
 def test_a_part_that_is_nowhere_is_named(checkpoint: Path) -> None:
