@@ -313,13 +313,13 @@ def z_image(folder: Path) -> Any:
     tokenizer = qwen_tokenizer()
     transformer = diffusers.ZImageTransformer2DModel(
         in_channels=4,
-        dim=16,
+        dim=24,
         n_layers=1,
         n_refiner_layers=1,
         n_heads=2,
         n_kv_heads=2,
         cap_feat_dim=WIDTH,
-        axes_dims=[4, 2, 2],
+        axes_dims=[4, 4, 4],
         axes_lens=[1024, 64, 64],
     )
     return diffusers.ZImagePipeline(
