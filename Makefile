@@ -12,7 +12,7 @@ demo: $(VENV)/booth.installed
 
 # Everything that has to pass: lint, format, types, tests.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 setup: $(VENV)/booth-dev.installed
 
