@@ -20,6 +20,7 @@ from booth.cli.hint import hint
 from booth.cli.import_config import import_config
 from booth.cli.import_file import import_file
 from booth.cli.inspect import inspect
+from booth.cli.mask import mask
 from booth.cli.methods import methods
 from booth.cli.prompt_card import prompt_card
 from booth.cli.push import push
@@ -44,6 +45,7 @@ for verb in (
     recommend,
     hint,
     caption,
+    mask,
     inspect,
     methods,
     export,

@@ -157,7 +157,7 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
         if os.path.islink(photo) and (reason := _bad_link(photo, source)):
             found.bad.append(f"{shown(photo)} {reason}")
             continue
-        used |= {photo, _mask_of(photo), *(photo.with_suffix(s) for s in CAPTION_SUFFIXES)}
+        used |= {photo, mask_of(photo), *(photo.with_suffix(s) for s in CAPTION_SUFFIXES)}
         captions.append(metadata[photo] if photo in metadata else _caption_beside(photo, found))
         repeats = int(kohya["repeats"]) if kohya else 1
         found.candidates.append(Candidate(photo, captions[-1], repeats, _mask_beside(photo, found), hints.get(photo)))
@@ -259,12 +259,13 @@ def _caption_beside(photo: Path, found: Findings) -> str | None:
     return None
 
 
-def _mask_of(photo: Path) -> Path:
+def mask_of(photo: Path) -> Path:
+    """The file that a photo's mask lies in."""
     return photo.with_name(f"{photo.stem}{MASK}.png")
 
 
 def _mask_beside(photo: Path, found: Findings) -> Path | None:
-    mask = _mask_of(photo)
+    mask = mask_of(photo)
     if not os.path.isfile(mask):
         return None
     if os.path.islink(mask) and (reason := _bad_link(mask, mask.parent)):

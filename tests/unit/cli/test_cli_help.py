@@ -16,6 +16,7 @@ VERBS = [
     ["taste"],
     ["recommend"],
     ["caption"],
+    ["mask"],
     ["inspect"],
     ["methods"],
     ["export"],
