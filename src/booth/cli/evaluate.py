@@ -26,6 +26,14 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Photos of other individuals, best on the same backgrounds.", metavar="PATH"),
     ] = None,
+    company: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Concept to use together with it, to see whether their subjects bleed; may be repeated.",
+            metavar="DIR[:STRENGTH]",
+        ),
+    ] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="File with one prompt a line, {} for the subject.", metavar="FILE")
     ] = None,
@@ -64,11 +72,13 @@ def evaluate(
     from booth.evaluate.report.files import write_files
     from booth.evaluate.run import evaluate as measure
     from booth.families.quiet import hush
+    from booth.generate.concepts import parse_applied
     from booth.train.setup import choose_device
 
     hush()
-    if len(concepts) > 1 and (photos or lookalikes):
-        raise UsageError("--photos and --lookalikes are of one subject. Name one concept with them.")
+    if len(concepts) > 1 and (photos or lookalikes or company):
+        raise UsageError("--photos, --lookalikes and --with go with one concept. Name one with them.")
+    others = [parse_applied(text) for text in company or []]
     told: list[dict[str, Any]] = []
     for taught in [Concept.load(folder) for folder in concepts]:
         protocol = make_protocol(
@@ -87,6 +97,7 @@ def evaluate(
             folder / "pictures",
             photos=photos or [],
             lookalikes=lookalikes or [],
+            company=others,
             encoders=encoder or [],
             metrics=metric or [],
             any_class=any_class,

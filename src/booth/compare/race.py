@@ -19,8 +19,9 @@ from booth.core.encoder import Encoder
 from booth.core.errors import BoothError, DiskFullError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
-from booth.data.photos import load_photos
+from booth.data.photos import Photo, load_photos
 from booth.evaluate.encoders import load_encoders, require_pictures_comparable
+from booth.evaluate.masks import Masks
 from booth.evaluate.measure import measure, measure_rows
 from booth.evaluate.protocol import Protocol
 from booth.evaluate.report.files import write_whole
@@ -77,8 +78,9 @@ def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:
     race = replace(race, protocol=race.protocol.on(model))
     encoders = load_encoders(race.encoders, scale=model.scale)
     require_pictures_comparable(encoders)
-    photos = _photos(race, [p.image for p in trained.photos])
-    _claim(race, [p.sha256 for p in trained.photos], base_hash(model.base), encoders)
+    photos = _photos(race, trained.photos)
+    photos.masks.use_segmenter(model.scale)
+    _claim(race, [p.sha256 for p in trained.photos], base_hash(model.base), encoders, photos)
     subject = Subject(race.token, race.noun)
     tell("Drawing what the untouched base draws, or finding it again.")
     untouched = draw_untouched(model, base_hash(model.base), subject, race.protocol, race.out / "untouched")
@@ -95,15 +97,16 @@ def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:
             tell(f"{method} with seed {seed} failed: {result['error']}")
 
 
-def _photos(race: Race, training: list[Any]) -> Photos:
-    held = [p.image for p in load_photos(list(race.held_out)).photos] if race.held_out else []
+def _photos(race: Race, training: Sequence[Photo]) -> Photos:
+    held = load_photos(list(race.held_out)).photos if race.held_out else ()
     references = held or training
     if len(references) < 2:
         raise UsageError("A race needs at least two photos to compare with. Add more, or give --held-out.")
-    return Photos(training, references, held_out=bool(held))
+    images, compared = ([p.image for p in several] for several in (training, references))
+    return Photos(images, compared, held_out=bool(held), masks=Masks(race.noun, [*training, *held]))
 
 
-def _claim(race: Race, hashes: list[str], base: str, encoders: Sequence[Encoder]) -> None:
+def _claim(race: Race, hashes: list[str], base: str, encoders: Sequence[Encoder], photos: Photos) -> None:
     """Write the race's plan, or refuse to mix two races in one folder. More methods or seeds may join."""
     plan = {
         "noun": race.noun,
@@ -115,6 +118,7 @@ def _claim(race: Race, hashes: list[str], base: str, encoders: Sequence[Encoder]
         "settings": {m: dict(s) for m, s in race.settings.items()},
         "held_out": [hashlib.sha256(p.read_bytes()).hexdigest() for p in _files(race.held_out)],
         "encoders": {e.name: e.about() for e in encoders},
+        "masks": photos.masks.about(),
     }
     plan = json.loads(json.dumps(plan))
     file = race.out / PLAN

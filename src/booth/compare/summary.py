@@ -28,6 +28,7 @@ COLUMNS = (
     ("cmmd", "class"),
     ("cmmd", "unrelated"),
     ("copying", "share"),
+    ("scene_leak", ""),
     ("background", ""),
     ("cost", "seconds"),
     ("cost", "peak_memory_bytes"),

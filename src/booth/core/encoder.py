@@ -49,7 +49,7 @@ class Encoder(ABC):
 
     def images(self, images: Sequence[Image]) -> Tensor:
         """Unit vectors (N, D) of pictures of any size."""
-        keys = [_content(image) for image in images]
+        keys = [content_of(image) for image in images]
         new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._seen}
         for start in range(0, len(new), BATCH):
             batch = list(new.items())[start : start + BATCH]
@@ -68,5 +68,6 @@ class Encoder(ABC):
         }
 
 
-def _content(image: Image) -> bytes:
+def content_of(image: Image) -> bytes:
+    """What tells pictures apart: a hash of mode, size and pixels."""
     return hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).digest()

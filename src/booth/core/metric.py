@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from booth.core.encoder import Encoder, Role
@@ -27,6 +29,17 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """One of several subjects that are used together: its photos, and pictures in which only it was asked for."""
+
+    subject: Subject
+    references: Sequence[Image]
+    loaded: Sequence[Drawn]  # with all concepts loaded
+    alone: Sequence[Drawn]  # the same with its own concept alone; none where all were taught in one run
+    untouched: Sequence[Drawn]  # the same by the untouched base
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All that metrics may look at for one row of a table; what is empty cannot be measured."""
 
@@ -41,6 +54,9 @@ class Evidence:
     unrelated_base: Sequence[Image] = ()
     lookalikes: Sequence[Image] = ()  # other individuals on the references' backgrounds
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
+    subjects_together: Sequence[Shared] = ()  # this one first, where it is used with others
+    drawn_together: Sequence[Drawn] = ()  # all of those asked for at once, at the same templates and seeds
+    subject_mask: Callable[[Image], NDArray[np.bool_]] | None = None  # (H, W); none = where something stands out
 
 
 @dataclass(frozen=True)

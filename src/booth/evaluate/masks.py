@@ -1,32 +1,81 @@
-"""A picture without its background, or with nothing but it: by what stands out, since no encoder is asked where.
+"""A picture without its background, or with nothing but it.
 
-The mask is rough (Otsu's threshold on `booth.data.crops.saliency`), but the same for photos and drawings.
+Where the subject is, is known from the photo's own mask, from a segmenter, or roughly from what stands out: Otsu's
+threshold on `booth.data.crops.saliency`, since no encoder is asked where.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from booth.core.encoder import content_of
+from booth.core.errors import NotAvailableError
 from booth.data.crops import saliency
+from booth.data.photos import Photo
+from booth.evaluate.encoders.public import cached, weights_hash
+from booth.families.segmentation import CLIPSEG, Segmenter
+from booth.train.setup import choose_device
 
 GREY = 128
 BINS = 64
+Mask = NDArray[np.bool_]
+Where = Callable[[Image.Image], Mask]
 
 
-def subject_only(image: Image.Image) -> Image.Image:
+class Masks:
+    """Where the subject is: as a photo's mask has it, else as a segmenter sees it, else by what stands out.
+
+    Each picture is looked at once.
+    """
+
+    def __init__(self, noun: str, photos: Iterable[Photo]) -> None:
+        self._noun = noun
+        masks = {content_of(p.image): p.mask for p in photos if p.mask is not None}
+        self._known = {key: np.asarray(mask) > 127 for key, mask in masks.items()}
+        self._about: dict[str, Any] = {"painted": len(masks), "by": "what stands out"}
+        self._segmenter: Segmenter | None = None
+
+    def __call__(self, image: Image.Image) -> Mask:
+        """(H, W) of the picture."""
+        key = content_of(image)
+        if key not in self._known:
+            found = self._segmenter(image.convert("RGB"), self._noun) if self._segmenter else None
+            self._known[key] = found if found is not None and found.any() else standing_out(image)
+        return self._known[key]
+
+    def about(self) -> dict[str, Any]:
+        """How many photos brought a mask, and what made all others."""
+        return dict(self._about)
+
+    def use_segmenter(self, scale: str) -> None:
+        """Ask CLIPSeg, if it is cached, but not on a "tiny" base, whose little pictures are like none it has seen."""
+        if scale == "tiny":
+            return
+        with suppress(NotAvailableError):
+            folder = cached(CLIPSEG)
+            self._segmenter = Segmenter(str(folder), choose_device(None))
+            self._about |= {"by": CLIPSEG, "weights": weights_hash(folder)}
+
+
+def subject_only(image: Image.Image, where: Where | None) -> Image.Image:
     """The picture with a grey background."""
-    return _painted(image, subject_mask(image))
+    return _painted(image, (where or standing_out)(image))
 
 
-def background_only(image: Image.Image) -> Image.Image:
-    """The picture with a grey place where the subject is."""
-    return _painted(image, ~subject_mask(image))
+def background_only(image: Image.Image, where: Where | None) -> Image.Image | None:
+    """The picture with a grey place where the subject is; none where the subject is everywhere."""
+    mask = (where or standing_out)(image)
+    return None if mask.all() else _painted(image, ~mask)
 
 
-def subject_mask(image: Image.Image) -> NDArray[np.bool_]:
-    """Where the subject is, (H, W) of the picture."""
+def standing_out(image: Image.Image) -> Mask:
+    """Where something stands out, (H, W) of the picture."""
     map_ = saliency(image.convert("RGB"))
     mask = Image.fromarray((map_ > otsu(map_)).astype(np.uint8) * 255)
     return np.asarray(mask.resize(image.size, Image.Resampling.BILINEAR)) > 127
@@ -44,6 +93,6 @@ def otsu(values: NDArray[np.float64]) -> float:
     return float(edges[1:-1][np.nan_to_num(below * above * gap**2).argmax()])
 
 
-def _painted(image: Image.Image, kept: NDArray[np.bool_]) -> Image.Image:
+def _painted(image: Image.Image, kept: Mask) -> Image.Image:
     pixels = np.asarray(image.convert("RGB"))
     return Image.fromarray(np.where(kept[..., None], pixels, np.uint8(GREY)))

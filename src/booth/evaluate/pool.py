@@ -20,8 +20,8 @@ def pooled(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for other in evaluations[1:]:
         if _how(other) != _how(first):
             raise UsageError(
-                f"{other['concept']} was not evaluated as {first['concept']} was (seeds, steps, guidance or encoders "
-                "differ), so their numbers have no common mean. Evaluate them with one command."
+                f"{other['concept']} was not evaluated as {first['concept']} was (seeds, steps, guidance, encoders or "
+                "masks differ), so their numbers have no common mean. Evaluate them with one command."
             )
     names = [n for n in first["metrics"] if all(n in e["metrics"] for e in evaluations)]
     return {name: _mean(name, evaluations) for name in names}
@@ -39,4 +39,4 @@ def _mean(name: str, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 def _how(evaluation: Mapping[str, Any]) -> Any:
     protocol = {k: v for k, v in evaluation["protocol"].items() if k not in {"templates", "suite"}}
-    return protocol, {name: told["weights"] for name, told in evaluation["encoders"].items()}
+    return protocol, evaluation["masks"]["by"], {n: told["weights"] for n, told in evaluation["encoders"].items()}

@@ -53,6 +53,10 @@ class Protocol:
         prompts = [p for p in read_prompts(FOLDER / "unrelated.txt") if not own.search(p)]
         return [(prompts[i % len(prompts)], 20_000 + i) for i in range(self.drift)]
 
+    def few(self) -> Protocol:
+        """With a few of the prompts, evenly from first to last."""
+        return replace(self, templates=_spread(self.templates, QUICK_PROMPTS))
+
     def on(self, model: Family) -> Protocol:
         """With what is drawn on this base where nothing else was said."""
         return self if self.guidance is not None else replace(self, guidance=model.guidance)

@@ -12,6 +12,7 @@ from PIL.Image import Image
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.metric import Drawn, Evidence
+from booth.evaluate.masks import Masks
 from booth.evaluate.pictures import kept
 from booth.evaluate.protocol import Protocol
 
@@ -31,6 +32,7 @@ class Photos:
     training: Sequence[Image]
     references: Sequence[Image]
     held_out: bool  # whether the references were kept from training
+    masks: Masks  # where the subject is in them and in drawings
     lookalikes: Sequence[Image] = ()
 
 
@@ -82,6 +84,7 @@ def draw_concept(
         untouched.unrelated,
         photos.lookalikes,
         cost,
+        subject_mask=photos.masks,
     )
 
 
@@ -94,6 +97,7 @@ def reference_rows(subject: Subject, protocol: Protocol, untouched: Untouched, p
         photos.training,
         class_drawn=untouched.class_pictures,
         lookalikes=photos.lookalikes,
+        subject_mask=photos.masks,
     )
     prompts = dict.fromkeys((prompt, plain) for prompt, plain, _ in protocol.rows(subject))
     shown = [

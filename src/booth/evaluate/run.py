@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from booth import __version__
 from booth.concept import Concept
 from booth.core.commit import package_versions
+from booth.core.concept import ConceptRecord
 from booth.core.encoder import Encoder
 from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.metric import Evidence
 from booth.data.photos import PhotoSet, load_photos
+from booth.evaluate.company import Member, draw_company
 from booth.evaluate.encoders import load_encoders, require_pictures_comparable
+from booth.evaluate.masks import Masks
 from booth.evaluate.measure import Measured, measure_rows
 from booth.evaluate.protocol import Protocol
 from booth.evaluate.rows import CONCEPT, Photos, Untouched, draw_concept, draw_untouched, reference_rows
 from booth.evaluate.verdicts import Verdict, verdicts
 from booth.families.loading import base_hash, load_family
-from booth.generate.concepts import Applied, attached, require_base
+from booth.generate.concepts import Applied, attached, require_base, require_tokens
 from booth.registry import METRICS
 
 SCHEMA = 1
@@ -41,6 +44,7 @@ class Evaluation:
     measured: Mapping[str, Measured]  # by row
     verdicts: Sequence[Verdict]
     encoders: Sequence[Encoder]
+    company: Sequence[Applied]  # other concepts that it was used together with
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -61,6 +65,8 @@ class Evaluation:
             "better": {name: METRICS[name].better for name in METRICS},
             "encoders": {e.name: e.about() for e in self.encoders},
             "references": "held out" if self.photos.held_out else "training photos, which rewards copying",
+            "masks": self.photos.masks.about(),
+            "with": [applied.title for applied in self.company],
             "protocol": self.protocol.to_json(),
             "seconds": round(self.seconds, 1),
             "booth": __version__,
@@ -75,18 +81,25 @@ def evaluate(
     *,
     photos: Sequence[Path] = (),
     lookalikes: Sequence[Path] = (),
+    company: Sequence[Applied] = (),
     encoders: Sequence[str] = (),
     metrics: Sequence[str] = (),
     any_class: bool = False,
     device: str = "cpu",
     tell: Tell = lambda text: None,
 ) -> Evaluation:
-    """Draw (or find again in `folder`) and measure a concept beside the untouched base and the other references."""
+    """Draw (or find again in `folder`) and measure a concept beside the untouched base and the other references.
+
+    With `company`, other concepts, or where several subjects were taught in one run, all are used together as well.
+    """
     began = time.perf_counter()
     for name in metrics:
         _ = METRICS[name]  # before anything is drawn
     seen = find_photos(concept, photos, lookalikes)
+    members = [_member(Applied(concept), seen), *map(_member, company)]
+    require_tokens([member.applied for member in members])
     model = load_family(concept.record.base.name, device)
+    seen.masks.use_segmenter(model.scale)
     protocol = protocol.on(model)
     chosen = load_encoders(encoders, scale=model.scale)
     require_pictures_comparable(chosen)
@@ -96,17 +109,22 @@ def evaluate(
         tell(sentence)
     subject = Subject(concept.record.subject.token, concept.record.subject.noun)
     content = base_hash(model.base)
-    require_base([Applied(concept)], concept.record.base.name, content)
+    require_base([member.applied for member in members], concept.record.base.name, content)
     pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
     tell(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
     untouched = draw_untouched(model, content, subject, protocol, folder)
     tell("Drawing the concept at the same prompts and seeds.")
     evidence = concept_evidence(model, concept, protocol, folder, untouched, seen)
+    if sum(len(member.subjects) for member in members) > 1:
+        tell("Drawing each subject with all loaded, and all of them together.")
+        shared, together = draw_company(model, content, members, protocol, folder / "company")
+        evidence = replace(evidence, subjects_together=shared, drawn_together=together)
     tell("Measuring.")
     rows = {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, seen)}
     measured = measure_rows(rows, chosen, metrics)
     found = verdicts(measured, subject.noun)
-    return Evaluation(concept, protocol, seen, rows, measured, found, chosen, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Evaluation(concept, protocol, seen, rows, measured, found, chosen, company, seconds)
 
 
 def concept_evidence(
@@ -121,25 +139,37 @@ def concept_evidence(
         return draw_concept(model, about, subject, protocol, folder, untouched, photos, cost)
 
 
-def find_photos(concept: Concept, sources: Sequence[Path], lookalikes: Sequence[Path] = ()) -> Photos:
+def _member(applied: Applied, own: Photos | None = None) -> Member:
+    """A concept with all subjects that it was taught; `own` are the photos of the first."""
+    subjects = [Subject(s.token, s.noun, s.kind) for s in applied.concept.record.subject.all]
+    photos = [own if own and i == 0 else find_photos(applied.concept, [], which=i) for i in range(len(subjects))]
+    return Member(applied, subjects, [p.references for p in photos])
+
+
+def find_photos(
+    concept: Concept, sources: Sequence[Path], lookalikes: Sequence[Path] = (), *, which: int = 0
+) -> Photos:
     """The photos learned from and those to compare with: such as were not learned from, if two or more were given.
+
+    `which` is the subject, of those that the concept was taught in one run.
 
     Without `sources` they are looked for where they were when the concept was trained. Raises BadDataError for fewer
     than two references, and for a folder that names another class.
     """
     record = concept.record
-    places = list(sources) or [Path(p) for p in record.photo_files]
+    noun, own = record.subject.all[which].noun, _of_subject(record, which)
+    places = list(sources) or [Path(p) for p in record.photo_files[own]]
     if not places or not all(p.exists() for p in places):
         raise BadDataError(
             f"The photos that {concept.folder} was taught from are no longer where they were. Name them with --photos."
         )
     found: PhotoSet = load_photos(places)
-    if found.noun is not None and found.noun != record.subject.noun:
+    if found.noun is not None and found.noun != noun:
         raise BadDataError(
             f"These photos are of a {found.noun} (their folder says so), and {concept.folder} is a "
-            f"{record.subject.noun}. Give photos of the same subject with --photos."
+            f"{noun}. Give photos of the same subject with --photos."
         )
-    training = [p.image for p in found.photos if p.sha256 in record.photos]
+    training = [p.image for p in found.photos if p.sha256 in record.photos[own]]
     others = [p.image for p in found.photos if p.sha256 not in record.photos]
     references = others if len(others) > 1 or not training else training
     if len(references) < 2:
@@ -148,7 +178,14 @@ def find_photos(concept: Concept, sources: Sequence[Path], lookalikes: Sequence[
             "Give at least two with --photos."
         )
     others_like_it = [p.image for p in load_photos(list(lookalikes)).photos] if lookalikes else []
-    return Photos(training, references, references is others, others_like_it)
+    return Photos(training, references, references is others, Masks(noun, found.photos), others_like_it)
+
+
+def _of_subject(record: ConceptRecord, which: int) -> slice:
+    """Where the photos of one subject are among those of the run."""
+    each: list[int] = record.data.get("photos_each") or [len(record.photos)]
+    first = sum(each[:which])
+    return slice(first, first + each[which])
 
 
 def require_class(encoders: Sequence[Encoder], photos: Photos, noun: str) -> None:

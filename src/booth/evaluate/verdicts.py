@@ -13,11 +13,12 @@ from booth.evaluate.rows import BASE, CONCEPT, IMAGE_ONLY, PROMPT_ONLY
 
 NOISE = 0.01  # gaps of this size between mean cosines or shares are noise, whatever the bootstrap says
 HALF = 0.5
+PLACES = "Use photos in different places, masks (booth mask), or --crop subject."
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One finding. `kind` is learned, not_yet, overfitted, leaks, drifted, copies or background."""
+    """One finding. `kind` is learned, not_yet, overfitted, leaks, drifted, copies, background, bleeds or apart."""
 
     kind: str
     sentence: str
@@ -37,7 +38,8 @@ class Verdict:
 
 def verdicts(rows: Mapping[str, Measured], noun: str) -> list[Verdict]:
     """All findings, the one on learning first."""
-    found = [*_learning(rows), *_leak(rows, noun), *_drift(rows, noun), *_copies(rows), *_background(rows)]
+    found = [*_learning(rows), *_leak(rows, noun), *_drift(rows, noun), *_copies(rows)]
+    found += [*_background(rows), *_bleeding(rows)]
     return [verdict for verdict in found if verdict is not None]
 
 
@@ -134,6 +136,21 @@ def _copies(rows: Mapping[str, Measured]) -> list[Verdict]:
 
 
 def _background(rows: Mapping[str, Measured]) -> list[Verdict]:
+    """Where the judge names a scene that comes back more often than with the base; else by likeness of backgrounds."""
+    score = rows[CONCEPT].first("scene_leak")
+    more = gain(rows, score.name) if score else None
+    if score is None or more is None or more.low <= 0:
+        return _background_by_likeness(rows)
+    counts, scenes = score.details["photos"], score.details["scenes"]
+    photo = max(counts, key=lambda p: counts[p])
+    sentence = (
+        f"Photo {photo}'s {scenes[photo]} appears in {counts[photo]} of {score.details['of']} pictures that were to "
+        f"show another scene ({_shown(score)}, base {_of(rows, BASE, score)}). {PLACES}"
+    )
+    return [Verdict("background", sentence, False, (score.name,), int(photo))]
+
+
+def _background_by_likeness(rows: Mapping[str, Measured]) -> list[Verdict]:
     score = rows[CONCEPT].first("background")
     counts: dict[str, int] = dict(score.details["photos"]) if score else {}
     if score is None or score.low <= 0 or not counts:
@@ -141,9 +158,33 @@ def _background(rows: Mapping[str, Measured]) -> list[Verdict]:
     photo = max(counts, key=lambda p: counts[p])
     sentence = (
         f"Photo {photo}'s background appears in {counts[photo]} of {score.details['of']} pictures ({score.encoder}). "
-        "Use photos in different places, or --crop subject."
+        f"{PLACES}"
     )
     return [Verdict("background", sentence, False, (score.name,), int(photo))]
+
+
+def _bleeding(rows: Mapping[str, Measured]) -> list[Verdict]:
+    """Against each concept alone; where all were taught in one run, against what the base draws."""
+    alone = rows[CONCEPT].first("bleeding")
+    score = alone or rows[CONCEPT].first("bleeding", "other")
+    if score is None:
+        return []
+    asked, shown = score.details["worst"]
+    against = "each concept alone" if alone else "the untouched base"
+    if score.low <= 0 or score.value < NOISE:
+        names = ", ".join(score.details["subjects"])
+        sentence = (
+            f"Used together, {names} stay apart: no more of one shows in another than with {against}, within noise"
+        )
+        return [Verdict("apart", f"{sentence} ({_shown(score)}).", True, (score.name,))]
+    advice = (
+        "Draw with lower strengths, or teach them in one run (--also)." if alone else "Train with prior preservation."
+    )
+    sentence = (
+        f"Bleeds: asked for {asked} only, with all subjects loaded, pictures show more of {shown} than with {against} "
+        f"({_shown(score)}). {advice}"
+    )
+    return [Verdict("bleeds", sentence, False, (score.name,))]
 
 
 def _shown(score: Score) -> str:

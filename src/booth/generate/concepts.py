@@ -71,6 +71,19 @@ def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
 @contextmanager
 def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
     """Within this context the model draws the concepts; afterwards it is the bare base again."""
+    require_tokens(applied)
+    with ExitStack() as stack:
+        for a in sorted(applied, key=_place):
+            for method in a.concept.methods():
+                stack.callback(method.detach, model)
+                method.restore(model, a.concept.folder)
+                if a.strength is not None:
+                    method.set_strength(a.strength)
+        yield
+
+
+def require_tokens(applied: Sequence[Applied]) -> None:
+    """UsageError if two concepts answer to the same token."""
     own = [{s.token for s in a.concept.record.subject.all if s.token} for a in applied]
     tokens = Counter(token for several in own for token in several)
     token, count = tokens.most_common(1)[0] if tokens else ("", 0)
@@ -80,14 +93,6 @@ def attached(model: Family, applied: Sequence[Applied]) -> Generator[None]:
             f"{owners} share the token {token!r}, so no prompt could tell them apart. Train one of them with "
             "another --token."
         )
-    with ExitStack() as stack:
-        for a in sorted(applied, key=_place):
-            for method in a.concept.methods():
-                stack.callback(method.detach, model)
-                method.restore(model, a.concept.folder)
-                if a.strength is not None:
-                    method.set_strength(a.strength)
-        yield
 
 
 def _place(applied: Applied) -> int:

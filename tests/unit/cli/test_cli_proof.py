@@ -48,6 +48,22 @@ def test_several_concepts_are_pooled(booth_cli, lora: Concept, word: Concept) ->
     assert booth_cli("evaluate", lora.folder, word.folder, "--photos", lora.folder).exit_code == 2
 
 
+def test_concepts_that_are_used_together_are_measured_for_bleeding(booth_cli, lora: Concept, word: Concept) -> None:
+    words = ["evaluate", lora.folder, "--with", f"{word.folder}", "--quick", "--drift", 2, "--json"]
+    told = last_object(booth_cli(*words, "--with", f"{lora.folder}:0.5"))
+    assert told["exit_code"] == 2  # one token twice
+    told = last_object(booth_cli(*words))
+    assert told["with"] == [word.record.name]
+    assert {f"bleeding{part}/planes" for part in ("", "/other", "/together")} <= told["metrics"].keys()
+    assert told["metrics"]["bleeding/planes"]["value"] == 0  # what is drawn here depends on prompt and seed alone
+    assert set(told["metrics"]["bleeding/planes"]["subjects"]) == {"sks dog", "zwx dog"}
+    assert told["verdicts"][-1]["kind"] == "apart"
+    page = Path(told["report"]).read_text(encoding="utf-8")
+    assert "Used together" in page
+    assert "its concept alone" in page
+    assert booth_cli("evaluate", lora.folder, word.folder, "--with", word.folder).exit_code == 2
+
+
 def test_evaluate_tells_bad_input_in_one_sentence(booth_cli, lora: Concept, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a dog\n")

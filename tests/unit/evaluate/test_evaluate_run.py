@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from booth.concept import Concept
+from booth.core.concept import SubjectRecord
+from booth.core.encoder import content_of
 from booth.core.errors import BadDataError, UsageError
 from booth.evaluate import pictures
 from booth.evaluate.encoders import load_encoders
@@ -37,6 +39,7 @@ def evaluated(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("huggingface_hub.snapshot_download", lambda name, local_files_only: str(hub_folders[name]))
         patch.setattr("booth.world.judges.FOLDER", judges_folder)
+        patch.setenv("BOOTH_CACHE", str(folder / "cache"))
         found = evaluate(lora, PROTOCOL, folder / "pictures", any_class=True)
         patch.setattr(pictures, "draw", draw)
         yield found, folder
@@ -48,7 +51,7 @@ def test_an_evaluation_holds_the_concept_beside_its_references(evaluated: tuple[
     assert {"metrics", "base", "image_only", "prompt_only", "verdicts", "encoders", "protocol"} <= told.keys()
     measured = {name.split("/")[0] for name in told["metrics"]}
     assert measured | {name.split("/")[0] for name in told["refused"]} == set(METRICS)
-    assert set(METRICS) - measured == {"lookalikes", "frechet"}
+    assert set(METRICS) - measured == {"lookalikes", "frechet", "bleeding", "lpips"}
     assert "2,000" in next(reason for name, reason in told["refused"].items() if name.startswith("frechet"))
     for name, number in told["metrics"].items():
         kind = METRICS[number["metric"]]
@@ -63,6 +66,8 @@ def test_an_evaluation_holds_the_concept_beside_its_references(evaluated: tuple[
     assert told["metrics"]["cost/bytes"]["value"] == evaluation.concept.record.artifact_bytes
     assert told["protocol"]["seeds"] == [0, 1]
     assert told["references"].startswith("training photos")
+    assert told["masks"] == {"painted": 0, "by": "what stands out"}
+    assert told["with"] == []
     assert told["verdicts"]
     again = evaluate(evaluation.concept, PROTOCOL, folder / "pictures", any_class=True)
     assert again.to_json()["metrics"] == evaluation.to_json()["metrics"]
@@ -97,6 +102,19 @@ def test_photos_that_were_not_learned_from_are_the_references(lora: Concept, fiv
     found = find_photos(lora, [more])
     assert found.held_out
     assert (len(found.training), len(found.references)) == (5, 2)
+
+
+def test_photos_of_several_subjects_are_kept_apart(lora: Concept) -> None:
+    subject = lora.record.subject.model_copy(update={"others": [SubjectRecord(token="zwx", noun="cat")]})
+    data = lora.record.data | {"photos_each": [3, 2]}
+    both = Concept(lora.folder, lora.record.model_copy(update={"subject": subject, "data": data}))
+    first, second = (find_photos(both, [], which=i) for i in range(2))
+    assert [len(p.training) for p in (first, second)] == [3, 2]
+    photos = [content_of(p) for found in (first, second) for p in found.training]
+    assert photos == [content_of(p) for p in find_photos(lora, []).training]
+    everything = find_photos(both, [Path(lora.record.photo_files[0]).parent])
+    assert len(everything.references) == 3
+    assert not everything.held_out  # the other subject's photos are no references of this one
 
 
 def test_bad_references_are_one_clear_error(lora: Concept, five_photos: Path, tmp_path: Path) -> None:

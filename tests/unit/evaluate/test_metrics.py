@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from booth.core.metric import Drawn, Metric, Refused
+from booth.core.method import Subject
+from booth.core.metric import Drawn, Metric, Refused, Shared
 from booth.registry import METRICS
 from booth.world.judges import Verdict
 from planes import XXY, XY, Planes, X, Y, Z, drawn, evidence, plain
@@ -161,6 +163,28 @@ def test_background_counts_what_is_nearer_than_the_base_ever_came() -> None:
     assert score.units == (1.0, 0.0, 1.0, 0.0)
 
 
+def test_a_picture_that_the_subject_fills_has_no_background() -> None:
+    def mask(image: Image.Image) -> np.ndarray:
+        """The subject is white; a picture without any black is all subject."""
+        return np.asarray(image.convert("L")) > 200
+
+    half, full = X.copy(), plain(255, 255, 255)
+    half.paste((255, 255, 255), (0, 0, 4, 8))
+    fields = {"photos": [half], "untouched": drawn((full, "a"), (Y, "b")), "subject_mask": mask}
+    scores = measure("background", drawn=drawn((full, "a"), (half, "b")), **fields)
+    assert scores[""].units == (0.0, 1.0)
+    assert scores["similarity"].units == pytest.approx((1.0,))
+    with pytest.raises(Refused, match="no picture has a background"):
+        measure("background", drawn=drawn((full, "a")), **fields)
+
+
+def test_the_likeness_of_backgrounds_needs_no_base() -> None:
+    where = {"subject_mask": lambda image: np.zeros((8, 8), dtype=bool)}
+    scores = measure("background", drawn=drawn((XY, "a"), (Z, "b")), photos=[X, Y], **where)
+    assert set(scores) == {"similarity"}
+    assert scores["similarity"].units == pytest.approx((ROOT, 0.0), abs=1e-6)
+
+
 def test_cost_is_what_the_record_says() -> None:
     scores = METRICS["cost"]().measure(evidence(cost={"seconds": 12.5, "bytes": 100}), None)
     assert [(s.name, s.value) for s in scores] == [("cost/seconds", 12.5), ("cost/bytes", 100)]
@@ -184,6 +208,58 @@ class Told:
 
     def same(self, images: list[Image.Image], references: list[Image.Image]) -> list[bool]:
         return [self.by_picture[id(i)][1] for i in images]
+
+
+def test_a_photos_scene_counts_where_another_was_asked_for() -> None:
+    def in_scene(scene: str) -> Verdict:
+        return Verdict(("dog",), scene, "none", "none")
+
+    asked = [
+        ("a sks dog in the jungle", "studio"),  # photo 2's
+        ("a sks dog in the jungle", "jungle"),
+        ("a sks dog in the snow", "studio"),  # asked for what photo 1 shows: not looked at
+        ("a sks dog on the beach", "meadow"),  # wrong, but no photo's
+        ("a red sks dog", "studio"),  # asks for no scene
+    ]
+    rows = drawn(*((plain(i, i, i), prompt) for i, (prompt, _) in enumerate(asked)))
+    photos = drawn((X, "1"), (Y, "2"))
+    scenes = [*(scene for _, scene in asked), "snow", "studio"]
+    judge = Told([in_scene(s) for s in scenes], [True] * 7).about([*rows, *photos])
+    score = measure("scene_leak", judge, drawn=rows, photos=[d.image for d in photos])[""]
+    assert score.units == (0.5, 0.0)  # the jungle at two seeds, the beach
+    assert score.details == {"photos": {"2": 1}, "scenes": {"2": "studio"}, "of": 3}
+    with pytest.raises(Refused, match="in no photo"):
+        measure("scene_leak", judge, drawn=rows[2:3], photos=[d.image for d in photos])
+
+
+def shared(*, alone: bool = True) -> dict[str, Any]:
+    """Two subjects, whose photos are X and Y: with both loaded the first is half the second, which keeps itself."""
+
+    def one(name: str, reference: Image.Image, loaded: Image.Image, own: Image.Image) -> Shared:
+        sets = [drawn((image, f"a {name} in the snow")) for image in (loaded, own, Z)]
+        return Shared(Subject(*name.split()), [reference], sets[0], sets[1] if alone else [], sets[2])
+
+    pair = [one("sks dog", X, XY, X), one("zwx cat", Y, Y, Y)]
+    return {"subjects_together": pair, "drawn_together": drawn((XY, "a sks dog and a zwx cat in the snow"))}
+
+
+def test_bleeding_is_the_fall_of_own_minus_other() -> None:
+    scores = measure("bleeding", **shared())
+    # own minus other: the dog from 1 - 0 to ROOT - ROOT, the cat 1 - 0 both times
+    assert scores[""].units == pytest.approx((1.0, 0.0), abs=1e-6)
+    assert scores["other"].units == pytest.approx((ROOT, 0.0), abs=1e-6)  # the base's are like neither
+    assert scores["together"].units == pytest.approx((0.0, 1 - ROOT), abs=1e-6)
+    told = scores[""].details
+    assert told["worst"] == ["sks dog", "zwx cat"]
+    assert told["subjects"]["sks dog"]["alone"] == {"own": 1.0, "other": 0.0}
+    assert told["subjects"]["sks dog"]["loaded"] == {"own": 0.7071, "other": 0.7071}
+
+
+def test_subjects_of_one_run_are_measured_against_the_base() -> None:
+    scores = measure("bleeding", **shared(alone=False))
+    assert set(scores) == {"other", "together"}
+    assert scores["other"].value == pytest.approx(ROOT / 2)
+    assert "alone" not in scores["other"].details["subjects"]["zwx cat"]
 
 
 def test_accuracy_and_joint_success_by_prompt() -> None:

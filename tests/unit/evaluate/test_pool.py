@@ -17,6 +17,7 @@ def evaluation(concept: str, value: float, base: float, **protocol: Any) -> dict
         "base": {"subject_similarity/x": {"value": base}},
         "protocol": {"seeds": [0], "templates": [concept]} | protocol,
         "encoders": {"x": {"weights": "sha256:1"}},
+        "masks": {"painted": 0, "by": "what stands out"},
     }
 
 

@@ -92,6 +92,37 @@ def test_the_photo_that_is_copied_and_the_background_that_comes_back_are_named()
     assert "Photo 2's background appears in 6 of 12 pictures" in found[1].sentence
 
 
+def test_a_photos_scene_is_named_where_it_comes_more_often_than_with_the_base() -> None:
+    table = references(HIGH, FOLLOWED)
+    told = {"photos": {"1": 2, "3": 6}, "scenes": {"1": "meadow", "3": "sofa"}, "of": 12}
+    leak = score("scene_leak", [1.0, 0.5, 1.0, 0.5], **told)
+    table[CONCEPT].scores[leak.name] = leak
+    table[BASE].scores[leak.name] = score("scene_leak", [0.0, 0.5, 0.0, 0.0])
+    found = verdicts(table, "dog")[1]
+    assert (found.kind, found.photo) == ("background", 3)
+    assert "Photo 3's sofa appears in 6 of 12 pictures that were to show another scene" in found.sentence
+    table[BASE].scores[leak.name] = leak  # the base does so too
+    assert kinds(table) == ["learned"]
+
+
+def test_bleeding_is_told_and_so_is_its_absence() -> None:
+    def told(part: str, units: Sequence[float]) -> str:
+        table = references(HIGH, FOLLOWED)
+        about = {"worst": ["sks dog", "zwx cat"], "subjects": {"sks dog": {}, "zwx cat": {}}}
+        number = score("bleeding", units, part, **about)
+        table[CONCEPT].scores[number.name] = number
+        last = verdicts(table, "dog")[-1]
+        assert last.good == (last.kind == "apart")
+        return last.sentence
+
+    bleeds = told("", [0.1, 0.2, 0.15])
+    assert "asked for sks dog only" in bleeds
+    assert "more of zwx cat than with each concept alone" in bleeds
+    assert "than with the untouched base" in told("other", [0.1, 0.2, 0.15])
+    assert told("", [-0.1, 0.2, 0.01]).startswith("Used together, sks dog, zwx cat stay apart")
+    assert told("", [0.003, 0.002, 0.004]).startswith("Used together")  # sure, but no more than noise
+
+
 def test_drift_beyond_its_interval_is_told() -> None:
     table = references(HIGH, FOLLOWED)
     moved = Score("cmmd", 0.5, 0.2, 0.8, (), "class", "dinov2-base")

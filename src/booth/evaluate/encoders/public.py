@@ -53,8 +53,8 @@ def _missing(hub: str) -> NotAvailableError:
 
 
 @lru_cache(maxsize=8)
-def _weights_hash(folder: Path) -> str:
-    """Of what transformers reads: safetensors where there are any."""
+def weights_hash(folder: Path) -> str:
+    """The sha256 of what transformers reads: safetensors where there are any."""
     found = sorted(folder.glob(WEIGHTS[0])) or sorted(folder.glob(WEIGHTS[1]))
     digest = hashlib.sha256()
     for file in found:
@@ -93,7 +93,7 @@ class PublicEncoder(Encoder):
         return F.normalize(self.features(pixels.to(self.device)).float(), dim=-1).cpu()
 
     def weights_hash(self) -> str:
-        return _weights_hash(self.folder)
+        return weights_hash(self.folder)
 
     def preprocessing(self) -> dict[str, Any]:
         told = self.processor.to_dict()

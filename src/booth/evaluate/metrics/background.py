@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from booth.core.metric import Evidence, Metric, Score, by_prompt
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 from booth.evaluate.masks import background_only
 
 
@@ -13,23 +18,42 @@ class Background(Metric):
 
     The subject is painted grey in all of them. The untouched base, at the same prompts and seeds, has never seen the
     photos: its highest cosine with a photo's background is that photo's threshold. `photos` counts them for each photo.
+    The part `similarity` is the mean cosine with the nearest background of a photo. A picture that the subject fills
+    has no background: it shares none.
     """
 
     name = "background"
     title = "backgrounds of photos"
     better = "lower"
-    range = (0.0, 1.0)
-    needs = ("drawn", "photos", "untouched")
+    range = (-1.0, 1.0)
+    needs = ("drawn", "photos")
     role = "distribution"
     source = "background leak, 2604.01973, with a threshold from the base"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
-        photos, drawn, untouched = (
-            encoder.images([background_only(image) for image in images])
-            for images in (evidence.photos, [d.image for d in evidence.drawn], [d.image for d in evidence.untouched])
-        )
-        threshold = (untouched @ photos.T).max(0).values  # (photos,)
-        nearer = drawn @ photos.T > threshold  # (drawings, photos)
+        drawn = self._cosine([d.image for d in evidence.drawn], evidence, encoder)  # (drawings, photos)
+        seen = [i for i, row in enumerate(drawn) if row.max() > -1]
+        if not seen:
+            raise Refused("no picture has a background beside the subject")
+        nearest = [float(drawn[i].max()) for i in seen]
+        scores = [self.score(by_prompt(nearest, [evidence.drawn[i] for i in seen]), encoder, "similarity")]
+        if not evidence.untouched:
+            return scores
+        threshold = self._cosine([d.image for d in evidence.untouched], evidence, encoder).max(0).values  # (photos,)
+        nearer = drawn > threshold  # (drawings, photos)
         found = nearer.any(1).float().tolist()
         counts = {str(i + 1): int(n) for i, n in enumerate(nearer.sum(0)) if n}
-        return [self.score(by_prompt(found, evidence.drawn), encoder, photos=counts, of=len(evidence.drawn))]
+        told: dict[str, Any] = {"photos": counts, "of": len(evidence.drawn)}
+        return [self.score(by_prompt(found, evidence.drawn), encoder, **told), *scores]
+
+    def _cosine(self, images: Sequence[Image], evidence: Evidence, encoder: Any) -> Tensor:
+        """Of each background with each photo's, (images, photos); -1 where there is none."""
+        cosine = torch.full((len(images), len(evidence.photos)), -1.0)
+        rows, columns = (
+            {i: b for i, p in enumerate(pictures) if (b := background_only(p, evidence.subject_mask)) is not None}
+            for pictures in (images, evidence.photos)
+        )
+        if rows and columns:
+            vectors = encoder.images(list(rows.values())) @ encoder.images(list(columns.values())).T
+            cosine[torch.tensor(list(rows))[:, None], torch.tensor(list(columns))] = vectors.float()
+        return cosine

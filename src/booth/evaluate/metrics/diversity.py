@@ -13,8 +13,8 @@ from booth.core.metric import Evidence, Metric, Refused, Score
 class Diversity(Metric):
     """Mean distance 1 - cosine between pictures of the subject at one prompt, and between pictures of the class.
 
-    DreamBooth (2208.12242) takes LPIPS for the distance. Its weights come with torchvision only, so that these numbers
-    are named after their encoder and must not be set beside published ones.
+    DreamBooth (2208.12242) takes LPIPS for the distance, as the metric `lpips` does. These numbers are named after
+    their encoder and must not be set beside published ones.
     """
 
     name = "diversity"

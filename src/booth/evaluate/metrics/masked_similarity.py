@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from PIL.Image import Image
 
+from booth.core.metric import Evidence
 from booth.evaluate.masks import subject_only
 from booth.evaluate.metrics.subject_similarity import SubjectSimilarity
 
@@ -17,5 +18,5 @@ class MaskedSimilarity(SubjectSimilarity):
     title = "subject fidelity, background masked"
     source = "2604.01973"
 
-    def seen(self, images: Sequence[Image]) -> Sequence[Image]:
-        return [subject_only(image) for image in images]
+    def seen(self, images: Sequence[Image], evidence: Evidence) -> Sequence[Image]:
+        return [subject_only(image, evidence.subject_mask) for image in images]

@@ -8,6 +8,7 @@ from typing import Any
 from booth.core.metric import Metric, Score
 from booth.evaluate.report.html import Markup, element, grid, joined, page, picture, table
 from booth.evaluate.report.plots import Bar, intervals
+from booth.evaluate.report.together import used_together
 from booth.evaluate.rows import BASE, CONCEPT, TITLES
 from booth.evaluate.run import Evaluation
 from booth.registry import METRICS
@@ -29,6 +30,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         *_plots(evaluation),
         element("h2", "Pictures"),
         *_pictures(evaluation),
+        *used_together(evaluation),
         element("h2", "Nearest photos"),
         *_nearest(evaluation),
         element("h2", "How it was measured"),
@@ -134,11 +136,12 @@ def _method(evaluation: Evaluation) -> list[Markup]:
         for told in [e.about()]
     ]
     header = ["encoder", "what it is", "weights", "preprocessing", "its own errors"]
-    protocol = evaluation.protocol
+    protocol, masks = evaluation.protocol, evaluation.photos.masks.about()
     sentences = [
         "Pairs are all drawn x all reference pictures, averaged by prompt; no photo is compared with itself.",
         f"Seeds {', '.join(map(str, protocol.seeds))}; {protocol.steps} steps, guidance {protocol.guidance:g}.",
         f"Drift: {protocol.drift} pictures of the class and of unrelated prompts a side.",
+        f"Where the subject is: by {masks['by']}, and by the masks of {masks['painted']} photos.",
     ]
     prompts = element("ol", *(element("li", t) for t in protocol.templates))
     return [
