@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from booth.cli.options import AsJson
-from booth.cli.output import finish, size, table
+from booth.cli.output import finish, table
+from booth.core.words import size
 
 
 def inspect(

@@ -6,7 +6,8 @@ import textwrap
 from typing import Any
 
 from booth.cli.options import AsJson, Base
-from booth.cli.output import finish, size
+from booth.cli.output import finish
+from booth.core.words import size
 
 
 def methods(base: Base = None, as_json: AsJson = False) -> None:

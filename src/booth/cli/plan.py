@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from booth.cli.output import size
-from booth.core.words import duration
+from booth.core.words import duration, size
 
 
 def in_words(plan: dict[str, Any]) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from booth.cli.options import AsJson
-from booth.cli.output import finish, say, size
+from booth.cli.output import finish, say
+from booth.core.words import size
 
 
 def push(

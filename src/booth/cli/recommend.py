@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from booth.cli.options import AsJson, Base
-from booth.cli.output import finish, size
-from booth.core.words import duration
+from booth.cli.output import finish
+from booth.core.words import duration, size
 
 
 def recommend(

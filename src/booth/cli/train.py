@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from booth.cli.options import AsJson, Base, Device, Kind
-from booth.cli.output import TrainingProgress, finish, say, size
+from booth.cli.output import TrainingProgress, finish, say
 from booth.cli.plan import in_words
+from booth.core.words import size
 from booth.registry import METHODS
 
 

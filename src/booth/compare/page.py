@@ -12,13 +12,13 @@ from booth.compare.budget import Budget
 from booth.compare.summary import Cell, Column, Summary, summarise
 from booth.compare.verdict import verdict, winners
 from booth.evaluate.report.files import write_whole
-from booth.evaluate.report.html import Markup, element, grid, page, picture, table
+from booth.evaluate.report.html import Markup, element, grid, page, picture, side_by_side, table, two_lines
 from booth.evaluate.report.plots import Point, pareto, scatter
 from booth.evaluate.rows import TITLES
 
 JSON, PAGE = "comparison.json", "report.html"
 SHOWN = 8  # pictures of each run
-COSTS = (("seconds", "seconds of training"), ("bytes", "bytes of the file"))
+COSTS = ("seconds", "bytes")
 QUALITY = (("joint", ""), ("identity", ""), ("subject_similarity", ""))
 
 
@@ -79,45 +79,44 @@ def render(summary: Summary) -> str:
 
 
 def _numbers(summary: Summary) -> Markup:
-    header = ["", *(f"{c.title} {'↑' if c.higher else '↓'}" for c in summary.columns)]
+    header = ["", *(two_lines(f"{c.label}\u00a0{'↑' if c.higher else '↓'}", c.encoder) for c in summary.columns)]
     rows: list[list[object]] = []
     for method in summary.methods:
         count = len(summary.done(method))
-        name = f"{method}, {count} run{'' if count == 1 else 's'}"
+        name = two_lines(method, f"{count} run{'' if count == 1 else 's'}")
         if count == 0:
             rows.append([f"{method}: failed", *("" for _ in summary.columns)])
             continue
         rows.append([name, *(_cell(c, c.cells.get(method)) for c in summary.columns)])
     for row, scores in summary.references.items():
-        rows.append([TITLES[row], *(_plain(scores.get(c.name)) for c in summary.columns)])
+        rows.append([TITLES[row], *(_plain(c, scores.get(c.name)) for c in summary.columns)])
     return table("Each column is of one encoder; columns are not to be compared.", header, rows)
 
 
 def _cell(column: Column, cell: Cell | None) -> Markup | str:
     if cell is None:
         return ""
-    mark = " ≈" if cell.within_noise else ""
-    if column.metric == "cost":
-        return element("td", f"{cell.value:,.0f}{mark}", class_="best" if cell.best else "")
-    shown = f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]{mark}"
-    return element("td", shown, class_="best" if cell.best else "")
+    shown = f"{column.shown(cell.value)}{chr(0xA0)}≈" if cell.within_noise else column.shown(cell.value)
+    interval = "" if column.metric == "cost" else f"[{cell.low:.3f}, {cell.high:.3f}]"
+    return element("td", two_lines(shown, interval), class_="best" if cell.best else "")
 
 
-def _plain(score: dict[str, Any] | None) -> str:
-    return "" if score is None or score["value"] is None else f"{score['value']:.3f}"
+def _plain(column: Column, score: dict[str, Any] | None) -> str:
+    return "" if score is None or score["value"] is None else column.shown(score["value"])
 
 
 def _plots(summary: Summary) -> list[Markup]:
     quality = next((c for metric, part in QUALITY if (c := summary.column(metric, part)) is not None), None)
     plots: list[Markup] = []
-    for part, label in COSTS:
+    for part in COSTS:
         cost = summary.column("cost", part)
         if quality is None or cost is None:
             continue
         points = [Point(m, cost.cells[m].value, cell.value) for m, cell in quality.cells.items() if m in cost.cells]
         front = sorted(pareto([(-p.x, p.y) for p in points]), key=lambda i: points[i].x)
-        plots.append(scatter(f"{quality.title} against {label}", points, label, quality.title, front))
-    return plots or [element("p", "No method has a result yet.")]
+        title = f"{quality.title} against {cost.label}"
+        plots.append(scatter(title, points, cost.label, quality.title, front, shown=cost.shown))
+    return [side_by_side(plots)] if plots else [element("p", "No method has a result yet.")]
 
 
 def _pictures(summary: Summary) -> list[Markup]:

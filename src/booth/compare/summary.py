@@ -12,6 +12,7 @@ from typing import Any
 from booth.compare.race import PLAN, REFERENCES, RUN
 from booth.core.errors import BadDataError
 from booth.core.statistics import crossed
+from booth.evaluate.measure import label_of
 from booth.registry import ENCODERS, METRICS
 
 # What a race is judged by, most important first; a part of a metric is its second word.
@@ -61,9 +62,17 @@ class Column:
     @property
     def title(self) -> str:
         """What the field calls it, with the encoder."""
-        known = ENCODERS[self.encoder].titles.get(self.metric) if self.encoder in ENCODERS else None
-        part = f", {self.part.replace('_', ' ')}" if self.part else ""
-        return f"{known or METRICS[self.metric].title}{part}{f' ({self.encoder})' if self.encoder else ''}"
+        return f"{self.label} ({self.encoder})" if self.encoder else self.label
+
+    @property
+    def label(self) -> str:
+        """What the field calls it."""
+        titles = ENCODERS[self.encoder].titles if self.encoder in ENCODERS else {}
+        return label_of(self.metric, self.part, titles)
+
+    def shown(self, value: float) -> str:
+        """One of its numbers, for people."""
+        return METRICS[self.metric].shown(value, self.part)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def _winner(column: Column) -> dict[str, Any]:
         "metric": column.name,
         "title": column.title,
         "value": round(cell.value, 4),
+        "shown": column.shown(cell.value),
         "low": round(cell.low, 4),
         "high": round(cell.high, 4),
         "within_noise": [m for m, c in column.cells.items() if c.within_noise],
@@ -54,8 +55,7 @@ def _winner(column: Column) -> dict[str, Any]:
 
 
 def _sentence(prize: str, won: dict[str, Any]) -> str:
-    number = f"{won['value']:,.0f}" if won["metric"].startswith("cost/") else f"{won['value']:.3f}"
-    close = won["within_noise"]
+    close, number = won["within_noise"], won["shown"]
     if close:
         who = ", ".join([won["method"], *close])
         return f"For {prize}, {who} do not differ beyond noise; {won['method']} is ahead ({won['title']} {number})."

@@ -100,6 +100,17 @@ class Metric(ABC):
     needs: ClassVar[tuple[str, ...]]  # fields of Evidence that must not be empty
     role: ClassVar[Role | None]  # of the encoder; none = none is used
     source: ClassVar[str]
+    parts: ClassVar[Mapping[str, str]] = {}  # what a part is called, where its name does not say it
+
+    @classmethod
+    def titled(cls, part: str) -> str:
+        """What the number of a part is called."""
+        return cls.parts.get(part) or (f"{cls.title}, {part.replace('_', ' ')}" if part else cls.title)
+
+    @classmethod
+    def shown(cls, value: float, part: str) -> str:
+        """The number of a part, for people."""
+        return f"{value:.3f}"
 
     @abstractmethod
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:

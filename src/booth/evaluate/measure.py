@@ -23,6 +23,13 @@ class Measured:
         return next((s for s in self.scores.values() if (s.metric, s.part) == (metric, part)), None)
 
 
+def label_of(metric: str, part: str, titles: Mapping[str, str]) -> str:
+    """What the field calls a number by an encoder with these titles: CLIP-I, DINO, ...; else the metric's own title."""
+    kind: type[Metric] = METRICS[metric]
+    known = titles.get(metric)
+    return f"{known}, {part.replace('_', ' ')}" if known and part else known or kind.titled(part)
+
+
 def measure(evidence: Evidence, encoders: Sequence[Encoder], metrics: Sequence[str] = ()) -> Measured:
     """Score one row; a metric that lacks evidence or an encoder is refused with the reason."""
     measured = Measured()

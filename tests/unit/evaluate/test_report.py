@@ -7,8 +7,10 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from booth.evaluate.report.html import element, page, picture, table
+from booth.evaluate.measure import label_of
+from booth.evaluate.report.html import element, page, picture, table, two_lines
 from booth.evaluate.report.plots import Bar, Point, intervals, pareto, scatter
+from booth.registry import METRICS
 
 
 def test_text_is_escaped_once_everywhere() -> None:
@@ -18,6 +20,30 @@ def test_text_is_escaped_once_everywhere() -> None:
     assert "a &amp; b" in shown
     assert "<td>&lt;td&gt;</td>" in shown
     assert shown.count("&lt;b&gt;") == 2  # title and heading
+
+
+def test_a_second_line_is_smaller_and_may_be_missing() -> None:
+    assert two_lines("0.5 <", "[0, 1]") == '0.5 &lt;<span class="small">[0, 1]</span>'
+    assert two_lines("5", "") == "5"
+    assert "<td>0.5<span" in table("c", ["", "h"], [["r", two_lines("0.5", "[0, 1]")]])
+
+
+def test_numbers_are_told_in_words() -> None:
+    cost = METRICS["cost"]
+    assert [cost.shown(*told) for told in ((110.2, "seconds"), (3.2e6, "bytes"), (1.2e9, "peak_memory_bytes"))] == [
+        "1 min 50 s",
+        "3.2 MB",
+        "1.2 GB",
+    ]
+    assert METRICS["joint"].shown(0.25, "") == "0.250"
+    titles = {"prompt_similarity": "CLIP-T", "subject_similarity": "DINO"}
+    told = [("prompt_similarity", "token_kept"), ("subject_similarity", ""), ("cost", "bytes"), ("accuracy", "scene")]
+    assert [label_of(*one, titles) for one in told] == [
+        "CLIP-T, token kept",
+        "DINO",
+        "size of the file",
+        "what was asked for, scene",
+    ]
 
 
 def test_a_page_needs_nothing_from_elsewhere() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from PIL.Image import Image
@@ -28,6 +28,7 @@ class Background(Metric):
     range = (-1.0, 1.0)
     needs = ("drawn", "photos")
     role = "distribution"
+    parts: ClassVar[dict[str, str]] = {"similarity": "likeness to photos' backgrounds"}
     source = "background leak, 2604.01973, with a threshold from the base"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:

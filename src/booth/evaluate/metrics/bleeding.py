@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -47,6 +47,10 @@ class Bleeding(Metric):
     range = (-2.0, 2.0)
     needs = ("subjects_together", "drawn_together")
     role = "subject"
+    parts: ClassVar[dict[str, str]] = {
+        "other": "likeness to another subject, over the base",
+        "together": "likeness lost where all are asked for",
+    }
     source = "image alignment of several concepts (Custom Diffusion, 2212.04488), against each one alone"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:

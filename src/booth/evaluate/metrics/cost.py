@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from booth.core.metric import Evidence, Metric, Score
+from booth.core.words import duration, size
 
 
 class Cost(Metric):
@@ -17,6 +18,15 @@ class Cost(Metric):
     needs = ("cost",)
     role = None
     source = "the concept's record"
+    parts: ClassVar[dict[str, str]] = {
+        "seconds": "training time",
+        "peak_memory_bytes": "most memory at once",
+        "bytes": "size of the file",
+    }
+
+    @classmethod
+    def shown(cls, value: float, part: str) -> str:
+        return duration(value) if part == "seconds" else size(value)
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
         return [Score(self.name, value, value, value, (), part) for part, value in evidence.cost.items()]

@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from booth.core.metric import Metric, Score
-from booth.evaluate.report.html import Markup, element, grid, joined, page, picture, table
+from booth.core.metric import Score
+from booth.evaluate.measure import label_of
+from booth.evaluate.report.html import (
+    Markup,
+    element,
+    grid,
+    joined,
+    page,
+    picture,
+    side_by_side,
+    table,
+    two_lines,
+)
 from booth.evaluate.report.plots import Bar, intervals
 from booth.evaluate.report.together import used_together
 from booth.evaluate.rows import BASE, CONCEPT, TITLES
@@ -14,6 +25,7 @@ from booth.evaluate.run import Evaluation
 from booth.registry import METRICS
 
 SHOWN = 24  # pictures a grid
+ARROWS = {"higher": "↑", "lower": "↓"}
 PLOTTED = ("joint", "identity", "subject_similarity", "prompt_similarity")
 
 
@@ -51,30 +63,19 @@ def _verdict(sentence: str, good: bool) -> Markup:
     return element("p", sentence, class_=f"verdict {'good' if good else 'bad'}")
 
 
-def number(score: Score | None) -> str:
+def number(score: Score | None) -> Markup:
     """A value with its interval."""
     if score is None:
-        return ""
-    if score.metric == "cost":
-        return f"{score.value:,.0f}"
-    if not math.isfinite(score.low):
-        return f"{score.value:.3f}"
-    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
-
-
-def title_of(score: Score, encoders: dict[str, dict[str, str]]) -> str:
-    """What the field calls it: CLIP-I, DINO, and so on; else the metric's own title. The encoder is always named."""
-    metric: type[Metric] = METRICS[score.metric]
-    known = encoders.get(score.encoder, {}).get(score.metric)
-    part = f", {score.part.replace('_', ' ')}" if score.part else ""
-    return f"{known or metric.title}{part}{f' ({score.encoder})' if score.encoder else ''}"
+        return Markup()
+    has_interval = score.low < score.high or bool(score.units)
+    interval = f"[{score.low:.3f}, {score.high:.3f}]" if math.isfinite(score.low) and has_interval else ""
+    return two_lines(METRICS[score.metric].shown(score.value, score.part), interval)
 
 
 def _numbers(evaluation: Evaluation) -> list[Markup]:
-    encoders = {e.name: e.titles for e in evaluation.encoders}
     rows = [
         [
-            f"{title_of(score, encoders)} {'↑' if METRICS[score.metric].better == 'higher' else '↓'}",
+            two_lines(f"{_label(score, evaluation)}\u00a0{ARROWS[METRICS[score.metric].better]}", score.encoder),
             *(number(evaluation.measured[row].scores.get(name)) for row in TITLES),
         ]
         for name, score in evaluation.measured[CONCEPT].scores.items()
@@ -87,15 +88,20 @@ def _numbers(evaluation: Evaluation) -> list[Markup]:
 
 
 def _plots(evaluation: Evaluation) -> list[Markup]:
-    encoders = {e.name: e.titles for e in evaluation.encoders}
     plots: list[Markup] = []
     for name, score in evaluation.measured[CONCEPT].scores.items():
         if score.metric not in PLOTTED or score.part == "token_kept":
             continue
         found = [(row, m.scores[name]) for row, m in evaluation.measured.items() if name in m.scores]
         bars = [Bar(row.replace("_", " "), s.value, s.low, s.high) for row, s in found]
-        plots += [element("h3", title_of(score, encoders)), intervals(title_of(score, encoders), bars)]
-    return plots
+        title = f"{_label(score, evaluation)} ({score.encoder})"
+        plots.append(element("div", element("h3", title), intervals(title, bars)))
+    return [side_by_side(plots)]
+
+
+def _label(score: Score, evaluation: Evaluation) -> str:
+    titles = next((e.titles for e in evaluation.encoders if e.name == score.encoder), {})
+    return label_of(score.metric, score.part, titles)
 
 
 def _pictures(evaluation: Evaluation) -> list[Markup]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from booth.evaluate.report.html import Markup, element, joined
 
-WIDTH, LEFT, RIGHT, ROW = 640, 250, 60, 26
-HEIGHT, MARGIN = 320, 56
+BAR_WIDTH, LEFT, RIGHT, ROW = 400, 96, 64, 26
+WIDTH, HEIGHT, MARGIN, LABEL = 480, 320, 56, 120  # of a plane; LABEL is the room for the name of the last point
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Point:
 def intervals(title: str, bars: Sequence[Bar]) -> Markup:
     """One line a bar: a dot at the value, a whisker over its interval."""
     ends = [v for b in bars for v in (b.value, b.low, b.high) if math.isfinite(v)]
-    scale = _scale(min(ends), max(ends), LEFT, WIDTH - RIGHT)
+    scale = _scale(min(ends), max(ends), LEFT, BAR_WIDTH - RIGHT)
     parts: list[Markup] = []
     for i, bar in enumerate(bars):
         y = ROW * (i + 1)
@@ -42,14 +42,25 @@ def intervals(title: str, bars: Sequence[Bar]) -> Markup:
         if math.isfinite(bar.low) and math.isfinite(bar.high):
             parts.append(_line(scale(bar.low), y, scale(bar.high), y, "var(--a)", 3))
         parts.append(element("circle", cx=f"{scale(bar.value):.1f}", cy=y, r=5, fill="var(--a)"))
-        parts.append(_text(WIDTH - RIGHT + 8, y + 4, f"{bar.value:.3f}", "start"))
+        parts.append(_text(BAR_WIDTH - RIGHT + 14, y + 4, f"{bar.value:.3f}", "start"))
     told = "; ".join(f"{b.label}: {b.value:.3f}, {b.low:.3f} to {b.high:.3f}" for b in bars)
-    return _svg(title, told, WIDTH, ROW * (len(bars) + 1), parts)
+    return _svg(title, told, BAR_WIDTH, ROW * (len(bars) + 1), parts)
 
 
-def scatter(title: str, points: Sequence[Point], x_label: str, y_label: str, front: Sequence[int] = ()) -> Markup:
-    """Points with their names; those of the `front` (indices, from left to right) are joined by a line."""
-    parts, x, y = _axes([p.x for p in points], [p.y for p in points], x_label, y_label)
+def scatter(
+    title: str,
+    points: Sequence[Point],
+    x_label: str,
+    y_label: str,
+    front: Sequence[int] = (),
+    *,
+    shown: Callable[[float], str] = "{:.3g}".format,
+) -> Markup:
+    """Points with their names; those of the `front` (indices, from left to right) are joined by a line.
+
+    `shown` says what is written at the ends of the horizontal axis.
+    """
+    parts, x, y = _axes([p.x for p in points], [p.y for p in points], x_label, y_label, shown)
     if len(front) > 1:
         path = " ".join(f"{x(points[i].x):.1f},{y(points[i].y):.1f}" for i in front)
         parts.append(element("polyline", points=path, fill="none", stroke="var(--b)", stroke_width=2))
@@ -57,7 +68,7 @@ def scatter(title: str, points: Sequence[Point], x_label: str, y_label: str, fro
         colour = "var(--b)" if i in front else "var(--a)"
         parts.append(element("circle", cx=f"{x(point.x):.1f}", cy=f"{y(point.y):.1f}", r=5, fill=colour))
         parts.append(_text(x(point.x) + 8, y(point.y) - 6, point.label, "start"))
-    told = "; ".join(f"{p.label}: {x_label} {p.x:.3g}, {y_label} {p.y:.3g}" for p in points)
+    told = "; ".join(f"{p.label}: {x_label} {shown(p.x)}, {y_label} {p.y:.3g}" for p in points)
     return _svg(title, told, WIDTH, HEIGHT, parts)
 
 
@@ -76,8 +87,8 @@ def pareto(points: Sequence[tuple[float, ...]]) -> list[int]:
     return kept
 
 
-def _axes(xs: Sequence[float], ys: Sequence[float], x_label: str, y_label: str):
-    x = _scale(min(xs), max(xs), MARGIN, WIDTH - 110)
+def _axes(xs: Sequence[float], ys: Sequence[float], x_label: str, y_label: str, shown: Callable[[float], str]):
+    x = _scale(min(xs), max(xs), MARGIN, WIDTH - LABEL)
     y = _scale(min(ys), max(ys), HEIGHT - MARGIN, 24)
     low, left = HEIGHT - MARGIN + 14, MARGIN - 14
     parts = [
@@ -87,7 +98,7 @@ def _axes(xs: Sequence[float], ys: Sequence[float], x_label: str, y_label: str):
         element(
             "text", y_label, x=14, y=HEIGHT / 2, text_anchor="middle", transform=f"rotate(-90 14 {HEIGHT / 2:.0f})"
         ),
-        *(_text(x(v), low + 16, f"{v:.3g}", "middle") for v in dict.fromkeys((min(xs), max(xs)))),
+        *(_text(x(v), low + 16, shown(v), "middle") for v in dict.fromkeys((min(xs), max(xs)))),
         *(_text(left - 4, y(v) + 4, f"{v:.2f}", "end") for v in dict.fromkeys((min(ys), max(ys)))),
     ]
     return parts, x, y
