@@ -160,5 +160,7 @@ def _settings(summary: Summary) -> list[Markup]:
             rows = [[key, json.dumps(value)] for key, value in done[0]["settings"].items()]
             times = ", ".join(f"{r['seconds']:.0f} s" for r in done)
             about = f"{done[0]['steps']} steps; {times} on {done[0]['device']}"
-            parts.append(element("details", element("summary", f"{method}: {about}"), table(method, ["", ""], rows)))
+            parts.append(
+                element("details", element("summary", f"{method}: {about}"), table(method, ["", ""], rows, words=True))
+            )
     return parts

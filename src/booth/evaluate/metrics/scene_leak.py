@@ -15,7 +15,7 @@ class SceneLeak(Metric):
     """
 
     name = "scene_leak"
-    title = "scenes of photos where another was asked for"
+    title = "scenes of photos"
     better = "lower"
     range = (0.0, 1.0)
     needs = ("drawn", "photos")

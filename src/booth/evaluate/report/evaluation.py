@@ -147,12 +147,12 @@ def _method(evaluation: Evaluation) -> list[Markup]:
         "Pairs are all drawn x all reference pictures, averaged by prompt; no photo is compared with itself.",
         f"Seeds {', '.join(map(str, protocol.seeds))}; {protocol.steps} steps, guidance {protocol.guidance:g}.",
         f"Drift: {protocol.drift} pictures of the class and of unrelated prompts a side.",
-        f"Where the subject is: by {masks['by']}, and by the masks of {masks['painted']} photos.",
+        f"Subject and background are told apart by {masks['by']}; {masks['painted']} photos brought a mask.",
     ]
     prompts = element("ol", *(element("li", t) for t in protocol.templates))
     return [
         joined(element("p", s) for s in sentences),
-        table("Encoders with the start of their hashes", header, rows),
+        table("Encoders with the start of their hashes", header, rows, words=True),
         element("details", element("summary", "The prompts"), prompts),
     ]
 

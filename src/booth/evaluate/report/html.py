@@ -20,12 +20,15 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
 .soft { color: var(--soft); } .good { color: var(--good); } .bad { color: var(--bad); }
-.small { display: block; font-size: .8rem; font-weight: 400; color: var(--soft); white-space: nowrap; }
-.wide { overflow-x: auto; margin: .5rem 0 1rem; } table { border-collapse: collapse; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
-thead th { vertical-align: bottom; min-width: 5.5rem; line-height: 1.3; }
+.small { display: block; font-size: .8rem; line-height: 18px; font-weight: 400; color: var(--soft);
+  white-space: nowrap; }
+.wide { overflow-x: auto; margin: .5rem 0 1rem; } table { border-collapse: separate; border-spacing: 0; }
+th, td { padding: 5px 11px; line-height: 22px; border-bottom: 1px solid var(--line); text-align: right;
+  vertical-align: top; }
+thead th { vertical-align: bottom; min-width: 5.5rem; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); min-width: 7rem; }
-tbody th { font-weight: 600; } td.best { background: var(--mark); font-weight: 600; }
+tbody th { font-weight: 600; } .words th, .words td { text-align: left; }
+td.best { background: var(--mark); font-weight: 600; }
 figure { margin: 0; } figcaption { font-size: .8rem; line-height: 1.3; color: var(--soft); }
 .grid { display: flex; flex-wrap: wrap; gap: .6rem; margin: .5rem 0; } .grid img { display: block; border-radius: 3px; }
 .grid figure { width: 112px; } .grid .grid { margin: 0 1rem 0 0; }
@@ -33,8 +36,8 @@ figure { margin: 0; } figcaption { font-size: .8rem; line-height: 1.3; color: va
 .verdict { border-left: .3rem solid; padding: .1rem .8rem; margin: .7rem 0; }
 svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font: 13px system-ui, sans-serif; }
 details { margin: .6rem 0; } summary { cursor: pointer; }
-@media (max-width: 40rem) { body { padding: 1rem; } th, td { padding: .3rem .45rem; font-size: .9rem; }
-  th:first-child { max-width: 8.5rem; } }
+@media (max-width: 40rem) { body { padding: 1rem; } th, td { padding: 5px 7px; font-size: .9rem; }
+  th:first-child { max-width: 10rem; font-size: .85rem; } }
 """
 
 
@@ -60,15 +63,18 @@ def joined(parts: Iterable[object], between: str = "\n") -> Markup:
     return Markup(between.join(map(escaped, parts)))
 
 
-def table(caption: str, header: Sequence[object], rows: Sequence[Sequence[object]]) -> Markup:
+def table(caption: str, header: Sequence[object], rows: Sequence[Sequence[object]], *, words: bool = False) -> Markup:
     """A table whose first column names its rows; a cell that is a Markup <td> is taken as it is.
 
-    The caption stands before it, because a wide table is scrolled and its caption would be cut off.
+    Numbers are set to the right, and `words` to the left. The caption stands before it, because a wide table is
+    scrolled and its caption would be cut off.
     """
     head = element("tr", *(element("th", cell, scope="col") for cell in header))
     body = [element("tr", element("th", row[0], scope="row"), *map(_cell, row[1:])) for row in rows]
     whole = element("table", element("thead", head), element("tbody", *body), aria_label=caption)
-    return joined([element("p", caption, class_="soft"), element("div", whole, class_="wide")])
+    return joined(
+        [element("p", caption, class_="soft"), element("div", whole, class_="wide words" if words else "wide")]
+    )
 
 
 def _cell(cell: object) -> Markup:
