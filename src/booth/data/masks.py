@@ -46,5 +46,5 @@ def make_masks(photos: Sequence[Photo], noun: str, find: Finder, *, overwrite: b
         size = decode(read_bytes(photo.path)).size  # `photo.image` may be smaller
         mask = Image.fromarray(found.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
         with committed_file(file) as work:
-            mask.point(lambda value: 255 if value > 127 else 0).save(work)
+            Image.fromarray((np.asarray(mask) > 127).astype(np.uint8) * 255).save(work)
         yield Made(photo.path, file, written=True, share=float(found.mean()))

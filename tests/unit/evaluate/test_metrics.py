@@ -237,7 +237,8 @@ def shared(*, alone: bool = True) -> dict[str, Any]:
 
     def one(name: str, reference: Image.Image, loaded: Image.Image, own: Image.Image) -> Shared:
         sets = [drawn((image, f"a {name} in the snow")) for image in (loaded, own, Z)]
-        return Shared(Subject(*name.split()), [reference], sets[0], sets[1] if alone else [], sets[2])
+        token, noun = name.split()
+        return Shared(Subject(token, noun), [reference], sets[0], sets[1] if alone else [], sets[2])
 
     pair = [one("sks dog", X, XY, X), one("zwx cat", Y, Y, Y)]
     return {"subjects_together": pair, "drawn_together": drawn((XY, "a sks dog and a zwx cat in the snow"))}
