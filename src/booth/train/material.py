@@ -10,7 +10,6 @@ import torch
 from PIL.Image import Image
 
 from booth.config import RunConfig
-from booth.core.batch import BatchSource
 from booth.core.cache import cache_folder
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
@@ -49,6 +48,7 @@ class Material:
         self.tell = tell
         self._class_images: dict[str, list[Image]] = {}
         self._sources: dict[int, PhotoBatches | OwnPredictions] = {}
+        self._gone: dict[int, set[str]] = {}  # components that each stage's steps do without
 
     @property
     def model(self) -> Family:
@@ -65,7 +65,7 @@ class Material:
             if config.prior_weight > 0 and config.prior == "prediction":
                 self._ask(i, config, step if i == index else 0, autocast)
 
-    def batches(self, index: int) -> BatchSource:
+    def batches(self, index: int) -> PhotoBatches | OwnPredictions:
         """What a stage learns from; encoded when it is first asked for."""
         if index not in self._sources:
             stage = self.stages.plan[index]
@@ -85,6 +85,21 @@ class Material:
             own = config.prior_weight > 0 and config.prior == "prediction"
             self._sources[index] = OwnPredictions(batches) if own else batches
         return self._sources[index]
+
+    def free(self, index: int, autocast: torch.dtype | None) -> None:
+        """Let go of the autoencoder and, once all prompts of a stage are embedded, of the text encoders.
+
+        They stay where something in them is trained or was, and where there are too many prompts to remember them all.
+        Asked again, it does so again if something was read for drawing.
+        """
+        if index in self._gone and self._gone[index] <= self.model.freed:
+            return
+        prompts = self.batches(index).prompts()
+        device = next(next(iter(self.model.components().values())).parameters()).device.type
+        with torch.autocast(device, dtype=autocast, enabled=autocast is not None):  # as a step would embed them
+            known = prompts is not None and self.model.embed_ahead(prompts)
+        self.model.free(["vae", *(self.model.sites.text_encoders if known else ())])
+        self._gone[index] = set(self.model.freed)
 
     def _lessons(self, stage: Stage) -> list[Lesson]:
         """Each subject's photos, with the prompts that the method would give to that subject alone."""
