@@ -1,10 +1,14 @@
 """How much memory there is to work in. Reads only."""
 
+# torch is annotated in part.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container, v2 and v1
 
@@ -28,7 +32,8 @@ def room_on(device: str) -> int:
     if device.startswith("cuda"):
         import torch
 
-        return torch.cuda.get_device_properties(device).total_memory
+        properties: Any = torch.cuda.get_device_properties(device)
+        return int(properties.total_memory)
     total = machine_memory()[0]
     for file in map(Path, LIMITS):
         limit = file.read_text().strip() if file.is_file() else ""

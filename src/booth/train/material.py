@@ -117,13 +117,14 @@ class Material:
 
     def _draw_class_pictures(self, count: int) -> None:
         """They show what the untouched base means by the noun."""
-        cache = cache_folder() / "class_pictures"
+        cache, held = cache_folder() / "class_pictures", self.config.base_precision
+        base = self.base_hash if held in (None, "fp32") else f"{self.base_hash} in {held}"  # which draws otherwise
         for subject, _ in self.taught:
             if subject.noun in self._class_images:
                 continue
             self.tell(f"Drawing {count} class pictures, or finding them in the cache.")
             with self.clock.part("class_pictures"):
-                arguments = (subject.noun, count, self.config.seed, cache, self.base_hash, draw)
+                arguments = (subject.noun, count, self.config.seed, cache, base, draw)
                 self._class_images[subject.noun] = class_pictures(
                     self.model, *arguments, guidance=self.model.guidance, kind=subject.kind
                 )

@@ -132,7 +132,7 @@ def test_settings_that_are_fixed_stay(base: Path) -> None:
     [
         ("lora", {}, (), False, True),
         ("lora", {"train_text_encoder": True}, (), True, True),
-        ("dora", {}, (), False, True),
+        ("dora", {}, (), False, False),
         ("loha", {}, (), False, False),
         ("textual_inversion", {}, (), True, True),
         ("dreambooth", {}, ("denoiser",), False, False),
