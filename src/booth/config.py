@@ -68,7 +68,12 @@ class RunConfig(BaseModel):
     seed: int = Field(0, ge=0, description="decides all randomness of the run")
     device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
-    base_precision: Literal["fp32", "bf16"] = Field("fp32", description="what the base's frozen weights are held in")
+    base_precision: Literal["fp32", "bf16", "int8", "nf4"] | None = Field(
+        None, description="what the base's frozen weights are held in; none = as the memory plan says"
+    )
+    memory: str = Field(
+        "auto", description="memory plan, as `booth doctor --base` lists them; auto = the cheapest to run that fits"
+    )
     checkpoint_every: int | None = Field(
         None, ge=0, description="steps between checkpoints; 0 = only when interrupted, none = 50 while that is cheap"
     )
@@ -77,7 +82,9 @@ class RunConfig(BaseModel):
     )
     previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
-    crop: Literal["center", "random", "subject"] = Field("center", description="which square of a photo is used")
+    crop: Literal["center", "random", "subject", "buckets"] = Field(
+        "center", description="which square of a photo is used; buckets = nearly all of it, in a shape of the same area"
+    )
     resolution: int | None = Field(
         None, ge=1, description="side of the squares that are learned from, in pixels; none = the base's own"
     )

@@ -6,17 +6,24 @@ import importlib.util
 import os
 import platform
 import shutil
-import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from booth.core.room import machine_memory, room_on
+
+if TYPE_CHECKING:
+    from booth.families.memory import Task
 
 PACKAGES = (
     "torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "pydantic", "typer", "pillow", "numpy"
 )  # fmt: skip
 OPTIONAL = {
-    "bitsandbytes": ("8-bit AdamW (--set optimizer=adamw8bit)", 'pip install "booth[gpu]"'),
+    "bitsandbytes": (
+        "8-bit AdamW (--set optimizer=adamw8bit) and bases in 8 or 4 bits",
+        'pip install "booth[gpu]"',
+    ),
     "prodigyopt": ("Prodigy (--set optimizer=prodigy)", 'pip install "booth[prodigy]"'),
 }
 ROOM = 2 * 10**9  # bytes of free disk below which even the embedded base's runs may fail
@@ -29,7 +36,7 @@ def examine(base: str | None = None) -> dict[str, Any]:
     embedded = embedded_base()
     versions = {name: _version(name) for name in PACKAGES}
     optional = {name: _version(name) for name in OPTIONAL}
-    total, available = _memory()
+    total, available = machine_memory()
     findings: dict[str, Any] = {
         "booth": __version__,
         "python": platform.python_version(),
@@ -44,7 +51,7 @@ def examine(base: str | None = None) -> dict[str, Any]:
         "embedded_base": embedded,
     }
     if base is not None:
-        findings["base"] = _taught_here(base, findings["device_memory_bytes"] or available)
+        findings["base"] = _taught_here(base, findings["device"])
     missing = [f"{name} is not installed: pip install {name}" for name, found in versions.items() if found is None]
     missing += [f"{name} for {OPTIONAL[name][0]}: {OPTIONAL[name][1]}" for name, found in optional.items() if not found]
     if not embedded["found"]:
@@ -71,21 +78,51 @@ def embedded_base() -> dict[str, Any]:
     }
 
 
-def _taught_here(base: str, room: int) -> dict[str, Any]:
-    """What a base is, and the plans by which it fits into `room` bytes; NotAvailableError if it is not here."""
+def _taught_here(base: str, device: str) -> dict[str, Any]:
+    """What a base is, and by which plans it can be taught and drawn here; NotAvailableError if it is not here.
+
+    The plans are those of one photo a step at the base's own resolution. Methods that take the same are told together.
+    """
     from booth.families.loading import resolve_base
-    from booth.families.memory import memory_plans, values_of_parts
+    from booth.families.memory import choose, choose_offload, drawing_bytes, memory_plans, native_side, values_of_parts
     from booth.families.recognition import advice_on_base, recognise
 
-    folder = resolve_base(base, download=False)
+    folder, room = resolve_base(base, download=False), room_on(device)
+    tasks = _tasks(recognise(folder), native_side(folder), device)
+    found = [(methods, memory_plans(folder, task, room)) for task, methods in tasks.items()]
     return {
         "name": base,
         "family": recognise(folder),
         "parameters": values_of_parts(folder),
         "room_bytes": room,
-        "plans": [asdict(plan) for plan in memory_plans(folder, room)],
+        "plans": [
+            {
+                "methods": methods,
+                "chosen": choose(plans).name,
+                "plans": [{"name": plan.name, **asdict(plan)} for plan in plans],
+            }
+            for methods, plans in found
+        ],
+        "drawing": drawing_bytes(folder),
+        "offload": choose_offload(folder, room) if device == "cuda" else "none",
         "advice": advice_on_base(base, folder),
     }
+
+
+def _tasks(family: str, side: int, device: str) -> dict[Task, list[str]]:
+    """What the methods that work on a family take with their own settings, one photo a step."""
+    from booth.core.method import Subject
+    from booth.families.memory import task_of
+    from booth.registry import FAMILIES, METHODS
+
+    tasks: dict[Task, list[str]] = {}
+    for name in METHODS:
+        kind = METHODS[name]
+        if set(kind.needs) <= set(FAMILIES[family].offers):
+            method = kind(kind.Config.model_validate(kind.defaults("full") | {"batch_size": 1}), Subject("sks", "dog"))
+            task = task_of(method, [], side=side, activation=2 if device == "cuda" else 4, device=device)
+            tasks.setdefault(task, []).append(name)
+    return tasks
 
 
 def _device(torch_version: str | None) -> dict[str, Any]:
@@ -104,14 +141,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None if importlib.util.find_spec(package) is None else "unknown"
-
-
-def _memory() -> tuple[int, int]:
-    """Bytes of memory in all and free for use; 0 where the system does not tell."""
-    if sys.platform == "linux":
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-        return kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 0
-    return 0, 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from booth.cli.options import AsJson, Base
-from booth.cli.output import finish
+from booth.cli.output import finish, size
+from booth.cli.plan import in_brief
 
 
 def doctor(base: Base = None, as_json: AsJson = False) -> None:
@@ -35,10 +36,10 @@ def _in_words(findings: dict[str, Any]) -> list[str]:
 def _taught(base: dict[str, Any]) -> list[str]:
     """How a base can be taught on this machine."""
     lines = [f"{base['name']}: {base['family']}, {sum(base['parameters'].values()) / 1e9:.2f} billion values"]
-    for plan in base["plans"]:
-        how = f"--set base_precision={plan['base_precision']}"
-        how += f" --set optimizer={plan['optimizer']}" if plan["optimizer"] != "adamw" else ""
-        room = f"{plan['bytes'] / 1e9:.1f} of {base['room_bytes'] / 1e9:.1f} GB"
-        verdict = f"fits with {how}" if plan["fits"] else f"does not fit, even with {how}"
-        lines.append(f"  {', '.join(plan['methods'])}: {verdict}: {room}, before activations")
+    lines.append(f"memory plans for {size(base['room_bytes'])}, one photo a step (* is taken, or --set memory=NAME)")
+    for kind in base["plans"]:
+        lines.append(f"  {', '.join(kind['methods'])}")
+        lines += [f"  {'*' if p['name'] == kind['chosen'] else ' '} {in_brief(p)}" for p in kind["plans"]]
+    drawn = ", ".join(f"{how} {size(needed)}" for how, needed in base["drawing"].items())
+    lines.append(f"  drawing, by --offload: {drawn}; here: {base['offload']}")
     return lines + ([f"  warning: {base['advice']}"] if base["advice"] else [])

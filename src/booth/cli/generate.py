@@ -72,6 +72,10 @@ def generate(
         list[str] | None,
         typer.Option("--control-type", help=f"What a hint is: {', '.join(CONTROLS)}.", metavar="TYPE"),
     ] = None,
+    offload: Annotated[
+        str,
+        typer.Option(help="How parts take turns on a GPU too small for all: none, model or sequential.", metavar="HOW"),
+    ] = "auto",
     sheet: Annotated[bool, typer.Option("--sheet", help="Write a contact sheet too.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.", metavar="DIR")] = Path("pictures"),
     device: Device = None,
@@ -104,6 +108,7 @@ def generate(
         start=start,
         upscale=upscale,
         device=choose_device(device),
+        offload=offload,
     )
     for sentence in told:
         say(sentence)

@@ -21,12 +21,20 @@ def in_words(plan: dict[str, Any]) -> list[str]:
         lines += [f"          {key} = {value}" for key, value in stage["settings"].items()]
         others = len(stage["prompts"]) - 1
         lines.append(f"          prompts: {stage['prompts'][0]!r}{f' and {others} more' if others else ''}")
+    lines.append(f"memory    {plan['memory']['why']}")
+    lines += [f"          {in_brief(p)}" for p in plan["memory"]["plans"]]
     cost = plan["quote"]
     time = f"{duration(cost['seconds'])} ± {100 * cost['plus_minus']:.0f} %"
     lines.append(
         f"quote     {time}, {size(cost['peak_memory_bytes'])} of memory, artefact {size(cost['artifact_bytes'])}"
     )
     return [*lines, *(f"warning   {warning}" for warning in plan["warnings"]), "Nothing was written."]
+
+
+def in_brief(plan: dict[str, Any]) -> str:
+    """A memory plan, and whether it can be taken."""
+    verdict = "fits" if plan["fits"] else "too large"
+    return f"{plan['name']}: {size(plan['bytes'])}, {verdict}{', ' + plan['missing'] if plan['missing'] else ''}"
 
 
 def _subject(subject: dict[str, Any], photos: dict[str, Any]) -> list[str]:
@@ -37,6 +45,7 @@ def _subject(subject: dict[str, Any], photos: dict[str, Any]) -> list[str]:
     ]
     for photo in photos["used"]:
         beside = "".join(f", {word}" for word in ("masked", "hinted") if photo[word])
-        lines.append(f"          {photo['file']}, {photo['width']}x{photo['height']}{beside}")
+        shape = f", bucket {photo['bucket'][0]}x{photo['bucket'][1]}" if photo["bucket"] else ""
+        lines.append(f"          {photo['file']}, {photo['width']}x{photo['height']}{beside}{shape}")
     notes = [note for kind in ("masks", "resized", "skipped", "duplicates") for note in photos[kind]]
     return lines + [f"          {note}" for note in notes]

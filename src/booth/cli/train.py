@@ -56,7 +56,11 @@ def train(
     ] = False,
     crop: Annotated[
         str | None,
-        typer.Option(help="Square of a photo: center, random or subject.", metavar="CROP", show_default="center"),
+        typer.Option(
+            help="Square of a photo: center, random or subject; or buckets, which keep nearly all of it.",
+            metavar="CROP",
+            show_default="center",
+        ),
     ] = None,
     flip: Annotated[bool | None, typer.Option("--flip", help="Show photos mirrored too.")] = None,
     checkpoint_every: Annotated[

@@ -22,6 +22,7 @@ class Batch:
     control: Tensor | None = None  # (B, 3, H, W) hint in [0, 1]
     mask: Tensor | None = None  # (B, 1, h, w) weight of each place in the loss; of mean 1 where the row's share is kept
     target: Tensor | None = None  # (n, C, h, w) what the last n rows are to predict, in place of what noising says
+    sizes: Tensor | None = None  # (B, 6) size ids, where pictures are no squares; see booth.data.buckets.size_ids
 
     def noised(self, noising: Noising, rng: Rng) -> Noised:
         """Step 2 of the loop. Rows that bring a target of their own keep it; x_t, t and weight are noising's."""

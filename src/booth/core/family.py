@@ -27,6 +27,7 @@ class Condition:
     pooled: Tensor | None = None  # (B, P)
     hint: Tensor | None = None  # (B, 3, H, W) in [0, 1], what the ControlNets in place follow
     mask: Tensor | None = None  # (B, L) true where there is a token; none = everywhere
+    sizes: Tensor | None = None  # (B, 6) what was done to each picture, for a base that is told; none = nothing
 
     @staticmethod
     def stack(rows: list[Condition]) -> Condition:
@@ -59,6 +60,7 @@ class Family(ABC):
     sampler: ClassVar[str]  # the scheduler that pictures are drawn with unless another is named
     guidance: ClassVar[float] = 5.0  # guidance scale, likewise
     multiple: int  # a side of a picture is a multiple of this many pixels
+    bucket_step: int  # the sides of buckets are multiples of this many pixels
     noising: Noising
     sites: Sites
     base: Path  # the folder that the weights came from
@@ -67,6 +69,7 @@ class Family(ABC):
     inpaints: bool = False  # whether the denoiser is told a mask and the masked picture beside the noised one
 
     def __init__(self) -> None:
+        self.freed: set[str] = set()  # components whose weights are let go
         self._memo: dict[str, Condition] | None = None
         self._most = REMEMBERED
 
@@ -114,21 +117,46 @@ class Family(ABC):
     def read_component(self, folder: Path, name: str) -> dict[str, Tensor]:
         """The state dict of one component in a diffusers folder."""
 
-    def embed(self, prompts: list[str], control: Tensor | None = None) -> Condition:
+    @abstractmethod
+    def free(self, names: Iterable[str]) -> None:
+        """Let go of the weights of components until they are needed to encode, to embed or to draw.
+
+        A component that is trained, or is not as the base's files have it, stays.
+        """
+
+    @abstractmethod
+    def recall(self, names: Iterable[str] | None = None) -> None:
+        """Read again what of these components, or of all, was let go, as it was to the bit."""
+
+    def embed(self, prompts: list[str], control: Tensor | None = None, sizes: Tensor | None = None) -> Condition:
         """Step 1 of the loop. Embeddings are remembered while no trainable tensor lies in a text encoder.
 
-        The hint `control` is taken along: what follows it sees the noised latents too, and so is part of step 3.
+        The hint `control` and the size ids are taken along: what is told them sees the noised latents too, and so is
+        part of step 3.
         """
         if self._memo is None:
-            return replace(self.embed_prompts(prompts), hint=control)
-        for prompt in dict.fromkeys(prompts):
-            if prompt not in self._memo:
-                with torch.no_grad():
-                    self._memo[prompt] = self.embed_prompts([prompt])
+            self.recall(self.sites.text_encoders)
+            return replace(self.embed_prompts(prompts), hint=control, sizes=sizes)
+        self._remember(prompts)
         stacked = Condition.stack([self._memo[p] for p in prompts])
         while len(self._memo) > self._most:
             self._memo.pop(next(iter(self._memo)))
-        return replace(stacked, hint=control)
+        return replace(stacked, hint=control, sizes=sizes)
+
+    def embed_ahead(self, prompts: list[str]) -> bool:
+        """Embed what is going to be asked for; whether all of it is remembered from now on."""
+        if self._memo is None or len(prompts) > self._most:
+            return False
+        self._remember(prompts)
+        return len(self._memo) <= self._most
+
+    def _remember(self, prompts: list[str]) -> None:
+        assert self._memo is not None
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._memo:
+                self.recall(self.sites.text_encoders)
+                with torch.no_grad():
+                    self._memo[prompt] = self.embed_prompts([prompt])
 
     def remember_embeddings(self, on: bool, most: int = REMEMBERED) -> None:
         """Start with an empty memory of at most so many prompt embeddings, the oldest going first; or stop it."""

@@ -95,6 +95,7 @@ class Method(ABC):
     Config: ClassVar[type[MethodConfig]]
     tiny: ClassVar[dict[str, Any]] = {}  # defaults that differ on the embedded base
     needs_subject: ClassVar[bool] = True  # whether a class noun must be given
+    over_quantised: ClassVar[bool] = False  # whether it can be trained over layers in 8 or 4 bits, never reading them
 
     def __init__(self, config: MethodConfig, subject: Subject) -> None:
         self.config = config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from PIL import Image
@@ -15,8 +15,7 @@ from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng, derived_seed
 from booth.data.captions import shuffled_tags, with_subject
-from booth.data.crops import Crop
-from booth.data.decks import Deck, class_deck, photo_deck
+from booth.data.decks import Dealt, Framing, Shelf, class_shelf, photo_shelf
 from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
 
@@ -36,7 +35,7 @@ class Lesson:
 class Showing:
     """How photos and captions become rows."""
 
-    crop: Crop = "center"
+    crop: Framing = "center"
     flip: bool = False
     shuffle_tags: bool = False  # the comma-separated parts of a caption in another order each time
     keep_tags: int = 1  # how many of them stay in front
@@ -49,10 +48,7 @@ class Rows:
     """Some rows of a batch, before the latents are drawn."""
 
     prompts: list[str]
-    mean: Tensor  # (B, C, h, w)
-    std: Tensor  # (B, C, h, w)
-    mask: Tensor | None  # (B, 1, h, w)
-    control: Tensor | None  # (B, 3, H, W)
+    dealt: Dealt
 
 
 class PhotoBatches:
@@ -64,6 +60,8 @@ class PhotoBatches:
     Class rows show class pictures or, with prior="prediction", the photos again, asked with the class prompt: what is
     then to be predicted there is not noise but the base's own answer, see booth.data.own_predictions.
     Only mean and deviation of the latents are kept, in float32: each step still draws a fresh latent.
+    With crop="buckets" every batch is of one shape and so of one subject; subjects then take turns batch by batch, and
+    class pictures are cut to the shape of the photos beside them.
     """
 
     def __init__(
@@ -93,27 +91,48 @@ class PhotoBatches:
         self.caption_dropout = caption_dropout
         pictures = prior_weight > 0 and prior == "pictures"
         how = showing or Showing()
+        self._in_buckets = how.crop == "buckets"
         self._taught = [_Taught(model, lesson, how, pictures, hints, i) for i, lesson in enumerate(lessons)]
 
     def __call__(self, rng: Rng) -> Batch:
-        turns = self._turns((rng.step * self.accumulate + rng.micro) * self.batch_size)
+        turns = self._turns(rng.step * self.accumulate + rng.micro)
         rows = [taught.photo_rows(rng, start, count, self.caption_dropout) for taught, start, count in turns]
         weight = [1 / self.batch_size] * self.batch_size
         if self.prior_weight > 0:
             rows += [taught.class_rows(rng, start, count) for taught, start, count in turns]
             weight += [self.prior_weight / self.batch_size] * self.batch_size
-        mean, std = torch.cat([r.mean for r in rows]), torch.cat([r.std for r in rows])
+        dealt = [r.dealt for r in rows]
+        mean, std = torch.cat([d.mean for d in dealt]), torch.cat([d.std for d in dealt])
         mask: Tensor | None = None
-        if any(r.mask is not None for r in rows):
-            mask = torch.cat([torch.ones_like(r.mean[:, :1]) if r.mask is None else r.mask for r in rows])
+        if any(d.mask is not None for d in dealt):
+            mask = torch.cat([torch.ones_like(d.mean[:, :1]) if d.mask is None else d.mask for d in dealt])
         latents = Posterior(mean, std).sample(rng.normal("posterior", mean))
         prompts = [prompt for r in rows for prompt in r.prompts]
-        hints = [r.control for r in rows if r.control is not None]
+        hints = [d.hint for d in dealt if d.hint is not None]
         control = torch.cat(hints).to(latents.device) if hints else None
-        return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control, mask)
+        told = [d.sizes for d in dealt if d.sizes is not None]
+        sizes = torch.cat(told) if told else None
+        return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control, mask, sizes=sizes)
 
-    def _turns(self, start: int) -> list[tuple[_Taught, int, int]]:
-        """Who has the places start ... start+batch_size-1: each subject with its own first place and their number."""
+    def prompts(self) -> list[str] | None:
+        """Every prompt that a batch can have, each once; None where shuffled tags make too many to tell."""
+        found: dict[str, None] = {}
+        for taught in self._taught:
+            if taught.showing.shuffle_tags and any(taught.captions):
+                return None
+            found |= dict.fromkeys(c for c in taught.captions if c)
+            if not all(taught.captions):
+                found |= dict.fromkeys(taught.prompts)
+            if self.prior_weight > 0:
+                found[taught.class_prompt] = None
+        return [*found, *([""] if self.caption_dropout > 0 and "" not in found else [])]
+
+    def _turns(self, number: int) -> list[tuple[_Taught, int, int]]:
+        """Who has which places of batch `number`: each subject with its own first place and how many."""
+        if self._in_buckets:
+            round_, i = divmod(number, len(self._taught))
+            return [(self._taught[i], round_ * self.batch_size, self.batch_size)]
+        start = number * self.batch_size
         turns: list[tuple[_Taught, int, int]] = []
         for i, taught in enumerate(self._taught):
             own = [p // len(self._taught) for p in range(start, start + self.batch_size) if p % len(self._taught) == i]
@@ -136,21 +155,24 @@ class _Taught:
         self.showing = showing
         self.suffix = f" {index}" if index else ""  # no two subjects draw the same numbers
         how = (showing.crop, showing.flip, showing.variants, showing.unmasked_weight, hints)
-        self.photos = photo_deck(model, lesson.photos.photos, f"photos{self.suffix}", *how)
-        self.pictures: Deck | None = None
+        self.photos = photo_shelf(model, lesson.photos.photos, f"photos{self.suffix}", *how)
+        self.pictures: Shelf | None = None
         if class_pictures:
-            self.pictures = class_deck(model, lesson.class_images, f"class pictures{self.suffix}")
+            self.pictures = class_shelf(model, lesson.class_images, f"class pictures{self.suffix}", self.photos)
 
     def photo_rows(self, rng: Rng, start: int, count: int, dropout: float) -> Rows:
         """The photos at these places of this subject's sequence; a share `dropout` of them without prompt."""
-        picked = self.photos.deal(rng, start, count)
-        return Rows(self._words(rng, picked, dropout), *self.photos.variants(rng, picked))
+        shape, first = self.photos.turn(rng, start, count)
+        deck = self.photos.decks[shape]
+        picked = deck.deal(rng, first, count)
+        return Rows(self._words(rng, picked, dropout), deck.variants(rng, picked))
 
     def class_rows(self, rng: Rng, start: int, count: int) -> Rows:
         """As many class pictures or, without any, the same photos, both with the class prompt."""
-        deck = self.pictures or self.photos
-        mean, std, _, _ = deck.variants(rng, deck.deal(rng, start, count))
-        return Rows([self.class_prompt] * count, mean, std, None, None)
+        shape, first = self.photos.turn(rng, start, count)
+        deck = (self.pictures or self.photos).decks[shape]
+        dealt = deck.variants(rng, deck.deal(rng, first, count))
+        return Rows([self.class_prompt] * count, replace(dealt, mask=None, hint=None))
 
     def _words(self, rng: Rng, picked: list[int], dropout: float) -> list[str]:
         """A photo's caption, or else a template; now and then nothing, where captions are dropped."""

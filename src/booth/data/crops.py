@@ -46,9 +46,11 @@ def central_box(size: tuple[int, int], shape: tuple[int, int]) -> Box:
     return left, top, left + width, top + height
 
 
-def cut(image: Image.Image, box: Box, side: int, how: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
-    """The square `box` of an image, resampled to `side` pixels."""
-    return image.resize((side, side), how, box=box)
+def cut(
+    image: Image.Image, box: Box, shape: int | tuple[int, int], how: Image.Resampling = Image.Resampling.LANCZOS
+) -> Image.Image:
+    """The `box` of an image, resampled to a width and height in pixels; one number is a square's side."""
+    return image.resize((shape, shape) if isinstance(shape, int) else shape, how, box=box)
 
 
 def _subject(image: Image.Image) -> float:

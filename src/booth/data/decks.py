@@ -1,10 +1,11 @@
-"""Pictures encoded once, with their masks and hints, and dealt in shuffled epochs."""
+"""Pictures encoded once, with their masks and hints, and dealt in shuffled epochs, bucket by bucket."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,17 +15,30 @@ from torch.nn import functional as F
 
 from booth.core.family import Family, Posterior
 from booth.core.rng import Rng, derived_seed
-from booth.data.crops import Crop, cut, square, square_box
+from booth.data.buckets import Shape, bucket_box, bucket_of, size_ids
+from booth.data.crops import Crop, cut, square_box
 from booth.data.hints import Hints
 from booth.data.photos import Photo
 
 ENCODED_TOGETHER = 4  # pictures; bounds the memory that the autoencoder takes
 LEAST_AREA = 0.01  # of a picture: a smaller subject is not weighted up any further
+Framing = Crop | Literal["buckets"]  # squares, or nearly whole photos
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """One variant of each of some pictures."""
+
+    mean: Tensor  # (B, C, h, w)
+    std: Tensor  # (B, C, h, w)
+    mask: Tensor | None  # (B, 1, h, w)
+    hint: Tensor | None  # (B, 3, H, W) in [0, 1]
+    sizes: Tensor | None  # (B, 6)
 
 
 @dataclass(frozen=True)
 class View:
-    """A square of a photo, and the same square of its mask and hint if it has them."""
+    """A square or a bucket's part of a photo, and the same part of its mask and hint if it has them."""
 
     image: Image.Image
     mask: Image.Image | None
@@ -37,13 +51,14 @@ class View:
 
 @dataclass(frozen=True)
 class Deck:
-    """Encoded pictures, dealt in shuffled epochs: none comes again before all have come."""
+    """Encoded pictures of one shape, dealt in shuffled epochs: none comes again before all have come."""
 
     name: str
     pictures: list[Posterior]  # of each picture all its variants, (V, C, h, w)
     cards: list[int]  # what an epoch deals: each picture's index, as often as it is repeated
     masks: list[Tensor | None] | None = None  # of each picture (V, 1, h, w), of mean 1; none if no picture has one
     hints: list[Tensor] | None = None  # of each picture those of its variants, (V, 3, H, W) uint8
+    sizes: list[Tensor] | None = None  # of each picture its size ids (6,); none where pictures are squares
 
     def deal(self, rng: Rng, start: int, count: int) -> list[int]:
         """The pictures at places start ... start+count-1 of the endless sequence of epochs."""
@@ -56,11 +71,8 @@ class Deck:
         generator = Rng(seed, step=epoch).generator(f"order of {self.name}")
         return torch.randperm(len(self.cards), generator=generator).tolist()
 
-    def variants(self, rng: Rng, picked: list[int]) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """One variant of each picked picture: mean and deviation (B, C, h, w), and its mask and hint if there are any.
-
-        Masks are (B, 1, h, w), hints (B, 3, H, W) in [0, 1].
-        """
+    def variants(self, rng: Rng, picked: list[int]) -> Dealt:
+        """One variant of each picked picture."""
         drawn = rng.uniform(f"variant of {self.name}", len(picked)).tolist()
         rows = [(i, int(u * len(self.pictures[i].mean))) for i, u in zip(picked, drawn)]
         mean = torch.stack([self.pictures[i].mean[v] for i, v in rows])
@@ -71,25 +83,58 @@ class Deck:
             mask = torch.stack([torch.ones_like(mean[0, :1]) if m is None else m[v] for m, v in chosen])
         if self.hints is not None:
             hint = torch.stack([self.hints[i][v] for i, v in rows]).float() / 255
-        return mean, std, mask, hint
+        sizes = None if self.sizes is None else torch.stack([self.sizes[i] for i in picked]).to(mean)
+        return Dealt(mean, std, mask, hint, sizes)
 
 
-def photo_deck(
+@dataclass(frozen=True)
+class Shelf:
+    """Decks of one kind of picture, one a bucket; squares are one bucket.
+
+    A batch is of one bucket. Batches come in epochs too: one for each card, of that card's bucket, and full whatever
+    the number of pictures in it, so that every picture comes equally often in the long run.
+    """
+
+    name: str
+    decks: dict[Shape, Deck]
+
+    def turn(self, rng: Rng, start: int, count: int) -> tuple[Shape, int]:
+        """Of which bucket the batch at places start ... start+count-1 is, and its first place in that bucket's deck.
+
+        With several buckets `start` is a multiple of `count`.
+        """
+        shapes = [shape for shape, deck in self.decks.items() for _ in deck.cards]
+        if len(self.decks) == 1:
+            return shapes[0], start
+        epoch, place = divmod(start // count, len(shapes))
+        order = torch.randperm(len(shapes), generator=Rng(rng.seed, step=epoch).generator(f"buckets of {self.name}"))
+        dealt = [shapes[i] for i in order[: place + 1].tolist()]
+        shape = dealt[-1]
+        return shape, (epoch * shapes.count(shape) + dealt.count(shape) - 1) * count
+
+
+def photo_shelf(
     model: Family,
     photos: Sequence[Photo],
     name: str,
-    crop: Crop,
+    crop: Framing,
     flip: bool,
     variants: int,
     unmasked_weight: float,
     hints: Hints | None,
-) -> Deck:
-    """Encode all views of all photos; masks are left out where they would change nothing."""
+) -> Shelf:
+    """Encode all views of all photos: squares, or each photo in its bucket.
+
+    Masks are left out where they would change nothing. The decks of a shelf share their pictures.
+    """
+    bucketed = crop == "buckets"
+    side = model.resolution
+    shapes = [bucket_of(p.image.size, side, model.bucket_step) if bucketed else (side, side) for p in photos]
     pictures: list[Posterior] = []
     masks: list[Tensor | None] = []
     followed: list[Tensor] = []
-    for photo in photos:
-        views = _views(photo, model.resolution, crop, flip, variants)
+    for photo, shape in zip(photos, shapes, strict=True):
+        views = _views(photo, shape, crop, flip, variants)
         pictures.append(_encode(model, [view.image for view in views]))
         drawn = [view.mask for view in views if view.mask is not None]
         used = drawn and unmasked_weight < 1
@@ -97,27 +142,48 @@ def photo_deck(
         if hints is not None:
             followed.append(hints.of_views([v.image for v in views], [v.hint for v in views if v.hint is not None]))
     cards = [i for i, photo in enumerate(photos) for _ in range(photo.repeats)]
-    return Deck(name, pictures, cards, masks if any(m is not None for m in masks) else None, followed or None)
+    told = [torch.tensor(size_ids(p.size, shape)) for p, shape in zip(photos, shapes, strict=True)]
+    known = (masks if any(m is not None for m in masks) else None, followed or None, told if bucketed else None)
+    decks = {
+        shape: Deck(_named(name, shape, bucketed), pictures, [i for i in cards if shapes[i] == shape], *known)
+        for shape in sorted(set(shapes))
+    }
+    return Shelf(name, decks)
 
 
-def class_deck(model: Family, images: Sequence[Image.Image], name: str) -> Deck:
-    """Encode class pictures, each in one view."""
-    encoded = _encode(model, [square(image, model.resolution, "center") for image in images])
-    singles = [Posterior(m[None], s[None]) for m, s in zip(encoded.mean, encoded.std)]
-    return Deck(name, singles, list(range(len(singles))))
+def class_shelf(model: Family, images: Sequence[Image.Image], name: str, photos: Shelf) -> Shelf:
+    """Encode class pictures in one view for each of the photos' buckets: rows of a batch have one shape."""
+    decks: dict[Shape, Deck] = {}
+    for shape, beside in photos.decks.items():
+        parts = [cut(image, bucket_box(image, shape), shape) for image in images]
+        encoded = _encode(model, parts)
+        singles = [Posterior(m[None], s[None]) for m, s in zip(encoded.mean, encoded.std)]
+        sizes = [torch.tensor(size_ids(image.size, shape)) for image in images] if beside.sizes else None
+        own = _named(name, shape, beside.sizes is not None)
+        decks[shape] = Deck(own, singles, list(range(len(singles))), sizes=sizes)
+    return Shelf(name, decks)
 
 
-def _views(photo: Photo, side: int, crop: Crop, flip: bool, variants: int) -> list[View]:
-    """All squares of a photo that will be learned from; where random crops lie depends on the photo alone."""
-    one = crop != "random" or photo.image.width == photo.image.height
-    rngs = [random.Random(derived_seed(photo.sha256, "crop", i)) for i in range(1 if one else variants)]
+def _named(name: str, shape: Shape, bucketed: bool) -> str:
+    """A name of its own for each bucket's deck: no two draw the same numbers."""
+    return f"{name} {shape[0]}x{shape[1]}" if bucketed else name
+
+
+def _views(photo: Photo, shape: Shape, crop: Framing, flip: bool, variants: int) -> list[View]:
+    """All parts of a photo that will be learned from; where random crops lie depends on the photo alone."""
+    if crop == "buckets":
+        boxes = [bucket_box(photo.image, shape)]
+    else:
+        one = crop != "random" or photo.image.width == photo.image.height
+        rngs = [random.Random(derived_seed(photo.sha256, "crop", i)) for i in range(1 if one else variants)]
+        boxes = [square_box(photo.image, crop, rng) for rng in rngs]
     views = [
         View(
-            cut(photo.image, box, side),
-            photo.mask and cut(photo.mask, box, side, Image.Resampling.BOX),
-            photo.hint and cut(photo.hint, box, side),
+            cut(photo.image, box, shape),
+            photo.mask and cut(photo.mask, box, shape, Image.Resampling.BOX),
+            photo.hint and cut(photo.hint, box, shape),
         )
-        for box in (square_box(photo.image, crop, rng) for rng in rngs)
+        for box in boxes
     ]
     return views + [view.mirrored() for view in views] if flip else views
 
@@ -135,7 +201,7 @@ def _weights(masks: list[Image.Image], like: Tensor, unmasked_weight: float) -> 
 
 
 def _encode(model: Family, images: Sequence[Image.Image]) -> Posterior:
-    """The posterior of each square RGB picture, float32."""
+    """The posterior of each RGB picture, all of one shape, float32."""
     parts = [
         model.encode(torch.stack([_pixels(image) for image in images[i : i + ENCODED_TOGETHER]]))
         for i in range(0, len(images), ENCODED_TOGETHER)

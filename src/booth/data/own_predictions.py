@@ -38,6 +38,10 @@ class OwnPredictions:
                 self._targets[rng] = self._answer(model, noising, rng, autocast)
         model.remember_embeddings(False)
 
+    def prompts(self) -> list[str] | None:
+        """As those of the batches."""
+        return self._batches.prompts()
+
     def __call__(self, rng: Rng) -> Batch:
         return replace(self._batches(rng), target=self._targets[rng])
 
@@ -48,5 +52,6 @@ class OwnPredictions:
         rows = slice(-self._batches.batch_size, None)
         device = noised.x_t.device.type
         with torch.no_grad(), torch.autocast(device, dtype=autocast, enabled=autocast is not None):
-            condition = model.embed(batch.prompts[rows])
+            sizes = None if batch.sizes is None else batch.sizes[rows]
+            condition = model.embed(batch.prompts[rows], sizes=sizes)
             return model.predict(noised.x_t[rows], noised.t[rows], condition).float().cpu()

@@ -33,6 +33,12 @@ class Photo:
     mask_sha256: str | None = None  # of the mask's own file
     hint: Image.Image | None = None  # RGB, of the image's size: what a ControlNet follows to it
     hint_sha256: str | None = None  # of the hint's file
+    full_size: tuple[int, int] | None = None  # width and height of the file's picture, if they were read
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture before it was made smaller to be kept."""
+        return self.full_size or self.image.size
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def _load(candidate: Candidate, resized: dict[str, list[str]]) -> Photo:
         if hint.size != image.size:
             _require_shape(candidate.hint, hint, image)
             resized["Hints"].append(f"{shown(candidate.hint)} and its picture have {_sizes(hint, image)} pixels")
-    scale = min(1.0, KEPT_SIDE / min(image.size))
+    full_size, scale = image.size, min(1.0, KEPT_SIDE / min(image.size))
     size = (round(image.width * scale), round(image.height * scale))
     image = _resized(image, size, Image.Resampling.LANCZOS)
     hint = hint and _resized(hint, size, Image.Resampling.LANCZOS)
@@ -119,9 +125,8 @@ def _load(candidate: Candidate, resized: dict[str, list[str]]) -> Photo:
     if mask is not None and mask.getextrema()[0] == 255:
         mask = None  # it covers all, as an opaque alpha channel does
     digest = hashlib.sha256(data).hexdigest()
-    return Photo(
-        candidate.path, digest, image, candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256
-    )
+    about = (candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256, full_size)
+    return Photo(candidate.path, digest, image, *about)
 
 
 def _beside(path: Path, what: str) -> tuple[Image.Image, str]:

@@ -82,6 +82,7 @@ KOHYA: Table = {
     **SHARED,
     "train_data_dir": ("run.photos", lambda value: [str(value)]),
     "flip_aug": ("run.flip", bool),
+    "enable_bucket": ("run.crop", lambda value: "buckets" if value else "center"),
     "save_every_n_steps": ("run.checkpoint_every", _whole),
     "sample_every_n_steps": ("run.previews", _whole),
     "min_snr_gamma": ("settings.min_snr_gamma", float),

@@ -26,6 +26,11 @@ class FlowFamily(DiffusersFamily):
         """Pixels that a side is a multiple of."""
         return self.vae_factor * self.patch
 
+    @property
+    def bucket_step(self) -> int:
+        """Twice that, so that photos of nearly the same aspect share a bucket: 32 at 16 pixels a patch."""
+        return 2 * self.multiple
+
     def make_noising(self, min_snr_gamma: float | None = None) -> Noising:
         """Logit-normal noise levels (Esser et al., 2403.03206), shifted as they are when a picture is drawn."""
         if min_snr_gamma is not None:

@@ -32,6 +32,7 @@ class Flux(FlowFamily):
             "proj_mlp",  # of the single-stream blocks; their proj_out shares its name with the last layer
         ),
     }
+    kept = {False: (1977e6, 15097), True: (70e6, 998)}
     encoders = {
         "text_encoder": Encoder(CLIPTextModel, CLIPTokenizer, "clip_l", CLIP_LINEARS),
         "text_encoder_2": Encoder(T5EncoderModel, T5TokenizerFast, "t5xxl"),

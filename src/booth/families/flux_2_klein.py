@@ -35,6 +35,7 @@ class Flux2Klein(FlowFamily):
         ),
         "feed_forward": ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
     }
+    kept = {False: (736e6, 5623), True: (81e6, 626)}  # of 4 billion values
     encoders = {"text_encoder": Encoder(Qwen3ForCausalLM, Qwen2TokenizerFast, "qwen3_4b")}
 
     def options(self, index: Mapping[str, Any]) -> dict[str, Any]:

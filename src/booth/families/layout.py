@@ -23,6 +23,8 @@ from transformers import PreTrainedModel
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
 from booth.core.sites import LinearSite, Sites, TokenTable
+from booth.families.freeing import Mark, let_go, mark, take_back
+from booth.families.quantised import quantise
 
 INDEX = "model_index.json"
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
@@ -58,11 +60,18 @@ class DiffusersFamily(Family):
     linears: ClassVar[Mapping[str, tuple[str, ...]]]  # of the denoiser
     encoders: ClassVar[Mapping[str, Encoder]]
     Autoencoder: ClassVar[Any] = AutoencoderKL
+    # Activations of the published denoiser that a row keeps for the backward pass: so many, and so many more a pixel,
+    # by whether of gradient checkpointing. Counted on the meta device with every weight trained, which keeps the most.
+    kept: ClassVar[Mapping[bool, tuple[float, float]]]
     multiple = 8
 
-    def __init__(self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, quantised: str | None = None
+    ) -> None:
+        """`quantised` is what the linear layers of all parts but the autoencoder are in: int8 or nf4."""
         super().__init__()
         self.base = base
+        self._how = (device, dtype, quantised)
         index = json.loads((base / INDEX).read_text())
         self._kinds = {
             name: kind
@@ -73,7 +82,7 @@ class DiffusersFamily(Family):
             )
             if (index.get(name) or [None])[0] is not None  # SD 3 without its T5, for one
         }
-        modules = {name: self._read(base, name, dtype).to(device) for name in self._kinds}
+        modules = {name: self._load(name) for name in self._kinds}
         self.scheduler: Any = self.Scheduler.from_pretrained(base / "scheduler", local_files_only=True)
         parts: dict[str, Any] = {name: modules.get(name) for name in (self.denoiser[0], *self.encoders, "vae")}
         for name, encoder in self.encoders.items():
@@ -84,6 +93,7 @@ class DiffusersFamily(Family):
         self._options = self.options(index)
         self._pipe = self.pipeline()
         self.freeze()
+        self._marks: dict[str, Mark] = {name: mark(module) for name, module in modules.items()}
         tiny = sum(p.numel() for p in self.network.parameters()) < TINY_PARAMETERS
         self.scale = "tiny" if tiny else "full"
         self.resolution = self.network.config.get("sample_size", LATENTS) * self.vae_factor
@@ -101,7 +111,8 @@ class DiffusersFamily(Family):
 
     @property
     def vae(self) -> Any:
-        """The autoencoder."""
+        """The autoencoder, back if it was let go."""
+        self.recall(["vae"])
         return self._parts["vae"]
 
     @property
@@ -123,6 +134,7 @@ class DiffusersFamily(Family):
         return {name: self._parts[name] for name in self._kinds}
 
     def pipeline(self, scheduler: str | None = None) -> Any:
+        self.recall()
         name = scheduler or self.sampler
         if name not in self.schedulers:
             raise UsageError(f"There is no scheduler called {name!r} here. There are: {', '.join(self.schedulers)}.")
@@ -134,6 +146,18 @@ class DiffusersFamily(Family):
     def expand(self, prompt: str) -> str:
         """A prompt in which each token of several vectors stands as its row of tokens, as the pipeline writes it."""
         return self._pipe.maybe_convert_prompt(prompt, self.tokenizer)
+
+    def free(self, names: Iterable[str]) -> None:
+        for name in {*names} & {*self._kinds} - self.freed:
+            if mark(self._parts[name]) == self._marks[name] and not self.trainable_in(name):
+                let_go(self._parts[name])
+                self.freed.add(name)
+
+    def recall(self, names: Iterable[str] | None = None) -> None:
+        for name in sorted(self.freed if names is None else self.freed & {*names}):
+            take_back(self._parts[name], self._load(name))
+            self._marks[name] = mark(self._parts[name])
+            self.freed.remove(name)
 
     def encode(self, pixels: Tensor) -> Posterior:
         with torch.no_grad():
@@ -197,6 +221,12 @@ class DiffusersFamily(Family):
     def read_component(self, folder: Path, name: str) -> dict[str, Tensor]:
         """In float32, under the names of the live module, whatever version of the libraries wrote the file."""
         return self._read(folder, name, torch.float32).state_dict()
+
+    def _load(self, name: str) -> Any:
+        """A part from the base's files, in its place."""
+        device, dtype, quantised = self._how
+        module = self._read(self.base, name, dtype)
+        return quantise(module, quantised, device) if quantised and name != "vae" else module.to(device)
 
     def _read(self, folder: Path, name: str, dtype: torch.dtype) -> Any:
         if not any((folder / name).glob("*.safetensors")):

@@ -91,13 +91,20 @@ def base_hash(path: Path) -> str:
 
 
 def load_family(
-    base: str, device: str = "cpu", dtype: torch.dtype = torch.float32, family: str | None = None
+    base: str,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    family: str | None = None,
+    quantised: str | None = None,
 ) -> Family:
-    """Load a base into the family whose layout it has; UsageError if that is not the `family` named."""
+    """Load a base into the family whose layout it has, with linear layers `quantised` to int8 or nf4 if that is named.
+
+    UsageError if it is not the `family` named.
+    """
     folder = resolve_base(base)
     found = recognise(folder)
     kind: Any = FAMILIES[found]
     if family not in (None, found):
         wanted: Any = FAMILIES[family]
         raise UsageError(f"{base} is {kind.title} ({found}), not {wanted.title}. Leave --family out, or name {found}.")
-    return kind(folder, device, dtype)
+    return kind(folder, device, dtype, quantised)

@@ -1,84 +1,240 @@
-"""Which way of teaching a base fits into memory, counted from the headers of its files; nothing is loaded."""
+"""The plans by which teaching a base may fit into memory, counted from the headers of its files; nothing is loaded."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Method
+from booth.families.layout import LATENTS
+from booth.families.quantised import BITSANDBYTES, can_be_quantised
 from booth.families.recognition import recognise
-from booth.registry import FAMILIES, METHODS
+from booth.registry import FAMILIES
 
-BYTES = {"fp32": 4, "bf16": 2}  # a value of the frozen weights
-STATE = {"adamw": 8, "adamw8bit": 2}  # the optimiser's two moments of a trained value
-TRAINED = 8  # a trained value and its gradient, always in float32
+BYTES = {"fp32": 4.0, "bf16": 2.0}  # a value of the frozen weights
+# A value of a quantised layer with its share of the scales: one a row, which is next to nothing, or for 64 values one
+# of 8 bits, and one of 32 bits for 256 of those (Dettmers et al., 2305.14314, section 3).
+QUANTISED = {"int8": 1.0, "nf4": 0.5 + (1 + 4 / 256) / 64}
+STATE = {"adamw": 8, "adamw8bit": 2, "prodigy": 16}  # what the optimiser keeps of a trained value
+WEIGHT, GRADIENT = 4, 4  # of a trained value, always in float32
+ENCODER_HALF = ("conv_in.", "time_embedding.", "add_embedding.", "down_blocks.", "mid_block.")  # what ControlNet copies
+
+
+@dataclass(frozen=True)
+class Part:
+    """How many values a part of a base holds, and how many of these lie in linear layers, which can be quantised."""
+
+    values: int
+    linear: int
+    encoder_half: int = 0  # of a U-Net
+
+    def bytes(self, precision: str) -> float:
+        """What it takes, frozen; what is not quantised is in bf16 then."""
+        if precision in BYTES:
+            return self.values * BYTES[precision]
+        return self.linear * QUANTISED[precision] + (self.values - self.linear) * BYTES["bf16"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What of a run decides how much memory it takes, beside the base."""
+
+    side: int  # of a picture, in pixels
+    rows: int = 1  # of a micro-batch, class rows included
+    activation: int = 4  # bytes of an activation: 4, or 2 in mixed precision
+    trained: tuple[Literal["denoiser", "text_encoders"], ...] = ()  # whole; what is small beside them is not counted
+    copies_encoder: bool = False  # trains a copy of the U-Net's encoder half, as ControlNet
+    reads_prompts: bool = False  # needs the text encoders at every step
+    over_quantised: bool = False  # can be trained over quantised layers
+    device: str = "cpu"
+    optimizer: str | None = None  # where it is fixed
+    gradient_checkpointing: bool | None = None  # likewise
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """One way of teaching, and what its weights, gradients and moments take. Activations come on top.
+    """One way of teaching, and the most that it takes at once: loading and encoding, training, or drawing."""
 
-    What an adapter or a token trains is not counted: it is small beside the base. ControlNet, which trains a copy of
-    half the denoiser, is not told.
-    """
-
-    methods: tuple[str, ...]
-    base_precision: str
-    optimizer: str
+    base_precision: str  # fp32, bf16, int8 or nf4
+    frees: bool  # whether the parts that the steps do not need are let go after encoding, and read again for drawing
+    gradient_checkpointing: bool
+    optimizer: str | None  # none = the method's own
     bytes: int
     fits: bool
+    missing: str | None = None  # why it cannot be taken here, and how it could
+
+    @property
+    def name(self) -> str:
+        """How it is asked for: --set memory=bf16+freed+checkpointing."""
+        words = [self.base_precision, "freed" * self.frees, "checkpointing" * self.gradient_checkpointing]
+        return "+".join(filter(None, [*words, self.optimizer]))
 
 
-def memory_plans(folder: Path, room: int) -> list[MemoryPlan]:
-    """For the methods that leave the denoiser frozen, and for those that train it, the first plan within `room` bytes.
+# From the cheapest to run to the dearest. What is let go has to be read again whenever pictures are drawn, bf16 loses
+# digits, checkpointing makes a second forward pass, and quantised weights are unpacked at every use.
+LADDER = (
+    ("fp32", False, False, None),
+    ("fp32", True, False, None),
+    ("bf16", False, False, None),
+    ("bf16", True, False, None),
+    ("bf16", True, True, None),
+    ("bf16", True, True, "adamw8bit"),
+    ("int8", True, True, None),
+    ("nf4", True, True, None),
+)
 
-    Where none fits it is the smallest one, marked so.
+
+def task_of(method: Method, given: Iterable[str], *, side: int, activation: int = 4, device: str = "cpu") -> Task:
+    """What a method takes, all its stages together; `given` names the settings that no plan may change."""
+    stages = [stage.method for stage in method.plan()]
+    given, heavy = set(given), [m for m in stages if trains_denoiser(m)]
+    encoders = any(getattr(m.config, "train_text_encoder", False) for m in heavy)
+    return Task(
+        side=side,
+        rows=max(m.config.batch_size * (2 if m.config.prior_weight > 0 else 1) for m in stages),
+        activation=activation,
+        trained=(("denoiser",) if heavy else ()) + (("text_encoders",) if encoders else ()),
+        copies_encoder=any("control" in m.needs for m in stages),
+        reads_prompts=any("token_tables" in m.needs or getattr(m.config, "train_text_encoder", False) for m in stages),
+        over_quantised=all(m.over_quantised for m in stages),
+        device=device,
+        optimizer=method.config.optimizer if "optimizer" in given else None,
+        gradient_checkpointing=method.config.gradient_checkpointing if "gradient_checkpointing" in given else None,
+    )
+
+
+def trains_denoiser(method: Method | type[Method]) -> bool:
+    """Whether every weight of it is trained; Custom Diffusion, of all that change it, trains some 5 %."""
+    return "denoiser" in method.needs and "cross_attention" not in method.needs
+
+
+def memory_plans(folder: Path, task: Task, room: int) -> list[MemoryPlan]:
+    """Every plan for a task that its fixed settings allow, from the cheapest to run to the dearest; `room` is in bytes.
+
+    What is counted are weights, gradients, the optimiser's moments and the activations of the denoiser; what is left
+    out are short-lived buffers, the autoencoder's activations, and adapters.
     """
     family: Any = FAMILIES[recognise(folder)]
-    denoiser = family.denoiser[0]
-    values = values_of_parts(folder)
-    whole, trained = sum(values.values()), values.get(denoiser, 0)
-    kinds: dict[str, type[Method]] = {
-        name: METHODS[name]
-        for name in METHODS
-        if set(METHODS[name].needs) <= set(family.offers) and "control" not in METHODS[name].needs
-    }
-    chosen: list[MemoryPlan] = []
-    for trains_denoiser in (False, True):
-        methods = tuple(name for name, kind in kinds.items() if _trains_all(kind) == trains_denoiser)
-        size = trained if trains_denoiser else 0
-        choices = [("fp32", "adamw"), ("bf16", "adamw"), *([("bf16", "adamw8bit")] if trains_denoiser else [])]
-        plans = [
-            MemoryPlan(methods, precision, optimizer, needed, needed <= room)
-            for precision, optimizer in choices
-            for needed in [(whole - size) * BYTES[precision] + size * (TRAINED + STATE[optimizer])]
-        ]
-        if methods:
-            chosen.append(next((plan for plan in plans if plan.fits), plans[-1]))
-    return chosen
+    parts = parts_of(folder)
+    plans: dict[str, MemoryPlan] = {}
+    for precision, frees, checkpointing, optimizer in LADDER:
+        if precision in QUANTISED and not task.over_quantised:
+            continue
+        if optimizer is not None and (task.optimizer is not None or not (task.trained or task.copies_encoder)):
+            continue
+        given = checkpointing if task.gradient_checkpointing is None else task.gradient_checkpointing
+        kept = STATE.get(task.optimizer or optimizer or "adamw", STATE["adamw"])
+        needed = round(_most(parts, family, task, precision, frees, given, kept))
+        missing = _missing(task.device) if precision in QUANTISED or optimizer is not None else None
+        plan = MemoryPlan(precision, frees, given, optimizer, needed, needed <= room or not room, missing)
+        plans.setdefault(plan.name, plan)
+    return list(plans.values())
 
 
-def _trains_all(kind: type[Method]) -> bool:
-    """Whether the whole denoiser is trained; Custom Diffusion, of all that change it, trains some 5 % of it."""
-    return "denoiser" in kind.needs and "cross_attention" not in kind.needs
+def choose(plans: Iterable[MemoryPlan], name: str = "auto", base_precision: str | None = None) -> MemoryPlan:
+    """The plan of that name or, for "auto", the first that fits and can be taken; if none fits, the smallest.
+
+    UsageError for a name that is no plan here, or for a precision that no plan has.
+    """
+    plans = list(plans)
+    wanted = [p for p in plans if name in ("auto", p.name) and base_precision in (None, p.base_precision)]
+    if not wanted:
+        asked = f"memory={name}" + (f" with base_precision={base_precision}" if base_precision else "")
+        raise UsageError(
+            f"There is no plan {asked} for this method and these settings. There are: auto, "
+            f"{', '.join(p.name for p in plans)}."
+        )
+    if name != "auto" or base_precision in QUANTISED:
+        return wanted[0]  # asked for: what is missing is then told by what needs it
+    able = [p for p in wanted if p.missing is None]
+    return next((p for p in able if p.fits), min(able, key=lambda p: p.bytes))
+
+
+def drawing_bytes(folder: Path) -> dict[str, int]:
+    """What drawing takes on a GPU by how parts wait for their turn, weights in fp32: "none", "model", "sequential"."""
+    sizes = [part.values * 4 for part in parts_of(folder).values()]
+    return {"none": sum(sizes), "model": max(sizes), "sequential": max(largest_tensors(folder)) * 4}
+
+
+def choose_offload(folder: Path, room: int) -> str:
+    """The first of those that fits into `room` bytes, for the next one is slower; "sequential" if none does."""
+    found = drawing_bytes(folder)
+    return next((how for how, needed in found.items() if needed <= room), "sequential")
+
+
+def native_side(folder: Path) -> int:
+    """Side of the pictures that a base was made for, in pixels, as the loaded family has it."""
+    family: Any = FAMILIES[recognise(folder)]
+    network, vae = _config(folder / family.denoiser[0]), _config(folder / "vae")
+    halvings = len(vae["block_out_channels"]) - 1 if "block_out_channels" in vae else len(vae["temperal_downsample"])
+    return network.get("sample_size", LATENTS) * 2**halvings
+
+
+def parts_of(folder: Path) -> dict[str, Part]:
+    """The parts of a diffusers folder by name."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for file in sorted(folder.glob("*/*.safetensors")):
+        found.setdefault(file.parent.name, {}).update(_shapes(file))
+    return {name: _part(name, shapes) for name, shapes in found.items()}
 
 
 def values_of_parts(folder: Path) -> dict[str, int]:
     """How many values each part of a diffusers folder holds, by the part's name."""
-    parts: dict[str, int] = {}
-    for file in sorted(folder.glob("*/*.safetensors")):
-        parts[file.parent.name] = parts.get(file.parent.name, 0) + sum(values_in(file))
-    return parts
+    return {name: part.values for name, part in parts_of(folder).items()}
 
 
-def values_in(file: Path) -> Iterator[int]:
-    """How many values each tensor of a safetensors file holds, read from its header alone."""
+def largest_tensors(folder: Path) -> Iterator[int]:
+    """How many values the largest tensor of each file holds."""
+    return (max(map(math.prod, _shapes(f).values())) for f in sorted(folder.glob("*/*.safetensors")))
+
+
+def _most(
+    parts: Mapping[str, Part], family: Any, task: Task, precision: str, frees: bool, checkpointing: bool, kept: int
+) -> float:
+    """Bytes of the hungriest moment; the optimiser keeps `kept` of each trained value."""
+    kinds = {family.denoiser[0]: "denoiser", **dict.fromkeys(family.encoders, "text_encoders")}
+    frozen = {name: part.bytes(precision) for name, part in parts.items() if kinds.get(name) not in task.trained}
+    taught = sum(part.values for name, part in parts.items() if kinds.get(name) in task.trained)
+    taught += parts[family.denoiser[0]].encoder_half if task.copies_encoder else 0
+    gone = {"vae", *(() if task.reads_prompts else family.encoders)} if frees else set[str]()
+    fixed, per_pixel = family.kept[checkpointing]
+    activations = task.rows * (fixed + per_pixel * task.side**2) * task.activation
+    staying = sum(size for name, size in frozen.items() if name not in gone)
+    training = staying + taught * (WEIGHT + GRADIENT + kept) + activations
+    drawing = sum(frozen.values()) + taught * (WEIGHT + kept)
+    return max(training, drawing)  # what is loaded and encoded with is no more than what is drawn with
+
+
+def _missing(device: str) -> str | None:
+    """Why bitsandbytes cannot be used."""
+    if not device.startswith("cuda"):
+        return "needs a CUDA device"
+    return None if importlib.util.find_spec("bitsandbytes") else f"needs bitsandbytes: {BITSANDBYTES}"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadDataError(f"{folder / 'config.json'} cannot be read. Get the base again.") from error
+
+
+def _part(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Part:
+    matrices = sum(math.prod(s) for n, s in shapes.items() if len(s) == 2 and can_be_quantised(n))
+    half = sum(math.prod(s) for n, s in shapes.items() if n.startswith(ENCODER_HALF))
+    return Part(sum(map(math.prod, shapes.values())), 0 if name == "vae" else matrices, half)
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of a safetensors file, read from its header alone."""
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
         header: dict[str, Any] = json.loads(stream.read(length))
-    return (math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}

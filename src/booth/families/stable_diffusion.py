@@ -22,6 +22,7 @@ class StableDiffusion(UNetFamily):
     sampler = "ddim"
     Pipeline = StableDiffusionPipeline
     Controlled = StableDiffusionControlNetPipeline
+    kept = {False: (2e6, 1599), True: (0, 410)}
     encoders = {"text_encoder": Encoder(CLIPTextModel, CLIPTokenizer, "clip_l", CLIP_LINEARS)}
 
     def options(self, index: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class StableDiffusionXL(UNetFamily):
     sampler = "euler"
     Pipeline = StableDiffusionXLPipeline
     Controlled = StableDiffusionXLControlNetPipeline
+    kept = {False: (13e6, 2866), True: (0, 338)}
     encoders = {
         "text_encoder": Encoder(CLIPTextModel, CLIPTokenizer, "clip_l", CLIP_LINEARS),
         "text_encoder_2": Encoder(CLIPTextModelWithProjection, CLIPTokenizer, "clip_g", CLIP_LINEARS),
@@ -41,13 +42,20 @@ class StableDiffusionXL(UNetFamily):
         tokens, _, pooled, _ = self._pipe.encode_prompt(prompts, None, self.device, 1, False)
         return Condition(tokens, pooled)
 
-    def added(self, x_t: Tensor, condition: Condition) -> dict[str, Any]:
-        """The pooled vector, and the size ids that pictures are drawn with: uncropped, and as large as they are.
+    @property
+    def bucket_step(self) -> int:
+        """64 at full size, as its published list has it: twice what its U-Net of three levels needs."""
+        return 2 * super().bucket_step
 
-        A photo's own size and crop are not told: photos are cropped to show the subject as it should be drawn.
+    def added(self, x_t: Tensor, condition: Condition) -> dict[str, Any]:
+        """The pooled vector, and size ids: those of the rows where they have some, or else those of drawing.
+
+        Drawn pictures are uncropped, and as large as they are. A square is told as one: it was cut to show the subject
+        as it should be drawn. Of a photo in a bucket its own size is told, and what was cut off.
         """
         height, width = (side * self.vae_factor for side in x_t.shape[-2:])
-        ids = torch.tensor([[height, width, 0, 0, height, width]], device=x_t.device, dtype=self.network.dtype)
-        pooled = condition.pooled
+        ids, dtype, pooled = condition.sizes, self.network.dtype, condition.pooled
         assert pooled is not None
-        return {"text_embeds": pooled.to(self.network.dtype), "time_ids": ids.expand(len(x_t), -1)}
+        if ids is None:
+            ids = torch.tensor([[height, width, 0, 0, height, width]], device=x_t.device).expand(len(x_t), -1)
+        return {"text_embeds": pooled.to(dtype), "time_ids": ids.to(x_t.device, dtype)}

@@ -63,11 +63,18 @@ class UNetFamily(DiffusersFamily):
         "projection": ("proj_in", "proj_out"),  # kohya's scripts adapt them too
     }
 
-    def __init__(self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, quantised: str | None = None
+    ) -> None:
         self._controls: dict[str, PlacedControl] = {}
         self._grey: dict[tuple[int, int], Tensor] = {}  # latents of plain grey by height and width
-        super().__init__(base, device, dtype)
+        super().__init__(base, device, dtype, quantised)
         self.inpaints = self.network.config.in_channels == 2 * self.vae.config.latent_channels + 1
+
+    @property
+    def bucket_step(self) -> int:
+        """Pixels by which every level of the U-Net has whole latents: 64 in Stable Diffusion."""
+        return self.vae_factor * 2 ** (len(self.network.config.block_out_channels) - 1)
 
     def components(self) -> Mapping[str, nn.Module]:
         return {**super().components(), **{name: control.net for name, control in self._controls.items()}}

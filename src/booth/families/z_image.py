@@ -27,6 +27,7 @@ class ZImage(FlowFamily):
         "attention": ("to_q", "to_k", "to_v", "to_out.0"),
         "feed_forward": ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3"),
     }
+    kept = {False: (257e6, 15734), True: (17e6, 1001)}  # with 64 tokens
     encoders = {"text_encoder": Encoder(Qwen3Model, Qwen2Tokenizer, "qwen3_4b")}
 
     def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:

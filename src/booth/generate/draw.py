@@ -14,6 +14,7 @@ from PIL.Image import Image
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
+from booth.families.offload import offloaded
 from booth.families.pipelines import starting_from_picture
 from booth.generate.start import Start
 
@@ -33,6 +34,7 @@ def draw(
     starts: Sequence[Start] | None = None,
     hints: Sequence[Sequence[Image]] = (),
     batch_size: int | None = None,
+    offload: tuple[str, str] = ("none", "cpu"),
     on_picture: Callable[[int], None] | None = None,
 ) -> list[Image]:
     """Draw picture i from prompt i and seed i, with one CPU generator a picture.
@@ -42,7 +44,7 @@ def draw(
     a larger `batch_size` the last bit of a value may depend on the batch. `on_picture` hears how many are finished.
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
     What lies outside a mask is the start's own, to the bit. `hints` holds for each ControlNet in place, in their order,
-    what it follows to each picture.
+    what it follows to each picture. `offload` is how the parts of a model on the CPU take turns on which device.
     """
     _check(model, prompts, seeds, steps, size)
     _check_hints(model, hints, len(prompts))
@@ -54,19 +56,20 @@ def draw(
         _check_canvas(canvases[0], steps, pipe.vae_scale_factor)
     at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
     images: list[Image] = []
-    for start in range(0, len(prompts), at_once):
-        rows = slice(start, start + at_once)
-        drawn = pipe(
-            prompt=prompts[rows],
-            **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
-            num_inference_steps=steps,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
-            **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
-            **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
-        )
-        images += map(_kept_outside, drawn.images, canvases[rows]) if canvases else drawn.images
-        if on_picture is not None:
-            on_picture(len(images))
+    with offloaded(pipe, *offload):
+        for start in range(0, len(prompts), at_once):
+            rows = slice(start, start + at_once)
+            drawn = pipe(
+                prompt=prompts[rows],
+                **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
+                num_inference_steps=steps,
+                generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
+                **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
+                **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
+            )
+            images += map(_kept_outside, drawn.images, canvases[rows]) if canvases else drawn.images
+            if on_picture is not None:
+                on_picture(len(images))
     return images
 
 

@@ -13,7 +13,9 @@ from PIL.Image import Image
 from booth import __version__
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.room import room_on
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
+from booth.families.memory import choose_offload, drawing_bytes
 from booth.generate.concepts import Applied, attached, common_base, require_base
 from booth.generate.controls import Hint, read_hint, with_controlnets
 from booth.generate.draw import STEPS, draw
@@ -43,6 +45,7 @@ class Request:
     start: Start | None = None  # what all pictures are drawn over
     upscale: int = 1  # how many times larger than `size` the pictures become in a second pass
     device: str = "cpu"
+    offload: str = "auto"  # how parts take turns on a GPU: none, model or sequential; auto is the first that fits
 
     @property
     def drawings(self) -> int:
@@ -96,11 +99,12 @@ def generate(
     content_hash = base_hash(folder)
     require_base(request.concepts, base, content_hash)
     concepts, taken = with_controlnets(request.concepts, request.hints, content_hash)
-    model = load_family(str(folder), request.device)
+    offload = _offload(request, folder, on_message)
+    model = load_family(str(folder), request.device if offload == "none" else "cpu")
     prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
     seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
     with attached(model, concepts):
-        images = _draw(model, request, taken, prompts, seeds, on_picture, on_message)
+        images = _draw(model, request, taken, prompts, seeds, (offload, request.device), on_picture, on_message)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / name for name in file_names(prompts, seeds)]
     for image, file, prompt, seed in zip(images, files, prompts, seeds, strict=True):
@@ -134,6 +138,7 @@ def _draw(
     taken: list[Hint],
     prompts: list[str],
     seeds: list[int],
+    offload: tuple[str, str],
     on_picture: Callable[[int], None] | None,
     on_message: Callable[[str], None],
 ) -> list[Image]:
@@ -144,6 +149,7 @@ def _draw(
         "negative": request.negative,
         "scheduler": request.scheduler,
         "batch_size": request.batch_size,
+        "offload": offload,
     }
     side = request.size or model.resolution
     size = (side, side) if request.start is None else _announced_size(request.start, side, on_message)
@@ -161,6 +167,21 @@ def _draw(
     large = (size[0] * request.upscale, size[1] * request.upscale)
     how |= {"hints": [[read_hint(hint, large, shape)] * len(prompts) for hint in taken], "on_picture": second}
     return upscaled(model, images, prompts, seeds, request.upscale, start=request.start, **how)
+
+
+def _offload(request: Request, folder: Path, on_message: Callable[[str], None]) -> str:
+    """How parts take turns: as asked, or as they have to for the base to fit on the GPU."""
+    if request.offload != "auto" or not request.device.startswith("cuda"):
+        return "none" if request.offload == "auto" else request.offload
+    room = room_on(request.device)
+    how = choose_offload(folder, room)
+    if how != "none":
+        needed = drawing_bytes(folder)["none"]
+        on_message(
+            f"The base takes {needed / 1e9:.1f} of {room / 1e9:.1f} GB: its parts take turns on the GPU (--offload "
+            f"{how}), which is slower."
+        )
+    return how
 
 
 def _announced_size(start: Start, side: int, on_message: Callable[[str], None]) -> tuple[int, int]:

@@ -40,6 +40,7 @@ class LowRank(RankedAdapter):
     files = (FILE,)
     layer = LoraLayer
     prefix = "lora_"
+    over_quantised = True
     variant: ClassVar[dict[str, Any]] = {}  # options of LoraConfig that make the kind
 
     def peft_config(self, site: LinearSite) -> PeftConfig:

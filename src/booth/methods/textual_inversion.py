@@ -137,6 +137,7 @@ class TextualInversion(Method):
     title = "Textual Inversion"
     trains = "the new token's rows in the token table of each text encoder"
     needs = ("token_tables",)
+    over_quantised = True
     files = (FILE,)
     Config = TextualInversionConfig
     tiny = {"steps": 500, "learning_rate": 1e-2, "batch_size": 4, "schedule": "linear", "templates": "plain"}

@@ -29,6 +29,7 @@ class TextualInversionLoRA(Method):
     title = "Textual Inversion with LoRA"
     trains = "the new token's rows and low-rank matrices beside the denoiser's linear layers, together"
     needs = ("token_tables", "linears")
+    over_quantised = True
     files = (*TextualInversion.files, *LoRA.files)
     Config = TextualInversionLoRAConfig
     tiny = LoRA.tiny | {"token_learning_rate": 1e-2}

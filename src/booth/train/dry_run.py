@@ -7,6 +7,7 @@ from typing import Any
 from booth.config import RunConfig
 from booth.core.family import Family
 from booth.core.method import Subject
+from booth.data.buckets import bucket_of
 from booth.data.photos import PhotoSet
 from booth.registry import METHODS
 from booth.train import setup
@@ -34,12 +35,13 @@ def describe(config: RunConfig) -> dict[str, Any]:
         "precision": run.precision,
         "seed": config.seed,
         "stages": _stages(run),
-        "photos": _photos(photos[0]),
+        "photos": _photos(photos[0], run),
         "also": [
-            {"subject": {"token": other.token, "noun": other.noun}, "photos": _photos(own)}
+            {"subject": {"token": other.token, "noun": other.noun}, "photos": _photos(own, run)}
             for other, own in zip(subject.others, photos[1:], strict=True)
         ],
-        "quote": rehearsed(config, run.model).to_json(),
+        "memory": run.memory.to_json(),
+        "quote": rehearsed(run.config, run.model).to_json(),
         "warnings": run.advice(),
     }
 
@@ -72,7 +74,9 @@ def _stages(run: Run) -> list[dict[str, Any]]:
     return told
 
 
-def _photos(photos: PhotoSet) -> dict[str, Any]:
+def _photos(photos: PhotoSet, run: Run) -> dict[str, Any]:
+    side, step = run.model.resolution, run.model.bucket_step
+    shapes = [bucket_of(p.image.size, side, step) if run.config.crop == "buckets" else None for p in photos.photos]
     return {
         "layout": photos.layout,
         "used": [
@@ -83,8 +87,9 @@ def _photos(photos: PhotoSet) -> dict[str, Any]:
                 "caption": p.caption,
                 "masked": p.mask is not None,
                 "hinted": p.hint is not None,
+                "bucket": shape,
             }
-            for p in photos.photos
+            for p, shape in zip(photos.photos, shapes, strict=True)
         ],
         "masks": list(photos.masks),
         "resized": list(photos.resized),

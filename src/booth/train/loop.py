@@ -25,7 +25,7 @@ from booth.train.update import Update
 
 def losses(model: Family, batch: Batch, rng: Rng) -> Tensor:
     """The loss of one micro-batch: steps 1 to 4. Step 5 is the caller's update."""
-    condition = model.embed(batch.prompts, batch.control)  # 1 embed the prompt
+    condition = model.embed(batch.prompts, batch.control, batch.sizes)  # 1 embed the prompt
     noised = batch.noised(model.noising, rng)  # 2 add noise at timestep t
     prediction = model.predict(noised.x_t, noised.t, condition)  # 3 predict
     return compare(prediction, noised.target, batch.weight * noised.weight, batch.mask)  # 4 compare

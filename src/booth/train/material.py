@@ -10,7 +10,6 @@ import torch
 from PIL.Image import Image
 
 from booth.config import RunConfig
-from booth.core.batch import BatchSource
 from booth.core.cache import cache_folder
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
@@ -49,6 +48,7 @@ class Material:
         self.tell = tell
         self._class_images: dict[str, list[Image]] = {}
         self._sources: dict[int, PhotoBatches | OwnPredictions] = {}
+        self._gone: dict[int, set[str]] = {}  # components that each stage's steps do without
 
     @property
     def model(self) -> Family:
@@ -65,7 +65,7 @@ class Material:
             if config.prior_weight > 0 and config.prior == "prediction":
                 self._ask(i, config, step if i == index else 0, autocast)
 
-    def batches(self, index: int) -> BatchSource:
+    def batches(self, index: int) -> PhotoBatches | OwnPredictions:
         """What a stage learns from; encoded when it is first asked for."""
         if index not in self._sources:
             stage = self.stages.plan[index]
@@ -86,6 +86,21 @@ class Material:
             self._sources[index] = OwnPredictions(batches) if own else batches
         return self._sources[index]
 
+    def free(self, index: int, autocast: torch.dtype | None) -> None:
+        """Let go of the autoencoder and, once all prompts of a stage are embedded, of the text encoders.
+
+        They stay where something in them is trained or was, and where there are too many prompts to remember them all.
+        Asked again, it does so again if something was read for drawing.
+        """
+        if index in self._gone and self._gone[index] <= self.model.freed:
+            return
+        prompts = self.batches(index).prompts()
+        device = next(next(iter(self.model.components().values())).parameters()).device.type
+        with torch.autocast(device, dtype=autocast, enabled=autocast is not None):  # as a step would embed them
+            known = prompts is not None and self.model.embed_ahead(prompts)
+        self.model.free(["vae", *(self.model.sites.text_encoders if known else ())])
+        self._gone[index] = set(self.model.freed)
+
     def _lessons(self, stage: Stage) -> list[Lesson]:
         """Each subject's photos, with the prompts that the method would give to that subject alone."""
         config = stage.method.config
@@ -102,13 +117,14 @@ class Material:
 
     def _draw_class_pictures(self, count: int) -> None:
         """They show what the untouched base means by the noun."""
-        cache = cache_folder() / "class_pictures"
+        cache, held = cache_folder() / "class_pictures", self.config.base_precision
+        base = self.base_hash if held in (None, "fp32") else f"{self.base_hash} in {held}"  # which draws otherwise
         for subject, _ in self.taught:
             if subject.noun in self._class_images:
                 continue
             self.tell(f"Drawing {count} class pictures, or finding them in the cache.")
             with self.clock.part("class_pictures"):
-                arguments = (subject.noun, count, self.config.seed, cache, self.base_hash, draw)
+                arguments = (subject.noun, count, self.config.seed, cache, base, draw)
                 self._class_images[subject.noun] = class_pictures(
                     self.model, *arguments, guidance=self.model.guidance, kind=subject.kind
                 )

@@ -10,7 +10,6 @@ from typing import Any
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.commit import require_space, size_of
-from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
 from booth.core.family import Family
 from booth.core.method import Method, Stage, Subject
@@ -28,6 +27,7 @@ from booth.train.folders import CHECKPOINTS, leave, occupied, refuse_to_overwrit
 from booth.train.listener import Listener, Silent
 from booth.train.loop import training_steps
 from booth.train.material import Material
+from booth.train.memory import plan_memory
 from booth.train.recovery import SKIPS, Recovery
 from booth.train.signals import Signals
 from booth.train.stages import Stages
@@ -53,7 +53,7 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
         out = config.folder.absolute()
         refuse_to_overwrite(out, config.resume)
         run = Run(config, subject, photos, clock, listener, signals)
-        settings.update(run.method.config.model_dump())
+        settings.update(run.method.config.model_dump(), memory=run.memory.smaller)
         for sentence in run.advice():
             listener.on_message(f"warning: {sentence}")
         with occupied(out) as work:
@@ -75,13 +75,15 @@ class Run:
         listener: Listener,
         signals: Signals,
     ) -> None:
-        self.config = config
         self.clock = clock
         self.listener = listener
         self.signals = signals
         self.device = setup.choose_device(config.device)
         self.precision = setup.choose_precision(config.precision, self.device)
         forget_peak_memory(self.device)
+        self.memory = plan_memory(config, self.device)
+        listener.on_message(self.memory.told)
+        self.config = config = self.memory.applied(config)
         listener.on_message(f"Loading the base {config.base}.")
         with clock.part("load"):
             self.model: Family = setup.load_base(config, self.device)
@@ -97,25 +99,18 @@ class Run:
         hints = Hints(control, shown, listener.on_message) if control else None
         self.scenes = Scenes.of(subject, hints, photos, self.model.resolution)
         self.images = [p.image for p in photos[0].photos]
+        if config.crop == "buckets":
+            listener.on_message(setup.in_buckets(shown, self.model))
         self.stages = Stages(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self.recovery = Recovery()
         self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
         self.pace = Pace(config.checkpoint_every)
         self._saved: tuple[int, int] | None = None  # stage and step of the newest checkpoint
-        self.known: dict[str, Any] = {
-            "method": config.method,
-            "settings": self.method.config.model_dump(mode="json"),
-            "base": BaseRecord(name=setup.lasting_name(config.base), hash=self.base_hash),
-            "data": setup.data_settings(config, photos),
-            "subject": _record_of(subject),
-            "seed": config.seed,
-            "precision": self.precision + (", base in bf16" if config.base_precision == "bf16" else ""),
-            "photos": [p.sha256 for p in shown],
-            "photo_files": [str(p.path.absolute()) for p in shown],
-        }
+        self.known = setup.known(config, self.method, self.base_hash, self.precision, photos)
         self.material = Material(
             self.stages, subject, photos, hints, config, self.base_hash, clock, listener.on_message
         )
+        self._autocast = setup.autocast_type(self.precision)
 
     def advice(self) -> list[str]:
         """Warnings about the base and the token, before anything is trained."""
@@ -196,16 +191,19 @@ class Run:
         update = stages.open()
         update.rate_scale = self.recovery.rate_scale(stage.name)
         self._require_room(update)
+        batches = self.material.batches(stages.index)
         steps = training_steps(
             self.model,
-            self.material.batches(stages.index),
+            batches,
             update,
             seed=stages.seed,
             start=stages.step,
             stop=stage.method.config.steps,
-            autocast=setup.autocast_type(self.precision),
+            autocast=self._autocast,
         )
-        for step in () if self.between.is_done(stages, update) else steps:
+        finished = self.between.is_done(stages, update)
+        self._free()
+        for step in () if finished else steps:
             stages.step = step.index
             self.history.append(step.loss if math.isfinite(step.loss) else None)
             self.clock.add("train", step.seconds)
@@ -221,8 +219,14 @@ class Run:
             self.between.preview(stages, update)
             if done:
                 break
+            self._free()  # again, if it was read for drawing
         stages.close()
         self._save_if_due(boundary=True)
+
+    def _free(self) -> None:
+        """By the plan, let go of what the stage's steps do not need."""
+        if self.memory.chosen.frees:
+            self.material.free(self.stages.index, self._autocast)
 
     def _go_back(self, error: NotFiniteError) -> None:
         """Return to the last good checkpoint, or to the start, with half the learning rate for this stage."""
@@ -238,7 +242,7 @@ class Run:
     def _go_to(self, checkpoint: Checkpoint | None) -> None:
         self.stages.detach()  # what is asked of the base is asked of the bare one
         stage, step = (checkpoint.values["stage"], checkpoint.values["step"]) if checkpoint else (0, 0)
-        self.material.prepare(stage, step, setup.autocast_type(self.precision))
+        self.material.prepare(stage, step, self._autocast)
         self.stages.take_up(checkpoint)
         self.history = list(checkpoint.values["history"]) if checkpoint else []
         self._saved = (self.stages.index, self.stages.step) if checkpoint else None
@@ -287,8 +291,3 @@ class Run:
         except NotFiniteError:
             told = "The last good checkpoint is kept"
         return Interrupted(f"{error} {told}; run the same command with --resume to go on.", error.exit_code - 128)
-
-
-def _record_of(subject: Subject) -> SubjectRecord:
-    others = [_record_of(other) for other in subject.others]
-    return SubjectRecord(token=subject.token, noun=subject.noun, kind=subject.kind, others=others)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection, Generator, Mapping
+from collections import Counter
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,14 +13,18 @@ from typing import Any
 import torch
 
 from booth.config import AUTO, RunConfig, method_config
+from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
-from booth.core.method import MethodConfig, Subject
+from booth.core.method import Method, MethodConfig, Subject
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.data.batches import Showing
-from booth.data.photos import PhotoSet, load_photos
+from booth.data.buckets import bucket_of
+from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.families.loading import load_family
+from booth.families.memory import QUANTISED
+from booth.families.quantised import require_gpu
 from booth.train.selection import CAP
 
 
@@ -80,13 +85,28 @@ def choose_token(token: str, photos: PhotoSet, taken: Collection[str] = ()) -> s
 
 def load_base(config: RunConfig, device: str) -> Family:
     """The base in the precision and at the resolution that the run asks for; UsageError for one it cannot take."""
-    dtype, side = autocast_type(config.base_precision) or torch.float32, config.resolution
-    model = load_family(config.base, device, dtype, config.family)
+    held, side = config.base_precision or "fp32", config.resolution
+    quantised = held if held in QUANTISED else None
+    if quantised is not None:
+        require_gpu(quantised, device)
+    dtype = torch.float32 if held == "fp32" else torch.bfloat16
+    model = load_family(config.base, device, dtype, config.family, quantised)
     if side is not None:
         if side % model.multiple:
             raise UsageError(f"resolution={side} does not suit {model.title}. Use a multiple of {model.multiple}.")
         model.resolution = side
+    if config.crop == "buckets" and model.resolution % model.bucket_step:
+        raise UsageError(
+            f"Buckets of {model.title} are multiples of {model.bucket_step}, which a resolution of {model.resolution} "
+            "is not. Set another resolution, or another crop."
+        )
     return model
+
+
+def in_buckets(photos: Sequence[Photo], model: Family) -> str:
+    """How many photos go into each bucket, in words."""
+    found = Counter(bucket_of(p.image.size, model.resolution, model.bucket_step) for p in photos)
+    return f"Photos in buckets: {', '.join(f'{count} in {w}x{h}' for (w, h), count in sorted(found.items()))}."
 
 
 def method_settings(config: RunConfig, scale: str) -> MethodConfig:
@@ -115,6 +135,27 @@ def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
         "hints": [p.hint_sha256 for p in photos],
         "photos_each": [len(s.photos) for s in sets],
     }
+
+
+def known(config: RunConfig, method: Method, base_hash: str, precision: str, sets: list[PhotoSet]) -> dict[str, Any]:
+    """The fields of a ConceptRecord that are decided before the first step."""
+    photos, held = [p for each in sets for p in each.photos], config.base_precision or "fp32"
+    return {
+        "method": config.method,
+        "settings": method.config.model_dump(mode="json"),
+        "base": BaseRecord(name=lasting_name(config.base), hash=base_hash),
+        "data": data_settings(config, sets),
+        "subject": _record_of(method.subject),
+        "seed": config.seed,
+        "precision": precision + (f", base in {held}" if held != "fp32" else ""),
+        "photos": [p.sha256 for p in photos],
+        "photo_files": [str(p.path.absolute()) for p in photos],
+    }
+
+
+def _record_of(subject: Subject) -> SubjectRecord:
+    others = [_record_of(other) for other in subject.others]
+    return SubjectRecord(token=subject.token, noun=subject.noun, kind=subject.kind, others=others)
 
 
 def lasting_name(base: str) -> str:
@@ -176,6 +217,8 @@ def _out_of_memory(config: RunConfig, settings: dict[str, Any]) -> OutOfMemoryEr
         advice.append(f"--set batch_size={smaller} --set accumulate={accumulate * 2}")
     if not settings.get("gradient_checkpointing"):
         advice.append("--set gradient_checkpointing=true")
+    if settings.get("memory"):
+        advice.append(f"--set memory={settings['memory']}")
     if settings.get("optimizer") == "adamw" and importlib.util.find_spec("bitsandbytes"):
         advice.append("--set optimizer=adamw8bit")
     if config.method in {"dreambooth", "two_stage"}:

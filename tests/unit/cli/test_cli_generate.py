@@ -86,3 +86,9 @@ def test_errors_say_what_to_do_and_have_their_code(
     assert (result.exit_code, last_object(result)["exit_code"]) == (code, code)
     assert told in result.stderr
     assert not Path("pictures").exists()
+
+
+def test_parts_take_turns_on_a_gpu_only(booth_cli, toy_base: Path) -> None:
+    result = booth_cli("generate", "--base", toy_base, "a dog", "--offload", "model", "--device", "cpu", "--json")
+    assert result.exit_code == 2
+    assert "--offload model moves parts to a GPU, and this is on cpu" in result.stderr

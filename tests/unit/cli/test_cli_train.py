@@ -98,6 +98,18 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(booth_cli, toy_base: Path, 
     assert not (Path.cwd().parent / "cache").exists()
 
 
+def test_a_dry_run_tells_buckets_and_memory_plans(booth_cli, toy_base: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (96, 64), (90, 20, 40)).save(tmp_path / "wide.png")
+    words = ["train", tmp_path / "wide.png", "--class", "dog", "--base", toy_base, "--crop", "buckets", "--dry-run"]
+    told = booth_cli(*words, "--set", "memory=bf16+freed")
+    assert told.exit_code == 0, told.stderr
+    assert "wide.png, 96x64, bucket 40x24" in told.stdout
+    assert "memory    Memory plan bf16+freed: about" in told.stdout
+    assert "nf4+freed+checkpointing: " in told.stdout
+
+
 def test_a_common_word_as_token_is_warned_about(booth_cli, toy_base: Path, five_photos: Path) -> None:
     result = booth_cli("train", five_photos, "--class", "dog", "--base", toy_base, "--token", "red", *FEW)
     assert result.exit_code == 0
@@ -137,7 +149,7 @@ def test_previews_are_drawn_while_training(booth_cli, toy_base: Path, five_photo
         (["PHOTOS", "--class", "dog", "--set", "rnak=3"], 2, "Did you mean 'rank'"),
         (["PHOTOS", "--class", "dog", "--set", "rank"], 2, "--set key=value"),
         (["PHOTOS", "--class", "dog", "--set", "rank=0"], 2, "greater than or equal to 1"),
-        (["PHOTOS", "--class", "dog", "--crop", "middle"], 2, "'center', 'random' or 'subject'"),
+        (["PHOTOS", "--class", "dog", "--crop", "middle"], 2, "'center', 'random', 'subject' or 'buckets'"),
         (["PHOTOS", "--class", "dog", "--token", "dog"], 2, "Choose a rare token"),
         (["PHOTOS", "--class", "dog", "--config", "no.toml"], 2, "no.toml cannot be read"),
         (["PHOTOS", "--class", "dog", "--base", "no-such"], 69, "There is no base 'no-such'"),

@@ -20,7 +20,7 @@ from booth.core.method import Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches, Showing
 from booth.data.captions import shuffled_tags, with_subject
-from booth.data.decks import Deck
+from booth.data.decks import Deck, Shelf
 from booth.data.photos import Photo, PhotoSet
 from booth.train.loop import compare
 
@@ -39,8 +39,15 @@ def dealer(model: Family, photos: PhotoSet | None = None, **changed: Any) -> Pho
     return PhotoBatches(model, [lesson], **({"batch_size": 2, "showing": how} | changed))
 
 
+def deck_of(shelf: Shelf | None) -> Deck:
+    """The one deck of squares."""
+    assert shelf is not None
+    (deck,) = shelf.decks.values()
+    return deck
+
+
 def means(batches: PhotoBatches) -> list[torch.Tensor]:
-    return [mean for p in batches._taught[0].photos.pictures for mean in p.mean]
+    return [mean for p in deck_of(batches._taught[0].photos).pictures for mean in p.mean]
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -85,7 +92,7 @@ def test_accumulated_micro_batches_deal_on_through_the_epoch(toy: Family) -> Non
 
 def test_latents_are_fresh_draws_from_the_cached_posterior(toy: Family) -> None:
     batches = dealer(toy, photo_set(1), batch_size=1)
-    posterior = batches._taught[0].photos.pictures[0]
+    posterior = deck_of(batches._taught[0].photos).pictures[0]
     assert posterior.mean.dtype == torch.float32
     draws = torch.cat([batches(Rng(0, step)).latents for step in range(300)])
     assert not torch.equal(draws[0], draws[1])
@@ -152,7 +159,7 @@ def test_each_row_has_a_timestep_and_noise_of_its_own(toy: Family) -> None:
 
 def test_class_pictures_come_equally_often_too(toy: Family) -> None:
     batches = dealer(toy, class_images=[picture(i, (32, 32)) for i in (7, 8, 9)], prior_weight=1.0)
-    cached = torch.cat([p.mean for p in batches._taught[0].pictures.pictures])  # type: ignore[union-attr]
+    cached = torch.cat([p.mean for p in deck_of(batches._taught[0].pictures).pictures])
     seen = Counter(
         int((latent - cached).flatten(1).norm(dim=1).argmin())
         for step in range(6)

@@ -141,7 +141,8 @@ def test_without_masks_or_with_full_weight_outside_nothing_is_masked(toy: Family
 
 
 def test_masks_are_cropped_and_mirrored_with_their_pictures(toy: Family) -> None:
-    deck = dealer(toy, left(64, 32), size=(64, 32), flip=True, unmasked_weight=0.0)._taught[0].photos
+    shelf = dealer(toy, left(64, 32), size=(64, 32), flip=True, unmasked_weight=0.0)._taught[0].photos
+    (deck,) = shelf.decks.values()
     assert deck.masks is not None
     assert deck.masks[0] is not None
     upright, mirrored = deck.masks[0][:, 0]
@@ -162,7 +163,7 @@ def test_random_crops_take_the_mask_from_the_same_place(toy: Family) -> None:
     )
     from booth.data.decks import _views
 
-    views = _views(grey, 32, "random", False, 4)
+    views = _views(grey, (32, 32), "random", False, 4)
     assert len({view.image.tobytes() for view in views}) > 1
     for view in views:
         assert view.mask is not None

@@ -85,6 +85,11 @@ def test_datasets_give_photos_and_words_and_replace_the_folder():
     assert set(done.left) == {"train_data_dir", "datasets.resolution", "subsets.num_repeats"}
 
 
+def test_buckets_are_a_crop():
+    for word, crop in (("true", "buckets"), ("false", "center")):
+        assert convert(f'train_data_dir = "img"\nenable_bucket = {word}', "x").run["crop"] == crop
+
+
 def test_the_command_of_a_dreambooth_script():
     done = convert(DREAMBOOTH, "run.sh")
     assert done.run == {"method": "lora", "base": "stable-diffusion-v1-5/stable-diffusion-v1-5", "photos": ["dog"],

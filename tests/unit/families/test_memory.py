@@ -1,55 +1,264 @@
-"""What a base takes, counted from headers, is what it takes when it is loaded."""
+"""Memory plans: their bytes by hand, the activations by autograd, the counts by the loaded parts."""
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+from torch.nn import functional as F
 
+from bases import write_base
+from booth.cli.doctor import _in_words
+from booth.core.errors import BadDataError, UsageError
+from booth.core.family import Condition
 from booth.families.loading import load_family
-from booth.families.memory import memory_plans, values_of_parts
+from booth.families.memory import (
+    Task,
+    choose,
+    choose_offload,
+    drawing_bytes,
+    memory_plans,
+    native_side,
+    parts_of,
+    task_of,
+    values_of_parts,
+)
+from booth.families.quantised import can_be_quantised
+from booth.families.stable_diffusion import StableDiffusion
 from booth.machine import examine
+from booth.registry import METHODS
+from harness import make_method
+
+HEADERS = {
+    "unet": {
+        "up_blocks.0.attentions.0.to_q.weight": [1000, 1000],
+        "down_blocks.0.attentions.0.to_k.weight": [100, 1000],
+        "conv_in.weight": [10, 10, 3, 3],
+        "time_embedding.linear_1.weight": [100, 10],
+    },
+    "text_encoder": {"embeddings.token_embedding.weight": [500, 100], "layers.0.fc1.weight": [200, 100]},
+    "vae": {"encoder.conv_in.weight": [10, 10, 3, 3]},
+}
+UNET, TEXT, VAE = 1_101_900, 70_000, 900
+HALF = 100_000 + 900 + 1_000  # the encoder half of the U-Net
+# two rows of 100x100 pixels in float32, by Stable Diffusion's count
+ACTIVATIONS, CHECKPOINTED = 2 * (2_000_000 + 1599 * 10_000) * 4, 2 * 410 * 10_000 * 4
+ADAPTER = Task(side=100, rows=2, over_quantised=True, device="cuda")
 
 
-def test_values_are_counted_by_part(toy_base: Path) -> None:
-    parts = load_family(str(toy_base)).components()
-    counted = {name: sum(t.numel() for t in part.state_dict().values()) for name, part in parts.items()}
-    assert values_of_parts(toy_base) == counted
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A Stable Diffusion of which there are the headers alone."""
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    for part, shapes in HEADERS.items():
+        header = {n: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for n, shape in shapes.items()}
+        text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    return tmp_path
 
 
-@pytest.mark.parametrize(("room", "precision", "fits"), [(10**9, "fp32", True), (1, "bf16", False)])
-def test_the_first_plan_that_fits_is_chosen(toy_base: Path, room: int, precision: str, fits: bool) -> None:
-    frozen, tuned = memory_plans(toy_base, room)
-    assert {plan.fits for plan in (frozen, tuned)} == {fits}
-    assert {plan.base_precision for plan in (frozen, tuned)} == {precision}
-    assert "lora" in frozen.methods
-    assert "dreambooth" in tuned.methods
+def sizes(base: Path, task: Task) -> dict[str, int]:
+    return {plan.name: plan.bytes for plan in memory_plans(base, task, 0)}
 
 
-def test_the_bytes_are_those_of_the_tensors(toy_base: Path) -> None:
-    dtype = torch.bfloat16
-    parts = load_family(str(toy_base), dtype=dtype).components()
-    sizes = {name: sum(p.numel() * p.element_size() for p in part.parameters()) for name, part in parts.items()}
-    just = sum(sizes.values())
-    frozen, _ = memory_plans(toy_base, just)
-    assert (frozen.base_precision, frozen.bytes, frozen.fits) == ("bf16", just, True)
-    unet = parts["unet"].float().requires_grad_(True)
-    adam = torch.optim.AdamW(unet.parameters())
-    for p in unet.parameters():
-        p.grad = torch.ones_like(p)
-    adam.step()
-    states = [t for state in adam.state.values() for t in state.values() if t.dim()]
-    tensors = [t for p in unet.parameters() for t in (p, p.grad)] + states
-    needed = just - sizes["unet"] + sum(t.numel() * t.element_size() for t in tensors)
-    _, tuned = memory_plans(toy_base, needed)
-    assert (tuned.base_precision, tuned.optimizer, tuned.bytes) == ("bf16", "adamw", needed)
-    _, tuned = memory_plans(toy_base, needed - 1)
-    assert (tuned.optimizer, tuned.fits) == ("adamw8bit", True)
+def test_the_plans_of_an_adapter_by_hand(base: Path) -> None:
+    everything = UNET + TEXT + VAE
+    assert sizes(base, ADAPTER) == {
+        "fp32": 4 * everything + ACTIVATIONS,
+        "fp32+freed": 4 * UNET + ACTIVATIONS,
+        "bf16": 2 * everything + ACTIVATIONS,
+        "bf16+freed": 2 * UNET + ACTIVATIONS,
+        "bf16+freed+checkpointing": 2 * UNET + CHECKPOINTED,
+        # the 1,100,000 values of the U-Net's linear layers; the 1,900 others stay in bf16
+        "int8+freed+checkpointing": 1_100_000 + 2 * 1_900 + CHECKPOINTED,
+        # half a byte, 1/64 for the scale of 64 values, and 4/(64*256) for the scale of 256 scales
+        "nf4+freed+checkpointing": round(1_100_000 * (0.5 + 1 / 64 + 4 / 16384)) + 2 * 1_900 + CHECKPOINTED,
+    }
 
 
-def test_the_doctor_tells_the_plans_of_a_base(toy_base: Path) -> None:
-    told = examine(str(toy_base))["base"]
+def test_the_plans_of_a_full_fine_tuning_by_hand(base: Path) -> None:
+    task = Task(side=100, rows=2, trained=("denoiser",))
+    kept = 16 * UNET  # the weight, its gradient and two moments, of 4 bytes each
+    assert sizes(base, task) == {
+        "fp32": 4 * (TEXT + VAE) + kept + ACTIVATIONS,
+        "fp32+freed": kept + ACTIVATIONS,
+        "bf16": 2 * (TEXT + VAE) + kept + ACTIVATIONS,
+        "bf16+freed": kept + ACTIVATIONS,
+        "bf16+freed+checkpointing": kept + CHECKPOINTED,
+        "bf16+freed+checkpointing+adamw8bit": 10 * UNET + CHECKPOINTED,
+    }
+    both = sizes(base, Task(side=100, rows=2, trained=("denoiser", "text_encoders"), reads_prompts=True))
+    assert both["fp32"] == 4 * VAE + 16 * (UNET + TEXT) + ACTIVATIONS
+    assert both["fp32+freed"] == 16 * (UNET + TEXT) + ACTIVATIONS
+    control = sizes(base, Task(side=100, rows=2, copies_encoder=True))
+    assert control["fp32"] == 4 * (UNET + TEXT + VAE) + 16 * HALF + ACTIVATIONS
+
+
+def test_the_hungriest_moment_may_be_that_of_drawing(base: Path) -> None:
+    found = sizes(base, Task(side=100, activation=0))
+    assert found["fp32"] == found["fp32+freed"] == 4 * (UNET + TEXT + VAE)
+    tuned = sizes(base, Task(side=100, activation=0, trained=("denoiser",), optimizer="prodigy"))
+    assert tuned["fp32+freed"] == 24 * UNET, "all four moments and the gradient are there while it trains"
+
+
+def test_what_reads_prompts_keeps_its_text_encoders(base: Path) -> None:
+    found = sizes(base, Task(side=100, rows=2, reads_prompts=True))
+    assert found["fp32"] - found["fp32+freed"] == 4 * VAE
+
+
+def test_settings_that_are_fixed_stay(base: Path) -> None:
+    fixed = Task(side=100, rows=2, trained=("denoiser",), optimizer="adamw8bit", gradient_checkpointing=False)
+    assert sizes(base, fixed) == {
+        "fp32": 4 * (TEXT + VAE) + 10 * UNET + ACTIVATIONS,
+        "fp32+freed": 10 * UNET + ACTIVATIONS,
+        "bf16": 2 * (TEXT + VAE) + 10 * UNET + ACTIVATIONS,
+        "bf16+freed": 10 * UNET + ACTIVATIONS,
+    }
+    method = make_method("lora", batch_size=3, prior_weight=1.0, gradient_checkpointing=True)
+    task = task_of(method, ["gradient_checkpointing"], side=64)
+    assert (task.rows, task.gradient_checkpointing, task.optimizer, task.reads_prompts) == (6, True, None, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "trained", "reads", "quantised"),
+    [
+        ("lora", {}, (), False, True),
+        ("lora", {"train_text_encoder": True}, (), True, True),
+        ("dora", {}, (), False, False),
+        ("loha", {}, (), False, False),
+        ("textual_inversion", {}, (), True, True),
+        ("dreambooth", {}, ("denoiser",), False, False),
+        ("dreambooth", {"train_text_encoder": True}, ("denoiser", "text_encoders"), True, False),
+        ("two_stage", {}, ("denoiser",), True, False),
+        ("two_stage", {"second": "lora"}, (), True, True),
+        ("custom_diffusion", {}, (), True, False),
+    ],
+)
+def test_each_method_tells_what_it_takes(
+    name: str, settings: dict[str, Any], trained: tuple[str, ...], reads: bool, quantised: bool
+) -> None:
+    task = task_of(make_method(name, **settings), [], side=64)
+    assert (task.trained, task.reads_prompts, task.over_quantised) == (trained, reads, quantised)
+
+
+def test_the_first_plan_that_fits_and_can_be_taken_is_chosen(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("booth.families.memory.importlib.util.find_spec", lambda name: object())
+    known = sizes(base, ADAPTER)
+    for name, needed in known.items():
+        assert choose(memory_plans(base, ADAPTER, needed)).name == name
+        assert choose(memory_plans(base, ADAPTER, needed - 1)).name != name or name == list(known)[-1]
+    least = choose(memory_plans(base, ADAPTER, 1))
+    assert (least.name, least.fits) == ("nf4+freed+checkpointing", False)
+    monkeypatch.setattr("booth.families.memory.importlib.util.find_spec", lambda name: None)
+    without = memory_plans(base, ADAPTER, known["nf4+freed+checkpointing"])
+    assert choose(without).name == "bf16+freed+checkpointing"
+    assert without[-1].fits
+    assert without[-1].missing == 'needs bitsandbytes: pip install "booth[gpu]"'
+    on_cpu = memory_plans(base, Task(side=100, over_quantised=True), 1)
+    assert on_cpu[-1].missing == "needs a CUDA device"
+
+
+def test_a_plan_is_taken_as_asked(base: Path) -> None:
+    plans = memory_plans(base, ADAPTER, 10**12)
+    assert choose(plans, "bf16+freed").name == "bf16+freed"
+    assert choose(plans, base_precision="bf16").name == "bf16"
+    assert choose(memory_plans(base, ADAPTER, 1), base_precision="bf16").name == "bf16+freed+checkpointing"
+    assert choose(plans, base_precision="nf4").name == "nf4+freed+checkpointing"
+    with pytest.raises(UsageError, match=r"no plan memory=tiny.*auto, fp32, fp32\+freed"):
+        choose(plans, "tiny")
+    with pytest.raises(UsageError, match="memory=bf16 with base_precision=fp32"):
+        choose(plans, "bf16", "fp32")
+    with pytest.raises(UsageError, match="base_precision=nf4"):
+        choose(memory_plans(base, Task(side=100), 1), base_precision="nf4")
+
+
+def test_parts_take_turns_where_all_of_them_are_too_much(base: Path) -> None:
+    needed = {"none": 4 * (UNET + TEXT + VAE), "model": 4 * UNET, "sequential": 4 * 1_000_000}
+    assert drawing_bytes(base) == needed
+    assert [choose_offload(base, room) for room in needed.values()] == list(needed)
+    assert choose_offload(base, 1) == "sequential"
+
+
+@pytest.mark.parametrize("family", ["stable_diffusion", "flux", "qwen_image"])
+def test_the_headers_count_what_the_loaded_parts_hold(family: str, toy_base: Path, tmp_path: Path) -> None:
+    folder = toy_base if family == "stable_diffusion" else write_base(family, tmp_path / "base")
+    model = load_family(str(folder))
+    parts = parts_of(folder)
+    assert native_side(folder) == model.resolution
+    for name, module in model.components().items():
+        linear = [m for n, m in module.named_modules() if isinstance(m, nn.Linear) and can_be_quantised(n)]
+        counted = sum(layer.weight.numel() for layer in linear)
+        assert parts[name].linear == (0 if name == "vae" else counted)
+        assert parts[name].values == sum(t.numel() for t in module.state_dict().values()) - _tied(module)
+    assert parts[next(iter(model.components()))].linear > 0
+    assert values_of_parts(folder) == {name: part.values for name, part in parts.items()}
+
+
+def _tied(module: nn.Module) -> int:
+    """Values that a state dict names twice and a file holds once."""
+    tensors = module.state_dict(keep_vars=True).values()
+    return sum(t.numel() for t in tensors) - sum(t.numel() for t in {id(t): t for t in tensors}.values())
+
+
+class Attention(torch.autograd.Function):
+    """What fused attention keeps: its inputs and its output, and no matrix of weights."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        output = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, output)
+        return output
+
+
+@pytest.mark.parametrize("side", [512, 768])
+def test_the_activations_are_those_that_autograd_keeps(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda query, key, value, **_: Attention.apply(query, key, value)
+    )
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
+        latents, tokens, t = torch.empty(1, 4, side // 8, side // 8), torch.empty(1, 77, 768), torch.ones(1)
+    model: Any = object.__new__(StableDiffusion)
+    model.__dict__.update(_parts={"unet": unet}, _controls={}, inpaints=False, _pipe=SimpleNamespace())
+    weights = {p.untyped_storage()._cdata for p in unet.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.setdefault(tensor.untyped_storage()._cdata, tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model.predict(latents, t, Condition(tokens)).pow(2).mean()
+    counted = sum(tensor.numel() for storage, tensor in kept.items() if storage not in weights)
+    fixed, per_pixel = StableDiffusion.kept[False]
+    assert loss.requires_grad
+    assert fixed + per_pixel * side**2 == pytest.approx(counted, rel=0.01)
+
+
+def test_a_base_without_its_configuration_is_named(base: Path) -> None:
+    with pytest.raises(BadDataError, match=r"unet/config\.json cannot be read"):
+        native_side(base)
+
+
+def test_the_doctor_lists_every_plan_and_the_one_it_would_take(toy_base: Path) -> None:
+    findings = examine(str(toy_base))
+    told = findings["base"]
     assert told["family"] == "stable_diffusion"
-    assert [plan["fits"] for plan in told["plans"]] == [True, True]
     assert told["advice"] is None
+    assert sorted(m for kind in told["plans"] for m in kind["methods"]) == sorted(METHODS)
+    lora = next(kind for kind in told["plans"] if "lora" in kind["methods"])
+    assert lora["chosen"] == "fp32"
+    assert [plan["name"] for plan in lora["plans"]][:2] == ["fp32", "fp32+freed"]
+    assert all(plan["fits"] for plan in lora["plans"])
+    words = "\n".join(_in_words(findings))
+    assert "* fp32: " in words
+    assert "nf4+freed+checkpointing: " in words
+    assert "needs a CUDA device" in words
