@@ -19,11 +19,8 @@ from booth.export.readers import adapter
 # sd-scripts itself wants lora_te_ where there is one text encoder; the others take lora_te1_ too.
 ONE_ENCODER = {"unet": "lora_unet", "text_encoder": "lora_te"}
 TWO_ENCODERS = {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
-NAMES = {
-    "down": "lora_down.weight",
-    "mid": "lora_mid.weight",
-    "up": "lora_up.weight",
-}  # LyCORIS's factors keep their names
+# LyCORIS's factors keep their names.
+NAMES = {"down": "lora_down.weight", "mid": "lora_mid.weight", "up": "lora_up.weight"}
 
 
 class Kohya(TwoWay):

@@ -59,7 +59,8 @@ class Layer:
     def rank(self) -> int | None:
         """The inner size of the factors; none where LoKr's are both whole."""
         inner = {"lora": ("down",), "loha": ("hada_w1_b",), "lokr": ("lokr_w2_b", "lokr_w1_b")}[self.kind]
-        return next((self.factors[name].shape[0] for name in inner if name in self.factors), None)
+        found = (self.factors[name] for name in inner if name in self.factors)
+        return next((factor.shape[0] for factor in found if factor.ndim), None)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -78,4 +78,4 @@ def _picture(model: Family, job: Job) -> np.ndarray:
 
 
 def _disc(side: int) -> Image:
-    return Images.radial_gradient("L").resize((side, side)).point(lambda v: 255 * (v < 128)).convert("RGB")
+    return Images.radial_gradient("L").resize((side, side)).point([255] * 128 + [0] * 128).convert("RGB")

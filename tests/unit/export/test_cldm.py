@@ -47,7 +47,8 @@ def base(toy_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("control") / "base"
     shutil.copytree(toy_base, folder)
     torch.manual_seed(0)
-    AutoencoderKL(
+    kind: Any = AutoencoderKL
+    kind(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(8, 8, 16, 16),
@@ -97,7 +98,7 @@ def test_a_file_comes_in_and_goes_out_as_diffusers_converts_it(net: Any, base: P
 
 def test_a_wrong_file_would_draw_something_else(net: Any, base: Path, here: Path, monkeypatch: pytest.MonkeyPatch):
     concept = import_file(original_file(net, here / "x.safetensors"), base=str(base), control="canny")
-    read = cldm.Cldm.loaded
+    read: Any = cldm.Cldm.loaded
 
     def without_the_middle(self: Any, job: Any, file: Path) -> Any:
         loaded = read(self, job, file)

@@ -40,7 +40,7 @@ def test_fine_tuned_weights_are_drawn_as_by_the_concept_and_an_extraction_is_not
 
 
 def test_a_file_that_a_program_reads_otherwise_shows(adapted: Concept, here: Path, monkeypatch: pytest.MonkeyPatch):
-    read = Kohya.loaded
+    read: Any = Kohya.loaded
 
     def without_the_text_encoder(self: Any, job: Any, file: Path) -> Loaded:
         return Loaded({"unet": read(self, job, file).weights["unet"]})
