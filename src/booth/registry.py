@@ -102,6 +102,7 @@ EXPORTERS = Registry(
         "kohya": "booth.export.kohya:Kohya",
         "embedding": "booth.export.embedding:Embedding",
         "embedding-pt": "booth.export.embedding_pt:EmbeddingPt",
+        "cldm": "booth.export.cldm:Cldm",
         "checkpoint": "booth.export.checkpoint:Checkpoint",
         "extracted": "booth.export.extracted:Extracted",
         "bundle": "booth.export.bundle:Bundle",

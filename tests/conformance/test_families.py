@@ -103,7 +103,7 @@ def test_a_family_says_what_it_is_and_has_what_it_offers(bases: Bases, family: s
         assert site.module is model.components()[name]
         for suffixes in site.groups.values():
             for suffix in suffixes:
-                assert any(n.endswith("." + suffix) for n, _ in site.module.named_modules()), suffix
+                assert any(f".{n}".endswith(f".{suffix}") for n, _ in site.module.named_modules()), suffix
     keys = [table.key for table in model.sites.token_tables]
     assert all(keys)
     assert len(set(keys)) == len(keys)

@@ -9,7 +9,7 @@ import typer
 
 from booth.cli.options import AsJson
 from booth.cli.output import finish, say, table
-from booth.registry import EXPORTERS
+from booth.registry import EXPORTERS, FAMILIES
 
 
 def export(
@@ -24,6 +24,14 @@ def export(
     metadata: Annotated[
         str, typer.Option(help="plain, or full with captions, paths and settings.", metavar="HOW_MUCH")
     ] = "plain",
+    picture: Annotated[
+        bool | None,
+        typer.Option(
+            "--picture/--no-picture",
+            help="Draw with the concept and with the file, and compare.",
+            show_default="on the embedded base",
+        ),
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Show the formats and who reads them.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -39,25 +47,51 @@ def export(
     if concept is None or to is None:
         raise UsageError(f"Name a concept's folder and a format: --to {', '.join(EXPORTERS)}.")
     hush()
-    done = write(Concept.load(concept), to, out, precision=precision, rank=rank, lossy=lossy, metadata=metadata)
+    done = write(
+        Concept.load(concept),
+        to,
+        out,
+        precision=precision,
+        rank=rank,
+        lossy=lossy,
+        metadata=metadata,
+        picture=picture,
+    )
     for loss in done.lost:
         say(f"warning: left out {loss}")
     say(
         f"Read back by {done.check.reader}: {done.check.matched} tensors match {done.check.against}; the largest "
         f"relative difference is {done.check.difference:.1e}."
     )
+    if done.check.picture is not None:
+        say(f"A picture by the file differs from one by the concept by at most {done.check.picture} of 255 in a pixel.")
     finish(done.to_json(), [str(done.file)], as_json)
 
 
 def _show_formats(as_json: bool) -> None:
+    from booth.export.exporter import TwoWay
+
     formats = [
         {
             "format": name,
             "title": EXPORTERS[name].title,
             "holds": sorted(EXPORTERS[name].accepts),
+            "bases": list(EXPORTERS[name].families),
+            "imported": issubclass(EXPORTERS[name], TwoWay),
             "read by": list(EXPORTERS[name].programs),
         }
         for name in EXPORTERS
     ]
-    rows = [[f["format"], f["title"], ", ".join(f["holds"]), ", ".join(f["read by"])] for f in formats]
-    finish({"formats": formats}, table([["format", "what", "holds", "read by"], *rows]), as_json)
+    rows = [
+        [
+            f["format"],
+            f["title"],
+            ", ".join(f["holds"]),
+            "all" if len(f["bases"]) == len(FAMILIES) else ", ".join(f["bases"]),
+            "yes" if f["imported"] else "no",
+            ", ".join(f["read by"]),
+        ]
+        for f in formats
+    ]
+    heads = ["format", "what", "holds", "bases", "imported", "read by"]
+    finish({"formats": formats}, table([heads, *rows]), as_json)

@@ -9,10 +9,13 @@ import typer
 
 from booth.cli.options import AsJson, Base
 from booth.cli.output import finish, say
+from booth.registry import CONTROLS
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="LoRA, embedding, hypernetwork or checkpoint.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="LoRA, embedding, hypernetwork, ControlNet or checkpoint.", metavar="FILE")
+    ],
     noun: Annotated[
         str | None,
         typer.Option(
@@ -24,6 +27,15 @@ def import_file(
         typer.Option(help="Word that names the subject.", metavar="TOKEN", show_default="from the file's header"),
     ] = None,
     base: Base = "embedded",
+    control: Annotated[
+        str | None,
+        typer.Option(
+            "--control-type",
+            help=f"What a ControlNet follows: {', '.join(CONTROLS)}, or any word.",
+            metavar="TYPE",
+            show_default="from the file's header or name",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the concept.", metavar="DIR", show_default="concepts/TOKEN-NOUN-FILE"),
@@ -39,7 +51,13 @@ def import_file(
     from booth.families.quiet import hush
 
     hush()
-    concept = read(file, base=base or "embedded", noun=noun, token=token, out=out, pickles=pickles, lossy=lossy)
-    say(f'Draw it with:\n  booth generate {concept.folder} "{concept.record.prompt}"')
+    concept = read(
+        file, base=base or "embedded", noun=noun, token=token, control=control, out=out, pickles=pickles, lossy=lossy
+    )
+    if concept.record.method == "controlnet":
+        follows = concept.record.settings["control"]
+        say(f'Draw with it:\n  booth generate {concept.folder} "a photo" --control FILE --control-type {follows}')
+    else:
+        say(f'Draw it with:\n  booth generate {concept.folder} "{concept.record.prompt}"')
     told = {"concept": str(concept.folder), "method": concept.record.method, **concept.record.data["imported"]}
     finish(told, [str(concept.folder)], as_json)

@@ -11,8 +11,8 @@ from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes
 from booth.export.embedding import check_rows, names_for
-from booth.export.exporter import Check, Job
-from booth.export.kohya import Kohya, check_layers, read_layers
+from booth.export.exporter import Check, Job, Loaded
+from booth.export.kohya import Kohya, check_layers, merged, read_layers
 from booth.export.parts import Parts
 from booth.export.readers import embedding as reader
 
@@ -57,6 +57,11 @@ class Bundle(Kohya):
         check.unmatched += rows.unmatched
         check.difference = max(check.difference, rows.difference)
         return check
+
+    def loaded(self, job: Job, file: Path) -> Loaded | None:
+        tensors, _ = read_tensors(file)
+        rows = reader.read_bundle(tensors)[job.record.subject.token].rows
+        return Loaded(merged(job, {n: t for n, t in tensors.items() if not n.startswith(PREFIX)}).weights, rows)
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
         return any(name.startswith(PREFIX) for name in names) and any(name.startswith("lora_") for name in names)

@@ -1,64 +1,81 @@
-"""A whole model in one file in the original layout, with what was trained merged in: any Stable Diffusion program."""
+"""A whole model in one file in its authors' layout, with what was trained merged in: what drawing programs open."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from booth.core.errors import BadDataError, UsageError
+from booth.core.errors import BadDataError
 from booth.core.safe_file import read_tensors, shown
+from booth.export import flux_names, original_names
 from booth.export.base_files import Shapes
-from booth.export.exporter import Check, Exporter, Job
+from booth.export.exporter import Check, Job, Loaded, TwoWay
 from booth.export.parts import Parts
-from booth.export.readers import original
+from booth.export.readers import flux, original
 
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
-CLIP, OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
-FAMILIES = ("stable_diffusion",)
+Rename = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+# What a family's files hold, and how it is called there.
+LAYOUTS: dict[str, dict[str, Rename]] = {
+    "stable_diffusion": {
+        "unet": original_names.unet,
+        "vae": original_names.vae,
+        "text_encoder": original_names.text_encoder,
+    },
+    "stable_diffusion_xl": {
+        "unet": original_names.unet,
+        "vae": original_names.vae,
+        "text_encoder": original_names.xl_text_encoder,
+        "text_encoder_2": original_names.xl_text_encoder_2,
+    },
+    "flux": {"transformer": flux_names.transformer},
+}
+DENOISERS = (original_names.UNET, "double_blocks.", "single_blocks.")  # how the keys of a denoiser begin
 
-UNET_TOP = {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-            "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}  # fmt: skip
-UNET_RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
-               "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection"}  # fmt: skip
-VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out",
-                 "query": "q", "key": "k", "value": "v", "proj_attn": "proj_out"}  # fmt: skip
-OPEN_CLIP_TOP = {"embeddings.token_embedding.weight": "token_embedding.weight",
-                 "embeddings.position_embedding.weight": "positional_embedding",
-                 "final_layer_norm.weight": "ln_final.weight", "final_layer_norm.bias": "ln_final.bias"}  # fmt: skip
-OPEN_CLIP_LAYERS = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
-                    "self_attn.out_proj": "attn.out_proj"}  # fmt: skip
 
+class Checkpoint(TwoWay):
+    """Stable Diffusion 1.x, 2.x and XL whole, under the names of CompVis and Stability AI; FLUX.1's transformer alone.
 
-class Checkpoint(Exporter):
-    """UNet, autoencoder and text encoder under the names of CompVis/stable-diffusion."""
+    Black Forest Labs ship FLUX.1's text encoders and autoencoder as files of their own, and programs load those beside
+    the transformer: trained text encoders do not go along.
+    """
 
     name = "checkpoint"
     title = "a checkpoint in the original layout"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "diffusers (from_single_file)")
     accepts = frozenset({"layers", "weights"})
+    families = tuple(LAYOUTS)
     architecture = ""
 
     def require(self, job: Job) -> None:
         super().require(job)
-        if job.record.family not in FAMILIES:
-            raise UsageError(f"The original layout is known for {', '.join(FAMILIES)}, not for {job.record.family}.")
         job.need_base("A whole checkpoint")
+
+    def lost(self, job: Job) -> list[str]:
+        lost = super().lost(job)
+        if job.record.settings.get("train_text_encoder"):
+            trained = job.parts.layers.keys() | job.parts.weights.keys()
+            lost += [
+                f"the trained {component}, for which files of {job.record.family} have no place"
+                for component in sorted(trained - LAYOUTS[job.record.family].keys())
+            ]
+        if job.record.family == "stable_diffusion_xl" and _predicts_velocity(job):
+            lost.append("that the base predicts velocity, of which a file of Stable Diffusion XL cannot tell programs")
+        return lost
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        for component in ("unet", "vae", "text_encoder"):
-            for name, tensor in to_original(component, job.changed(component)).items():
-                found[name] = tensor.to(job.dtype)
+        for component, rename in LAYOUTS[job.record.family].items():
+            found |= {name: tensor.to(job.dtype) for name, tensor in rename(job.changed(component)).items()}
         return found
 
     def check(self, job: Job, file: Path) -> Check:
         """Every weight of the model, as the original code would assign it."""
-        reading = original.read(read_tensors(file)[0], job.shapes)
-        check = Check(reader=original.RULES, unmatched=reading.unmatched, missing=reading.missing)
+        reading = _reading(read_tensors(file)[0], job.shapes)
+        rules = flux.RULES if _is_flux(job.shapes) else original.RULES
+        check = Check(reader=rules, unmatched=reading.unmatched, missing=reading.missing)
         for component, state in reading.states.items():
             expected = job.changed(component)
             for name, tensor in state.items():
@@ -66,17 +83,22 @@ class Checkpoint(Exporter):
                 check.compare(tensor, expected[name])
         return check
 
+    def loaded(self, job: Job, file: Path) -> Loaded | None:
+        return Loaded(_reading(read_tensors(file)[0], job.shapes).states)
+
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
-        return any(name.startswith(UNET) for name in names)
+        return any(name.startswith(DENOISERS) for name in names)
 
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
-        """The denoiser, and the text encoder where the file has one; what programs keep beside them is passed over."""
-        reading = original.read(tensors, shapes)
+        """The denoiser, and the text encoders that the file has; what programs keep beside them is passed over."""
+        if "unet" not in shapes and not _is_flux(shapes):
+            raise BadDataError("This checkpoint is for another architecture than the base. Name its own with --base.")
+        reading = _reading(tensors, shapes)
         parts = Parts()
         for component, state in reading.states.items():
-            if component == "vae" or (component == "text_encoder" and not state):
+            if component == "vae" or (component.startswith("text_encoder") and not state):
                 continue
             lacking = [n for n, shape in shapes[component].items() if n not in state or state[n].shape != shape]
             if lacking:
@@ -85,79 +107,19 @@ class Checkpoint(Exporter):
                     f"of the {component} are missing or of another shape, such as {shown(lacking[0])}."
                 )
             parts.weights[component] = lambda state=state: state
-        return parts, [name for name in reading.unmatched if name.startswith(UNET)]
+        return parts, [name for name in reading.unmatched if name.startswith(DENOISERS)]
 
 
-def to_original(component: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A component's state under its original names."""
-    if component == "unet":
-        per_level = 1 + max(int(m[1]) for m in map(re.compile(r"down_blocks\.0\.resnets\.(\d+)").match, state) if m)
-        attending = {m[1] for m in map(re.compile(r"up_blocks\.(\d+)\.attentions\.").match, state) if m}
-        return {UNET + _unet_name(name, per_level, attending): t for name, t in state.items()}
-    if component == "vae":
-        levels = 1 + max(int(m[1]) for m in map(re.compile(r"decoder\.up_blocks\.(\d+)").match, state) if m)
-        return {VAE + _vae_name(name, levels): _as_convolution(name, t) for name, t in state.items()}
-    if state["text_model.embeddings.token_embedding.weight"].shape[1] == 1024:
-        return _open_clip(state)
-    return {CLIP + name: t for name, t in state.items()}
+def _reading(tensors: Mapping[str, Tensor], shapes: Shapes) -> original.Reading:
+    """As the code of the base's authors would read a file."""
+    return flux.read(tensors, shapes["transformer"]) if _is_flux(shapes) else original.read(tensors, shapes)
 
 
-def _unet_name(name: str, per_level: int, attending: set[str]) -> str:
-    module, _, kind = name.rpartition(".")
-    if module in UNET_TOP:
-        return f"{UNET_TOP[module]}.{kind}"
-    if found := re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d)\.(.+)", module):
-        place = f"middle_block.{1 if found[1] == 'attentions' else 2 * int(found[2])}"
-        return f"{place}.{UNET_RESNET.get(found[3], found[3])}.{kind}"
-    found = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.+)", module)
-    if found is None:
-        raise UsageError(f"The original layout has no place for {name}. Use --to diffusers.")
-    side, level, part, i, rest = found[1], int(found[2]), found[3], int(found[4]), found[5]
-    each = per_level + 1
-    if side == "down":
-        if part == "downsamplers":
-            return f"input_blocks.{(level + 1) * each}.0.op.{kind}"
-        block = f"input_blocks.{1 + level * each + i}"
-    else:
-        block = f"output_blocks.{level * each + (per_level if part == 'upsamplers' else i)}"
-    if part == "upsamplers":
-        return f"{block}.{2 if found[2] in attending else 1}.conv.{kind}"
-    if part == "attentions":
-        return f"{block}.1.{rest}.{kind}"
-    return f"{block}.0.{UNET_RESNET[rest]}.{kind}"
+def _is_flux(shapes: Shapes) -> bool:
+    """Whether it is FLUX.1: FLUX.2's blocks are called the same, and it is told no pooled vector."""
+    return "time_text_embed.text_embedder.linear_1.weight" in shapes.get("transformer", {})
 
 
-def _vae_name(name: str, levels: int) -> str:
-    name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
-    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
-    found = re.fullmatch(r"(.*)mid_block\.attentions\.0\.(.+)\.(weight|bias)", name)
-    if found:
-        return f"{found[1]}mid.attn_1.{VAE_ATTENTION[found[2]]}.{found[3]}"
-    name = re.sub(r"up_blocks\.(\d+)", lambda m: f"up.{levels - 1 - int(m[1])}", name)
-    name = name.replace("down_blocks.", "down.").replace("resnets.", "block.")
-    return re.sub(r"(down|up)samplers\.0", r"\1sample", name)
-
-
-def _as_convolution(name: str, tensor: Tensor) -> Tensor:
-    """The autoencoder's attention is linear in diffusers and a 1x1 convolution in the original."""
-    linear = ".attentions." in name and name.endswith("weight") and tensor.ndim == 2
-    return tensor[:, :, None, None] if linear else tensor
-
-
-def _open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Stable Diffusion 2's text encoder, whose q, k and v are one tensor in the original."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        path = name.removeprefix("text_model.")
-        if path in OPEN_CLIP_TOP:
-            found[OPEN_CLIP + OPEN_CLIP_TOP[path]] = tensor
-            continue
-        number, layer = path.removeprefix("encoder.layers.").split(".", 1)
-        module, _, kind = layer.rpartition(".")
-        start = f"{OPEN_CLIP}transformer.resblocks.{number}."
-        if module == "self_attn.q_proj":
-            three = [state[name.replace("q_proj", f"{x}_proj")] for x in "qkv"]
-            found[f"{start}attn.in_proj_{kind}"] = torch.cat(three)
-        elif module in OPEN_CLIP_LAYERS:
-            found[f"{start}{OPEN_CLIP_LAYERS[module]}.{kind}"] = tensor
-    return found
+def _predicts_velocity(job: Job) -> bool:
+    file = job.need_base("A whole checkpoint").folder / "scheduler" / "scheduler_config.json"
+    return json.loads(file.read_bytes()).get("prediction_type") == "v_prediction"

@@ -13,20 +13,22 @@ from torch import Tensor
 from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes
-from booth.export.exporter import Check, Exporter, Job
+from booth.export.exporter import Check, Job, Loaded, TwoWay
 from booth.export.kohya import layers_of
 from booth.export.parts import Parts, diffusers_layers
+from booth.registry import FAMILIES
 
 PEFT = {"down": "lora_A.weight", "up": "lora_B.weight"}
 
 
-class Diffusers(Exporter):
+class Diffusers(TwoWay):
     """The adapter under peft's keys, with rank and alpha of every layer in the header where they differ."""
 
     name = "diffusers"
     title = "LoRA with diffusers' keys"
     programs = ("diffusers", "peft")
     accepts = frozenset({"layers"})
+    families = tuple(FAMILIES)
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
@@ -44,27 +46,30 @@ class Diffusers(Exporter):
 
     def check(self, job: Job, file: Path) -> Check:
         """As peft merges it: scale times B A, where the header has the scale, rank by rank and layer by layer."""
-        tensors, metadata = read_tensors(file)
-        settings: dict[str, Any] = json.loads(metadata["lora_adapter_metadata"])
+        tensors, settings = _opened(file)
         check = Check(reader="peft's reading of diffusers' files")
         for component, module, layer in layers_of(job.parts):
-            prefix = f"{component}.{module}"
-            down, up = tensors.pop(f"{prefix}.lora_A.weight", None), tensors.pop(f"{prefix}.lora_B.weight", None)
-            magnitude = tensors.pop(f"{prefix}.lora_magnitude_vector", None)
-            if down is None or up is None:
-                check.missing.append(prefix)
-                continue
-            check.matched += 2 + (magnitude is not None)
-            alpha = settings[f"{component}.alpha_pattern"].get(module, settings[f"{component}.lora_alpha"])
             weight = job.weight_of(component, module, layer)
-            got = alpha / len(down) * (up.float().flatten(1) @ down.float().flatten(1)).reshape(weight.shape)
-            if magnitude is not None:
-                merged = weight + got
-                sides = [-1] + [1] * (weight.ndim - 1)
-                got = (magnitude / merged.flatten(1).norm(dim=1)).view(sides) * merged - weight
+            got = _taken(tensors, settings, component, module, weight)
+            if got is None:
+                check.missing.append(f"{component}.{module}")
+                continue
+            check.matched += 2 + (layer.magnitude is not None)
             check.compare(got, layer.change(weight))
         check.unmatched = sorted(tensors)
         return check
+
+    def loaded(self, job: Job, file: Path) -> Loaded | None:
+        tensors, settings = _opened(file)
+        weights: dict[str, dict[str, Tensor]] = {}
+        for component, modules in job.parts.layers.items():
+            state = job.base_state(component)
+            for module in modules:
+                weight = state[f"{module}.weight"].float()
+                got = _taken(tensors, settings, component, module, weight)
+                if got is not None:
+                    weights.setdefault(component, {})[f"{module}.weight"] = weight + got
+        return Loaded(weights)
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
         starts = ("unet.", "text_encoder.", "text_encoder_2.", "transformer.")
@@ -75,6 +80,30 @@ class Diffusers(Exporter):
     ) -> tuple[Parts, list[str]]:
         layers, unknown = diffusers_layers(tensors, metadata)
         return Parts(layers=layers), unknown
+
+
+def _opened(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The file's tensors, and what its header tells peft."""
+    tensors, metadata = read_tensors(file)
+    return tensors, json.loads(metadata["lora_adapter_metadata"])
+
+
+def _taken(
+    tensors: dict[str, Tensor], settings: Mapping[str, Any], component: str, module: str, weight: Tensor
+) -> Tensor | None:
+    """A layer's change by the tensors that peft takes for it, which leave `tensors`; None where they are missing."""
+    prefix = f"{component}.{module}"
+    down, up = tensors.pop(f"{prefix}.lora_A.weight", None), tensors.pop(f"{prefix}.lora_B.weight", None)
+    magnitude = tensors.pop(f"{prefix}.lora_magnitude_vector", None)
+    if down is None or up is None:
+        return None
+    alpha = settings[f"{component}.alpha_pattern"].get(module, settings[f"{component}.lora_alpha"])
+    got = alpha / len(down) * (up.float().flatten(1) @ down.float().flatten(1)).reshape(weight.shape)
+    if magnitude is None:
+        return got
+    merged = weight + got
+    sides = [-1] + [1] * (weight.ndim - 1)
+    return (magnitude / merged.flatten(1).norm(dim=1)).view(sides) * merged - weight
 
 
 def _settings(parts: Parts) -> dict[str, Any]:

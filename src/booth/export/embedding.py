@@ -10,7 +10,7 @@ from torch import Tensor
 from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes
-from booth.export.exporter import Check, Exporter, Job
+from booth.export.exporter import UNETS, Check, Job, Loaded, TwoWay
 from booth.export.parts import Parts
 from booth.export.readers import embedding as reader
 
@@ -19,13 +19,14 @@ ONE_ENCODER = {"text_encoder": "emb_params"}
 TWO_ENCODERS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
 
 
-class Embedding(Exporter):
+class Embedding(TwoWay):
     """One tensor (n, dim), or clip_l and clip_g where there are two encoders; the file's name is the word."""
 
     name = "embedding"
     title = "embedding"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "diffusers", "sd-scripts")
     accepts = frozenset({"rows"})
+    families = UNETS
     architecture = "textual-inversion"
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
@@ -33,8 +34,14 @@ class Embedding(Exporter):
         return {names[table]: rows.to(job.dtype) for table, rows in job.parts.rows.items()}
 
     def check(self, job: Job, file: Path) -> Check:
-        tensors, _ = read_tensors(file)
-        return check_rows(job, reader.read(tensors))
+        return check_rows(job, self.reading(file))
+
+    def loaded(self, job: Job, file: Path) -> Loaded | None:
+        return Loaded(rows=self.reading(file).rows)
+
+    def reading(self, file: Path) -> reader.Reading:
+        """What the target finds in the file."""
+        return reader.read(read_tensors(file)[0])
 
     def file_name(self, job: Job) -> str:
         return f"{job.record.subject.token}{self.suffix}"

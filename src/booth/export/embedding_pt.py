@@ -11,8 +11,8 @@ from torch import Tensor
 
 from booth.core.errors import UsageError
 from booth.export import torch_files
-from booth.export.embedding import Embedding, check_rows
-from booth.export.exporter import Check, Job
+from booth.export.embedding import Embedding
+from booth.export.exporter import Job
 from booth.export.readers import embedding as reader
 
 STAR = 265  # the id of "*", which AUTOMATIC1111 itself writes and nobody reads
@@ -43,8 +43,8 @@ class EmbeddingPt(Embedding):
         }
         torch_files.save(values | {"booth": dict(header)}, file)
 
-    def check(self, job: Job, file: Path) -> Check:
-        return check_rows(job, reader.read(torch_files.load(file)))
+    def reading(self, file: Path) -> reader.Reading:
+        return reader.read(torch_files.load(file))
 
     def recognises(self, names: Mapping[str, Any]) -> bool:
         table = names.get("string_to_param")

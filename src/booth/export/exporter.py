@@ -1,4 +1,4 @@
-"""An exporter: what it accepts, what it writes, how that is proved, and what of it can be read back."""
+"""An exporter: what it accepts, what it writes, how that is proved, and which of its files can be imported."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from booth.export.parts import Layer, Parts
 from booth.families.loading import base_hash
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+UNETS = ("stable_diffusion", "stable_diffusion_xl")  # the families with a U-Net, which the older programs draw with
 # Largest relative difference of a weight change that counts as equal: a few roundings of the type that is written.
 TOLERANCES = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2}
 
@@ -46,7 +47,7 @@ class Job:
         if self.base is not None:
             return self.base.shapes
         return {
-            component: {f"{module}.weight": _implied_shape(layer) for module, layer in modules.items()}
+            component: {f"{module}.weight": layer.shape for module, layer in modules.items()}
             for component, modules in self.parts.layers.items()
         }
 
@@ -67,20 +68,21 @@ class Job:
         """What a layer's update is added to: the base's weight, or zeros where only the shape matters."""
         name = f"{module}.weight"
         if layer.magnitude is not None:
-            return self._state(component)[name]
-        return torch.zeros(self.shapes.get(component, {}).get(name) or _implied_shape(layer))
+            return self.base_state(component)[name]
+        return torch.zeros(self.shapes.get(component, {}).get(name) or layer.shape)
 
     def changed(self, component: str) -> dict[str, Tensor]:
         """A component's whole state in float32 with all that was trained in it."""
         if component in self.parts.weights:
             return {name: t.float() for name, t in self.parts.weights[component]().items()}
-        state = {name: t.float() for name, t in self._state(component).items()}
+        state = {name: t.float() for name, t in self.base_state(component).items()}
         for module, layer in self.parts.layers.get(component, {}).items():
             weight = state[f"{module}.weight"]
             state[f"{module}.weight"] = (weight.double() + layer.change(weight)).float()
         return state
 
-    def _state(self, component: str) -> dict[str, Tensor]:
+    def base_state(self, component: str) -> dict[str, Tensor]:
+        """A component of the base, as stored."""
         return self.need_base("This export").tensors(component)
 
 
@@ -95,6 +97,7 @@ class Check:
     difference: float = 0.0  # largest relative difference of a weight, or of its change
     against: str = "the base"  # whose names and shapes
     tolerance: float = TOLERANCES["fp32"]
+    picture: int | None = None  # greatest difference of 255 between pictures by concept and by file, if they were drawn
 
     @property
     def passed(self) -> bool:
@@ -114,6 +117,14 @@ class Check:
         return asdict(self) | {"passed": self.passed}
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a model holds once a program has loaded a file, by the independent reading of it."""
+
+    weights: dict[str, dict[str, Tensor]] = field(default_factory=dict[str, dict[str, Tensor]])  # by component
+    rows: dict[str, Tensor] = field(default_factory=dict[str, Tensor])  # token table: (n, dim)
+
+
 class Exporter(ABC):
     """One target format."""
 
@@ -121,21 +132,28 @@ class Exporter(ABC):
     title: ClassVar[str]
     programs: ClassVar[tuple[str, ...]]  # who reads it
     accepts: ClassVar[frozenset[str]]  # any of these fields of Parts
+    families: ClassVar[tuple[str, ...]]  # whose concepts it can hold
     suffix: ClassVar[str] = ".safetensors"  # "" for a folder
     architecture: ClassVar[str] = "lora"  # ModelSpec's word behind the slash; "" for a whole model
 
     def lost(self, job: Job) -> list[str]:
         """What the target cannot hold, in words; the rest of the concept must be worth writing."""
         kinds = {"rows": "the token's rows (write them with --to embedding)", "layers": "the adapter",
-                 "weights": "the fine-tuned weights", "hypernetwork": "the hypernetwork"}  # fmt: skip
+                 "weights": "the fine-tuned weights", "hypernetwork": "the hypernetwork",
+                 "control": "the ControlNet"}  # fmt: skip
         return [*(kinds[kind] for kind in sorted(job.parts.kinds - self.accepts)), *job.parts.other]
 
     def require(self, job: Job) -> None:
-        """UsageError unless the concept has something that the target holds."""
+        """UsageError unless the concept has something that the target holds, on a base that it knows."""
         if not job.parts.kinds & self.accepts:
             raise UsageError(
                 f"{job.folder} holds {', '.join(sorted(job.parts.kinds)) or 'no weights'}, and {self.name} is for "
                 f"{', '.join(sorted(self.accepts))}. `booth export --list` shows what goes where."
+            )
+        if job.record.family not in self.families:
+            raise UsageError(
+                f"{self.title} is known for {', '.join(self.families)}, not for {job.record.family}. "
+                "`booth export --list` shows what goes where."
             )
 
     @abstractmethod
@@ -154,33 +172,25 @@ class Exporter(ABC):
         """Write what `tensors` made."""
         save_file({name: t.contiguous() for name, t in tensors.items()}, file, metadata={"format": "pt", **header})
 
+    def loaded(self, job: Job, file: Path) -> Loaded | None:
+        """What a program draws with that has loaded the written file; None where no pipeline of diffusers could."""
+        return None
+
+
+class TwoWay(Exporter):
+    """A format whose files booth imports too."""
+
+    @abstractmethod
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
         """Whether a foreign file with these tensors is of this format."""
-        return False
 
+    @abstractmethod
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
         """The parts in a foreign file of this format, and the keys that are none; `shapes` are the base's."""
-        raise NotImplementedError(f"{self.name} cannot be read back")
 
 
 def stamp(check: Check) -> str:
     """A check as one line of JSON for a header."""
     return json.dumps(check.to_json(), sort_keys=True)
-
-
-def _implied_shape(layer: Layer) -> tuple[int, ...]:
-    f = layer.factors
-    if layer.kind == "lora":
-        return (f["up"].shape[0], *f["down"].shape[1:])
-    if layer.kind == "loha":
-        return (f["hada_w1_a"].shape[0], f["hada_w1_b"].shape[1])
-    first = f.get("lokr_w1", f.get("lokr_w1_a"))
-    columns = f.get("lokr_w1", f.get("lokr_w1_b"))
-    second, inner = f.get("lokr_w2", f.get("lokr_w2_a")), f.get("lokr_w2", f.get("lokr_w2_b"))
-    assert first is not None
-    assert columns is not None
-    assert second is not None
-    assert inner is not None
-    return (first.shape[0] * second.shape[0], columns.shape[1] * inner.shape[1], *inner.shape[2:])

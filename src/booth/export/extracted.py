@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
-from booth.export.exporter import Check, Exporter, Job
-from booth.export.kohya import check_layers, layer_tensors, prefixes_for
+from booth.export.exporter import UNETS, Check, Exporter, Job, Loaded
+from booth.export.kohya import check_layers, layer_tensors, merged, prefixes_for
 from booth.export.parts import Layer, Parts
 from booth.export.readers.adapter import names
 
@@ -33,6 +33,7 @@ class Extracted(Exporter):
     title = "a LoRA extracted from whole weights"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "sd-scripts", "diffusers")
     accepts = frozenset({"weights"})
+    families = UNETS
 
     def __init__(self) -> None:
         self._extraction: Extraction | None = None
@@ -58,6 +59,9 @@ class Extracted(Exporter):
     def check(self, job: Job, file: Path) -> Check:
         """That the file holds the approximation; how good it is, `lost` tells."""
         return check_layers(job, read_tensors(file)[0], self._extract(job).parts)
+
+    def loaded(self, job: Job, file: Path) -> Loaded | None:
+        return merged(job, read_tensors(file)[0])
 
     def _extract(self, job: Job) -> Extraction:
         if self._extraction is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from booth.export.parts import Layer, Parts
 EMBEDDING = "text_model.embeddings.token_embedding.weight"
 # How the keys of files begin that booth recognises and cannot use here, and what they are.
 FOREIGN = (
-    (("control_model.", "controlnet_", "input_hint_block."), "a ControlNet, which is no subject"),
+    (("controlnet_",), "a ControlNet in diffusers' layout, which lies in a folder with its configuration"),
     (("lora_transformer_", "transformer.", "diffusion_model.", "double_blocks.", "joint_blocks."),
      "for a transformer such as FLUX or SD 3, and the base has a UNet"),
     (("first_stage_model.", "encoder.", "decoder."), "an autoencoder, which is no subject"),
@@ -69,17 +70,29 @@ def _require_shape(file: Path, component: str, module: str, layer: Layer, shapes
     wanted = shapes.get(component, {}).get(f"{module}.weight")
     if wanted is None:
         raise BadDataError(f"{file} changes {shown(module)} of {component}, which the base {base} does not have.")
-    if layer.kind != "lora":
-        return
-    up, down = layer.factors["up"], layer.factors["down"]
-    if up.ndim not in (2, 4) or down.ndim not in (2, 4) or up.shape[1] != down.shape[0]:
-        raise BadDataError(f"{file}: the two factors of {shown(module)} do not fit each other. Get the file anew.")
-    made = (up.shape[0], *down.shape[1:])
-    if made[: len(wanted)] != wanted or any(side != 1 for side in made[len(wanted) :]):
+    try:
+        made = layer.shape
+    except (IndexError, RuntimeError) as error:
+        raise BadDataError(
+            f"{file}: the factors of {shown(module)} do not fit each other. Get the file anew."
+        ) from error
+    if not _fits(layer, made, wanted):
         raise BadDataError(
             f"{file} is for another architecture than the base {base}: its {shown(module)} is "
             f"{'x'.join(map(str, made))}, the base's {'x'.join(map(str, wanted))}. Name its own base with --base."
         )
+
+
+def _fits(layer: Layer, made: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether an update has a weight's sides; LoHa's and LoKr's factors have those of a kernel in one number."""
+    if layer.magnitude is not None and layer.magnitude.shape != wanted[:1]:
+        return False
+    if any(0 in factor.shape for factor in layer.factors.values()):
+        return False
+    if layer.kind == "lora":
+        return made[: len(wanted)] == wanted and all(side == 1 for side in made[len(wanted) :])
+    flat = all(factor.ndim == 2 for name, factor in layer.factors.items() if name != "lokr_w2")
+    return flat and made[:1] == wanted[:1] and math.prod(made) == math.prod(wanted)
 
 
 def _require_rows(file: Path, table: str, rows: Tensor, shapes: Shapes, base: str) -> None:

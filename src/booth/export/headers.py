@@ -16,10 +16,15 @@ from booth.core.safe_file import read_header
 from booth.export.exporter import Exporter, Job
 from booth.export.prompt_card import read_prompt_card
 
-ARCHITECTURES = {"stable_diffusion": "stable-diffusion-v1", "stable_diffusion_xl": "stable-diffusion-xl-v1-base"}
-VERSIONS = {"stable_diffusion": "sd_v1", "stable_diffusion_xl": "sdxl_base_v1-0"}
+ARCHITECTURES = {
+    "stable_diffusion": "stable-diffusion-v1",
+    "stable_diffusion_xl": "stable-diffusion-xl-v1-base",
+    "flux": "flux-1-dev",
+}
+VERSIONS = {"stable_diffusion": "sd_v1", "stable_diffusion_xl": "sdxl_base_v1-0", "flux": "flux1"}
 SPEC = "1.0.1"
 IMPLEMENTATION = "https://github.com/Stability-AI/generative-models"  # ModelSpec's word for this layout
+IMPLEMENTATIONS = {"flux": "https://github.com/black-forest-labs/flux"}
 
 
 def header(job: Job, exporter: Exporter, *, full: bool = False) -> dict[str, str]:
@@ -48,8 +53,13 @@ def hashes(file: Path) -> dict[str, str]:
 
 
 def architecture(job: Job) -> str:
-    """ModelSpec's name of the base's architecture; Stable Diffusion 2 is told by its text encoder's width."""
+    """ModelSpec's name of the base's architecture; Stable Diffusion 2 is told by its text encoder's width.
+
+    FLUX.1 schnell, which was distilled from dev, has no guidance embedding.
+    """
     known = ARCHITECTURES.get(job.record.family, job.record.family)
+    if job.record.family == "flux" and not any("guidance" in name for name in job.shapes.get("transformer", {})):
+        return "flux-1-schnell"
     return "stable-diffusion-v2-512" if job.record.family == "stable_diffusion" and is_version_2(job) else known
 
 
@@ -61,22 +71,28 @@ def is_version_2(job: Job) -> bool:
 
 def _model_spec(job: Job, exporter: Exporter) -> dict[str, Any]:
     record, kind = job.record, exporter.architecture
-    subject = f"{record.subject.token} {record.subject.noun}"
-    return {
+    subject, follows = _subject(record), record.settings.get("control", "nothing")
+    values = {
         "modelspec.sai_model_spec": SPEC,
         "modelspec.architecture": architecture(job) + (f"/{kind}" if kind else ""),
-        "modelspec.implementation": IMPLEMENTATION,
+        "modelspec.implementation": IMPLEMENTATIONS.get(record.family, IMPLEMENTATION),
         "modelspec.title": record.name,
-        "modelspec.description": f"{subject}, taught by booth with {record.method}",
+        "modelspec.description": f"{subject or f'control by {follows}'}, taught by booth with {record.method}",
         "modelspec.date": record.created.removesuffix("+00:00"),
-        "modelspec.trigger_phrase": subject,
-        "modelspec.usage_hint": f"Write {subject!r} in the prompt, such as {record.prompt!r}.",
     }
+    if subject:
+        values["modelspec.trigger_phrase"] = subject
+        values["modelspec.usage_hint"] = f"Write {subject!r} in the prompt, such as {record.prompt!r}."
+    return values
+
+
+def _subject(record: ConceptRecord) -> str:
+    """The words that name it; empty for a ControlNet, which has none."""
+    return f"{record.subject.token} {record.subject.noun}".strip()
 
 
 def _training(job: Job) -> dict[str, Any]:
     record = job.record
-    subject = f"{record.subject.token} {record.subject.noun}"
     layers = [layer for modules in job.parts.layers.values() for layer in modules.values()]
     ranks = {layer.rank for layer in layers}
     alphas = {layer.scale * layer.rank for layer in layers if layer.rank is not None}
@@ -87,9 +103,10 @@ def _training(job: Job) -> dict[str, Any]:
         "ss_steps": record.steps,
         "ss_seed": record.seed,
         "ss_num_train_images": len(record.photos),
-        # How programs suggest a trigger word: words with their counts in the captions. Only the trigger is told.
-        "ss_tag_frequency": {"photos": {subject: max(1, len(record.photos))}},
     }
+    if subject := _subject(record):
+        # How programs suggest a trigger word: words with their counts in the captions. Only the trigger is told.
+        values["ss_tag_frequency"] = {"photos": {subject: max(1, len(record.photos))}}
     if layers:
         values["ss_network_module"] = "networks.lora" if layers[0].kind == "lora" else "lycoris.kohya"
         values["ss_network_dim"] = ranks.pop() if len(ranks) == 1 else "Dynamic"
@@ -100,4 +117,6 @@ def _training(job: Job) -> dict[str, Any]:
 
 
 def _booth(record: ConceptRecord) -> dict[str, Any]:
-    return {"booth.version": __version__, "booth.method": record.method, "booth.base_hash": record.base.hash}
+    values = {"booth.version": __version__, "booth.method": record.method, "booth.base_hash": record.base.hash}
+    follows = {"booth.control": record.settings["control"]} if record.method == "controlnet" else {}
+    return values | follows

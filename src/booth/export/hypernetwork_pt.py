@@ -13,7 +13,7 @@ from torch import Tensor
 from booth.core.errors import BadDataError, UsageError
 from booth.core.safe_file import shown
 from booth.export import torch_files
-from booth.export.exporter import Check, Exporter, Job
+from booth.export.exporter import UNETS, Check, Job, TwoWay
 from booth.export.hypernetworks import LAYER, Net, apply, from_fields
 from booth.export.parts import Parts
 from booth.export.readers import hypernetwork as reader
@@ -21,13 +21,14 @@ from booth.export.readers import hypernetwork as reader
 PROBES = 16  # random inputs on which a rebuilt network is compared
 
 
-class HypernetworkPt(Exporter):
+class HypernetworkPt(TwoWay):
     """Every field is written out, because the two programs fill in absent ones differently."""
 
     name = "hypernetwork"
     title = "hypernetwork"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI (UNet models)")
     accepts = frozenset({"hypernetwork"})
+    families = UNETS
     suffix = ".pt"
     architecture = "hypernetwork"
 

@@ -16,12 +16,12 @@ from booth.core.method import Subject
 from booth.core.safe_file import is_pickle, read_tensors, shown
 from booth.export import torch_files
 from booth.export.base_files import BaseFiles, Shapes
-from booth.export.exporter import Exporter
+from booth.export.exporter import Exporter, TwoWay
 from booth.export.foreign import require_fit, unknown_trainer
 from booth.export.new_concept import write_concept
 from booth.export.parts import Parts
 from booth.families.loading import resolve_base
-from booth.registry import EXPORTERS
+from booth.registry import CONTROLS, EXPORTERS
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,31 @@ def import_file(
     base: str = "embedded",
     noun: str | None = None,
     token: str | None = None,
+    control: str | None = None,
     out: Path | None = None,
     pickles: bool = False,
     lossy: bool = False,
 ) -> Concept:
-    """Make a concept of a LoRA, embedding, hypernetwork or checkpoint.
+    """Make a concept of a LoRA or one of its relatives, an embedding, hypernetwork, ControlNet or checkpoint.
 
-    Subject and token come from the file's header where they are not given. `pickles` allows a `.pt` or `.ckpt`, read
-    by a child process that runs no code of it; `lossy` leaves out what booth cannot hold. Raises UnsafeFileError,
-    DamagedFileError or BadDataError, and writes nothing then.
+    Subject and token, or what a ControlNet follows, come from the file where they are not given. `pickles` allows a
+    `.pt` or `.ckpt`, read by a child process that runs no code of it; `lossy` leaves out what booth cannot hold. Raises
+    UnsafeFileError, DamagedFileError or BadDataError, and writes nothing then.
     """
     content = open_content(file, pickles)
     files = BaseFiles(resolve_base(base))
     name, parts, unknown = _read(file, content, files.shapes)
     require_fit(file, parts, unknown, files.shapes, base, lossy)
-    subject = _subject(file, content.metadata, noun, token, parts)
-    place = out or Path("concepts") / f"{subject.token}-{subject.noun.replace(' ', '-')}-{file.stem}"
+    about: dict[str, Any] = {"format": name, "sha256": _sha256(file), "steps": _steps(content.metadata)}
+    if parts.control is not None:
+        subject, own = Subject("", ""), file.stem
+        about["control"] = control or _followed(file, content.metadata)
+    else:
+        subject = _subject(file, content.metadata, noun, token, parts)
+        own = f"{subject.token}-{subject.noun.replace(' ', '-')}-{file.stem}"
+    place = out or Path("concepts") / own
     if place.exists():
         raise UsageError(f"{place} is there already. Name another folder with --out, or delete it first.")
-    about = {"format": name, "sha256": _sha256(file), "steps": _steps(content.metadata)}
     return write_concept(place, base, subject, parts, about, lossy)
 
 
@@ -87,7 +93,7 @@ def _read(file: Path, content: Content, shapes: Shapes) -> tuple[str, Parts, lis
     for name in EXPORTERS:
         exporter: Exporter = EXPORTERS[name]()
         values = content.values if exporter.suffix == ".pt" else plain
-        if values and exporter.recognises(values):
+        if values and isinstance(exporter, TwoWay) and exporter.recognises(values):
             try:
                 return name, *exporter.read(values, content.metadata, shapes)
             except BadDataError as error:
@@ -106,6 +112,14 @@ def _subject(file: Path, metadata: Mapping[str, str], noun: str | None, token: s
     if not word.isprintable() or not kind.isprintable() or any(c in word for c in "/\\ "):
         raise UsageError(f"{shown(word)} cannot be a token. Give another with --token.")
     return Subject(word, kind)
+
+
+def _followed(file: Path, metadata: Mapping[str, str]) -> str:
+    """What a ControlNet follows, by the header that booth writes, or by the file's name."""
+    told = metadata.get("booth.control") or next((kind for kind in CONTROLS if kind in file.stem.lower()), None)
+    if told is None:
+        raise UsageError(f"{file} does not say what it follows. Add --control-type TYPE: {', '.join(CONTROLS)}.")
+    return told
 
 
 def _steps(metadata: Mapping[str, str]) -> int:

@@ -8,26 +8,29 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from booth.core.errors import UsageError
-from booth.core.safe_file import read_tensors
+from booth.core.errors import BadDataError
+from booth.core.safe_file import read_tensors, shown
 from booth.export.base_files import Shapes
-from booth.export.exporter import Check, Exporter, Job
-from booth.export.parts import Layer, Parts, require_whole
+from booth.export.exporter import UNETS, Check, Job, Loaded, TwoWay
+from booth.export.original_names import unet_keys
+from booth.export.parts import Layer, Parts, require_whole, without_core
 from booth.export.readers import adapter
 
 # sd-scripts itself wants lora_te_ where there is one text encoder; the others take lora_te1_ too.
 ONE_ENCODER = {"unet": "lora_unet", "text_encoder": "lora_te"}
 TWO_ENCODERS = {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
-NAMES = {"down": "lora_down.weight", "up": "lora_up.weight"}  # LyCORIS's factors keep their names
+# LyCORIS's factors keep their names.
+NAMES = {"down": "lora_down.weight", "mid": "lora_mid.weight", "up": "lora_up.weight"}
 
 
-class Kohya(Exporter):
+class Kohya(TwoWay):
     """Keys lora_unet_PATH.lora_down.weight and so on, with an alpha a layer."""
 
     name = "kohya"
     title = "LoRA with kohya's keys"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "sd-scripts", "diffusers")
     accepts = frozenset({"layers"})
+    families = UNETS
 
     def lost(self, job: Job) -> list[str]:
         lost = super().lost(job)
@@ -42,13 +45,14 @@ class Kohya(Exporter):
         prefixes = prefixes_for(job.shapes)
         found: dict[str, Tensor] = {}
         for component, module, layer in layers_of(job.parts):
-            if component not in prefixes:
-                raise UsageError(f"kohya's keys know no {component}. Use --to diffusers.")
             found |= layer_tensors(f"{prefixes[component]}_{module.replace('.', '_')}", layer, job.dtype)
         return found
 
     def check(self, job: Job, file: Path) -> Check:
         return check_layers(job, read_tensors(file)[0], job.parts)
+
+    def loaded(self, job: Job, file: Path) -> Loaded | None:
+        return merged(job, read_tensors(file)[0])
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
         starts = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
@@ -79,12 +83,7 @@ def layer_tensors(prefix: str, layer: Layer, dtype: torch.dtype) -> dict[str, Te
 
 def read_layers(tensors: Mapping[str, Tensor], shapes: Shapes) -> tuple[Parts, list[str]]:
     """Layers of a kohya file for a base, and the keys that belong to none of its layers."""
-    modules: dict[str, tuple[str, str]] = {}
-    for table in (ONE_ENCODER, TWO_ENCODERS):
-        for component, prefix in table.items():
-            for name in shapes.get(component, {}):
-                module = name.removesuffix(".weight")
-                modules[f"{prefix}_{module.replace('.', '_')}"] = (component, module)
+    modules = _modules(shapes)
     back = {ending: factor for factor, ending in NAMES.items()}
     factors: dict[tuple[str, str], dict[str, Tensor]] = {}
     unknown: list[str] = []
@@ -97,12 +96,36 @@ def read_layers(tensors: Mapping[str, Tensor], shapes: Shapes) -> tuple[Parts, l
     parts = Parts()
     for (component, module), found in factors.items():
         alpha, magnitude = found.pop("alpha", None), found.pop("dora_scale", None)
+        found = without_core(found)
         rank = Layer(found).rank if found else None
         scale = float(alpha) / rank if alpha is not None and rank else 1.0
-        layer = Layer(found, scale, None if magnitude is None else magnitude.flatten())
+        layer = Layer(found, scale, None if magnitude is None else _of_rows(module, magnitude))
         parts.layers.setdefault(component, {})[module] = layer
     require_whole(parts.layers)
     return parts, unknown
+
+
+def _modules(shapes: Shapes) -> dict[str, tuple[str, str]]:
+    """Component and module path of a base by kohya's key; for a U-Net both by diffusers' names and by the original."""
+    modules: dict[str, tuple[str, str]] = {}
+    for name, key in unet_keys(shapes["unet"]).items() if "unet" in shapes else ():
+        modules[f"lora_unet_{key.removesuffix('.weight').replace('.', '_')}"] = ("unet", name.removesuffix(".weight"))
+    for table in (ONE_ENCODER, TWO_ENCODERS):
+        for component, prefix in table.items():
+            for name in shapes.get(component, {}):
+                module = name.removesuffix(".weight")
+                modules[f"{prefix}_{module.replace('.', '_')}"] = (component, module)
+    return modules
+
+
+def _of_rows(module: str, magnitude: Tensor) -> Tensor:
+    """DoRA's lengths (out,); LyCORIS has them for columns too, from before 3.0 or with wd_on_output=False."""
+    if magnitude.ndim > 1 and len(magnitude) == 1 and magnitude.numel() > 1:
+        raise BadDataError(
+            f"This file's DoRA gives lengths to the columns of {shown(module)}, and booth's to the rows. Train it with "
+            "wd_on_output=True, or merge it into a checkpoint with the program that wrote it and import that."
+        )
+    return magnitude.flatten()
 
 
 def prefixes_for(shapes: Shapes) -> dict[str, str]:
@@ -113,6 +136,19 @@ def prefixes_for(shapes: Shapes) -> dict[str, str]:
 def layers_of(parts: Parts) -> list[tuple[str, str, Layer]]:
     """All layers with their component and module path."""
     return [(c, module, layer) for c, modules in parts.layers.items() for module, layer in modules.items()]
+
+
+def merged(job: Job, tensors: Mapping[str, Tensor]) -> Loaded:
+    """The base's weights with the changes that the target computes from `tensors`."""
+    updates = adapter.read(tensors, job.shapes).updates
+    weights: dict[str, dict[str, Tensor]] = {}
+    for component in sorted({component for component, _ in updates}):
+        state = job.base_state(component)
+        for (owner, module), update in updates.items():
+            if owner == component:
+                weight = state[f"{module}.weight"].float()
+                weights.setdefault(component, {})[f"{module}.weight"] = weight + update.change(weight)
+    return Loaded(weights)
 
 
 def check_layers(job: Job, tensors: Mapping[str, Tensor], parts: Parts) -> Check:

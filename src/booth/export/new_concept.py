@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,14 @@ from torch import Tensor
 from booth.concept import Concept
 from booth.core.commit import committed, package_versions
 from booth.core.concept import RECORD, BaseRecord, ConceptRecord, StageRecord, SubjectRecord
-from booth.core.errors import BadDataError, NotAvailableError
+from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.core.method import Method, Subject
-from booth.export.layer_groups import common_form
-from booth.export.parts import Parts, canonical
+from booth.export.adapter_forms import MAGNITUDE, Form, common_form
+from booth.export.hypernetworks import Hypernetwork
+from booth.export.parts import CONTROL_FOLDER, Parts, canonical
 from booth.families.loading import base_hash, load_family, resolve_base
 from booth.registry import METHODS
-
-Values = Callable[[str], Tensor | None]  # a trained tensor by the method's name for it; None where the file has none
 
 
 def write_concept(
@@ -30,15 +29,12 @@ def write_concept(
 ) -> Concept:
     """Write the parts as the method's own files into `place`, once they have been restored onto the base."""
     began = time.perf_counter()
-    name = _method_for(parts)
-    if name not in METHODS:
-        raise NotAvailableError(f"This booth has no method {name!r} to draw such a file with.")
     model = load_family(base)
-    settings, values = _content(model, parts, lossy)
-    kind = METHODS[name]
-    method: Method = kind(kind.Config.model_validate(kind.defaults(model.scale) | settings), subject)
+    form = _form(model, parts, lossy, about)
+    kind = METHODS[form.method]
+    method: Method = kind(kind.Config.model_validate(kind.defaults(model.scale) | form.settings), subject)
     with committed(place, {"kind": "concept"}) as folder:
-        _write(model, method, folder, values)
+        _write(model, method, folder, form.tensors)
         try:
             method.restore(model, folder)
         finally:
@@ -48,16 +44,22 @@ def write_concept(
     return Concept(place, record)
 
 
-def _write(model: Family, method: Method, folder: Path, values: Values) -> None:
-    """Attach the method, fill its tensors, and let it write them; the base is bare again afterwards."""
+def _write(model: Family, method: Method, folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Attach the method, fill its tensors, and let it write them; the base is bare again afterwards.
+
+    Tensors that the file leaves out are zero, which changes nothing, but DoRA's lengths stay those of the base's rows.
+    """
     stages = method.plan()
     try:
         for stage in stages:
             for group in stage.method.attach(model, 0):
                 for name, parameter in group.parameters.items():
-                    value = values(name)
+                    value = tensors.get(_canonical(name))
                     with torch.no_grad():
-                        parameter.zero_() if value is None else parameter.copy_(value.reshape(parameter.shape))
+                        if value is not None:
+                            parameter.copy_(value.reshape(parameter.shape))
+                        elif not name.endswith(MAGNITUDE):
+                            parameter.zero_()
         for stage in stages:
             stage.method.write(model, folder)
     finally:
@@ -65,46 +67,57 @@ def _write(model: Family, method: Method, folder: Path, values: Values) -> None:
             stage.method.detach(model)
 
 
-def _method_for(parts: Parts) -> str:
-    if parts.kinds == {"layers", "rows"}:
-        return "two_stage"
-    (kind,) = parts.kinds
-    return {"layers": "lora", "rows": "textual_inversion", "weights": "dreambooth", "hypernetwork": "hypernetwork"}[
-        kind
-    ]
-
-
-def _content(model: Family, parts: Parts, lossy: bool) -> tuple[dict[str, Any], Values]:
-    """The method's settings, and where its tensors come from."""
-    settings: dict[str, Any] = {}
-    tensors: dict[str, Tensor] = {}
-    if parts.layers:
-        settings, tensors = common_form(model, parts.layers, lossy)
+def _form(model: Family, parts: Parts, lossy: bool, about: Mapping[str, Any]) -> Form:
+    """The method that draws the parts, its settings, and its tensors by its names for them."""
     if parts.rows:
-        settings |= {"vectors": len(next(iter(parts.rows.values())))}
-        tensors |= {f"{table}.rows": rows.float() for table, rows in parts.rows.items()}
-    if parts.rows and parts.layers:
-        if settings.pop("train_text_encoder"):
-            raise BadDataError("This bundle adapts the text encoder too, which the two-stage method does not.")
-        settings["second"] = "lora"
-    if parts.weights:
-        settings = {"train_text_encoder": "text_encoder" in parts.weights}
-        for component, state in parts.weights.items():
-            tensors |= {f"{component}.{name}": t.float() for name, t in state().items()}
+        return _with_rows(model, parts, lossy)
+    if parts.layers:
+        return common_form(model, parts.layers, lossy)
+    if parts.control is not None:
+        tensors = {f"{CONTROL_FOLDER}.{name}": t for name, t in parts.control().items()}
+        return Form("controlnet", {"control": about["control"]}, tensors)
     if parts.hypernetwork is not None:
-        h = parts.hypernetwork
-        settings = {
-            "widths": tuple(sorted(h.nets)),
-            "layer_structure": h.layer_structure,
-            "activation": h.activation,
-            "activate_output": h.activate_output,
-            "layer_norm": h.layer_norm,
-            "initialisation": "kaiming_normal",  # of no account: every tensor is filled
-        }
-        for width, pair in h.nets.items():
-            for side, net in zip("kv", pair, strict=True):
-                tensors |= {f"{width}.{side}.{name}": t.float() for name, t in net.items()}
-    return settings, lambda name: tensors.get(_canonical(name))
+        return _hypernetwork(parts.hypernetwork)
+    trained = model.sites.text_encoders.keys() & parts.weights.keys()
+    if trained and trained != model.sites.text_encoders.keys():
+        lacking = sorted(model.sites.text_encoders.keys() - trained)
+        raise BadDataError(f"This checkpoint has some text encoders but no {lacking[0]}. Get it whole.")
+    states = {component: state() for component, state in parts.weights.items()}
+    tensors = {f"{component}.{name}": t.float() for component, state in states.items() for name, t in state.items()}
+    return Form("dreambooth", {"train_text_encoder": bool(trained)}, tensors)
+
+
+def _with_rows(model: Family, parts: Parts, lossy: bool) -> Form:
+    """A token, and the adapter that was trained with it if there is one."""
+    vectors = {"vectors": len(next(iter(parts.rows.values())))}
+    rows = {f"{table}.rows": rows.float() for table, rows in parts.rows.items()}
+    if not parts.layers:
+        return Form("textual_inversion", vectors, rows)
+    adapter = common_form(model, parts.layers, lossy, apart=False)
+    settings = dict(adapter.settings)
+    if adapter.method != "lora":
+        raise BadDataError(f"The adapter in this bundle is of the kind {adapter.method}; booth holds a LoRA there.")
+    if settings.pop("train_text_encoder"):
+        raise BadDataError("This bundle adapts the text encoder too, which the two-stage method does not.")
+    return Form("two_stage", vectors | settings | {"second": "lora"}, {**adapter.tensors, **rows})
+
+
+def _hypernetwork(h: Hypernetwork) -> Form:
+    settings = {
+        "widths": tuple(sorted(h.nets)),
+        "layer_structure": h.layer_structure,
+        "activation": h.activation,
+        "activate_output": h.activate_output,
+        "layer_norm": h.layer_norm,
+        "initialisation": "kaiming_normal",  # of no account: every tensor is filled
+    }
+    tensors = {
+        f"{width}.{side}.{name}": t.float()
+        for width, pair in h.nets.items()
+        for side, net in zip("kv", pair, strict=True)
+        for name, t in net.items()
+    }
+    return Form("hypernetwork", settings, tensors)
 
 
 def _canonical(name: str) -> str:
@@ -135,7 +148,7 @@ def _record(
         family=model.name,
         base=BaseRecord(name=str(found.absolute()) if found.exists() else base, hash=base_hash(resolve_base(base))),
         subject=SubjectRecord(token=subject.token, noun=subject.noun),
-        prompt=f"a photo of {subject.name}",
+        prompt=subject.prompt,
         stages=[stage],
         data={"imported": {"format": about["format"], "sha256": about["sha256"]}},
         seed=0,

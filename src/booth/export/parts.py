@@ -1,4 +1,4 @@
-"""What a concept consists of, on tensors alone: adapter layers, token rows, whole weights, a hypernetwork."""
+"""What a concept consists of, on tensors alone: adapter layers, token rows, whole weights, networks beside them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from booth.export.readers.embedding import ENCODERS
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ROWS_FILE = "learned_embeds.safetensors"
 HYPERNETWORK_FILE = "hypernetwork.safetensors"
+CONTROL_FOLDER = "controlnet"
 PEFT_FILE, PEFT_SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
 # Endings of a diffusers file (peft's spelling and two older ones) and of LyCORIS, and the factor each one is.
@@ -58,24 +59,34 @@ class Layer:
     def rank(self) -> int | None:
         """The inner size of the factors; none where LoKr's are both whole."""
         inner = {"lora": ("down",), "loha": ("hada_w1_b",), "lokr": ("lokr_w2_b", "lokr_w1_b")}[self.kind]
-        return next((self.factors[name].shape[0] for name in inner if name in self.factors), None)
+        found = (self.factors[name] for name in inner if name in self.factors)
+        return next((factor.shape[0] for factor in found if factor.ndim), None)
 
-    def change(self, weight: Tensor) -> Tensor:
-        """The weight's change in float64, by the formulas of the papers; `weight` is the base's."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the product: the weight's, or (out, the rest) where the factors do not tell a kernel's sides.
+
+        Raises RuntimeError where the factors do not fit each other.
+        """
+        return tuple(Layer({name: t.to("meta") for name, t in self.factors.items()}).product().shape)
+
+    def product(self) -> Tensor:
+        """The update without scale and magnitude in float64, by the formulas of the papers."""
         f = {name: tensor.double() for name, tensor in self.factors.items()}
         if self.kind == "lora":
             product = f["up"].flatten(1) @ f["down"].flatten(1)
-        elif self.kind == "loha":
-            product = (f["hada_w1_a"] @ f["hada_w1_b"]) * (f["hada_w2_a"] @ f["hada_w2_b"])
-        else:
-            first = f.get("lokr_w1") if "lokr_w1" in f else f["lokr_w1_a"] @ f["lokr_w1_b"]
-            second = f.get("lokr_w2") if "lokr_w2" in f else f["lokr_w2_a"] @ f["lokr_w2_b"]
-            assert first is not None
-            assert second is not None
-            while first.ndim < second.ndim:
-                first = first.unsqueeze(-1)
-            product = torch.kron(first, second)
-        change = self.scale * product.reshape(weight.shape)
+            return product.reshape(len(product), *f["down"].shape[1:])
+        if self.kind == "loha":
+            return (f["hada_w1_a"] @ f["hada_w1_b"]) * (f["hada_w2_a"] @ f["hada_w2_b"])
+        first = f["lokr_w1"] if "lokr_w1" in f else f["lokr_w1_a"] @ f["lokr_w1_b"]
+        second = f["lokr_w2"] if "lokr_w2" in f else f["lokr_w2_a"] @ f["lokr_w2_b"]
+        while first.ndim < second.ndim:
+            first = first.unsqueeze(-1)
+        return torch.kron(first, second)
+
+    def change(self, weight: Tensor) -> Tensor:
+        """The weight's change in float64; `weight` is the base's."""
+        change = self.scale * self.product().reshape(weight.shape)
         if self.magnitude is None:
             return change
         merged = weight.double() + change
@@ -94,12 +105,14 @@ class Parts:
         default_factory=dict[str, Callable[[], dict[str, Tensor]]]
     )  # component: its whole state, read when asked for
     hypernetwork: Hypernetwork | None = None
+    control: Callable[[], dict[str, Tensor]] | None = None  # a ControlNet's whole state, likewise
     other: list[str] = field(default_factory=list[str])  # weight files of methods that no format here is for
 
     @property
     def kinds(self) -> set[str]:
         """Which fields hold something."""
-        found = {"layers": self.layers, "rows": self.rows, "weights": self.weights, "hypernetwork": self.hypernetwork}
+        found = {"layers": self.layers, "rows": self.rows, "weights": self.weights,
+                 "hypernetwork": self.hypernetwork, "control": self.control}  # fmt: skip
         return {name for name, value in found.items() if value}
 
 
@@ -126,6 +139,8 @@ def parts_of(folder: Path, record: ConceptRecord) -> Parts:
             parts.layers[name] = peft_layers(folder / name)
         else:
             parts.weights[name] = lambda name=name: component_tensors(folder / name)
+    if CONTROL_FOLDER in written:
+        parts.control = lambda: component_tensors(folder / CONTROL_FOLDER)
     return parts
 
 
@@ -171,15 +186,41 @@ def diffusers_layers(
         layers[component] = {}
         for module, parts in modules.items():
             magnitude = parts.pop("magnitude", None)
+            parts = without_core(parts)
             rank = _setting(settings, component, module, "rank_pattern", "r") or Layer(parts).rank
             alpha = alphas.get(f"{component}.{module}")
             if alpha is None:
                 alpha = _setting(settings, component, module, "alpha_pattern", "lora_alpha")
             root = settings.get(f"{component}.use_rslora", False)  # 2312.03732
             scale = alpha / (math.sqrt(rank) if root else rank) if alpha is not None and rank else 1.0
-            layers[component][module] = Layer(parts, scale, magnitude)
+            layers[component][module] = Layer(parts, scale, None if magnitude is None else magnitude.flatten())
     require_whole(layers)
     return layers, unknown
+
+
+def without_core(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A convolution's factors without their Tucker core (LyCORIS's use_tucker), which is multiplied into one of them.
+
+    That is exact and keeps the rank: the core (r, r, kh, kw) stands between a factor of the output's channels and
+    one (r, in) of the input's, which becomes (r, in, kh, kw) for LoRA and (r, in kh kw) for the others.
+    Raises BadDataError where the shapes do not fit.
+    """
+    plain = dict(factors)
+    if "mid" in plain and "down" in plain:
+        plain["down"] = _with_core(plain.pop("mid"), plain["down"])
+    for core, a, b in (("hada_t1", "hada_w1_a", "hada_w1_b"), ("hada_t2", "hada_w2_a", "hada_w2_b"),
+                       ("lokr_t2", "lokr_w2_a", "lokr_w2_b")):  # fmt: skip
+        if core in plain and a in plain and b in plain:
+            plain[b] = _with_core(plain.pop(core), plain[b]).flatten(1)
+            plain[a] = plain[a].T.contiguous()
+    return plain
+
+
+def _with_core(core: Tensor, inner: Tensor) -> Tensor:
+    try:
+        return torch.einsum("ijkl,jc->ickl", core.double(), inner.flatten(1).double()).float()
+    except RuntimeError as error:
+        raise BadDataError("A core of this file does not fit the factors beside it. Get the file anew.") from error
 
 
 def require_whole(layers: Mapping[str, Mapping[str, Layer]]) -> None:

@@ -13,6 +13,8 @@ from booth.export.base_files import base_at_hand
 from booth.export.exporter import PRECISIONS, TOLERANCES, Check, Exporter, Job, stamp
 from booth.export.headers import hashes, header
 from booth.export.parts import parts_of
+from booth.export.pictures import greatest_difference
+from booth.families.loading import EMBEDDED
 from booth.registry import EXPORTERS
 
 FOLDER = Path("exports")
@@ -42,8 +44,13 @@ def export(
     rank: int = 16,
     lossy: bool = False,
     metadata: str = "plain",
+    picture: bool | None = None,
 ) -> Exported:
     """Write `concept` as `to` into `out`, or into exports/ under the format's own name.
+
+    With `picture` one is drawn with the concept and one with what the file holds, and their greatest difference is in
+    the report and in the file's header. Left out, that is done on the embedded base, where it takes a few seconds;
+    other bases would take minutes without a GPU. Formats that no pipeline of diffusers draws with go without.
 
     Raises UsageError where the format cannot hold the concept, or not all of it and `lossy` is not set; BoothError
     where reading the file back shows another change than was trained. Then nothing is written.
@@ -65,11 +72,14 @@ def export(
     place = out or FOLDER / exporter.file_name(job)
     if place.exists():
         raise UsageError(f"{place} is there already. Name another file with --out, or delete it first.")
-    check = _write(job, exporter, place, lossy, metadata == "full")
+    drawn = record.base.name == EMBEDDED if picture is None else picture
+    if picture:
+        job.need_base("Comparing pictures")
+    check = _write(job, exporter, place, lossy, metadata == "full", drawn and job.base is not None)
     return Exported(place, to, exporter.programs, check, lost)
 
 
-def _write(job: Job, exporter: Exporter, place: Path, lossy: bool, full: bool) -> Check:
+def _write(job: Job, exporter: Exporter, place: Path, lossy: bool, full: bool, picture: bool) -> Check:
     """Write once to read it back, and again with what was found in its header."""
     tensors = exporter.tensors(job)
     size = sum(t.numel() * t.element_size() for t in tensors.values())
@@ -80,6 +90,8 @@ def _write(job: Job, exporter: Exporter, place: Path, lossy: bool, full: bool) -
         check.tolerance = TOLERANCES[job.precision]
         if not check.passed and (not lossy or check.unmatched or check.missing):
             raise _failed(place, check)
+        loaded = exporter.loaded(job, file) if picture else None
+        check.picture = None if loaded is None else greatest_difference(job, loaded)
         found = hashes(file) if exporter.suffix == ".safetensors" else {}
         exporter.write(job, tensors, file, {**about, **found, "booth.verified": stamp(check)})
     return check

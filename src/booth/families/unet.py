@@ -61,6 +61,8 @@ class UNetFamily(DiffusersFamily):
         "feed_forward": ("ff.net.0.proj", "ff.net.2"),
         "convolution": ("conv1", "conv2", "downsamplers.0.conv", "upsamplers.0.conv"),  # the 3x3 ones
         "projection": ("proj_in", "proj_out"),  # kohya's scripts adapt them too
+        "residual": ("time_emb_proj", "conv_shortcut"),  # and LyCORIS these two groups
+        "ends": ("conv_in", "conv_out", "time_embedding.linear_1", "time_embedding.linear_2"),
     }
 
     def __init__(

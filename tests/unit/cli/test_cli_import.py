@@ -23,12 +23,16 @@ def test_export_and_import_tell_their_file_and_folder(booth_cli, lora: Concept, 
     result = booth_cli("import", told["file"], "--base", toy_base)
     assert result.stdout == "concepts/sks-dog-lora-sks-kohya\n"
     assert Concept.load(result.stdout.strip()).record.subject.token == "sks"
-    assert "Read back by" in booth_cli("export", lora.folder, "--to", "kohya", "--out", "x.safetensors").stderr
+    result = booth_cli("export", lora.folder, "--to", "kohya", "--out", "x.safetensors", "--picture")
+    assert "Read back by" in result.stderr
+    assert "of 255 in a pixel" in result.stderr
 
 
 def test_export_lists_its_formats(booth_cli) -> None:
     formats = {f["format"]: f for f in last_object(booth_cli("export", "--list", "--json"))["formats"]}
     assert formats["kohya"]["holds"] == ["layers"]
+    assert (formats["checkpoint"]["imported"], formats["extracted"]["imported"]) == (True, False)
+    assert formats["cldm"]["bases"] == ["stable_diffusion"]
     assert "AUTOMATIC1111" in booth_cli("export", "--list").stdout
     assert booth_cli("export").exit_code == 2
 

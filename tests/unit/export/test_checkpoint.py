@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from booth.concept import Concept
 from booth.core.errors import NotAvailableError, UsageError
 from booth.core.family import Family
+from booth.export import original_names
 from booth.export.base_files import BaseFiles
-from booth.export.checkpoint import to_original
+from booth.export.checkpoint import LAYOUTS
 from booth.export.extracted import approximate
 from booth.export.parts import component_tensors
 from booth.export.readers import original
@@ -89,7 +90,7 @@ def test_names_are_the_originals_for_other_depths_too(layers: int, blocks: tuple
             norm_num_groups=8,
         )
     state = unet.state_dict()
-    written = to_original("unet", state)
+    written = original_names.unet(state)
     back = convert_ldm_unet_checkpoint(written, unet.config)
     assert back.keys() == state.keys()
     assert all(back[name] is tensor for name, tensor in state.items())
@@ -107,7 +108,7 @@ def test_the_second_versions_text_encoder_is_open_clips():
                                          num_attention_heads=2, max_position_embeddings=5))  # fmt: skip
     plain = {f"text_model.{n.removeprefix('text_model.')}": t for n, t in model.state_dict().items()}
     plain = {n: t for n, t in plain.items() if not n.endswith("position_ids")}
-    written = to_original("text_encoder", plain)
+    written = original_names.text_encoder(plain)
     theirs = convert_open_clip_checkpoint(model, written)
     assert {n: t.shape for n, t in theirs.items()} == {n: t.shape for n, t in plain.items()}
     assert all(torch.equal(theirs[n], t) for n, t in plain.items())
@@ -118,7 +119,8 @@ def test_the_second_versions_text_encoder_is_open_clips():
 
 def test_the_reading_misses_what_is_not_there(toy_base: Path):
     base = BaseFiles(toy_base)
-    whole = {n: t for c in ("unet", "vae", "text_encoder") for n, t in to_original(c, base.tensors(c)).items()}
+    layout = LAYOUTS["stable_diffusion"]
+    whole = {n: t for c, rename in layout.items() for n, t in rename(base.tensors(c)).items()}
     assert original.read(whole, base.shapes).missing == []
     first = "model.diffusion_model.input_blocks.1.1.proj_in.weight"
     reading = original.read({n: t for n, t in whole.items() if n != first} | {"x": torch.ones(1)}, base.shapes)

@@ -72,8 +72,10 @@ def test_a_bundle_is_the_adapter_and_the_word(teach, toy: Family, toy_base: Path
         export(concept, "kohya")
     with pytest.raises(UsageError, match="lose the adapter"):
         export(concept, "embedding")
-    done = export(concept, "bundle")
+    done = export(concept, "bundle", picture=True)
     assert done.check.passed
+    assert done.check.picture is not None
+    assert done.check.picture <= 1  # of 255: one rounding
     tensors = load_file(done.file)
     (rows,) = load_file(concept.folder / "learned_embeds.safetensors").values()
     assert torch.equal(tensors["bundle_emb.qvz.string_to_param.*"], rows)

@@ -59,11 +59,11 @@ def test_a_foreign_lora_draws_what_diffusers_draws(toy: Family, toy_base: Path, 
 
 def test_layers_of_other_kinds_are_named_and_left_out_on_request(toy: Family, toy_base: Path, here: Path):
     tensors = load_file(foreign_lora(toy, here / "rex.safetensors"))
-    tensors |= {"lora_unet_conv_in.lora_down.weight": torch.ones(1, 4, 3, 3),
-                "lora_unet_conv_in.lora_up.weight": torch.ones(16, 1, 1, 1)}  # fmt: skip
+    tensors |= {"lora_unet_conv_norm_out.lora_down.weight": torch.ones(1, 1),
+                "lora_unet_conv_norm_out.lora_up.weight": torch.ones(16, 1)}  # fmt: skip
     save_file(tensors, here / "more.safetensors")
     how = {"base": str(toy_base), "noun": "dog", "token": "ukj"}
-    with pytest.raises(BadDataError, match=r"1 layers .* such as unet.conv_in\. Add --lossy"):
+    with pytest.raises(BadDataError, match=r"1 layers .* such as unet.conv_norm_out\. Add --lossy"):
         import_file(here / "more.safetensors", **how)
     assert not (here / "concepts").exists()
     assert import_file(here / "more.safetensors", lossy=True, **how).record.method == "lora"

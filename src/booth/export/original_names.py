@@ -1,0 +1,133 @@
+"""What the original code of Stable Diffusion 1.x, 2.x and XL calls each weight that diffusers has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from booth.core.errors import UsageError
+
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+CLIP, OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
+XL_CLIP, XL_OPEN_CLIP = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+
+UNET_TOP = {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+            "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
+            "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}  # fmt: skip
+UNET_RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
+               "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection"}  # fmt: skip
+VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out",
+                 "query": "q", "key": "k", "value": "v", "proj_attn": "proj_out"}  # fmt: skip
+OPEN_CLIP_TOP = {"embeddings.token_embedding.weight": "token_embedding.weight",
+                 "embeddings.position_embedding.weight": "positional_embedding",
+                 "final_layer_norm.weight": "ln_final.weight", "final_layer_norm.bias": "ln_final.bias"}  # fmt: skip
+OPEN_CLIP_LAYERS = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+                    "self_attn.out_proj": "attn.out_proj"}  # fmt: skip
+OPEN_CLIP_WIDTH = 1024  # of Stable Diffusion 2's text encoder; that of 1.x is CLIP's own and 768 wide
+
+
+def unet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A U-Net's state; UsageError for a weight that the original code has no place for."""
+    keys = unet_keys(state)
+    lacking = next((name for name in state if name not in keys), None)
+    if lacking is not None:
+        raise UsageError(f"The original layout has no place for {lacking}. Use --to diffusers.")
+    return {UNET + keys[name]: tensor for name, tensor in state.items()}
+
+
+def unet_keys(names: Iterable[str]) -> dict[str, str]:
+    """The original key, without its prefix, of each tensor of a U-Net, or of a ControlNet's copy, that has one."""
+    names = list(names)
+    per_level = 1 + max(int(m[1]) for m in map(re.compile(r"down_blocks\.0\.resnets\.(\d+)").match, names) if m)
+    attending = {m[1] for m in map(re.compile(r"up_blocks\.(\d+)\.attentions\.").match, names) if m}
+    found = {name: _unet_key(name, per_level, attending) for name in names}
+    return {name: key for name, key in found.items() if key is not None}
+
+
+def _unet_key(name: str, per_level: int, attending: set[str]) -> str | None:
+    module, _, kind = name.rpartition(".")
+    if module in UNET_TOP:
+        return f"{UNET_TOP[module]}.{kind}"
+    if found := re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d)\.(.+)", module):
+        place = f"middle_block.{1 if found[1] == 'attentions' else 2 * int(found[2])}"
+        return f"{place}.{UNET_RESNET.get(found[3], found[3])}.{kind}"
+    found = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.+)", module)
+    if found is None:
+        return None
+    side, level, part, i, rest = found[1], int(found[2]), found[3], int(found[4]), found[5]
+    each = per_level + 1
+    if side == "down":
+        if part == "downsamplers":
+            return f"input_blocks.{(level + 1) * each}.0.op.{kind}"
+        block = f"input_blocks.{1 + level * each + i}"
+    else:
+        block = f"output_blocks.{level * each + (per_level if part == 'upsamplers' else i)}"
+    if part == "upsamplers":
+        return f"{block}.{2 if found[2] in attending else 1}.conv.{kind}"
+    if part == "attentions":
+        return f"{block}.1.{rest}.{kind}"
+    return f"{block}.0.{UNET_RESNET[rest]}.{kind}" if rest in UNET_RESNET else None
+
+
+def vae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An autoencoder's state."""
+    levels = 1 + max(int(m[1]) for m in map(re.compile(r"decoder\.up_blocks\.(\d+)").match, state) if m)
+    return {VAE + _vae_key(name, levels): _as_convolution(name, t) for name, t in state.items()}
+
+
+def _vae_key(name: str, levels: int) -> str:
+    name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
+    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
+    found = re.fullmatch(r"(.*)mid_block\.attentions\.0\.(.+)\.(weight|bias)", name)
+    if found:
+        return f"{found[1]}mid.attn_1.{VAE_ATTENTION[found[2]]}.{found[3]}"
+    name = re.sub(r"up_blocks\.(\d+)", lambda m: f"up.{levels - 1 - int(m[1])}", name)
+    name = name.replace("down_blocks.", "down.").replace("resnets.", "block.")
+    return re.sub(r"(down|up)samplers\.0", r"\1sample", name)
+
+
+def _as_convolution(name: str, tensor: Tensor) -> Tensor:
+    """The autoencoder's attention is linear in diffusers and a 1x1 convolution in the original."""
+    linear = ".attentions." in name and name.endswith("weight") and tensor.ndim == 2
+    return tensor[:, :, None, None] if linear else tensor
+
+
+def text_encoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The text encoder of Stable Diffusion 1.x or 2.x."""
+    wide = state["text_model.embeddings.token_embedding.weight"].shape[1] == OPEN_CLIP_WIDTH
+    return _open_clip(state, OPEN_CLIP) if wide else {CLIP + name: t for name, t in state.items()}
+
+
+def xl_text_encoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The first text encoder of Stable Diffusion XL, which keeps CLIP's own names."""
+    return {XL_CLIP + name: tensor for name, tensor in state.items()}
+
+
+def xl_text_encoder_2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The second one, OpenCLIP's with its projection."""
+    return _open_clip(state, XL_OPEN_CLIP)
+
+
+def _open_clip(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """OpenCLIP's q, k and v are one tensor, and its projection is multiplied from the right."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        path = name.removeprefix("text_model.")
+        if path == "text_projection.weight":
+            found[f"{prefix}text_projection"] = tensor.T
+            continue
+        if path in OPEN_CLIP_TOP:
+            found[prefix + OPEN_CLIP_TOP[path]] = tensor
+            continue
+        number, layer = path.removeprefix("encoder.layers.").split(".", 1)
+        module, _, kind = layer.rpartition(".")
+        start = f"{prefix}transformer.resblocks.{number}."
+        if module == "self_attn.q_proj":
+            three = [state[name.replace("q_proj", f"{x}_proj")] for x in "qkv"]
+            found[f"{start}attn.in_proj_{kind}"] = torch.cat(three)
+        elif module in OPEN_CLIP_LAYERS:
+            found[f"{start}{OPEN_CLIP_LAYERS[module]}.{kind}"] = tensor
+    return found
