@@ -33,6 +33,7 @@ class Photo:
     mask_sha256: str | None = None  # of the mask's own file
     hint: Image.Image | None = None  # RGB, of the image's size: what a ControlNet follows to it
     hint_sha256: str | None = None  # of the hint's file
+    listed: bool = False  # the caption stands in metadata.jsonl or prompt.json, which win over a text file
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,16 @@ def _load(candidate: Candidate, resized: dict[str, list[str]]) -> Photo:
         mask = None  # it covers all, as an opaque alpha channel does
     digest = hashlib.sha256(data).hexdigest()
     return Photo(
-        candidate.path, digest, image, candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256
+        candidate.path,
+        digest,
+        image,
+        candidate.caption,
+        candidate.repeats,
+        mask,
+        mask_sha256,
+        hint,
+        hint_sha256,
+        candidate.listed,
     )
 
 
