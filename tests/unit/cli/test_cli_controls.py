@@ -49,7 +49,7 @@ def test_a_concept_and_a_hint_together_on_stable_diffusion_xl(booth_cli, five_ph
         last_object(booth_cli("train", photo, "--method", *words, *how))["concept"]
         for words in (["controlnet", "--set", "control=scribble"], ["lora", "--class", "dog"])
     )
-    assert booth_cli("hint", photo, "--type", "scribble", "--size", 16).exit_code == 0
+    assert booth_cli("hint", photo, "--type", "scribble").exit_code == 0
     following = ["--concept", net, "--control", "hints/0.png:0.8", "--control-type", "scribble"]
     drawn = booth_cli("generate", lora, "a photo of sks dog", *following, "--steps", 2, "--guidance", 4)
     assert drawn.exit_code == 0, drawn.stderr
@@ -61,7 +61,7 @@ def test_a_concept_and_a_hint_together_on_stable_diffusion_xl(booth_cli, five_ph
     pipe.set_progress_bar_config(disable=True)
     (theirs,) = pipe(
         "a photo of sks dog",
-        image=Image.open("hints/0.png").convert("RGB"),
+        image=Image.open("hints/0.png").convert("RGB").resize((16, 16), Image.Resampling.LANCZOS),
         height=16,
         width=16,
         num_inference_steps=2,

@@ -23,7 +23,7 @@ from booth.families.loading import load_family
 from booth.generate.draw import draw
 from booth.generate.start import Start
 from booth.train.loop import losses
-from harness import attach, deal, make_method, read_controlnet, shaken, steps, train, write
+from harness import attach, make_method, read_controlnet, shaken, steps, train, write
 
 PROMPTS = ["a photo of sks dog", "a cat on the beach"]
 HINTS = torch.rand(2, 3, SIDE, SIDE * 3 // 2, generator=torch.Generator().manual_seed(1))
@@ -193,12 +193,12 @@ def test_a_concept_is_drawn_after_hints_as_by_diffusers(bases: Bases, family: st
     """Two pictures at once, each after its own hint; or one picture after two hints."""
     base, prompts, seeds, scales = bases(family), PROMPTS[: 3 - count], [3, 4][: 3 - count], [0.7, 1.3][:count]
     model, lora = load_family(str(base)), make_method("lora", rank=2, learning_rate=1e-2)
-    train(model, lora, 2, deal)
-    write(model, lora, tmp_path / "lora")
     nets = place(model, tmp_path, *scales)
+    train(model, lora, 2, lessons)
+    write(model, lora, tmp_path / "lora")
     pictures = [picture(0), picture(1)]
     hints = [pictures] if count == 1 else [[p] for p in pictures]
-    ours = draw(model, prompts, seeds, steps=3, guidance=4.0, hints=hints, batch_size=2)
+    ours = draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, hints=hints, batch_size=2)
 
     pipe = PIPELINES[family].from_pretrained(base, controlnet=nets if count > 1 else nets[0])
     pipe.load_lora_weights(tmp_path / "lora", weight_name="pytorch_lora_weights.safetensors")
@@ -220,18 +220,22 @@ def test_a_concept_is_drawn_after_hints_as_by_diffusers(bases: Bases, family: st
     assert [a.tobytes() for a in ours] == [b.tobytes() for b in theirs]
     others = [[picture(2)] * len(prompts)] * count
     assert (
-        draw(model, prompts, seeds, steps=3, guidance=4.0, hints=others, batch_size=2)[0].tobytes() != ours[0].tobytes()
+        draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, hints=others, batch_size=2)[0].tobytes()
+        != ours[0].tobytes()
     )
     lora.detach(model)
     assert (
-        draw(model, prompts, seeds, steps=3, guidance=4.0, hints=hints, batch_size=2)[0].tobytes() != ours[0].tobytes()
+        draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, hints=hints, batch_size=2)[0].tobytes()
+        != ours[0].tobytes()
     )
 
 
 def test_two_hints_over_a_picture_are_followed_as_by_diffusers(bases: Bases, tmp_path: Path) -> None:
     model = load_family(str(bases("flux")))
     nets, start = place(model, tmp_path, 0.7, 1.3), picture(5)
-    (ours,) = draw(model, PROMPTS[:1], [3], steps=4, starts=[Start(start, 0.5)], hints=[[picture(0)], [picture(1)]])
+    (ours,) = draw(
+        model, PROMPTS[:1], [3], steps=4, size=SIDE, starts=[Start(start, 0.5)], hints=[[picture(0)], [picture(1)]]
+    )
     pipe = diffusers.FluxControlNetImg2ImgPipeline.from_pretrained(bases("flux"), controlnet=nets)
     pipe.set_progress_bar_config(disable=True)
     for component in ("transformer", "vae", "text_encoder", "text_encoder_2"):
