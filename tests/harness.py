@@ -158,7 +158,10 @@ def shaken(net: nn.Module, seed: int) -> nn.Module:
 def read_controlnet(folder: Path) -> Any:
     """The ControlNet of an artefact, by the class that its own configuration names."""
     kind = getattr(diffusers, json.loads((folder / "controlnet/config.json").read_text())["_class_name"])
-    return kind.from_pretrained(folder, subfolder="controlnet")
+    net = kind.from_pretrained(folder, subfolder="controlnet")
+    for p in net.parameters():
+        p.data = p.data.clone()  # the last bit of a sum depends on how memory is aligned, and a file's is anyhow
+    return net
 
 
 def apply_hypernetwork(unet: nn.Module, file: Path) -> None:

@@ -114,6 +114,8 @@ class ControlledFamily(DiffusersFamily):
                     f"The ControlNet in {folder} was made for another base: its {name} is {there}, here it is {here}. "
                     "Use the base that the concept names."
                 )
+        for p in net.parameters():
+            p.data = p.data.clone()  # aligned memory, unlike the file's: a sum's last bit is then as it was in training
         return net.to(self.device).eval()
 
 
