@@ -45,9 +45,7 @@ class ControlNet(Method):
 
     name = "controlnet"
     title = "ControlNet"
-    trains = (
-        "a copy of the denoiser's encoder half or first blocks, and the zero convolutions around it; the base is locked"
-    )
+    trains = "a copy of the denoiser's encoder half or first blocks and its zero convolutions; the base is locked"
     needs = ("control",)
     files = (f"{FOLDER}/",)
     Config = ControlNetConfig

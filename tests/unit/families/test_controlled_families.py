@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.core.rng import Rng
 from booth.core.sites import ControlSite, PlacedControl
+from booth.families.flux import CONTROL_BLOCKS, CONTROL_SINGLE_BLOCKS
 from booth.families.loading import load_family
 from booth.generate.draw import draw
 from booth.generate.start import Start
@@ -104,6 +106,16 @@ def test_it_starts_as_a_copy_with_zero_convolutions(bases: Bases, family: str) -
     assert all(n.startswith(("controlnet_", "pos_embed_input.")) for n in zeros)
     assert zeros
     assert not any(ours[name].any() for name in zeros)
+
+
+def test_as_many_blocks_are_copied_as_diffusers_copies_by_itself() -> None:
+    of_sd3, of_flux = (
+        inspect.signature(kind.from_transformer).parameters
+        for kind in (diffusers.SD3ControlNetModel, diffusers.FluxControlNetModel)
+    )
+    assert of_sd3["num_layers"].default == 24 // 2  # half of the blocks of Stable Diffusion 3 medium
+    assert of_flux["num_layers"].default == CONTROL_BLOCKS
+    assert of_flux["num_single_layers"].default == CONTROL_SINGLE_BLOCKS
 
 
 def stable_diffusion_xl(pipe: Any, net: Any, hints: Tensor, t: Tensor) -> Tensor:
