@@ -9,7 +9,7 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import ControlNetModel, DiffusionPipeline
+from diffusers import DiffusionPipeline
 from diffusers.models.attention_processor import Attention, CustomDiffusionAttnProcessor2_0
 from peft import PeftModel
 from safetensors import safe_open
@@ -111,7 +111,7 @@ def load_with_diffusers(base: Path, folder: Path) -> Any:
     whole = (folder / "model_index.json").exists()
     pipe: Any = DiffusionPipeline.from_pretrained(folder if whole else base)
     if (folder / "controlnet").exists():
-        net = ControlNetModel.from_pretrained(folder, subfolder="controlnet")
+        net = read_controlnet(folder)
         kind = getattr(diffusers, type(pipe).__name__.replace("Pipeline", "ControlNetPipeline"))
         pipe = kind.from_pretrained(base, controlnet=net)
     if (folder / "learned_embeds.safetensors").exists():
@@ -144,6 +144,24 @@ def _scaled_dot_product(loaded: Any) -> nn.Module:
     processor = CustomDiffusionAttnProcessor2_0(loaded.train_kv, loaded.train_q_out, *sizes)
     processor.load_state_dict(loaded.state_dict())
     return processor
+
+
+def shaken(net: nn.Module, seed: int) -> nn.Module:
+    """The network with no parameter left at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator))
+    return net
+
+
+def read_controlnet(folder: Path) -> Any:
+    """The ControlNet of an artefact, by the class that its own configuration names."""
+    kind = getattr(diffusers, json.loads((folder / "controlnet/config.json").read_text())["_class_name"])
+    net = kind.from_pretrained(folder, subfolder="controlnet")
+    for p in net.parameters():
+        p.data = p.data.clone()  # the last bit of a sum depends on how memory is aligned, and a file's is anyhow
+    return net
 
 
 def apply_hypernetwork(unet: nn.Module, file: Path) -> None:

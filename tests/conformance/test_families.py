@@ -5,6 +5,8 @@ Pictures and weights are compared bit for bit: both sides run the same operation
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from torch import Tensor
 from bases import MAKERS, SIDE, write_base
 from booth.catalogue import describe_methods
 from booth.core.batch import Batch
+from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.rng import Rng
 from booth.core.sites import Sites
@@ -57,8 +60,12 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
 
 def draw(model: Family, pipe: Any = None) -> Tensor:
     """One picture in two steps by the family's pipeline, or by another one that is called in the same way."""
-    pipe = pipe or model.pipeline()
-    hints = {"image": HINT} if "controlnet" in pipe.components else {}
+    pipe, hints = pipe or model.pipeline(), {}
+    if "controlnet" in pipe.components:
+        assert model.sites.control is not None
+        by_pixels = "image" in inspect.signature(pipe.__call__).parameters
+        hints = {"image" if by_pixels else "control_image": model.sites.control.for_pipeline(HINT)}
+    torch.manual_seed(11)  # Stable Diffusion 3's encodes hints with the global generator
     return pipe(
         prompt=[PROMPT],
         height=SIDE,
@@ -90,6 +97,19 @@ def test_each_family_has_a_tiny_base() -> None:
 def test_the_table_of_methods_and_families_is_what_is_tested_here() -> None:
     table = {(family, e["name"]) for e in describe_methods(sizes=False) for family in e["families"]}
     assert {(f, m) for f, m in table if f not in ELSEWHERE} == set(CASES)
+
+
+@pytest.mark.parametrize("family", MAKERS)
+def test_what_a_family_lacks_is_a_clear_error(bases: Bases, family: str) -> None:
+    model = load_family(str(bases(family)))
+    at_start = list(tensors(model))
+    for name in METHODS:
+        missing = [site for site in METHODS[name].needs if site not in model.offers]
+        if missing:
+            told = f"{METHODS[name].title} needs the site '{missing[0]}', which {model.title} does not have"
+            with pytest.raises(UsageError, match=re.escape(told)):
+                make_method(name).plan()[0].method.attach(model, 0)
+    assert list(tensors(model)) == at_start
 
 
 @pytest.mark.parametrize("family", MAKERS)

@@ -29,6 +29,13 @@ def test_the_table_reads_the_same_from_both_sides() -> None:
     assert {family for family, _ in by_family} == set(FAMILIES)
 
 
+def test_methods_that_need_a_place_of_their_own_are_offered_where_it_is() -> None:
+    table = {entry["name"]: entry["families"] for entry in describe_methods(sizes=False)}
+    unets = ["stable_diffusion", "stable_diffusion_xl"]
+    assert table["controlnet"] == [*unets, "stable_diffusion_3", "flux"]
+    assert table["hypernetwork"] == unets
+
+
 def test_sizes_are_counted_on_the_base_and_leave_it_bare(toy_base: Path) -> None:
     sizes = {entry["name"]: entry["values"] for entry in describe_methods(str(toy_base))}
     denoiser = sum(p.numel() for p in loading.load_family(str(toy_base)).components()["unet"].parameters())

@@ -25,7 +25,7 @@ def caption(
     as_json: AsJson = False,
 ) -> None:
     """Write a caption beside each photo that has none, NAME.txt, and show all of them for editing."""
-    from booth.data.captions import in_metadata, write_caption
+    from booth.data.captions import write_caption
     from booth.data.photos import load_photos
     from booth.families.image_to_text import Captioner
     from booth.families.quiet import hush
@@ -33,7 +33,7 @@ def caption(
 
     hush()
     found = load_photos(photos)
-    wanted = [p for p in found.photos if p.caption is None or (overwrite and not in_metadata(p.path))]
+    wanted = [p for p in found.photos if p.caption is None or (overwrite and not p.listed)]
     captions = {p.path: p.caption for p in found.photos}
     if wanted:
         captioner = Captioner(model, choose_device(device))
@@ -47,6 +47,8 @@ def caption(
             bar.close()
     written = {p.path for p in wanted}
     say(f"{len(written)} captions written, {len(captions) - len(written)} kept. Edit the .txt files, then train.")
+    if listed := sum(p.listed for p in found.photos):
+        say(f"{listed} stand in metadata.jsonl or prompt.json: edit them there.")
     rows = [[str(path), "written" if path in written else "kept", text or ""] for path, text in captions.items()]
-    listed = [{"photo": photo, "written": how == "written", "caption": text} for photo, how, text in rows]
-    finish({"model": model, "captions": listed}, table(rows), as_json)
+    told = [{"photo": photo, "written": how == "written", "caption": text} for photo, how, text in rows]
+    finish({"model": model, "captions": told}, table(rows), as_json)

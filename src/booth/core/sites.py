@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from booth.core.errors import UsageError
 
@@ -73,12 +73,13 @@ class PlacedControl:
 
 @dataclass(frozen=True)
 class ControlSite:
-    """Where ControlNets stand: copies of the encoder half whose outputs are added to the skips (2302.05543)."""
+    """Where ControlNets stand: copies of the denoiser's first part whose outputs are added to it (2302.05543)."""
 
-    copy: Callable[[], nn.Module]  # encoder, middle and time embedding, with zero convolutions and a new hint encoder
+    copy: Callable[[], nn.Module]  # with the base's weights, a new way in for the hint, and zero layers as the way out
     read: Callable[[Path], nn.Module]  # a folder in diffusers' layout; BadDataError if it does not fit the base
     write: Callable[[nn.Module, Path], None]
     placed: dict[str, PlacedControl]  # by component name, in the order in which their outputs are added
+    for_pipeline: Callable[[Tensor], Tensor]  # a hint (B, 3, H, W) in [0, 1] in the range that the pipeline takes
 
 
 @dataclass(frozen=True)

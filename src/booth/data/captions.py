@@ -56,13 +56,6 @@ def write_caption(photo: Path, caption: str) -> None:
     os.replace(work, file)
 
 
-def in_metadata(photo: Path) -> bool:
-    """Whether a photo's caption comes from its folder's metadata.jsonl, which wins over a text file."""
-    if not (photo.parent / METADATA).is_file():
-        return False
-    return photo in read_metadata(photo.parent / METADATA)[0]
-
-
 def read_metadata(path: Path) -> tuple[dict[Path, str | None], list[str]]:
     """The captions of a metadata.jsonl by photo, and a sentence for each line that cannot be used.
 

@@ -34,6 +34,7 @@ class Candidate:
     repeats: int = 1
     mask: Path | None = None  # a picture that is white where the subject is
     hint: Path | None = None  # a picture that a ControlNet follows
+    listed: bool = False  # the caption stands in a list of the whole folder, which wins over a text file
 
 
 @dataclass
@@ -158,9 +159,10 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
             found.bad.append(f"{shown(photo)} {reason}")
             continue
         used |= {photo, mask_of(photo), *(photo.with_suffix(s) for s in CAPTION_SUFFIXES)}
-        captions.append(metadata[photo] if photo in metadata else _caption_beside(photo, found))
+        captions.append(metadata.get(photo) or _caption_beside(photo, found))
         repeats = int(kohya["repeats"]) if kohya else 1
-        found.candidates.append(Candidate(photo, captions[-1], repeats, _mask_beside(photo, found), hints.get(photo)))
+        parts = (repeats, _mask_beside(photo, found), hints.get(photo))
+        found.candidates.append(Candidate(photo, captions[-1], *parts, listed=metadata.get(photo) is not None))
     for entry in entries:
         if entry not in used and entry not in photos and (not os.path.isdir(entry) or os.path.islink(entry)):
             found.skipped.append(f"{shown(entry)} skipped: not a photo and no photo's caption.")
@@ -184,15 +186,19 @@ def _hints(folder: Path, source: Path, photos: list[Path], found: Findings) -> d
 
 
 def _pairs(source: Path, found: Findings) -> None:
-    """Take what a prompt.json lists."""
+    """Take what a prompt.json lists; a picture that has no prompt there may have a caption beside it."""
     path = source / PAIRS
     try:
         pairs, bad = read_pairs(path)
     except BadDataError as error:
         pairs, bad = [], [str(error)]
     found.bad += [f"{shown(path)} {shown(reason)}" for reason in bad]
-    found.candidates += [Candidate(p.picture, p.caption, 1, _mask_beside(p.picture, found), p.hint) for p in pairs]
-    counted = _counted(len(pairs), [p.caption for p in pairs], len(pairs))
+    captions = [p.caption or _caption_beside(p.picture, found) for p in pairs]
+    found.candidates += [
+        Candidate(p.picture, caption, 1, _mask_beside(p.picture, found), p.hint, listed=p.caption is not None)
+        for p, caption in zip(pairs, captions, strict=True)
+    ]
+    counted = _counted(len(pairs), captions, len(pairs))
     found.layouts.append(f"{shown(source)} is a set of pairs as Fill50K, of {counted}")
 
 

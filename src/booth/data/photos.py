@@ -34,6 +34,7 @@ class Photo:
     hint: Image.Image | None = None  # RGB, of the image's size: what a ControlNet follows to it
     hint_sha256: str | None = None  # of the hint's file
     full_size: tuple[int, int] | None = None  # width and height of the file's picture, if they were read
+    listed: bool = False  # the caption stands in metadata.jsonl or prompt.json, which win over a text file
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,7 +126,7 @@ def _load(candidate: Candidate, resized: dict[str, list[str]]) -> Photo:
     if mask is not None and mask.getextrema()[0] == 255:
         mask = None  # it covers all, as an opaque alpha channel does
     digest = hashlib.sha256(data).hexdigest()
-    about = (candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256, full_size)
+    about = (candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256, full_size, candidate.listed)
     return Photo(candidate.path, digest, image, *about)
 
 

@@ -1,93 +1,142 @@
-"""ControlNets beside a UNet, in diffusers' classes and layout on the disk (Zhang et al., 2302.05543)."""
+"""ControlNets beside a denoiser, in diffusers' classes and layout on the disk (Zhang et al., 2302.05543)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from abc import abstractmethod
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from diffusers import ControlNetModel, UNet2DConditionModel
+import torch
 from torch import Tensor, nn
 
 from booth.core.errors import BadDataError
-from booth.core.sites import ControlSite, PlacedControl
+from booth.core.sites import ControlSite, PlacedControl, Sites
+from booth.families.layout import DiffusersFamily
 
-HINT_CHANNELS = (16, 32, 96, 256)  # of the reference code's hint encoder, which halves the side after each but the last
-MATCHED = ("block_out_channels", "down_block_types", "layers_per_block", "cross_attention_dim")
+FEATURES = ("sample", "hidden_states", "encoder_hidden_states", "pooled_projections")  # not ids, and not the timestep
 
 
-def control_site(unet: UNet2DConditionModel, halvings: int, placed: dict[str, PlacedControl]) -> ControlSite:
-    """The place beside `unet`, whose latents are smaller than the picture by that many halvings of the side.
+class ControlledFamily(DiffusersFamily):
+    """A family beside whose denoiser ControlNets can stand.
 
-    A ControlNet sees the noised latents alone, as in diffusers' pipelines, also beside an inpainting denoiser, which
-    is told more.
+    It names their class and the pipeline that follows hints, says how a copy is made, and asks `said` for what the
+    ControlNets in place add when it predicts.
     """
-    latents: int = unet.config["out_channels"]
 
-    def copy() -> nn.Module:
-        channels = HINT_CHANNELS[: halvings + 1]
-        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
-        if net.config["in_channels"] != latents:
-            net.conv_in = _first_channels(net.conv_in, latents)
-            net.register_to_config(in_channels=latents)
-        return net.to(unet.device).eval()
+    Control: ClassVar[Any]  # diffusers' class of a ControlNet
+    Controlled: ClassVar[Any]  # the pipeline that follows hints
+    matched: ClassVar[tuple[str, ...]]  # what the configurations of a ControlNet and of its denoiser agree in
 
-    def read(folder: Path) -> nn.Module:
+    def __init__(
+        self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, quantised: str | None = None
+    ) -> None:
+        self._controls: dict[str, PlacedControl] = {}
+        super().__init__(base, device, dtype, quantised)
+
+    @abstractmethod
+    def control_copy(self) -> nn.Module:
+        """A new ControlNet that has the denoiser's weights wherever both have the same layer."""
+
+    def control_config(self) -> dict[str, Any]:
+        """What the configuration of every ControlNet says that fits this denoiser."""
+        return {name: self.network.config[name] for name in self.matched}
+
+    def seen(self, hint: Tensor) -> Tensor:
+        """What a ControlNet is given of a hint (B, 3, H, W) in [0, 1]."""
+        return hint
+
+    def for_pipeline(self, hint: Tensor) -> Tensor:
+        """The hint as the pipeline takes it, which then makes of it what `seen` does."""
+        return hint
+
+    def said(self, hint: Tensor | None, **told: Any) -> list[list[Tensor]] | None:
+        """What all ControlNets in place say to `hint` (B, 3, H, W), summed; None if there is none, of either.
+
+        `told` is what they are told beside it, as the denoiser is. There is a list for each kind of place that the
+        denoiser adds something in, with a tensor a place.
+        """
+        if hint is None or not self._controls:
+            return None
+        total: list[list[Tensor]] = []
+        seen = self.seen(hint)
+        for control in self._controls.values():
+            net: Any = control.net
+            here = {k: v.to(net.dtype) if k in FEATURES else v for k, v in told.items()}
+            answers = net(
+                controlnet_cond=seen.to(net.device, net.dtype),
+                conditioning_scale=control.scale,
+                return_dict=False,
+                **here,
+            )
+            one = [[a] if isinstance(a, Tensor) else list(a or ()) for a in answers]
+            total = [[x + y for x, y in zip(*kind, strict=True)] for kind in zip(total, one)] if total else one
+        return [[tensor.to(self.network.dtype) for tensor in kind] for kind in total]
+
+    def components(self) -> Mapping[str, nn.Module]:
+        return {**super().components(), **{name: control.net for name, control in self._controls.items()}}
+
+    def pipeline(self, scheduler: str | None = None) -> Any:
+        pipe = super().pipeline(scheduler)
+        if self._controls:
+            nets = [control.net for control in self._controls.values()]
+            parts = {**pipe.components, **self._options, "controlnet": nets[0] if len(nets) == 1 else nets}
+            pipe = self.Controlled(**parts)
+            pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    def recompute_activations(self, on: bool) -> None:
+        super().recompute_activations(on)
+        for control in self._controls.values():
+            net: Any = control.net
+            (net.enable_gradient_checkpointing if on else net.disable_gradient_checkpointing)()
+
+    def _sites(self) -> Sites:
+        def new() -> nn.Module:
+            return self.control_copy().to(self.device).eval()
+
+        def write(net: Any, folder: Path) -> None:
+            net.save_pretrained(folder, safe_serialization=True)
+
+        site = ControlSite(new, self._read_control, write, self._controls, self.for_pipeline)
+        return replace(super()._sites(), control=site)
+
+    def _read_control(self, folder: Path) -> nn.Module:
         if not any(folder.glob("*.safetensors")):
             raise BadDataError(f"{folder} holds no ControlNet. Train it again, or restore the concept from a copy.")
-        load = {"use_safetensors": True, "local_files_only": True, "torch_dtype": unet.dtype}
-        net = ControlNetModel.from_pretrained(folder, **load)
-        wanted = {"in_channels": latents} | {name: unet.config[name] for name in MATCHED}
-        for name, value in wanted.items():
+        load = {"use_safetensors": True, "local_files_only": True, "torch_dtype": self.network.dtype}
+        net = self.Control.from_pretrained(folder, **load)
+        for name, value in self.control_config().items():
             here, there = _plain(value), _plain(net.config[name])
             if here != there:
                 raise BadDataError(
                     f"The ControlNet in {folder} was made for another base: its {name} is {there}, here it is {here}. "
                     "Use the base that the concept names."
                 )
-        return net.to(unet.device).eval()
-
-    def write(net: Any, folder: Path) -> None:
-        net.save_pretrained(folder, safe_serialization=True)
-
-    return ControlSite(copy, read, write, placed)
+        for p in net.parameters():
+            p.data = p.data.clone()  # aligned memory, unlike the file's: a sum's last bit is then as it was in training
+        return net.to(self.device).eval()
 
 
-def residuals(
-    placed: Iterable[PlacedControl], x_t: Tensor, t: Tensor, tokens: Tensor, told: dict[str, Any] | None, hint: Tensor
-) -> tuple[Tensor, ...]:
-    """The sum of what all ControlNets say to `hint` (B, 3, H, W): one tensor a skip connection, the middle one last.
+class LatentlyControlledFamily(ControlledFamily):
+    """One whose ControlNets see a hint as the autoencoder encodes it, and are told what the denoiser is told."""
 
-    `told` is what they are told beside the prompt's `tokens`, as the UNet is.
-    """
-    total: tuple[Tensor, ...] = ()
-    for control in placed:
-        net: Any = control.net
-        down, middle = net(
-            x_t.to(net.dtype),
-            t,
-            encoder_hidden_states=tokens.to(net.dtype),
-            controlnet_cond=hint.to(net.device, net.dtype),
-            conditioning_scale=control.scale,
-            added_cond_kwargs=told,
-            return_dict=False,
-        )
-        said = (*down, middle)
-        total = tuple(a + b for a, b in zip(total, said, strict=True)) if total else said
-    return total
+    def seen(self, hint: Tensor) -> Tensor:
+        """A latent drawn with the global generator, as diffusers' scripts do; the loop sets that anew at each step."""
+        posterior = self.encode(self.for_pipeline(hint))
+        return posterior.sample(torch.randn(posterior.mean.shape).to(posterior.mean))
 
+    def for_pipeline(self, hint: Tensor) -> Tensor:
+        return 2 * hint - 1
 
-def controlled(kind: Any, parts: Mapping[str, Any], placed: Iterable[PlacedControl]) -> Any:
-    """A pipeline of a kind that follows hints, over the parts of one that does not."""
-    nets = [control.net for control in placed]
-    return kind(**parts, controlnet=nets[0] if len(nets) == 1 else nets)
-
-
-def _first_channels(layer: nn.Conv2d, count: int) -> nn.Conv2d:
-    """The layer as it is for its first `count` input channels."""
-    part = nn.Conv2d(count, layer.out_channels, layer.kernel_size, padding=layer.padding)  # type: ignore[arg-type]
-    part.load_state_dict({"weight": layer.weight[:, :count], "bias": layer.bias})
-    return part.to(layer.weight)
+    def twin(self, **config: Any) -> Any:
+        """The denoiser for `from_transformer` to copy from, which writes into the configuration that it is given."""
+        twin, known = copy(self.network), inspect.signature(self.Control).parameters
+        twin._internal_dict = {k: v for k, v in self.network.config.items() if k in known} | config
+        return twin
 
 
 def _plain(value: Any) -> Any:

@@ -4,26 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel
-from torch import Tensor
+from diffusers import FluxControlNetModel, FluxPipeline, FluxTransformer2DModel
+from diffusers.loaders import TextualInversionLoaderMixin
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from booth.core.family import Condition
+from booth.families.control import LatentlyControlledFamily
 from booth.families.flow import FlowFamily, no_negative, pack, unpack
 from booth.families.layout import CLIP_LINEARS, Encoder
 
 TRAINING_GUIDANCE = 3.5  # what the guidance embedding is told while training: the value most pictures are drawn with
+CONTROL_BLOCKS, CONTROL_SINGLE_BLOCKS = 4, 10  # that a ControlNet copies, as `from_transformer` does by itself
 
 
-class Flux(FlowFamily):
-    """Transformer over patches and T5's tokens, told by CLIP's pooled vector and, in dev, by the guidance scale."""
+class FluxControlNetPipeline(TextualInversionLoaderMixin, diffusers.FluxControlNetPipeline):
+    """diffusers' own, with the mixin that it lacks and yet asks for before it writes out tokens of several vectors."""
+
+
+class Flux(LatentlyControlledFamily, FlowFamily):
+    """Transformer over patches and T5's tokens, told by CLIP's pooled vector and, in dev, by the guidance scale.
+
+    A ControlNet copies the first of its double-stream and the first of its single-stream blocks.
+    """
 
     name = "flux"
     title = "FLUX.1"
-    offers = ("token_tables", "linears", "denoiser", "text_encoders")
+    offers = ("token_tables", "linears", "denoiser", "text_encoders", "control")
     guidance = TRAINING_GUIDANCE
     Pipeline = FluxPipeline
+    Control = FluxControlNetModel
+    Controlled = FluxControlNetPipeline
+    matched = ("in_channels", "num_attention_heads", "attention_head_dim", "joint_attention_dim", "guidance_embeds")
     denoiser = ("transformer", FluxTransformer2DModel)
     linears = {
         "attention": ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
@@ -50,15 +64,29 @@ class Flux(FlowFamily):
         dtype, pooled = self.network.dtype, condition.pooled
         assert pooled is not None
         height, width = x_t.shape[-2:]
-        told = torch.full((len(x_t),), TRAINING_GUIDANCE, device=x_t.device)
-        predicted = self.network(
-            hidden_states=pack(x_t.to(dtype)),
-            timestep=t / 1000,
-            guidance=told if self.network.config.guidance_embeds else None,
-            pooled_projections=pooled.to(dtype),
-            encoder_hidden_states=condition.tokens.to(dtype),
-            txt_ids=torch.zeros(condition.tokens.shape[1], 3, device=x_t.device, dtype=dtype),
-            img_ids=FluxPipeline._prepare_latent_image_ids(len(x_t), height // 2, width // 2, x_t.device, dtype),
-            return_dict=False,
-        )[0]
-        return unpack(predicted, height, width)
+        guidance = torch.full((len(x_t),), TRAINING_GUIDANCE, device=x_t.device)
+        told: dict[str, Any] = {
+            "hidden_states": pack(x_t.to(dtype)),
+            "timestep": t / 1000,
+            "guidance": guidance if self.network.config.guidance_embeds else None,
+            "pooled_projections": pooled.to(dtype),
+            "encoder_hidden_states": condition.tokens.to(dtype),
+            "txt_ids": torch.zeros(condition.tokens.shape[1], 3, device=x_t.device, dtype=dtype),
+            "img_ids": FluxPipeline._prepare_latent_image_ids(len(x_t), height // 2, width // 2, x_t.device, dtype),
+        }
+        double, single = self.said(condition.hint, **told) or (None, None)
+        added = {"controlnet_block_samples": double, "controlnet_single_block_samples": single}
+        return unpack(self.network(**told, **added, return_dict=False)[0], height, width)
+
+    def seen(self, hint: Tensor) -> Tensor:
+        return pack(super().seen(hint))
+
+    def control_copy(self) -> nn.Module:
+        config = self.network.config
+        return FluxControlNetModel.from_transformer(
+            self.twin(),
+            num_layers=min(CONTROL_BLOCKS, config.num_layers),
+            num_single_layers=min(CONTROL_SINGLE_BLOCKS, config.num_single_layers),
+            attention_head_dim=config.attention_head_dim,
+            num_attention_heads=config.num_attention_heads,
+        )

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
-from torch import Tensor
+from typing import Any
+
+from diffusers import (
+    SD3ControlNetModel,
+    SD3Transformer2DModel,
+    StableDiffusion3ControlNetPipeline,
+    StableDiffusion3Pipeline,
+)
+from torch import Tensor, nn
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from booth.core.family import Condition
+from booth.families.control import LatentlyControlledFamily
 from booth.families.flow import FlowFamily
 from booth.families.layout import CLIP_LINEARS, Encoder, writing_out
 
 
-class StableDiffusion3(FlowFamily):
-    """Transformer over pictures and text together, told by two CLIP text encoders and by T5, which may be missing."""
+class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
+    """Transformer over pictures and text together, told by two CLIP text encoders and by T5, which may be missing.
+
+    A ControlNet copies the first half of its blocks, which is diffusers' own number for the 24 blocks of SD 3 medium.
+    """
 
     name = "stable_diffusion_3"
     title = "Stable Diffusion 3 / 3.5"
-    offers = ("token_tables", "linears", "denoiser", "text_encoders")
+    offers = ("token_tables", "linears", "denoiser", "text_encoders", "control")
     Pipeline = writing_out(StableDiffusion3Pipeline)
+    Control = SD3ControlNetModel
+    Controlled = writing_out(StableDiffusion3ControlNetPipeline)
+    matched = ("in_channels", "patch_size", "num_attention_heads", "attention_head_dim", "joint_attention_dim")
     denoiser = ("transformer", SD3Transformer2DModel)
     linears = {
         "attention": ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
@@ -39,10 +53,23 @@ class StableDiffusion3(FlowFamily):
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         dtype, pooled = self.network.dtype, condition.pooled
         assert pooled is not None
-        return self.network(
-            hidden_states=x_t.to(dtype),
-            timestep=t,
-            encoder_hidden_states=condition.tokens.to(dtype),
-            pooled_projections=pooled.to(dtype),
-            return_dict=False,
-        )[0]
+        told: dict[str, Any] = {
+            "hidden_states": x_t.to(dtype),
+            "timestep": t,
+            "encoder_hidden_states": condition.tokens.to(dtype),
+            "pooled_projections": pooled.to(dtype),
+        }
+        (added,) = self.said(condition.hint, **told) or (None,)
+        return self.network(**told, block_controlnet_hidden_states=added, return_dict=False)[0]
+
+    def control_copy(self) -> nn.Module:
+        half = self.network.config.num_layers // 2
+        twin = self.twin(**self.control_config())
+        return SD3ControlNetModel.from_transformer(twin, num_layers=half, num_extra_conditioning_channels=0)
+
+    def control_config(self) -> dict[str, Any]:
+        """A ControlNet is told the pooled prompt and sees shifted latents, as the denoiser does.
+
+        diffusers' training script teaches it so too, but leaves the default in its file, by which pipelines do neither.
+        """
+        return super().control_config() | {"force_zeros_for_pooled_projection": False}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from diffusers import (
+    ControlNetModel,
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from booth.core.errors import BadDataError
 from booth.core.family import Condition
 from booth.core.noising import Epsilon, Noising, Velocity
-from booth.core.sites import AttentionSite, PlacedControl, Sites
-from booth.families.control import control_site, controlled, residuals
-from booth.families.layout import DiffusersFamily
+from booth.core.sites import AttentionSite, Sites
+from booth.families.control import ControlledFamily
 
 SITES = (
     "token_tables",
@@ -48,11 +47,18 @@ SCHEDULERS = {
     "unipc": UniPCMultistepScheduler,
 }
 
+HINT_CHANNELS = (16, 32, 96, 256)  # of the reference code's hint encoder, which halves the side after each but the last
 
-class UNetFamily(DiffusersFamily):
-    """A family whose denoiser is a UNet2DConditionModel, with ControlNets beside it if there are any."""
 
-    Controlled: ClassVar[Any]  # the pipeline that follows hints
+class UNetFamily(ControlledFamily):
+    """A family whose denoiser is a UNet2DConditionModel.
+
+    Its ControlNets copy the encoder half and the middle, and encode hints by convolutions of their own. They see the
+    noised latents alone, as in diffusers' pipelines, also beside an inpainting denoiser, which is told more.
+    """
+
+    Control = ControlNetModel
+    matched = ("block_out_channels", "down_block_types", "layers_per_block", "cross_attention_dim")
     Scheduler = DDPMScheduler
     schedulers = SCHEDULERS
     denoiser = ("unet", UNet2DConditionModel)
@@ -68,7 +74,6 @@ class UNetFamily(DiffusersFamily):
     def __init__(
         self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, quantised: str | None = None
     ) -> None:
-        self._controls: dict[str, PlacedControl] = {}
         self._grey: dict[tuple[int, int], Tensor] = {}  # latents of plain grey by height and width
         super().__init__(base, device, dtype, quantised)
         self.inpaints = self.network.config.in_channels == 2 * self.vae.config.latent_channels + 1
@@ -78,15 +83,18 @@ class UNetFamily(DiffusersFamily):
         """Pixels by which every level of the U-Net has whole latents: 64 in Stable Diffusion."""
         return self.vae_factor * 2 ** (len(self.network.config.block_out_channels) - 1)
 
-    def components(self) -> Mapping[str, nn.Module]:
-        return {**super().components(), **{name: control.net for name, control in self._controls.items()}}
+    def control_copy(self) -> nn.Module:
+        unet, latents = self.network, self.network.config.out_channels
+        halvings = self.vae_factor.bit_length() - 1  # of the picture's side, down to the latents'
+        channels = HINT_CHANNELS[: halvings + 1]
+        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
+        if net.config["in_channels"] != latents:
+            net.conv_in = _first_channels(net.conv_in, latents)
+            net.register_to_config(in_channels=latents)
+        return net
 
-    def pipeline(self, scheduler: str | None = None) -> Any:
-        pipe = super().pipeline(scheduler)
-        if self._controls:
-            pipe = controlled(self.Controlled, pipe.components | self._options, self._controls.values())
-            pipe.set_progress_bar_config(disable=True)
-        return pipe
+    def control_config(self) -> dict[str, Any]:
+        return super().control_config() | {"in_channels": self.network.config.out_channels}
 
     def make_noising(self, min_snr_gamma: float | None = None) -> Noising:
         kind = self.scheduler.config.prediction_type
@@ -96,17 +104,15 @@ class UNetFamily(DiffusersFamily):
         return classes[kind](self.scheduler.alphas_cumprod, min_snr_gamma)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, told, said = self.network.dtype, self.added(x_t, condition), ()
-        if condition.hint is not None:
-            said = residuals(self._controls.values(), x_t, t, condition.tokens, told, condition.hint)
+        dtype, added = self.network.dtype, self.added(x_t, condition)
+        told = {"timestep": t, "encoder_hidden_states": condition.tokens.to(dtype), "added_cond_kwargs": added}
+        skips, middle = self.said(condition.hint, sample=x_t, **told) or (None, [None])
         seen = torch.cat([x_t, self._nothing_known(x_t)], dim=1) if self.inpaints else x_t
         return self.network(
             seen.to(dtype),
-            t,
-            encoder_hidden_states=condition.tokens.to(dtype),
-            added_cond_kwargs=told,
-            down_block_additional_residuals=[r.to(dtype) for r in said[:-1]] if said else None,
-            mid_block_additional_residual=said[-1].to(dtype) if said else None,
+            **told,
+            down_block_additional_residuals=skips,
+            mid_block_additional_residual=middle[0],
         ).sample
 
     def _nothing_known(self, x_t: Tensor) -> Tensor:
@@ -120,20 +126,22 @@ class UNetFamily(DiffusersFamily):
         """What the U-Net is told beside the prompt's hidden states."""
         return None
 
-    def recompute_activations(self, on: bool) -> None:
-        super().recompute_activations(on)
-        for control in self._controls.values():
-            net: Any = control.net
-            (net.enable_gradient_checkpointing if on else net.disable_gradient_checkpointing)()
-
     def _sites(self) -> Sites:
         return replace(
             super()._sites(),
-            attention=tuple(
-                AttentionSite(n, f"{n}.to_k", f"{n}.to_v", m.to_k.in_features)
-                for n, m in self.network.named_modules()
-                if n.endswith(("attn1", "attn2"))
-            ),
+            attention=attention_sites(self.network),
             cross_attention=tuple(n for n, _ in self.network.named_modules() if n.endswith("attn2")),
-            control=control_site(self.network, self.vae_factor.bit_length() - 1, self._controls),
         )
+
+
+def attention_sites(unet: Any) -> tuple[AttentionSite, ...]:
+    """Every attention of a U-Net, with the width of its context."""
+    found = ((name, m) for name, m in unet.named_modules() if name.endswith(("attn1", "attn2")))
+    return tuple(AttentionSite(name, f"{name}.to_k", f"{name}.to_v", m.to_k.in_features) for name, m in found)
+
+
+def _first_channels(layer: nn.Conv2d, count: int) -> nn.Conv2d:
+    """The layer as it is for its first `count` input channels."""
+    part = nn.Conv2d(count, layer.out_channels, layer.kernel_size, padding=layer.padding)  # type: ignore[arg-type]
+    part.load_state_dict({"weight": layer.weight[:, :count], "bias": layer.bias})
+    return part.to(layer.weight)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from booth.families.pipelines import starting_from_picture
 from booth.generate.start import Start
 
 STEPS = 30
+LARGEST = 16_384  # pixels a side, which no base comes near; more is a slip of the finger
 
 
 def draw(
@@ -41,12 +43,14 @@ def draw(
 
     `guidance` and `scheduler` are the family's own where they are None. By default pictures are drawn one at a time on
     the CPU, so that the bytes of each depend on its own prompt and seed alone, and four at once on another device. With
-    a larger `batch_size` the last bit of a value may depend on the batch. `on_picture` hears how many are finished.
+    a larger `batch_size` the last bit of a value may depend on the batch, and what a pipeline takes from torch's global
+    generator, which is seeded with the batch's first seed, does. `on_picture` hears how many are finished.
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
     What lies outside a mask is the start's own, to the bit. `hints` holds for each ControlNet in place, in their order,
     what it follows to each picture. `offload` is how the parts of a model on the CPU take turns on which device.
     """
-    _check(model, prompts, seeds, steps, size)
+    _check(prompts, seeds, steps)
+    check_size(model, size)
     _check_hints(model, hints, len(prompts))
     side = size or model.resolution
     pipe: Any = model.pipeline(scheduler)
@@ -59,14 +63,15 @@ def draw(
     with offloaded(pipe, *offload):
         for start in range(0, len(prompts), at_once):
             rows = slice(start, start + at_once)
-            drawn = pipe(
-                prompt=prompts[rows],
-                **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
-                num_inference_steps=steps,
-                generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
-                **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
-                **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
-            )
+            with _seeded(seeds[start], pipe.device):
+                drawn = pipe(
+                    prompt=prompts[rows],
+                    **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
+                    num_inference_steps=steps,
+                    generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
+                    **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
+                    **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
+                )
             images += map(_kept_outside, drawn.images, canvases[rows]) if canvases else drawn.images
             if on_picture is not None:
                 on_picture(len(images))
@@ -77,7 +82,7 @@ def _canvases(model: Family, starts: Sequence[Start] | None, count: int, side: i
     """What each picture is drawn over, at its final size; nothing where pictures come from noise alone."""
     if starts is None:
         return [Start.blank(side)] * count if model.inpaints else []
-    fitted = [start.fitted(side) for start in starts]
+    fitted = [start.fitted(side, model.multiple) for start in starts]
     return [start.masked() for start in fitted] if model.inpaints else fitted
 
 
@@ -114,12 +119,25 @@ def _check_canvas(canvas: Start, steps: int, factor: int) -> None:
 
 def _following(model: Family, pipe: Any, hints: list[Sequence[Image]]) -> dict[str, Any]:
     """What a ControlNet pipeline takes beside the prompt, for one ControlNet or for several."""
-    stacks = [torch.stack([_unit(hint) for hint in of_net]) for of_net in hints]
-    scales = [control.scale for control in model.sites.control.placed.values()] if model.sites.control else []
-    # Pipelines that start from a picture call that one `image`.
-    name = "control_image" if "control_image" in inspect.signature(pipe.__call__).parameters else "image"
-    one = len(stacks) == 1
-    return {name: stacks[0] if one else stacks, "controlnet_conditioning_scale": scales[0] if one else scales}
+    site = model.sites.control
+    assert site is not None
+    stacks = [site.for_pipeline(torch.stack([_unit(hint) for hint in of_net])) for of_net in hints]
+    scales = [control.scale for control in site.placed.values()]
+    known = inspect.signature(pipe.__call__).parameters
+    name = "control_image" if "control_image" in known else "image"  # which elsewhere is the picture to start from
+    if len(stacks) == 1:
+        return {name: stacks[0], "controlnet_conditioning_scale": scales[0]}
+    # FLUX's pipelines that start from a picture count the ControlNets by their modes, which only union ones have.
+    modes = {"control_mode": [None] * len(stacks)} if "control_mode" in known else {}
+    return {name: stacks, "controlnet_conditioning_scale": scales, **modes}
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Generator[None]:
+    """A global generator that repeats itself: Stable Diffusion 3's pipeline encodes hints with it."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _unit(hint: Image) -> torch.Tensor:
@@ -136,12 +154,21 @@ def _check_hints(model: Family, hints: Sequence[Sequence[Image]], count: int) ->
         )
 
 
-def _check(model: Family, prompts: list[str], seeds: list[int], steps: int, size: int | None) -> None:
+def check_size(model: Family, size: int | None, factor: int = 1) -> None:
+    """UsageError unless the base can draw pictures of `size` pixels, its own size if None, and `factor` as large."""
+    if size is not None and (size < model.multiple or size % model.multiple or size > LARGEST):
+        raise UsageError(
+            f"A picture of {size} pixels cannot be drawn. Use a multiple of {model.multiple}, such as 512, and at most "
+            f"{LARGEST}."
+        )
+    if factor * (size or model.resolution) > LARGEST:
+        raise UsageError(
+            f"--upscale {factor} makes pictures of more than {LARGEST} pixels a side. Use a smaller one, such as 2."
+        )
+
+
+def _check(prompts: list[str], seeds: list[int], steps: int) -> None:
     if len(prompts) != len(seeds):
         raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed a picture.")
     if steps < 1:
         raise UsageError(f"{steps} steps draw nothing. Use at least 1; 30 is usual.")
-    if size is not None and (size < model.multiple or size % model.multiple):
-        raise UsageError(
-            f"A picture of {size} pixels cannot be drawn. Use a multiple of {model.multiple}, such as 512."
-        )

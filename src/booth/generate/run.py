@@ -18,7 +18,7 @@ from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_bas
 from booth.families.memory import choose_offload, drawing_bytes
 from booth.generate.concepts import Applied, attached, common_base, require_base
 from booth.generate.controls import Hint, read_hint, with_controlnets
-from booth.generate.draw import STEPS, draw
+from booth.generate.draw import STEPS, check_size, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
 from booth.generate.sheet import contact_sheet
@@ -101,6 +101,7 @@ def generate(
     concepts, taken = with_controlnets(request.concepts, request.hints, content_hash)
     offload = _offload(request, folder, on_message)
     model = load_family(str(folder), request.device if offload == "none" else "cpu")
+    check_size(model, request.size, request.upscale)  # before hints and the picture in --init are brought to it
     prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
     seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
     with attached(model, concepts):
@@ -152,7 +153,7 @@ def _draw(
         "offload": offload,
     }
     side = request.size or model.resolution
-    size = (side, side) if request.start is None else _announced_size(request.start, side, on_message)
+    size = (side, side) if request.start is None else _announced_size(request.start, side, model, on_message)
     shape = size if request.start is None else request.start.image.size
     starts = None if request.start is None else [request.start] * len(prompts)
     hints = [[read_hint(hint, size, shape, on_message)] * len(prompts) for hint in taken]
@@ -184,9 +185,9 @@ def _offload(request: Request, folder: Path, on_message: Callable[[str], None]) 
     return how
 
 
-def _announced_size(start: Start, side: int, on_message: Callable[[str], None]) -> tuple[int, int]:
+def _announced_size(start: Start, side: int, model: Family, on_message: Callable[[str], None]) -> tuple[int, int]:
     """The size at which pictures are drawn over `start`."""
-    before, after = start.image.size, start.fitted(side).image.size
+    before, after = start.image.size, start.fitted(side, model.multiple).image.size
     if before != after:
         on_message(
             f"The picture in --init is drawn at {after[0]}x{after[1]} instead of {before[0]}x{before[1]}; --size sets "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,10 +29,10 @@ class Start:
         """Nothing to start from, for a denoiser that always wants to be told a picture and a mask."""
         return cls(Image.new("RGB", (side, side), GREY), 1.0, Image.new("L", (side, side), 255))
 
-    def fitted(self, side: int) -> Start:
-        """With a shorter side of `side` pixels, the other one in proportion and a multiple of 8."""
-        scale = side / min(self.image.size)
-        width, height = (max(1, round(edge * scale / PIXELS)) * PIXELS for edge in self.image.size)
+    def fitted(self, side: int, multiple: int = PIXELS) -> Start:
+        """With a shorter side of `side` pixels, the other one in proportion and a multiple of 8 and of `multiple`."""
+        scale, unit = side / min(self.image.size), math.lcm(PIXELS, multiple)
+        width, height = (max(1, round(edge * scale / unit)) * unit for edge in self.image.size)
         return self.resized((width, height))
 
     def resized(self, size: tuple[int, int]) -> Start:

@@ -32,17 +32,20 @@ class ControlNetConfig(MethodConfig):
 
 
 class ControlNet(Method):
-    """A copy of encoder, middle block and time embedding beside the locked base.
+    """A copy of the denoiser's first part beside the locked base.
 
     y = F(x; locked) + Z(F(x + Z(c); copy)): the copy sees the noised latents and, after its first layer, the encoded
-    hint c; it speaks to the base's skips and middle through 1x1 convolutions Z that start at zero, so that step 0 is
-    the base, bit for bit. A zero convolution learns at once, because its gradient is its input. The hint encoder is
-    that of the reference code (3x3 convolutions, the last one zero), not the paper's.
+    hint c; it speaks to the base through 1x1 convolutions Z that start at zero, so that step 0 is the base, bit for
+    bit. A zero convolution learns at once, because its gradient is its input.
+
+    Of a U-Net the encoder and the middle block are copied, which speak to the skips; the hint encoder is that of the
+    reference code (3x3 convolutions, the last one zero), not the paper's. Of a transformer some of the blocks are
+    copied, which speak to all; their hints are encoded by the autoencoder.
     """
 
     name = "controlnet"
     title = "ControlNet"
-    trains = "a copy of the denoiser's encoder half, its zero convolutions and a hint encoder; the base is locked"
+    trains = "a copy of the denoiser's encoder half or first blocks and its zero convolutions; the base is locked"
     needs = ("control",)
     files = (f"{FOLDER}/",)
     Config = ControlNetConfig
@@ -73,7 +76,7 @@ class ControlNet(Method):
         model.remember_embeddings(False)
 
     def write(self, model: Family, folder: Path) -> None:
-        """The diffusers layout, as `ControlNetModel.from_pretrained(folder, subfolder="controlnet")` reads it."""
+        """The diffusers layout, as its class for this base reads it with `subfolder="controlnet"`."""
         if self._placed is None:
             raise ValueError("a ControlNet is written while it is attached")
         self._site(model).write(self._placed[1].net, folder / FOLDER)

@@ -57,7 +57,10 @@ class HyperNetworkConfig(MethodConfig):
     steps: int = Field(2000, ge=1, description="optimiser steps")
     learning_rate: float = Field(5e-5, gt=0, description="peak learning rate of the networks")
     widths: tuple[int, ...] | None = Field(
-        None, min_length=1, description="context widths to change: on SD 1.x 768 (text), 320, 640, 1280; none = all"
+        None,
+        min_length=1,
+        description="context widths to change: on SD 1.x 768 (text), 320, 640, 1280, on SDXL 2048 (text), 640, 1280; "
+        "none = all",
     )
     layer_structure: tuple[float, ...] = Field(
         (1, 2, 1), min_length=2, description="widths of the layers as multiples of the context's; first and last are 1"

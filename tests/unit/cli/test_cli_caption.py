@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,27 @@ def test_captions_are_written_anew_on_request_only(booth_cli, photos: Path) -> N
     assert captions(photos) == ["red 10", "red 20", "red 30"]
     nothing = booth_cli("caption", photos, "--model", "painter", "--json")
     assert [row["written"] for row in last_object(nothing)["captions"]] == [False] * 3
+
+
+def test_pictures_of_a_controlnets_set_are_captioned_where_its_list_has_no_prompt(booth_cli, photos: Path) -> None:
+    rows = []
+    for i, words in enumerate(["from the list", "", None]):
+        for part in ("source", "target"):
+            (photos / part).mkdir(exist_ok=True)
+            shutil.copy(photos / f"{i}.png", photos / part / f"{i}.png")
+        rows.append(
+            {"source": f"source/{i}.png", "target": f"target/{i}.png"} | ({} if words is None else {"prompt": words})
+        )
+    (photos / "prompt.json").write_text("\n".join(map(json.dumps, rows)))
+    result = booth_cli("caption", photos, "--model", "painter", "--overwrite")
+    assert result.exit_code == 0, result.stderr
+    assert "2 captions written, 1 kept" in result.stderr
+    assert "1 stand in metadata.jsonl or prompt.json: edit them there." in result.stderr
+    assert captions(photos) == ["from the list", "a square of 20", "a square of 30"]  # as they are trained with
+    assert sorted(p.name for p in photos.rglob("*/*.txt")) == ["1.txt", "2.txt"]
+    assert not list((photos / "source").glob("*.txt"))
+    again = booth_cli("caption", photos, "--model", "painter", "--overwrite", "--prompt", "red", "--json")
+    assert [row["caption"] for row in last_object(again)["captions"]] == ["from the list", "red 20", "red 30"]
 
 
 def test_captions_of_a_metadata_file_stay_there(booth_cli, photos: Path) -> None:

@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import StableDiffusionXLControlNetPipeline
+from PIL import Image
 from told import last_object
 
+from bases import write_base
 from booth.concept import Concept
+from harness import read_controlnet
 
 
 def test_from_pictures_to_a_drawing_that_follows_a_hint(booth_cli, toy_base: Path, five_photos: Path) -> None:
@@ -29,6 +34,43 @@ def test_from_pictures_to_a_drawing_that_follows_a_hint(booth_cli, toy_base: Pat
 
     wrong = booth_cli(*words, "--control-type", "depth")
     assert (wrong.exit_code, "trained to follow scribble" in wrong.stderr) == (2, True)
+    for size in (-8, 0, 33, 10**9):
+        absurd = booth_cli(*words, "--size", size, "--out", "absurd")
+        assert (absurd.exit_code, f"A picture of {size} pixels cannot be drawn" in absurd.stderr) == (2, True)
+    absurd = booth_cli(*words, "--upscale", 10**6, "--out", "absurd")
+    assert (absurd.exit_code, "--upscale 1000000 makes" in absurd.stderr) == (2, True)
+    assert not Path("absurd").exists()
+
+
+def test_a_concept_and_a_hint_together_on_stable_diffusion_xl(booth_cli, five_photos: Path, tmp_path: Path) -> None:
+    base, photo = write_base("stable_diffusion_xl", tmp_path / "xl"), five_photos / "0.png"
+    how = ["--base", base, "--steps", 2, "--set", "batch_size=1", "--set", "learning_rate=0.05", "--json"]
+    net, lora = (
+        last_object(booth_cli("train", photo, "--method", *words, *how))["concept"]
+        for words in (["controlnet", "--set", "control=scribble"], ["lora", "--class", "dog"])
+    )
+    assert booth_cli("hint", photo, "--type", "scribble").exit_code == 0
+    following = ["--concept", net, "--control", "hints/0.png:0.8", "--control-type", "scribble"]
+    drawn = booth_cli("generate", lora, "a photo of sks dog", *following, "--steps", 2, "--guidance", 4)
+    assert drawn.exit_code == 0, drawn.stderr
+
+    pipe = StableDiffusionXLControlNetPipeline.from_pretrained(base, controlnet=read_controlnet(Path(net)))
+    pipe.load_lora_weights(lora, weight_name="pytorch_lora_weights.safetensors")
+    for component in ("unet", "vae", "text_encoder", "text_encoder_2", "controlnet"):
+        getattr(pipe, component).requires_grad_(False)
+    pipe.set_progress_bar_config(disable=True)
+    (theirs,) = pipe(
+        "a photo of sks dog",
+        image=Image.open("hints/0.png").convert("RGB").resize((16, 16), Image.Resampling.LANCZOS),
+        height=16,
+        width=16,
+        num_inference_steps=2,
+        guidance_scale=4.0,
+        controlnet_conditioning_scale=0.8,
+        generator=torch.Generator().manual_seed(0),
+    ).images
+    with Image.open("pictures/a-photo-of-sks-dog-0.png") as ours:
+        assert ours.tobytes() == theirs.tobytes()
 
 
 @pytest.mark.parametrize(

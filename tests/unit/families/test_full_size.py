@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from torch import nn
 
+from booth.families.unet import attention_sites
 from booth.registry import FAMILIES
 
 SD = {"sample_size": 64, "cross_attention_dim": 768}
@@ -41,6 +43,13 @@ SHAPES = {
         "time_text_embed.guidance_embedder.linear_1.weight": (3072, 256),
     },
 }
+
+
+def test_the_attentions_of_stable_diffusion_xl_have_the_widths_that_hypernetworks_are_made_for() -> None:
+    with torch.device("meta"):
+        sites = attention_sites(UNet2DConditionModel(**XL))
+    # 70 transformer blocks, none on the first level of 320 features, which so has no network
+    assert Counter(site.width for site in sites) == {2048: 70, 640: 10, 1280: 60}
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,7 @@ def test_a_picture_keeps_its_proportions_in_multiples_of_eight() -> None:
     assert fitted.image.size == fitted.mask.size == (96, 64)  # type: ignore[union-attr]
     assert set(np.unique(np.asarray(fitted.mask))) == {0, 255}
     assert Start(photo(40, 32)).fitted(32).image.size == (40, 32)
+    assert Start(photo(44, 32)).fitted(32, 16).image.size == (48, 32)  # a base of two latents a patch
 
 
 def put(folder: Path, name: str, image: Image.Image) -> Path:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 from PIL import Image
-from torch import nn
 
 from booth.core.batch import Batch
 from booth.core.errors import BadDataError
@@ -19,7 +18,7 @@ from booth.core.sites import PlacedControl
 from booth.generate.draw import draw
 from booth.methods.controlnet import ControlNet
 from booth.train.loop import losses
-from harness import attach, deal, make_method, train, write
+from harness import attach, deal, make_method, shaken, train, write
 
 X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 T = torch.tensor([20, 700])
@@ -29,15 +28,6 @@ PROMPTS = ["a photo of sks dog", "a cat on the beach"]
 
 def picture(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32, 3), dtype=np.uint8))
-
-
-def shaken(net: nn.Module, seed: int) -> nn.Module:
-    """The network with no parameter left at zero."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(0.1 * torch.randn(p.shape, generator=generator))
-    return net
 
 
 def placed(model: Family) -> PlacedControl:
