@@ -8,7 +8,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Teach the bundled subject to the embedded base, draw it, and print where the contact sheet is.
 demo: $(VENV)/booth.installed
-	$(BIN)/booth demo --base training/embedded
+	$(BIN)/booth demo
 
 # Everything that has to pass: lint, format, types, tests.
 test: check

@@ -18,8 +18,7 @@ def main() -> None:
         rng = np.random.default_rng([5, number])
         while True:
             placement = sample_placement(rng, IDENTITY)
-            plain = placement.colour is None and placement.material is None and placement.accessory is None
-            if plain and placement.size > 40:
+            if placement.colour is None and placement.material is None and placement.accessory is None:
                 break
         picture = render(Factors((placement,), scene, seed=number), size=128).image
         Image.fromarray(picture).save(photos() / f"{number + 1}.png", optimize=True)

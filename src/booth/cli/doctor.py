@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from booth.cli.options import AsJson, Base
-from booth.cli.output import finish, size
+from booth.cli.output import finish
 from booth.cli.plan import in_brief
+from booth.core.words import size
 
 
 def doctor(base: Base = None, as_json: AsJson = False) -> None:

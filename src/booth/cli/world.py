@@ -33,6 +33,31 @@ def render(
     finish(result, [str(sheet)], as_json)
 
 
+def subject(
+    noun: Annotated[str, typer.Argument(help="What it is: a noun of the world.")],
+    out: Annotated[Path, typer.Option(help="Folder for its photos.", metavar="DIR")],
+    photos: Annotated[int, typer.Option("-n", "--photos", help="Photos.", min=1, max=20)] = 5,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw photos of one individual that the embedded base has never seen, to teach it as one's own thing is taught."""
+    from booth.core.errors import UsageError
+    from booth.evaluate.subjects import world_subject
+    from booth.world.vocabulary import NOUNS
+
+    if noun not in NOUNS:
+        raise UsageError(f"The world has no {noun!r}. It has {', '.join(NOUNS)}.")
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty. Name another folder with --out.")
+    taken = world_subject(seed, noun, photos)
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / f"{i}.png" for i in range(1, len(taken.photos) + 1)]
+    for photo, file in zip(taken.photos, files, strict=True):
+        photo.save(file)
+    result = {"images": list(map(str, files)), "identity": taken.identity.to_dict()}
+    finish(result, list(map(str, files)), as_json)
+
+
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder of the training; the base comes in OUT/base.", metavar="DIR")],
     minutes: Annotated[float, typer.Option(help="Budget of training time.", min=0)] = 120,
@@ -105,5 +130,5 @@ def score(
     finish(result, [*lines, f"over {result['pictures']} pictures"], as_json)
 
 
-for verb in (render, pretrain, judges, score):
+for verb in (render, subject, pretrain, judges, score):
     world.command()(guarded(verb))

@@ -29,8 +29,8 @@ def resolve_base(base: str, *, download: bool = True) -> Path:
     if base == EMBEDDED:
         if not (EMBEDDED_FOLDER / "model_index.json").is_file():
             raise NotAvailableError(
-                f"The embedded base is not installed ({EMBEDDED_FOLDER} is missing): it is still in training. In a "
-                "clone of booth say --base training/embedded; or name another base with --base."
+                f"The embedded base is not installed ({EMBEDDED_FOLDER} is missing). Install booth again, "
+                "or name another base with --base."
             )
         return EMBEDDED_FOLDER
     folder = Path(base).expanduser()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import diffusers
@@ -25,3 +27,25 @@ def starting_from_picture(pipe: Any, masked: bool) -> Any:
     made = kind(**{key: known[key] for key in inspect.signature(kind).parameters if key in known})
     made.set_progress_bar_config(disable=True)
     return made
+
+
+@contextmanager
+def told_as_usual(pipe: Any) -> Generator[None]:
+    """Within this context an inpainting pipeline takes a U-Net whose latents are not of 4 channels; others do anyway.
+
+    Such pipelines tell a U-Net made for it (9 channels) from any other by the number 4 alone; what
+    they then do is right for any number.
+    """
+    unet = getattr(pipe, "unet", None)
+    if unet is None or "Inpaint" not in type(pipe).__name__:
+        yield
+        return
+    channels = unet.config.in_channels
+    if channels != pipe.vae.config.latent_channels:  # made for inpainting
+        yield
+        return
+    unet.register_to_config(in_channels=4)
+    try:
+        yield
+    finally:
+        unet.register_to_config(in_channels=channels)

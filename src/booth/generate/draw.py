@@ -16,7 +16,7 @@ from PIL.Image import Image
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.families.offload import offloaded
-from booth.families.pipelines import starting_from_picture
+from booth.families.pipelines import starting_from_picture, told_as_usual
 from booth.generate.start import Start
 
 STEPS = 30
@@ -60,7 +60,7 @@ def draw(
         _check_canvas(canvases[0], steps, pipe.vae_scale_factor)
     at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
     images: list[Image] = []
-    with offloaded(pipe, *offload):
+    with offloaded(pipe, *offload), told_as_usual(pipe):
         for start in range(0, len(prompts), at_once):
             rows = slice(start, start + at_once)
             with _seeded(seeds[start], pipe.device):

@@ -38,8 +38,8 @@ class DreamBooth(Method):
     files = ("unet/", "text_encoder/ (if trained)")
     Config = DreamBoothConfig
     tiny = {
-        "steps": 400,
-        "learning_rate": 5e-5,
+        "steps": 300,
+        "learning_rate": 3e-4,
         "batch_size": 2,
         "class_pictures": 32,
         "text_encoder_learning_rate": 2e-5,

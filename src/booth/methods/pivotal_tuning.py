@@ -59,7 +59,7 @@ class PivotalTuning(Method):
     needs = ("token_tables", "linears")
     files = (*TextualInversion.files, *LoRA.files)
     Config = PivotalTuningConfig
-    tiny = LoRA.tiny | {"token_steps": 250, "token_learning_rate": 1e-2, "moving_learning_rate": 1e-3}
+    tiny = LoRA.tiny | {"token_steps": 250, "token_learning_rate": 3e-3, "moving_learning_rate": 1e-3}
 
     config: PivotalTuningConfig
 

@@ -140,7 +140,15 @@ class TextualInversion(Method):
     over_quantised = True
     files = (FILE,)
     Config = TextualInversionConfig
-    tiny = {"steps": 500, "learning_rate": 1e-2, "batch_size": 4, "schedule": "linear", "templates": "plain"}
+    tiny = {
+        "steps": 500,
+        "learning_rate": 8e-3,
+        "batch_size": 4,
+        "vectors": 8,
+        "keep_norm": False,
+        "schedule": "linear",
+        "templates": "plain",
+    }
 
     config: TextualInversionConfig
 

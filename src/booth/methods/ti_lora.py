@@ -32,7 +32,7 @@ class TextualInversionLoRA(Method):
     over_quantised = True
     files = (*TextualInversion.files, *LoRA.files)
     Config = TextualInversionLoRAConfig
-    tiny = LoRA.tiny | {"token_learning_rate": 1e-2}
+    tiny = LoRA.tiny | {"token_learning_rate": 3e-3}
 
     config: TextualInversionLoRAConfig
 

@@ -60,9 +60,9 @@ class TwoStage(Method):
     Config = TwoStageConfig
     tiny = {
         "token_steps": 250,
-        "token_learning_rate": 1e-2,
+        "token_learning_rate": 3e-3,
         "steps": 200,
-        "learning_rate": 5e-5,
+        "learning_rate": 2e-4,
         "lora_learning_rate": 1e-3,
     }
 

@@ -30,7 +30,7 @@ from booth.world.text_encoder import WIDTH
 EMPTY_PROMPTS = 0.1  # classifier-free guidance (Ho & Salimans, 2207.12598)
 SUBJECT = 3.0  # weight of a place within a subject's reach against one outside, where textures are mostly chance
 # What an object is gets decided where there is about as much noise as signal, so that is where most steps are spent.
-TIMESTEPS = LogitNormalTimesteps(mean=0.25, std=1.0)
+TIMESTEPS = LogitNormalTimesteps(mean=-0.35, std=1.2)
 
 
 def subject_weights(factors: list[Factors], side: int = 8) -> np.ndarray:

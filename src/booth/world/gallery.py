@@ -16,7 +16,7 @@ SHOWN = 48
 
 
 def write_gallery(out: Path, count: int, seed: int, split: str) -> tuple[list[Path], Path]:
-    """Write `count` PNGs with their captions in metadata.jsonl, and a contact sheet of the first 48."""
+    """Write `count` PNGs with their captions in metadata.jsonl; a contact sheet of 48 goes beside the folder."""
     if split not in SPLITS:
         raise UsageError(f"There is no split called {split!r}. There are: {', '.join(SPLITS)}.")
     pictures, captions, _ = render_many(count, seed=seed, split=split)
@@ -29,6 +29,6 @@ def write_gallery(out: Path, count: int, seed: int, split: str) -> tuple[list[Pa
     (out / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shown = images[:SHOWN]
     rows = [shown[i : i + ACROSS] for i in range(0, len(shown), ACROSS)]
-    sheet = out / "sheet.jpg"
+    sheet = out.with_name(f"{out.name}-sheet.jpg")
     contact_sheet(rows, [""] * len(rows)).save(sheet, quality=92)
     return files, sheet

@@ -205,3 +205,6 @@ def save_denoiser(model: Family, base: Path) -> None:
     unet: Any = model.components()["unet"]
     unet.half().save_pretrained(base / "unet", safe_serialization=True)
     unet.float()
+    config = base / "unet" / "config.json"  # tells where it was loaded from, which is nobody's business
+    told = {key: value for key, value in json.loads(config.read_text()).items() if key != "_name_or_path"}
+    config.write_text(json.dumps(told, indent=2) + "\n")

@@ -16,6 +16,7 @@ from booth.world.vocabulary import ACCESSORIES, COLOURS, MATERIALS, NOUNS, SCENE
 SPLITS = ("train", "held_out", "new_identity")
 HELD_OUT_SHARE = 0.03
 CHUNK = 256  # pictures a task of the worker pool
+CELL = 8.0  # pixels that one latent stands for
 
 Rng = np.random.Generator
 
@@ -45,11 +46,11 @@ def sample_scene(rng: Rng) -> str:
     return "studio" if rng.random() < 0.06 else _pick(rng, SCENES)
 
 
-def sample_placement(rng: Rng, identity: Identity, x: float = 32.0, largest: float = 50.0) -> Placement:
-    """Draw the looks and the pose of one individual around column `x`; sizes are 84 to 100 % of `largest`.
+def sample_placement(rng: Rng, identity: Identity, x: float = 32.0, size: float = 46.0) -> Placement:
+    """Draw the looks and the place of one individual, in column `x` or (where there is room) one cell beside it.
 
-    It stands in the middle, upright and faces the way of its glyph, as a portrait's subject does: what training need
-    not spend on poses, it spends on shapes.
+    It stands upright, as large as it fits, and moves by whole cells of the embedded autoencoder (8 pixels), so that a
+    shape is the same latents wherever it stands: what training need not spend on poses, it spends on shapes.
     """
     live = NOUNS[identity.noun].live
     accessory = _pick(rng, ACCESSORIES) if live and rng.random() < 0.25 else None
@@ -57,18 +58,10 @@ def sample_placement(rng: Rng, identity: Identity, x: float = 32.0, largest: flo
     material = _pick(rng, MATERIALS) if rng.random() < 0.1 else None
     if material in ("golden", "wooden"):
         colour = None  # both decide the body's colour
-    largest = min(largest, 45.0) if accessory else largest  # room for a hat
-    slack = 3.0 if x == UNITS / 2 else 1.0
-    return Placement(
-        identity,
-        colour,
-        material,
-        accessory,
-        x=float(x + rng.uniform(-slack, slack)),
-        y=float(34 + (2 if accessory else 0) + rng.uniform(-slack, slack) * 0.7),
-        size=float(rng.uniform(0.84, 1.0) * largest),
-        angle=float(np.clip(rng.normal(0, 3), -8, 8)),
-    )
+    if x == UNITS / 2:
+        x += float(rng.choice((0.0, -CELL, CELL), p=(0.6, 0.2, 0.2)))
+    # Room for a hat.
+    return Placement(identity, colour, material, accessory, x, 36.0 if accessory else 34.0, size - 2 * bool(accessory))
 
 
 def sample_factors(
@@ -98,8 +91,8 @@ def sample_factors(
         if asked_for or (held_out[0] if split == "held_out" else not any(held_out)):
             break
     if pair:
-        columns = (17.0, 47.0)
-        placements = tuple(sample_placement(rng, i, x, largest=31.0) for i, x in zip(who, columns, strict=True))
+        columns = (16.0, 48.0)
+        placements = tuple(sample_placement(rng, i, x, size=30.0) for i, x in zip(who, columns, strict=True))
     else:
         placements = (sample_placement(rng, first),)
     return Factors(placements, where, seed=int(rng.integers(2**31)))

@@ -28,6 +28,7 @@ VERBS = [
     ["doctor"],
     ["world"],
     ["world", "render"],
+    ["world", "subject"],
     ["world", "pretrain"],
     ["world", "judges"],
     ["world", "score"],

@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from told import last_object
 
 from booth.concept import Concept
 from booth.registry import METHODS
+from booth.world.identity import Identity, is_held_out
 
 
 def test_inspect_tells_the_record_after_checking_it(booth_cli, lora: Concept) -> None:
@@ -39,7 +41,7 @@ def test_methods_tells_all_of_them(booth_cli, toy_base: Path) -> None:
         assert entry["trains"] == METHODS[name].trains
         assert entry["defaults"]["tiny"] == json.loads(json.dumps(METHODS[name].defaults("tiny")))
         assert entry["bytes"] == 4 * entry["values"]
-    assert told["textual_inversion"]["values"] == 32
+    assert told["textual_inversion"]["values"] == 8 * 32  # eight vectors on a tiny base
     shown = booth_cli("methods", "--base", toy_base).stdout
     assert all(f"{name}: " in shown for name in METHODS)
 
@@ -93,6 +95,16 @@ def test_world_render_writes_captioned_pictures(booth_cli) -> None:
     assert all(line["text"] for line in lines)
     assert Path(told["sheet"]).is_file()
     assert booth_cli("world", "render", "--split", "no").exit_code == 2
+
+
+def test_world_subject_writes_photos_of_one_unseen_individual(booth_cli) -> None:
+    result = booth_cli("world", "subject", "glasses", "--seed", 12, "--out", "pair", "--json")
+    told = last_object(result)
+    assert len(told["images"]) == 5
+    assert all(Image.open(file).size == (128, 128) for file in told["images"])
+    assert is_held_out(Identity.from_dict(told["identity"]))
+    assert booth_cli("world", "subject", "glasses", "--out", "pair").exit_code == 2
+    assert booth_cli("world", "subject", "submarine", "--out", "other").exit_code == 2
 
 
 def test_world_score_prints_what_the_judges_found(booth_cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,9 +56,9 @@ def test_the_attentions_of_stable_diffusion_xl_have_the_widths_that_hypernetwork
     ("family", "kind", "config", "parameters", "groups"),
     [
         # 16 and 70 transformer blocks in 16 and 11 transformers: the 192 and 722 layers of a kohya LoRA; 22 and 17
-        # residual blocks of two convolutions, and one between levels
-        ("stable_diffusion", UNet2DConditionModel, SD, 859_520_964, (128, 32, 22 * 2 + 6, 32)),
-        ("stable_diffusion_xl", UNet2DConditionModel, XL, 2_567_463_684, (560, 140, 17 * 2 + 4, 22)),
+        # residual blocks of two convolutions, of which 14 and 11 change the width, and one between levels
+        ("stable_diffusion", UNet2DConditionModel, SD, 859_520_964, (128, 32, 22 * 2 + 6, 32, 22 + 14, 4)),
+        ("stable_diffusion_xl", UNet2DConditionModel, XL, 2_567_463_684, (560, 140, 17 * 2 + 4, 22, 17 + 11, 4)),
         # 19 double-stream and 38 single-stream blocks
         ("flux", FluxTransformer2DModel, FLUX, 11_901_408_320, (19 * 8 + 38 * 3, 19 * 4 + 38)),
     ],
@@ -74,4 +74,4 @@ def test_the_full_size_denoiser_has_the_published_parameters(
     assert {name: tuple(state[name].shape) for name in SHAPES[family]} == SHAPES[family]
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     for suffixes, count in zip(FAMILIES[family].linears.values(), groups, strict=True):
-        assert sum(any(n.endswith("." + s) for s in suffixes) for n in layers) == count
+        assert sum(any(f".{n}".endswith(f".{s}") for s in suffixes) for n in layers) == count

@@ -75,7 +75,7 @@ def test_rows_start_from_the_mean_of_the_words_rows(toy: Family, noun: str, init
 
 def test_constrain_pulls_the_norm_as_pti_does(toy: Family):
     median = table(toy).weight.detach().norm(dim=1).median()
-    method = make_method("textual_inversion", learning_rate=2e-3)
+    method = make_method("textual_inversion", learning_rate=2e-3, vectors=1, keep_norm=True)
     method.attach(toy, 0)
     rows = table(toy).rows
     v = rows.detach() * 7
@@ -94,7 +94,7 @@ def test_constrain_pulls_the_norm_as_pti_does(toy: Family):
 def test_a_high_rate_sets_the_norm_at_once_and_the_setting_switches_it_off(toy: Family):
     median = table(toy).weight.detach().norm(dim=1).median()
     for keep, expected in ((True, median), (False, 7 * median)):
-        method = make_method("textual_inversion", learning_rate=0.5, keep_norm=keep)
+        method = make_method("textual_inversion", learning_rate=0.5, vectors=1, keep_norm=keep)
         method.attach(toy, 0)
         rows = table(toy).rows
         with torch.no_grad():
@@ -106,7 +106,7 @@ def test_a_high_rate_sets_the_norm_at_once_and_the_setting_switches_it_off(toy: 
 
 def test_norms_are_controlled_while_training(toy: Family):
     median = float(table(toy).weight.detach().norm(dim=1).median())
-    method = make_method("textual_inversion", learning_rate=0.05, vectors=2)
+    method = make_method("textual_inversion", learning_rate=0.05, vectors=2, keep_norm=True)
     steps(toy, attach(toy, method.plan()[0]), 0, 5)
     assert table(toy).rows.norm(dim=1).tolist() == pytest.approx([median, median], rel=1e-5)
 
@@ -225,14 +225,14 @@ def test_each_of_several_tables_gets_rows_of_its_own(toy: Family, tmp_path: Path
     method = make_method("textual_inversion")
     (group,) = method.attach(toy, 0)
     assert {n: tuple(p.shape) for n, p in group.parameters.items()} == {
-        "text_encoder.rows": (1, 32),
-        "text_encoder_2.rows": (1, 5),
+        "text_encoder.rows": (8, 32),
+        "text_encoder_2.rows": (8, 5),
     }
     method.write(toy, tmp_path)
     method.detach(toy)
     assert isinstance(held["embedding"], nn.Embedding)
     method.restore(toy, tmp_path)
-    assert held["embedding"].rows.shape == (1, 5)
+    assert held["embedding"].rows.shape == (8, 5)
 
 
 def test_strength_is_not_offered():

@@ -45,7 +45,7 @@ def test_the_token_moves_or_not_while_the_lora_is_learned(toy: Family, token: st
 
 
 def test_a_moving_token_is_saved_where_it_ended_and_kept_near_its_norm(toy: Family, tmp_path: Path):
-    method = make_method("pivotal_tuning", moving_learning_rate=5e-2)
+    method = make_method("pivotal_tuning", token_learning_rate=1e-2, moving_learning_rate=5e-2)
     train(toy, method)
     assert torch.equal(load_file(write(toy, method, tmp_path / "c") / "learned_embeds.safetensors")["sks"], rows(toy))
     table = toy.sites.token_tables[0].embedding().table.weight

@@ -1,0 +1,64 @@
+"""The guides are true: every command of each runs as it stands on the embedded base, only with fewer steps."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from booth.cli.app import app
+from booth.registry import METHODS
+
+ROOT = Path(__file__).parent.parent.parent
+FOLDER = ROOT / "docs" / "guides"
+GUIDES = sorted(p.name for p in FOLDER.glob("*.md") if p.name != "README.md")
+
+
+def commands(guide: str) -> list[list[str]]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", (FOLDER / guide).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like a clone's root, where a method takes two steps."""
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(METHODS["lora"], "tiny", METHODS["lora"].tiny | {"steps": 2})
+    return tmp_path
+
+
+def test_there_are_guides() -> None:
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == GUIDES
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_command_of_a_guide_runs(guide: str, place: Path) -> None:
+    for program, *arguments in commands(guide):
+        if program == "booth":
+            if arguments[0] == "generate":
+                arguments += ["--steps", "2"]
+            result = CliRunner().invoke(app, arguments)
+            assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.stderr}"
+        else:
+            assert program == "python"
+            subprocess.run([sys.executable, *arguments], check=True)
+    assert list(place.glob("*/sheet.png")), "a guide ends with pictures to look at"
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_shows_the_pictures_that_it_makes(guide: str) -> None:
+    shown = re.findall(r"!\[[^\]]+\]\(([\w-]+\.png)\)", (FOLDER / guide).read_text(encoding="utf-8"))
+    assert shown
+    for file in shown:
+        with Image.open(FOLDER / file) as image:
+            image.load()
+            assert min(image.size) >= 64
