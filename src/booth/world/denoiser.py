@@ -122,7 +122,7 @@ def train_denoiser(
         unet.to(memory_format=torch.channels_last)
     model.remember_embeddings(True, most=100_000)  # captions come again with every pass over the pool
     model.noising = Velocity(cast(Velocity, model.make_noising()).alphas_cumprod, timesteps=TIMESTEPS)
-    config = MethodConfig(steps=10**9, learning_rate=learning_rate, ema=0.9995, clip=1.0)
+    config = MethodConfig(steps=10**9, learning_rate=learning_rate, ema=0.999, clip=1.0)
     update = Update([ParameterGroup("unet", dict(unet.named_parameters()), learning_rate, weight_decay=0.01)], config)
     start, spent = 0, 0.0
     if file.exists():
