@@ -32,8 +32,8 @@ def room_on(device: str) -> int:
     if device.startswith("cuda"):
         import torch
 
-        properties: Any = torch.cuda.get_device_properties(device)
-        return int(properties.total_memory)
+        cuda: Any = torch.cuda
+        return int(cuda.get_device_properties(device).total_memory)
     total = machine_memory()[0]
     for file in map(Path, LIMITS):
         limit = file.read_text().strip() if file.is_file() else ""
