@@ -112,7 +112,7 @@ def main() -> None:
                 options.sheets.mkdir(parents=True, exist_ok=True)
                 pictures = [[p.image for p in load_photos([photos]).photos], *(images for _, images in rows)]
                 titles = ["the photos", *(title for title, _ in rows)]
-                contact_sheet(pictures, titles, list(PROMPT_SCENES)).save(options.sheets / f"{name}.png")
+                contact_sheet(pictures, titles, list(PROMPT_SCENES)).save(options.sheets / f"{name}.jpg", quality=88)
     result["summary"] = summary(result["runs"])
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["summary"], indent=1))
