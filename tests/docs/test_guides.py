@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from script_files import load
 from typer.testing import CliRunner
 
 from booth.cli.app import app
@@ -18,11 +18,6 @@ from booth.registry import METHODS
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "docs" / "guides"
 GUIDES = sorted(p.name for p in FOLDER.glob("*.md") if p.name != "README.md")
-
-
-def commands(guide: str) -> list[list[str]]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", (FOLDER / guide).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.strip()]
 
 
 @pytest.fixture
@@ -42,7 +37,7 @@ def test_there_are_guides() -> None:
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_every_command_of_a_guide_runs(guide: str, place: Path) -> None:
-    for program, *arguments in commands(guide):
+    for program, *arguments in load("draw_guides").commands(FOLDER / guide):
         if program == "booth":
             if arguments[0] == "generate":
                 arguments += ["--steps", "2"]

@@ -33,15 +33,13 @@ def starting_from_picture(pipe: Any, masked: bool) -> Any:
 def told_as_usual(pipe: Any) -> Generator[None]:
     """Within this context an inpainting pipeline takes a U-Net whose latents are not of 4 channels; others do anyway.
 
-    Such pipelines tell a U-Net made for it (9 channels) from any other by the number 4 alone; what
-    they then do is right for any number.
+    Such pipelines tell a U-Net made for inpainting (9 channels) from any other by the number 4 alone; what they then do
+    is right for any number.
     """
     unet = getattr(pipe, "unet", None)
-    if unet is None or "Inpaint" not in type(pipe).__name__:
-        yield
-        return
-    channels = unet.config.in_channels
-    if channels != pipe.vae.config.latent_channels:  # made for inpainting
+    channels = None if unet is None else unet.config.in_channels
+    ordinary = unet is not None and channels == pipe.vae.config.latent_channels
+    if not ordinary or "Inpaint" not in type(pipe).__name__:
         yield
         return
     unet.register_to_config(in_channels=4)

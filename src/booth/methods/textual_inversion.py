@@ -19,62 +19,9 @@ from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
 from booth.core.rng import derived_seed
 from booth.core.sites import TokenTable
+from booth.methods.templates import OBJECT_TEMPLATES, STYLE_TEMPLATES
 
 FILE = "learned_embeds.safetensors"
-
-# The 27 object templates of the Textual Inversion code and of diffusers (`imagenet_templates_small`).
-OBJECT_TEMPLATES = (
-    "a photo of a {}",
-    "a rendering of a {}",
-    "a cropped photo of the {}",
-    "the photo of a {}",
-    "a photo of a clean {}",
-    "a photo of a dirty {}",
-    "a dark photo of the {}",
-    "a photo of my {}",
-    "a photo of the cool {}",
-    "a close-up photo of a {}",
-    "a bright photo of the {}",
-    "a cropped photo of a {}",
-    "a photo of the {}",
-    "a good photo of the {}",
-    "a photo of one {}",
-    "a close-up photo of the {}",
-    "a rendition of the {}",
-    "a photo of the clean {}",
-    "a rendition of a {}",
-    "a photo of a nice {}",
-    "a good photo of a {}",
-    "a photo of the nice {}",
-    "a photo of the small {}",
-    "a photo of the weird {}",
-    "a photo of the large {}",
-    "a photo of a cool {}",
-    "a photo of a small {}",
-)
-
-# The 19 style templates of the same two (`imagenet_style_templates_small`), `{}` being token and noun: "sks style".
-STYLE_TEMPLATES = (
-    "a painting in {}",
-    "a rendering in {}",
-    "a cropped painting in {}",
-    "the painting in {}",
-    "a clean painting in {}",
-    "a dirty painting in {}",
-    "a dark painting in {}",
-    "a picture in {}",
-    "a cool painting in {}",
-    "a close-up painting in {}",
-    "a bright painting in {}",
-    "a cropped painting in {}",
-    "a good painting in {}",
-    "a close-up painting in {}",
-    "a rendition in {}",
-    "a nice painting in {}",
-    "a small painting in {}",
-    "a weird painting in {}",
-    "a large painting in {}",
-)
 
 
 class TextualInversionConfig(MethodConfig):

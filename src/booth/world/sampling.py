@@ -60,8 +60,10 @@ def sample_placement(rng: Rng, identity: Identity, x: float = 32.0, size: float 
         colour = None  # both decide the body's colour
     if x == UNITS / 2:
         x += float(rng.choice((0.0, -CELL, CELL), p=(0.6, 0.2, 0.2)))
-    # Room for a hat.
-    return Placement(identity, colour, material, accessory, x, 36.0 if accessory else 34.0, size - 2 * bool(accessory))
+    y = 34.0
+    if accessory:  # room for a hat
+        y, size = y + 2, size - 2
+    return Placement(identity, colour, material, accessory, x, y, size)
 
 
 def sample_factors(

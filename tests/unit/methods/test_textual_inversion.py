@@ -14,7 +14,8 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.sites import Sites, TokenTable
-from booth.methods.textual_inversion import OBJECT_TEMPLATES, ExtendedTable
+from booth.methods.templates import OBJECT_TEMPLATES
+from booth.methods.textual_inversion import ExtendedTable
 from harness import PROMPT, attach, draw, load_with_diffusers, make_method, steps, tensors, train, write
 
 

@@ -18,7 +18,7 @@ from booth.core.family import Family
 from booth.core.tokens import RARE_TOKENS
 from booth.generate.concepts import Applied, attached
 from booth.generate.run import Request
-from booth.methods.textual_inversion import STYLE_TEMPLATES
+from booth.methods.templates import STYLE_TEMPLATES
 from booth.train import material, setup
 from booth.train.dry_run import describe
 from booth.train.listener import Listener

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from booth.core.rng import Rng
-from booth.world import judging
+from booth.world import judging, lineups
 from booth.world.identity import Identity
 from booth.world.judges import ACCESSORY_NAMES, COLOUR_NAMES, NOUN_NAMES, SCENE_NAMES
 from booth.world.render import Factors, Placement
@@ -15,7 +15,7 @@ from booth.world.render import Factors, Placement
 
 @pytest.fixture(scope="module")
 def groups() -> tuple[np.ndarray, list[list[Identity]]]:
-    return judging.identity_groups(3, seed=1, held_out=False, workers=1)
+    return lineups.identity_groups(3, seed=1, held_out=False, workers=1)
 
 
 def test_labels_leave_out_what_no_judge_can_tell() -> None:
@@ -32,9 +32,9 @@ def test_labels_leave_out_what_no_judge_can_tell() -> None:
 
 def test_a_group_is_one_noun_and_glyph_with_rivals_that_differ_in_few_marks(groups) -> None:
     pictures, individuals = groups
-    assert pictures.shape == (3, 1 + judging.RIVALS, judging.VIEWS, 64, 64, 3)
+    assert pictures.shape == (3, 1 + lineups.RIVALS, lineups.VIEWS, 64, 64, 3)
     for group in individuals:
-        assert len(set(group)) == 1 + judging.RIVALS
+        assert len(set(group)) == 1 + lineups.RIVALS
         first = judging.marks_of(group[0])
         for rival in group[1:]:
             differing = [m for m, a, b in zip(judging.MARKS, first, judging.marks_of(rival), strict=True) if a != b]
@@ -50,7 +50,7 @@ def test_marks_are_told_apart_by_their_places() -> None:
 
 
 def test_a_line_up_is_eleven_of_a_kind() -> None:
-    assert judging.lineups(1, seed=2, workers=1).shape == (1, 11, 2, 64, 64, 3)
+    assert lineups.lineups(1, seed=2, workers=1).shape == (1, 11, 2, 64, 64, 3)
 
 
 def test_the_nearest_second_picture_decides() -> None:
