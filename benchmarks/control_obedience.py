@@ -1,7 +1,7 @@
 """Train a ControlNet on renders of the world, and measure how well drawings obey their hints.
 
-    python benchmarks/control_obedience.py --control canny --out results/control_canny.json --concept runs/canny
-    python benchmarks/control_obedience.py --set circles --out results/control_circles.json --concept runs/circles
+    python benchmarks/control_obedience.py --control canny --out results/canny.json --concept runs/canny
+    python benchmarks/control_obedience.py --pictures-of circles --out results/circles.json --concept runs/circles
 
 Training is `booth.train` on a folder of pictures, hints and captions that is rendered first, so that the same command
 goes on after an interruption; previews between the steps show when obedience sets in ("sudden convergence"). Held-out
@@ -110,14 +110,14 @@ def by_step(concept: Concept, wanted: list[Row], canny: Any) -> list[dict[str, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", choices=["world", "circles"], default="world")
+    parser.add_argument("--pictures-of", choices=["world", "circles"], default="world")
     parser.add_argument("--control", default="canny", choices=list(CONTROLS))
     parser.add_argument("--pictures", type=int, default=4000)
     parser.add_argument("--hints", type=int, default=200, help="held-out hints to draw after")
-    parser.add_argument("--steps", type=int)
     parser.add_argument("--previews", type=int, default=250, help="steps between two looks at the obedience")
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--base", default="embedded")
+    parser.add_argument("--set", dest="settings", nargs="*", default=[], help="KEY=VALUE of the method, as JSON")
     parser.add_argument("--device")
     parser.add_argument("--concept", type=Path, required=True, help="folder of the ControlNet; its set lies beside it")
     parser.add_argument("--out", type=Path, required=True)
@@ -125,12 +125,15 @@ def main() -> None:
     options = parser.parse_args()
 
     def rows(count: int, seed: int) -> Iterator[Row]:
-        return circle_rows(count, seed) if options.set == "circles" else world_rows(options.control, count, seed)
+        return (
+            circle_rows(count, seed) if options.pictures_of == "circles" else world_rows(options.control, count, seed)
+        )
 
     pictures = options.concept.with_name(f"{options.concept.name}-pictures-{options.pictures}")
     write_set(rows(options.pictures, seed=0), pictures)
-    control = "circles" if options.set == "circles" else options.control
-    settings = {"control": control} | ({"steps": options.steps} if options.steps else {})
+    control = "circles" if options.pictures_of == "circles" else options.control
+    pairs = (text.partition("=") for text in options.settings)
+    settings = {"control": control} | {key: json.loads(value) for key, _, value in pairs}
     concept = booth.train(
         pictures, method="controlnet", base=options.base, out=options.concept, previews=options.previews,
         device=options.device, resume=True, **settings,
@@ -150,7 +153,7 @@ def main() -> None:
         "booth": booth.__version__,
         "torch": torch.__version__,
         "base": base_hash(model.base),
-        "set": options.set,
+        "pictures_of": options.pictures_of,
         "control": control,
         "pictures": options.pictures,
         "settings": concept.record.settings,

@@ -75,7 +75,9 @@ class PlacedControl:
 class ControlSite:
     """Where ControlNets stand: copies of the denoiser's first part whose outputs are added to it (2302.05543)."""
 
-    copy: Callable[[], nn.Module]  # with the base's weights, a new way in for the hint, and zero layers as the way out
+    # With the base's weights, a new way in for the hint, and zero layers as the way out; True = with the attention of
+    # the middle block. UsageError for False where there is no such block.
+    copy: Callable[[bool], nn.Module]
     read: Callable[[Path], nn.Module]  # a folder in diffusers' layout; BadDataError if it does not fit the base
     write: Callable[[nn.Module, Path], None]
     placed: dict[str, PlacedControl]  # by component name, in the order in which their outputs are added

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from booth.core.errors import BadDataError
+from booth.core.errors import BadDataError, UsageError
 from booth.core.sites import ControlSite, PlacedControl, Sites
 from booth.families.layout import DiffusersFamily
 
@@ -38,8 +38,11 @@ class ControlledFamily(DiffusersFamily):
         super().__init__(base, device, dtype, quantised)
 
     @abstractmethod
-    def control_copy(self) -> nn.Module:
-        """A new ControlNet that has the denoiser's weights wherever both have the same layer."""
+    def control_copy(self, middle_attention: bool) -> nn.Module:
+        """A new ControlNet that has the denoiser's weights wherever both have the same layer.
+
+        Only U-Nets have a middle block whose attention can be left out.
+        """
 
     def control_config(self) -> dict[str, Any]:
         """What the configuration of every ControlNet says that fits this denoiser."""
@@ -95,8 +98,8 @@ class ControlledFamily(DiffusersFamily):
             (net.enable_gradient_checkpointing if on else net.disable_gradient_checkpointing)()
 
     def _sites(self) -> Sites:
-        def new() -> nn.Module:
-            return self.control_copy().to(self.device).eval()
+        def new(middle_attention: bool) -> nn.Module:
+            return self.control_copy(middle_attention).to(self.device).eval()
 
         def write(net: Any, folder: Path) -> None:
             net.save_pretrained(folder, safe_serialization=True)
@@ -131,6 +134,15 @@ class LatentlyControlledFamily(ControlledFamily):
 
     def for_pipeline(self, hint: Tensor) -> Tensor:
         return 2 * hint - 1
+
+    def control_copy(self, middle_attention: bool) -> nn.Module:
+        if not middle_attention:
+            raise UsageError(f"{self.title} has no middle block to do without. Leave middle_attention as it is.")
+        return self.control_blocks()
+
+    @abstractmethod
+    def control_blocks(self) -> nn.Module:
+        """A new ControlNet of some of the denoiser's blocks."""
 
     def twin(self, **config: Any) -> Any:
         """The denoiser for `from_transformer` to copy from, which writes into the configuration that it is given."""

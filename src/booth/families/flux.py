@@ -81,7 +81,7 @@ class Flux(LatentlyControlledFamily, FlowFamily):
     def seen(self, hint: Tensor) -> Tensor:
         return pack(super().seen(hint))
 
-    def control_copy(self) -> nn.Module:
+    def control_blocks(self) -> nn.Module:
         config = self.network.config
         return FluxControlNetModel.from_transformer(
             self.twin(),

@@ -62,7 +62,7 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
         (added,) = self.said(condition.hint, **told) or (None,)
         return self.network(**told, block_controlnet_hidden_states=added, return_dict=False)[0]
 
-    def control_copy(self) -> nn.Module:
+    def control_blocks(self) -> nn.Module:
         half = self.network.config.num_layers // 2
         twin = self.twin(**self.control_config())
         return SD3ControlNetModel.from_transformer(twin, num_layers=half, num_extra_conditioning_channels=0)

@@ -83,7 +83,7 @@ class UNetFamily(ControlledFamily):
         """Pixels by which every level of the U-Net has whole latents: 64 in Stable Diffusion."""
         return self.vae_factor * 2 ** (len(self.network.config.block_out_channels) - 1)
 
-    def control_copy(self) -> nn.Module:
+    def control_copy(self, middle_attention: bool) -> nn.Module:
         unet, latents = self.network, self.network.config.out_channels
         halvings = self.vae_factor.bit_length() - 1  # of the picture's side, down to the latents'
         channels = HINT_CHANNELS[: halvings + 1]
@@ -91,7 +91,7 @@ class UNetFamily(ControlledFamily):
         if net.config["in_channels"] != latents:
             net.conv_in = _first_channels(net.conv_in, latents)
             net.register_to_config(in_channels=latents)
-        return net
+        return net if middle_attention else _without_middle_attention(net)
 
     def control_config(self) -> dict[str, Any]:
         return super().control_config() | {"in_channels": self.network.config.out_channels}
@@ -145,3 +145,10 @@ def _first_channels(layer: nn.Conv2d, count: int) -> nn.Conv2d:
     part = nn.Conv2d(count, layer.out_channels, layer.kernel_size, padding=layer.padding)  # type: ignore[arg-type]
     part.load_state_dict({"weight": layer.weight[:, :count], "bias": layer.bias})
     return part.to(layer.weight)
+
+
+def _without_middle_attention(net: Any) -> Any:
+    """The same ControlNet with nothing in the middle but its first residual layer."""
+    small: Any = ControlNetModel.from_config({**net.config, "mid_block_type": "UNetMidBlock2D"})
+    small.load_state_dict({name: net.state_dict()[name] for name in small.state_dict()})
+    return small

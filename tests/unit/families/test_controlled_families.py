@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bases import SIDE, write_base
 from booth.core.batch import Batch
-from booth.core.errors import BadDataError
+from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.core.rng import Rng
 from booth.core.sites import ControlSite, PlacedControl
@@ -64,7 +64,7 @@ def place(model: Family, folder: Path, *scales: float) -> list[Any]:
     """Put a ControlNet of random weights in place for each of the scales; the same as diffusers reads them."""
     theirs = []
     for i, scale in enumerate(scales):
-        net = shaken(site(model).copy(), i).requires_grad_(False)
+        net = shaken(site(model).copy(True), i).requires_grad_(False)
         site(model).placed[f"controlnet_{i}"] = PlacedControl(net, "canny", scale)
         site(model).write(net, folder / str(i) / "controlnet")
         theirs.append(read_controlnet(folder / str(i)).requires_grad_(False))
@@ -98,7 +98,7 @@ def test_step_0_is_the_base_bit_for_bit(bases: Bases, family: str, dtype: torch.
 @pytest.mark.parametrize("family", PIPELINES)
 def test_it_starts_as_a_copy_with_zero_convolutions(bases: Bases, family: str) -> None:
     model = load_family(str(bases(family)))
-    theirs, ours = model.sites.denoiser.state_dict(), site(model).copy().state_dict()  # type: ignore[union-attr]
+    theirs, ours = model.sites.denoiser.state_dict(), site(model).copy(True).state_dict()  # type: ignore[union-attr]
     copied = [name for name in ours if name in theirs]
     assert any("blocks.0." in name for name in copied)
     assert all(torch.equal(ours[name], theirs[name]) for name in copied)
@@ -292,8 +292,15 @@ def test_one_for_another_base_is_refused(
     bases: Bases, family: str, name: str, there: bool, here: bool, tmp_path: Path
 ) -> None:
     model = load_family(str(bases(family)))
-    net: Any = site(model).copy()
+    net: Any = site(model).copy(True)
     type(net).from_config({**net.config, name: there}).save_pretrained(tmp_path / "controlnet")
     with pytest.raises(BadDataError, match=f"made for another base: its {name} is {there}, here it is {here}"):
         make_method("controlnet").restore(model, tmp_path)
     assert not site(model).placed
+
+
+@pytest.mark.parametrize("family", TRANSFORMERS)
+def test_blocks_of_a_transformer_have_no_middle_to_do_without(bases: Bases, family: str) -> None:
+    model = load_family(str(bases(family)))
+    with pytest.raises(UsageError, match="no middle block"):
+        attach(model, make_method("controlnet", middle_attention=False).plan()[0])

@@ -61,6 +61,18 @@ def test_it_starts_as_a_copy_with_zero_convolutions(toy: Family) -> None:
     assert not any(p.any() for z in [*zeros, last] for p in z.parameters())
 
 
+def test_without_the_middles_attention_all_else_is_the_same_copy(toy: Family, tmp_path: Path) -> None:
+    base = predict(toy, None)
+    attach(toy, method := make_method("controlnet", middle_attention=False).plan()[0])
+    net, whole = placed(toy).net.state_dict(), toy.sites.control.copy(True).state_dict()  # type: ignore[union-attr]
+    left_out = {n for n in whole if n not in net}
+    assert left_out == {n for n in whole if n.startswith(("mid_block.attentions", "mid_block.resnets.1"))}
+    assert all(torch.equal(net[n], whole[n]) for n in net if n.startswith(("down_blocks", "mid_block", "conv_in")))
+    assert torch.equal(predict(toy, HINTS), base)
+    method.method.write(toy, tmp_path)
+    assert ControlNetModel.from_pretrained(tmp_path / "controlnet").config["mid_block_type"] == "UNetMidBlock2D"
+
+
 def test_the_gradient_reaches_the_zero_convolutions_first_and_then_the_copy(toy: Family) -> None:
     update = attach(toy, make_method("controlnet", weight_decay=0.0).plan()[0])
     moved: list[set[str]] = []
@@ -80,7 +92,7 @@ def test_the_gradient_reaches_the_zero_convolutions_first_and_then_the_copy(toy:
 def test_prediction_adds_what_the_networks_say_to_the_skips(toy: Family) -> None:
     site, unet = toy.sites.control, toy.components()["unet"]
     assert site is not None
-    nets = [shaken(site.copy(), seed) for seed in (0, 1)]
+    nets = [shaken(site.copy(True), seed) for seed in (0, 1)]
     for i, (net, scale) in enumerate(zip(nets, (0.5, 2.0))):
         site.placed[f"controlnet_{i}"] = PlacedControl(net, "canny", scale)
     tokens = toy.embed(PROMPTS).tokens
@@ -148,7 +160,7 @@ def test_the_base_computes_no_gradient_of_its_encoder(toy: Family) -> None:
 
 
 def test_one_for_another_base_is_refused(toy: Family, tmp_path: Path) -> None:
-    other = ControlNetModel.from_config({**toy.sites.control.copy().config, "cross_attention_dim": 16})  # type: ignore[union-attr]
+    other = ControlNetModel.from_config({**toy.sites.control.copy(True).config, "cross_attention_dim": 16})  # type: ignore[union-attr]
     other.save_pretrained(tmp_path / "controlnet")
     with pytest.raises(BadDataError, match="made for another base: its cross_attention_dim is 16, here it is 32"):
         make_method("controlnet").restore(toy, tmp_path)
