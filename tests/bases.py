@@ -69,14 +69,14 @@ def clip(kind: Any, tokenizer: CLIPTokenizer) -> Any:
     return kind(config)
 
 
-def autoencoder(**config: Any) -> diffusers.AutoencoderKL:
-    """Two pixels a latent, four channels."""
+def autoencoder(latent_channels: int = 4, **config: Any) -> diffusers.AutoencoderKL:
+    """Two pixels a latent."""
     return diffusers.AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         block_out_channels=(4, 4),
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=latent_channels,
         norm_num_groups=2,
         sample_size=SIDE,
         mid_block_add_attention=False,
@@ -173,13 +173,13 @@ def qwen(kind: Any, config: Any, tokenizer: Qwen2TokenizerFast, layers: int = 2)
     return kind(config(**sizes))
 
 
-def stable_diffusion_3(folder: Path, shift: float = 3.0) -> Any:
+def stable_diffusion_3(folder: Path, shift: float = 3.0, channels: int = 4) -> Any:
     tokenizer, tokenizer_3 = clip_tokenizer(folder), t5_tokenizer()
     transformer = diffusers.SD3Transformer2DModel(
         sample_size=8,
         patch_size=2,
-        in_channels=4,
-        out_channels=4,
+        in_channels=channels,
+        out_channels=channels,
         num_layers=2,
         attention_head_dim=8,
         num_attention_heads=2,
@@ -193,7 +193,9 @@ def stable_diffusion_3(folder: Path, shift: float = 3.0) -> Any:
     return diffusers.StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=shift),
-        vae=autoencoder(scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False),
+        vae=autoencoder(
+            channels, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False
+        ),
         text_encoder=clip(CLIPTextModelWithProjection, tokenizer),
         text_encoder_2=clip(CLIPTextModelWithProjection, tokenizer),
         text_encoder_3=t5(tokenizer_3, 2 * WIDTH),

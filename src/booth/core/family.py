@@ -60,6 +60,7 @@ class Family(ABC):
     sampler: ClassVar[str]  # the scheduler that pictures are drawn with unless another is named
     guidance: ClassVar[float] = 5.0  # guidance scale, likewise
     multiple: int  # a side of a picture is a multiple of this many pixels
+    largest: int = 16_384  # pixels a side that it can draw; where the base sets no limit, more is a slip of the finger
     bucket_step: int  # the sides of buckets are multiples of this many pixels
     noising: Noising
     sites: Sites

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import diffusers
 import torch
-from diffusers import FluxControlNetModel, FluxPipeline, FluxTransformer2DModel
-from diffusers.loaders import TextualInversionLoaderMixin
+from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from booth.core.family import Condition
 from booth.families.control import LatentlyControlledFamily
 from booth.families.flow import FlowFamily, no_negative, pack, unpack
-from booth.families.layout import CLIP_LINEARS, Encoder
+from booth.families.layout import CLIP_LINEARS, Encoder, writing_out
 
 TRAINING_GUIDANCE = 3.5  # what the guidance embedding is told while training: the value most pictures are drawn with
 CONTROL_BLOCKS, CONTROL_SINGLE_BLOCKS = 4, 10  # that a ControlNet copies, as `from_transformer` does by itself
-
-
-class FluxControlNetPipeline(TextualInversionLoaderMixin, diffusers.FluxControlNetPipeline):
-    """diffusers' own, with the mixin that it lacks and yet asks for before it writes out tokens of several vectors."""
 
 
 class Flux(LatentlyControlledFamily, FlowFamily):
@@ -36,7 +30,7 @@ class Flux(LatentlyControlledFamily, FlowFamily):
     guidance = TRAINING_GUIDANCE
     Pipeline = FluxPipeline
     Control = FluxControlNetModel
-    Controlled = FluxControlNetPipeline
+    Controlled = writing_out(FluxControlNetPipeline)
     matched = ("in_channels", "num_attention_heads", "attention_head_dim", "joint_attention_dim", "guidance_embeds")
     denoiser = ("transformer", FluxTransformer2DModel)
     linears = {

@@ -145,7 +145,7 @@ class DiffusersFamily(Family):
 
     def expand(self, prompt: str) -> str:
         """A prompt in which each token of several vectors stands as its row of tokens, as the pipeline writes it."""
-        return self._pipe.maybe_convert_prompt(prompt, self.tokenizer)
+        return written_out(prompt, self.tokenizer)
 
     def free(self, names: Iterable[str]) -> None:
         for name in {*names} & {*self._kinds} - self.freed:
@@ -268,13 +268,21 @@ class DiffusersFamily(Family):
 SCHEDULER_OPTIONS = {"pndm": {"skip_prk_steps": True}}  # as Stable Diffusion ships it; else it needs four steps
 
 
+def written_out(prompt: Any, tokenizer: Any) -> Any:
+    """A prompt, or a list of them, in which each token of several vectors stands as its row of tokens."""
+    return TextualInversionLoaderMixin().maybe_convert_prompt(prompt, tokenizer)
+
+
 def writing_out(kind: Any) -> Any:
-    """A pipeline class that writes out tokens of several vectors, where diffusers' own has nothing that does."""
+    """The pipeline class, under its own name, made to write out tokens of several vectors if it does not."""
+    if issubclass(kind, TextualInversionLoaderMixin):
+        return kind
 
-    class Written(TextualInversionLoaderMixin, kind):
+    class Written(kind):
         def encode_prompt(self, prompt: Any, *others: Any, **options: Any) -> Any:
-            return super().encode_prompt(self.maybe_convert_prompt(prompt, self.tokenizer), *others, **options)
+            return super().encode_prompt(written_out(prompt, self.tokenizer), *others, **options)
 
+    Written.__name__ = kind.__name__
     return Written
 
 

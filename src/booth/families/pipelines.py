@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 
 from booth.core.errors import UsageError
+from booth.families.layout import writing_out
 
 
 def starting_from_picture(pipe: Any, masked: bool) -> Any:
@@ -18,13 +19,19 @@ def starting_from_picture(pipe: Any, masked: bool) -> Any:
     diffusers names the three alike in every family: XPipeline, XImg2ImgPipeline, XInpaintPipeline. UsageError where it
     has none. Its own `from_pipe` would not do: it casts the shared modules to float32.
     """
-    name = type(pipe).__name__.removesuffix("Pipeline") + ("InpaintPipeline" if masked else "Img2ImgPipeline")
-    kind: Any = getattr(diffusers, name, None)
+    name = type(pipe).__name__.removesuffix("Pipeline")
+    plain, inpainting = (getattr(diffusers, name + ending, None) for ending in ("Img2ImgPipeline", "InpaintPipeline"))
+    kind: Any = inpainting if masked else plain
     if kind is None:
-        option = "--mask" if masked else "--init"
-        raise UsageError(f"diffusers has no {name}, so this base cannot draw with {option}. Leave it out.")
+        beside = " beside a ControlNet" if "ControlNet" in name else ""
+        instead = "." if inpainting is None else ", or draw inside a --mask."
+        raise UsageError(
+            f"diffusers has nothing that draws over a picture with this base{beside}, as --init and --upscale do. "
+            f"Leave these out{instead}"
+        )
     known = {**pipe.config, **pipe.components}
-    made = kind(**{key: known[key] for key in inspect.signature(kind).parameters if key in known})
+    parts = {key: known[key] for key in inspect.signature(kind).parameters if key in known}
+    made = writing_out(kind)(**parts)
     made.set_progress_bar_config(disable=True)
     return made
 

@@ -44,6 +44,11 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
         "text_encoder_3": Encoder(T5EncoderModel, T5TokenizerFast, "t5xxl"),
     }
 
+    @property
+    def largest(self) -> int:
+        """As far as its table of positions goes: 3072 pixels for medium."""
+        return self.network.config.pos_embed_max_size * self.multiple
+
     def embed_prompts(self, prompts: list[str]) -> Condition:
         tokens, _, pooled, _ = self._pipe.encode_prompt(
             prompts, None, None, device=self.device, do_classifier_free_guidance=False

@@ -30,6 +30,11 @@ class ZImage(FlowFamily):
     kept = {False: (257e6, 15734), True: (17e6, 1001)}  # with 64 tokens
     encoders = {"text_encoder": Encoder(Qwen3Model, Qwen2Tokenizer, "qwen3_4b")}
 
+    @property
+    def largest(self) -> int:
+        """As far as its tables of positions go, which are of frames, rows and columns."""
+        return min(self.network.config.axes_lens[1:]) * self.multiple
+
     def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
         """The pipeline's scale is ours less one: 0 is no guidance to it."""
         return {"guidance_scale": guidance - 1, "negative_prompt": [negative] * count}

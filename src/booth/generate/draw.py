@@ -20,7 +20,6 @@ from booth.families.pipelines import starting_from_picture, told_as_usual
 from booth.generate.start import Start
 
 STEPS = 30
-LARGEST = 16_384  # pixels a side, which no base comes near; more is a slip of the finger
 
 
 def draw(
@@ -83,6 +82,12 @@ def _canvases(model: Family, starts: Sequence[Start] | None, count: int, side: i
     if starts is None:
         return [Start.blank(side)] * count if model.inpaints else []
     fitted = [start.fitted(side, model.multiple) for start in starts]
+    longest = max(max(start.image.size) for start in fitted)
+    if longest > model.largest:
+        raise UsageError(
+            f"The picture would have {longest} pixels a side, and this base draws {model.largest} at most. Set a "
+            "smaller shorter side with --size."
+        )
     return [start.masked() for start in fitted] if model.inpaints else fitted
 
 
@@ -100,6 +105,11 @@ def _inputs(canvases: list[Start]) -> dict[str, Any]:
 
 def _kept_outside(image: Image, canvas: Start) -> Image:
     """The drawn picture with the start's own pixels outside the mask, which the autoencoder has blurred."""
+    if image.size != canvas.image.size:  # FLUX.2's inpainting shrinks what has more than 1024x1024 pixels
+        raise UsageError(
+            f"diffusers draws this base at {image.width}x{image.height} over a picture of {canvas.image.width}x"
+            f"{canvas.image.height}. Draw it smaller with --size."
+        )
     return image if canvas.mask is None else Images.composite(image, canvas.image, canvas.mask)
 
 
@@ -156,14 +166,15 @@ def _check_hints(model: Family, hints: Sequence[Sequence[Image]], count: int) ->
 
 def check_size(model: Family, size: int | None, factor: int = 1) -> None:
     """UsageError unless the base can draw pictures of `size` pixels, its own size if None, and `factor` as large."""
-    if size is not None and (size < model.multiple or size % model.multiple or size > LARGEST):
+    if size is not None and (size < model.multiple or size % model.multiple or size > model.largest):
         raise UsageError(
-            f"A picture of {size} pixels cannot be drawn. Use a multiple of {model.multiple}, such as 512, and at most "
-            f"{LARGEST}."
+            f"A picture of {size} pixels cannot be drawn. Use a multiple of {model.multiple}, such as "
+            f"{model.resolution}, and at most {model.largest}."
         )
-    if factor * (size or model.resolution) > LARGEST:
+    if factor * (size or model.resolution) > model.largest:
         raise UsageError(
-            f"--upscale {factor} makes pictures of more than {LARGEST} pixels a side. Use a smaller one, such as 2."
+            f"--upscale {factor} makes pictures of more than {model.largest} pixels a side, which is the most here. "
+            "Use a smaller one, or draw smaller with --size."
         )
 
 

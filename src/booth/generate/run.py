@@ -16,6 +16,7 @@ from booth.core.family import Family
 from booth.core.room import room_on
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes
+from booth.families.pipelines import starting_from_picture
 from booth.generate.concepts import Applied, attached, common_base, require_base
 from booth.generate.controls import Hint, read_hint, with_controlnets
 from booth.generate.draw import STEPS, check_size, draw
@@ -152,6 +153,8 @@ def _draw(
         "batch_size": request.batch_size,
         "offload": offload,
     }
+    if request.upscale > 1:  # before a first picture is drawn in vain
+        starting_from_picture(model.pipeline(), masked=request.start is not None and request.start.mask is not None)
     side = request.size or model.resolution
     size = (side, side) if request.start is None else _announced_size(request.start, side, model, on_message)
     shape = size if request.start is None else request.start.image.size
