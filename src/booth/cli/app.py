@@ -25,6 +25,7 @@ from booth.cli.methods import methods
 from booth.cli.prompt_card import prompt_card
 from booth.cli.push import push
 from booth.cli.recommend import recommend
+from booth.cli.study import study
 from booth.cli.taste import taste
 from booth.cli.train import train
 from booth.cli.world import world
@@ -41,6 +42,7 @@ for verb in (
     generate,
     evaluate,
     compare,
+    study,
     taste,
     recommend,
     hint,

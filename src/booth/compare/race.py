@@ -205,7 +205,7 @@ def _teach(race: Race, method: str, seed: int, model: Family, listener: Listener
     config = RunConfig.model_validate(fields)
     config = config.model_copy(update={"settings": _decided(race, config, model)})
     going_on = out.is_dir() or work_folder(out).is_dir()
-    return train(config.model_copy(update={"resume": going_on}), listener=listener)
+    return train(config.model_copy(update={"resume": going_on}), listener=listener, samples=False)
 
 
 def _decided(race: Race, config: RunConfig, model: Family) -> dict[str, Any]:

@@ -61,6 +61,14 @@ def world_subject(seed: int, noun: str | None = None, photos: int = 5) -> WorldS
     return WorldSubject(identity, *([_photo(factors) for factors in group] for group in (taken, unseen, alike)))
 
 
+def other_noun(noun: str) -> str:
+    """A noun of the world of the other sort: a thing for a living being, a living being for anything else."""
+    live = noun in NOUNS and NOUNS[noun].live
+    names = list(NOUNS)
+    first = names.index(noun) if noun in NOUNS else 0
+    return next(n for n in names[first:] + names[:first] if NOUNS[n].live != live)
+
+
 def _with_identity(factors: Factors, identity: Identity) -> Factors:
     """The same pose, place and light with another individual."""
     return replace(factors, objects=(replace(factors.objects[0], identity=identity),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +37,13 @@ class BaseFiles:
     def tensors(self, component: str) -> dict[str, Tensor]:
         """The state of a component, as stored."""
         return component_tensors(self.folder / component)
+
+
+def is_flux(shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> bool:
+    """Whether it is FLUX.1: Stable Diffusion 3 has no single-stream blocks, and FLUX.2 is told no pooled vector."""
+    names = shapes.get("transformer", {})
+    single = any(name.startswith("single_transformer_blocks.") for name in names)
+    return single and "time_text_embed.text_embedder.linear_1.weight" in names
 
 
 def base_at_hand(name: str) -> BaseFiles | None:

@@ -11,7 +11,7 @@ from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes
 from booth.export.embedding import check_rows, names_for
-from booth.export.exporter import Check, Job, Loaded
+from booth.export.exporter import UNETS, Check, Job, Loaded
 from booth.export.kohya import Kohya, check_layers, merged, read_layers
 from booth.export.parts import Parts
 from booth.export.readers import embedding as reader
@@ -26,8 +26,10 @@ class Bundle(Kohya):
     title = "LoRA and token in one file"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "OneTrainer")
     accepts = frozenset({"layers", "rows"})
+    families = UNETS
 
     def require(self, job: Job) -> None:
+        super().require(job)
         if not self.accepts <= job.parts.kinds:
             raise UsageError(f"A bundle holds an adapter and a token; {job.folder} has not both. Use --to kohya.")
 

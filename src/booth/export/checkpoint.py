@@ -11,7 +11,7 @@ from torch import Tensor
 from booth.core.errors import BadDataError
 from booth.core.safe_file import read_tensors, shown
 from booth.export import flux_names, original_names
-from booth.export.base_files import Shapes
+from booth.export.base_files import Shapes, is_flux
 from booth.export.exporter import Check, Job, Loaded, TwoWay
 from booth.export.parts import Parts
 from booth.export.readers import flux, original
@@ -74,7 +74,7 @@ class Checkpoint(TwoWay):
     def check(self, job: Job, file: Path) -> Check:
         """Every weight of the model, as the original code would assign it."""
         reading = _reading(read_tensors(file)[0], job.shapes)
-        rules = flux.RULES if _is_flux(job.shapes) else original.RULES
+        rules = flux.RULES if is_flux(job.shapes) else original.RULES
         check = Check(reader=rules, unmatched=reading.unmatched, missing=reading.missing)
         for component, state in reading.states.items():
             expected = job.changed(component)
@@ -93,7 +93,7 @@ class Checkpoint(TwoWay):
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
         """The denoiser, and the text encoders that the file has; what programs keep beside them is passed over."""
-        if "unet" not in shapes and not _is_flux(shapes):
+        if "unet" not in shapes and not is_flux(shapes):
             raise BadDataError("This checkpoint is for another architecture than the base. Name its own with --base.")
         reading = _reading(tensors, shapes)
         parts = Parts()
@@ -112,12 +112,7 @@ class Checkpoint(TwoWay):
 
 def _reading(tensors: Mapping[str, Tensor], shapes: Shapes) -> original.Reading:
     """As the code of the base's authors would read a file."""
-    return flux.read(tensors, shapes["transformer"]) if _is_flux(shapes) else original.read(tensors, shapes)
-
-
-def _is_flux(shapes: Shapes) -> bool:
-    """Whether it is FLUX.1: FLUX.2's blocks are called the same, and it is told no pooled vector."""
-    return "time_text_embed.text_embedder.linear_1.weight" in shapes.get("transformer", {})
+    return flux.read(tensors, shapes["transformer"]) if is_flux(shapes) else original.read(tensors, shapes)
 
 
 def _predicts_velocity(job: Job) -> bool:

@@ -39,6 +39,12 @@ class Cldm(TwoWay):
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
         state = _state(job)
+        if not any(name.startswith("mid_block.attentions.") for name in state):
+            raise UsageError(
+                f"The original layout has an attention in the middle block, and {job.folder} was trained without "
+                "(middle_attention = false). Programs that read diffusers' layout can use the files in its folder "
+                "controlnet/."
+            )
         hints = sorted({name.removeprefix(HINT).rpartition(".")[0] for name in state if name.startswith(HINT)})
         if hints != sorted(control.HINT):
             raise UsageError(

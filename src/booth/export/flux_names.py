@@ -32,13 +32,13 @@ SINGLE = {
     "norm.linear": "modulation.lin", "proj_out": "linear2",
     "attn.norm_q": "norm.query_norm", "attn.norm_k": "norm.key_norm",
 }  # fmt: skip
-# One tensor there, several here: by the first one's name.
+# One layer there, several here, in the order of their rows.
 DOUBLE_FUSED = {
-    "attn.to_q": ("img_attn.qkv", ("attn.to_q", "attn.to_k", "attn.to_v")),
-    "attn.add_q_proj": ("txt_attn.qkv", ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")),
+    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
-SINGLE_FUSED = {"attn.to_q": ("linear1", ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"))}
-BLOCK = re.compile(r"((single_)?transformer_blocks\.(\d+)\.)(.+)\.(weight|bias)")
+SINGLE_FUSED = {"linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")}
+BLOCK = re.compile(r"((single_)?transformer_blocks\.(\d+)\.)(.+)")
 
 
 def transformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -46,27 +46,30 @@ def transformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         module, _, kind = name.rpartition(".")
-        if module in TOP:
-            # There the last layer's modulation is shift and scale, here scale and shift.
-            whole = torch.cat(tensor.chunk(2)[::-1]) if module == "norm_out.linear" else tensor
-            found[f"{TOP[module]}.{kind}"] = whole
-        else:
-            found |= _block(state, name)
+        place = place_of(module)
+        if place is None:
+            raise UsageError(f"FLUX.1's original layout has no place for {name}. Use --to diffusers.")
+        there, ours = place
+        if module != ours[0]:
+            continue
+        # There the last layer's modulation is shift and scale, here scale and shift.
+        parts = tensor.chunk(2)[::-1] if module == "norm_out.linear" else [state[f"{our}.{kind}"] for our in ours]
+        found[f"{there}.{'scale' if there.endswith('_norm') else kind}"] = torch.cat([*parts])
     return found
 
 
-def _block(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """What one tensor of a block becomes: nothing if it follows another in a fused one."""
-    match = BLOCK.fullmatch(name)
-    start, single, number, module, kind = match.groups() if match else ("", None, "", "", "")
+def place_of(module: str) -> tuple[str, tuple[str, ...]] | None:
+    """The layer there that has a module's rows, and all modules here whose rows it stacks; None if there is none."""
+    if module in TOP:
+        return TOP[module], (module,)
+    match = BLOCK.fullmatch(module)
+    if match is None:
+        return None
+    start, single, number, rest = match.groups()
     plain, fused = (SINGLE, SINGLE_FUSED) if single else (DOUBLE, DOUBLE_FUSED)
     place = f"{'single' if single else 'double'}_blocks.{number}."
-    if module in plain:
-        ending = "scale" if plain[module].endswith("_norm") else kind
-        return {f"{place}{plain[module]}.{ending}": state[name]}
-    if module in fused:
-        there, parts = fused[module]
-        return {f"{place}{there}.{kind}": torch.cat([state[f"{start}{part}.{kind}"] for part in parts])}
-    if any(module in parts for _, parts in fused.values()):
-        return {}
-    raise UsageError(f"FLUX.1's original layout has no place for {name}. Use --to diffusers.")
+    if rest in plain:
+        return place + plain[rest], (module,)
+    return next(
+        ((place + there, tuple(start + p for p in parts)) for there, parts in fused.items() if rest in parts), None
+    )

@@ -108,7 +108,8 @@ def _training(job: Job) -> dict[str, Any]:
         # How programs suggest a trigger word: words with their counts in the captions. Only the trigger is told.
         values["ss_tag_frequency"] = {"photos": {subject: max(1, len(record.photos))}}
     if layers:
-        values["ss_network_module"] = "networks.lora" if layers[0].kind == "lora" else "lycoris.kohya"
+        own = "networks.lora_flux" if record.family == "flux" else "networks.lora"
+        values["ss_network_module"] = own if layers[0].kind == "lora" else "lycoris.kohya"
         values["ss_network_dim"] = ranks.pop() if len(ranks) == 1 else "Dynamic"
         values["ss_network_alpha"] = alphas.pop() if len(alphas) == 1 else "Dynamic"
     if "learning_rate" in record.settings:

@@ -15,10 +15,12 @@ from booth.export.exporter import UNETS, Check, Job, Loaded, TwoWay
 from booth.export.original_names import unet_keys
 from booth.export.parts import Layer, Parts, require_whole, without_core
 from booth.export.readers import adapter
+from booth.export.stacked import stacked, stacks, unstacked
 
 # sd-scripts itself wants lora_te_ where there is one text encoder; the others take lora_te1_ too.
 ONE_ENCODER = {"unet": "lora_unet", "text_encoder": "lora_te"}
 TWO_ENCODERS = {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
+FLUX = {"transformer": "lora_unet", "text_encoder": "lora_te1"}
 # LyCORIS's factors keep their names.
 NAMES = {"down": "lora_down.weight", "mid": "lora_mid.weight", "up": "lora_up.weight"}
 
@@ -30,7 +32,7 @@ class Kohya(TwoWay):
     title = "LoRA with kohya's keys"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "sd-scripts", "diffusers")
     accepts = frozenset({"layers"})
-    families = UNETS
+    families = (*UNETS, "flux")
 
     def lost(self, job: Job) -> list[str]:
         lost = super().lost(job)
@@ -42,9 +44,14 @@ class Kohya(TwoWay):
         return lost
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
+        if job.record.family == "flux" and job.base is None:
+            job.need_base("Stacking queries, keys and values, as FLUX.1's own code does,")
         prefixes = prefixes_for(job.shapes)
         found: dict[str, Tensor] = {}
-        for component, module, layer in layers_of(job.parts):
+        layers = dict(job.parts.layers)
+        if "transformer" in layers:
+            layers["transformer"] = stacked(layers["transformer"], job.shapes)
+        for component, module, layer in layers_of(Parts(layers)):
             found |= layer_tensors(f"{prefixes[component]}_{module.replace('.', '_')}", layer, job.dtype)
         return found
 
@@ -102,14 +109,21 @@ def read_layers(tensors: Mapping[str, Tensor], shapes: Shapes) -> tuple[Parts, l
         layer = Layer(found, scale, None if magnitude is None else _of_rows(module, magnitude))
         parts.layers.setdefault(component, {})[module] = layer
     require_whole(parts.layers)
+    if "transformer" in parts.layers:
+        parts.layers["transformer"] = unstacked(parts.layers["transformer"], shapes)
     return parts, unknown
 
 
 def _modules(shapes: Shapes) -> dict[str, tuple[str, str]]:
-    """Component and module path of a base by kohya's key; for a U-Net both by diffusers' names and by the original."""
+    """Component and module path of a base by kohya's key; for a U-Net both by diffusers' names and by the original.
+
+    For FLUX.1's transformer it is the name of the stack of modules.
+    """
     modules: dict[str, tuple[str, str]] = {}
     for name, key in unet_keys(shapes["unet"]).items() if "unet" in shapes else ():
         modules[f"lora_unet_{key.removesuffix('.weight').replace('.', '_')}"] = ("unet", name.removesuffix(".weight"))
+    for name in stacks(shapes):
+        modules[f"{FLUX['transformer']}_{name}"] = ("transformer", name)
     for table in (ONE_ENCODER, TWO_ENCODERS):
         for component, prefix in table.items():
             for name in shapes.get(component, {}):
@@ -130,6 +144,8 @@ def _of_rows(module: str, magnitude: Tensor) -> Tensor:
 
 def prefixes_for(shapes: Shapes) -> dict[str, str]:
     """The prefix of each component's keys."""
+    if "transformer" in shapes:
+        return FLUX
     return TWO_ENCODERS if "text_encoder_2" in shapes else ONE_ENCODER
 
 
@@ -164,5 +180,7 @@ def check_layers(job: Job, tensors: Mapping[str, Tensor], parts: Parts) -> Check
             continue
         weight = job.weight_of(component, module, layer)
         check.compare(got.change(weight.float()), layer.change(weight))
-    check.unmatched += [f"{component}.{module} (never trained)" for component, module in reading.updates]
+    for (component, module), update in reading.updates.items():
+        if update.change(torch.zeros(job.shapes[component][f"{module}.weight"])).any():
+            check.unmatched.append(f"{component}.{module} (never trained)")
     return check

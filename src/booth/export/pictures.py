@@ -47,7 +47,7 @@ def _as_loaded(model: Family, job: Job, loaded: Loaded) -> Generator[None]:
     for component, weights in loaded.weights.items():
         if component == CONTROL_FOLDER:
             assert model.sites.control is not None
-            net = model.sites.control.copy()
+            net = model.sites.control.copy(True)
             net.load_state_dict(weights)
             model.sites.control.placed[component] = PlacedControl(net, job.record.settings["control"])
         else:

@@ -44,7 +44,14 @@ class CustomDiffusion(Method):
     needs = ("token_tables", "attention", "cross_attention", "denoiser")
     files = (FILE, *TextualInversion.files)
     Config = CustomDiffusionConfig
-    tiny = {"steps": 400, "learning_rate": 2e-4, "token_learning_rate": 1e-2, "class_pictures": 32}
+    tiny = {
+        "steps": 400,
+        "learning_rate": 1e-3,
+        "token_learning_rate": 3e-3,
+        "batch_size": 4,
+        "prior_weight": 0.0,
+        "class_pictures": 32,
+    }
 
     config: CustomDiffusionConfig
 

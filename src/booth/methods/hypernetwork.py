@@ -143,7 +143,7 @@ class HyperNetwork(Method):
     needs = ("attention",)
     files = (FILE,)
     Config = HyperNetworkConfig
-    tiny = {"steps": 400, "learning_rate": 1e-3, "batch_size": 4}
+    tiny = {"steps": 400, "learning_rate": 4e-4, "batch_size": 4}
 
     config: HyperNetworkConfig
 

@@ -89,7 +89,7 @@ class TextualInversion(Method):
     Config = TextualInversionConfig
     tiny = {
         "steps": 500,
-        "learning_rate": 8e-3,
+        "learning_rate": 5e-3,
         "batch_size": 4,
         "vectors": 8,
         "keep_norm": False,

@@ -36,8 +36,10 @@ from booth.train.update import Update
 __all__ = ["TrainResult", "train"]
 
 
-def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
+def train(config: RunConfig, *, listener: Listener | None = None, samples: bool = True) -> Concept:
     """Teach the subject in the photos to a base; return the finished concept.
+
+    Without `samples` nothing is drawn at the end; for those who draw what they want to see themselves.
 
     SIGINT and SIGTERM save a checkpoint and raise Interrupted, whose exit_code is 130 or 143. With `resume` the run
     goes on from its last checkpoint, or returns the concept if it was finished already. Every BoothError may come.
@@ -52,7 +54,7 @@ def train(config: RunConfig, *, listener: Listener | None = None) -> Concept:
         config = config.model_copy(update={"token": subject.token})
         out = config.folder.absolute()
         refuse_to_overwrite(out, config.resume)
-        run = Run(config, subject, photos, clock, listener, signals)
+        run = Run(config, subject, photos, clock, listener, signals, samples)
         settings.update(run.method.config.model_dump(), memory=run.memory.smaller)
         for sentence in run.advice():
             listener.on_message(f"warning: {sentence}")
@@ -74,6 +76,7 @@ class Run:
         clock: Clock,
         listener: Listener,
         signals: Signals,
+        samples: bool = True,
     ) -> None:
         self.clock = clock
         self.listener = listener
@@ -98,6 +101,7 @@ class Run:
         shown = [p for each in photos for p in each.photos]
         hints = Hints(control, shown, listener.on_message) if control else None
         self.scenes = Scenes.of(subject, hints, photos, self.model.resolution)
+        self.samples = self.scenes if samples else Scenes([], [])
         self.images = [p.image for p in photos[0].photos]
         if config.crop == "buckets":
             listener.on_message(setup.in_buckets(shown, self.model))
@@ -167,7 +171,7 @@ class Run:
                 device=self.device,
                 history=self.history,
                 previews=self.between.previews,
-                scenes=self.scenes,
+                scenes=self.samples,
                 stopped=selection.stopped if selection else None,
                 selection=selection.record() if selection else None,
                 needed=self.stages.trained_bytes,

@@ -13,6 +13,7 @@ VERBS = [
     ["hint"],
     ["evaluate"],
     ["compare"],
+    ["study"],
     ["taste"],
     ["recommend"],
     ["caption"],

@@ -164,6 +164,10 @@ def test_another_hint_encoder_and_another_concept_are_refused(lora: Concept, net
     family = concept.record.model_copy(update={"family": "stable_diffusion_xl"})
     with pytest.raises(UsageError, match="is known for stable_diffusion, not for stable_diffusion_xl"):
         export(Concept(concept.folder, family), "cldm")
+    plain = {**net.config, "mid_block_type": "UNetMidBlock2D"}
+    ControlNetModel.from_config(plain).save_pretrained(concept.folder / "controlnet", safe_serialization=True)
+    with pytest.raises(UsageError, match=r"attention in the middle block, and .* was trained without"):
+        export(concept, "cldm")
     small = ControlNetModel.from_unet(UNet2DConditionModel.from_pretrained(base / "unet"),
                                       conditioning_embedding_out_channels=(16, 32))  # fmt: skip
     small.save_pretrained(concept.folder / "controlnet", safe_serialization=True)

@@ -1,0 +1,113 @@
+"""What a study is: its question, its subjects and its arms, read from files.
+
+`experiments/arms.toml` says how each arm is taught; every other file of that folder is a study, which names arms. A run
+(subject x arm x seed) has one JSON file, that all studies share.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from booth.core.errors import BadDataError
+
+ARMS = "arms.toml"
+UNTOUCHED = "base"  # the arm that is taught nothing
+PHOTOGRAPHS = "photos/"  # before the folder of a subject that is not of the world
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+class Arm(BaseModel):
+    """One way to teach."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str | None = Field(None, description="none = the untouched base")
+    settings: dict[str, Any] = Field(default_factory=dict[str, Any], description="those that are not the defaults")
+    noun: Literal["right", "wrong", "none"] = Field("right", description="class noun that is taught and asked for")
+    until: Literal["steps", "done"] = "steps"
+    guidance: list[float] = Field([5.0], description="guidance scales to draw at")
+
+
+class Setting(BaseModel):
+    """What all runs have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: str = "embedded"
+    token: str = "sks"
+    prompts: list[str] = Field(min_length=1, description="each with {} for the subject")
+    steps: int = Field(15, ge=1, description="denoising steps of a picture")
+    drift: int = Field(12, ge=0, description="pictures of the class, and as many of unrelated prompts")
+    arms: dict[str, Arm]
+
+
+class Study(BaseModel):
+    """One question, what was expected, and what was found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    question: str
+    expected: str
+    found: str = ""
+    would_change: str
+    subjects: list[str] = Field(min_length=1, description='"cat:21" of the world, or "photos/dog2:dog"')
+    seeds: list[int] = Field([0, 1], min_length=1)
+    arms: list[str] = Field(min_length=1)
+    guidance: list[float] = Field([5.0], min_length=1, description="tables are made at each")
+    columns: list[str] = Field(min_length=1, description="metrics, as `metric` or `metric/part`")
+    pairs: list[tuple[str, str]] = Field(list[tuple[str, str]](), description="arms whose difference is asked for")
+
+
+def read_setting(folder: Path) -> Setting:
+    """The arms of a folder of experiments; BadDataError in plain words."""
+    return _read(folder / ARMS, Setting, {})
+
+
+def read_study(file: Path, setting: Setting) -> Study:
+    """A study whose arms are known; BadDataError in plain words."""
+    study = _read(file, Study, {"name": file.stem})
+    unknown = [arm for arm in {*study.arms, *sum(study.pairs, ())} if arm not in setting.arms]
+    if unknown:
+        raise BadDataError(f"{file} names arms that {ARMS} does not have: {', '.join(sorted(unknown))}.")
+    return study
+
+
+def run_file(results: Path, subject: str, arm: str, seed: int) -> Path:
+    """Where one run's numbers lie."""
+    return results / subject_name(subject) / f"{arm}-{seed}.json"
+
+
+def subject_name(subject: str) -> str:
+    """A name for files: "cat:21" is cat-21, "photos/dog2:dog" is photos-dog2."""
+    folder, _, rest = subject.rpartition(":")
+    name = folder if folder.startswith(PHOTOGRAPHS) else f"{folder}-{rest}"
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def runs_of(study: Study) -> Iterator[tuple[int, str, str]]:
+    """(seed, subject, arm), seed by seed, so that an interrupted study has something of everything.
+
+    The untouched base has no training seed and is drawn once.
+    """
+    for seed in study.seeds:
+        for subject in study.subjects:
+            for arm in study.arms:
+                if arm != UNTOUCHED or seed == study.seeds[0]:
+                    yield (0 if arm == UNTOUCHED else seed), subject, arm
+
+
+def _read(file: Path, kind: type[Schema], more: dict[str, Any]) -> Schema:
+    try:
+        return kind.model_validate(tomllib.loads(file.read_text(encoding="utf-8")) | more)
+    except OSError as error:
+        raise BadDataError(f"{file} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise BadDataError(f"{file} is no such file as it should be: {error}") from error

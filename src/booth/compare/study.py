@@ -1,0 +1,232 @@
+"""Running studies: arms are taught the same subjects with the same seeds and measured alike; what exists stays."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+
+from booth import __version__
+from booth.compare.experiment import PHOTOGRAPHS, Arm, Setting, Study, run_file, runs_of, subject_name
+from booth.concept import Concept
+from booth.config import RunConfig
+from booth.core.commit import package_versions
+from booth.core.errors import BoothError, DiskFullError, UsageError
+from booth.core.family import Family
+from booth.core.method import Subject
+from booth.core.metric import Evidence
+from booth.data.photos import load_photos
+from booth.evaluate.encoders import load_encoders
+from booth.evaluate.masks import Masks
+from booth.evaluate.measure import measure
+from booth.evaluate.protocol import Protocol
+from booth.evaluate.report.files import write_whole
+from booth.evaluate.rows import BASE, Photos, Untouched, draw_untouched, reference_rows
+from booth.evaluate.run import concept_evidence
+from booth.evaluate.subjects import other_noun, world_subject
+from booth.families.loading import base_hash, load_family
+from booth.train.folders import work_folder
+from booth.train.listener import Listener
+from booth.train.run import train
+
+PLAIN = "thing"  # stands for no class noun: a word that the embedded base has never read
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A subject of a study."""
+
+    name: str  # "cat-21"
+    noun: str
+    folder: Path
+    photos: Photos
+
+
+def run_studies(
+    studies: Sequence[Study],
+    setting: Setting,
+    *,
+    results: Path,
+    work: Path,
+    photographs: Path | None,
+    device: str,
+    listener: Listener,
+    tell: Tell,
+) -> None:
+    """Run what has no result yet. Two processes may share the work; a run that another one holds is left to it."""
+    model = load_family(setting.base, device)
+    encoders = load_encoders((), scale=model.scale)
+    about = {"booth": __version__, **_revision(), "versions": package_versions(), "device": device}
+    about |= {"threads": torch.get_num_threads(), "base": base_hash(model.base)}
+    about |= {"setting": setting.model_dump(exclude={"arms"})}
+    for study in studies:
+        for seed, place, name in runs_of(study):
+            file = run_file(results, place, name, seed)
+            arm = setting.arms[name]
+            if _is_there(file, arm, about):
+                continue
+            if place.startswith(PHOTOGRAPHS) and photographs is None:
+                raise UsageError(f"{place} is a folder of photographs. Say where it lies with --photos DIR.")
+            with _claimed(work / file.parent.name / f"{name}-{seed}") as folder:
+                if folder is None:
+                    continue
+                tell(f"{study.name}: {name} is taught {place} with seed {seed}.")
+                subject = _subject(place, photographs, work)
+                result = {"subject": place, "arm": {"name": name, **arm.model_dump()}, "seed": seed, **about}
+                result |= _attempt(arm, subject, seed, setting, model, encoders, folder, listener)
+                write_whole(file, json.dumps(result, indent=1) + "\n")
+                if result["status"] == "failed":
+                    tell(f"It failed: {result['error']}")
+
+
+def _attempt(
+    arm: Arm,
+    taught: Taught,
+    seed: int,
+    setting: Setting,
+    model: Family,
+    encoders: Sequence[Any],
+    folder: Path,
+    listener: Listener,
+) -> dict[str, Any]:
+    """One run's numbers. Whatever fails is told in them, but for a full disk, on which nothing else would succeed."""
+    noun = {"right": taught.noun, "wrong": other_noun(taught.noun), "none": PLAIN}[arm.noun]
+    subject = Subject(setting.token, noun)
+    try:
+        concept = _teach(arm, taught, subject, seed, setting, folder / "concept", listener) if arm.method else None
+        measured: dict[str, Any] = {}
+        for guidance in arm.guidance:
+            # What the class means is asked once, and only of the noun that the others were taught.
+            drift = setting.drift if guidance == arm.guidance[0] and noun == taught.noun else 0
+            protocol = Protocol(tuple(setting.prompts), "study", (0,), drift, setting.steps, guidance)
+            untouched_in = folder.parent / "untouched" / f"{noun}-{guidance:g}-{drift}"
+            untouched = draw_untouched(model, base_hash(model.base), subject, protocol, untouched_in)
+            evidence = _evidence(model, concept, subject, protocol, folder / f"{guidance:g}", untouched, taught.photos)
+            scores = measure(evidence, encoders).scores.values()
+            measured[f"{guidance:g}"] = {s.name: {"value": round(s.value, 5), "units": _short(s.units)} for s in scores}
+    except DiskFullError:
+        raise
+    except Exception as error:
+        told = str(error) if isinstance(error, BoothError) else traceback.format_exception_only(error)[-1].strip()
+        return {"status": "failed", "error": told}
+    if concept is not None:
+        shutil.rmtree(concept.folder)
+    return {"status": "done", "asked_noun": noun, "metrics": measured, **(_cost(concept) if concept else {})}
+
+
+def _evidence(
+    model: Family,
+    concept: Concept | None,
+    subject: Subject,
+    protocol: Protocol,
+    folder: Path,
+    untouched: Untouched,
+    photos: Photos,
+) -> Evidence:
+    if concept is None:
+        return reference_rows(subject, protocol, untouched, photos)[BASE]
+    return concept_evidence(model, concept, protocol, folder, untouched, photos)
+
+
+def _teach(
+    arm: Arm, taught: Taught, subject: Subject, seed: int, setting: Setting, out: Path, listener: Listener
+) -> Concept:
+    fields = {
+        "photos": [taught.folder],
+        "noun": subject.noun,
+        "token": subject.token,
+        "method": arm.method,
+        "base": setting.base,
+        "out": out,
+        "seed": seed,
+        "until": arm.until,
+        "checkpoint_every": 0,
+        "resume": out.is_dir() or work_folder(out).is_dir(),
+        "settings": arm.settings,
+    }
+    return train(RunConfig.model_validate(fields), listener=listener, samples=False)
+
+
+def _cost(concept: Concept) -> dict[str, Any]:
+    r = concept.record
+    told = {"settings": r.settings, "steps": r.steps, "seconds": round(r.seconds, 1), "timings": r.timings}
+    told |= {"peak_memory_bytes": r.peak_memory_bytes, "artifact_bytes": r.artifact_bytes}
+    return told | {"selection": r.selection}
+
+
+def _subject(place: str, photographs: Path | None, work: Path) -> Taught:
+    """A subject of the world, whose photos are drawn and compared with others of it, or a folder of photographs."""
+    name, _, told = place.rpartition(":")
+    folder = work / subject_name(place) / "photos"
+    if name.startswith(PHOTOGRAPHS):
+        assert photographs is not None
+        folder, noun = photographs / name.removeprefix(PHOTOGRAPHS), told
+        found = load_photos([folder]).photos
+        shown = [p.image for p in found]
+        return Taught(subject_name(place), noun, folder, Photos(shown, shown, False, Masks(noun, found)))
+    known = world_subject(int(told), name)
+    _write_photos(known.photos, folder)
+    photos = Photos(known.photos, known.unseen, True, Masks(name, load_photos([folder]).photos), known.lookalikes)
+    return Taught(subject_name(place), name, folder, photos)
+
+
+def _write_photos(images: Sequence[Image], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        file = folder / f"{i}.png"
+        if not file.exists():
+            image.save(partial := file.with_suffix(".part"), "PNG")
+            partial.rename(file)
+
+
+def _is_there(file: Path, arm: Arm, about: dict[str, Any]) -> bool:
+    """Whether the run has a result; UsageError where it was made otherwise than it would be now."""
+    if not file.is_file():
+        return False
+    found = json.loads(file.read_text())
+    if found["status"] == "failed":
+        return False
+    now = {"arm": {"name": found["arm"]["name"], **arm.model_dump()}, **{k: about[k] for k in ("base", "setting")}}
+    differs = [key for key in now if found[key] != now[key]]
+    if differs:
+        raise UsageError(f"{file} was made with another {' and '.join(differs)}. Delete it to have it made again.")
+    return True
+
+
+def _short(units: Sequence[float]) -> list[float]:
+    return [round(u, 4) for u in units]
+
+
+def _revision() -> dict[str, Any]:
+    """Commit and whether anything was changed since, where booth runs from its repository."""
+    try:
+        here = ["git", "-C", str(Path(__file__).parent)]
+        commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*here, "status", "--porcelain", "src"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(changed.stdout.strip())}
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[Path | None]:
+    """The run's folder while it is this process's alone; None if another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield None
+            return
+        yield folder

@@ -1,0 +1,182 @@
+"""A study as a page: what was asked and expected, its tables from the runs, and what was found."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from booth.compare.experiment import ARMS, UNTOUCHED, Setting, Study, run_file, runs_of
+from booth.core.statistics import Difference, difference, interval
+from booth.evaluate.measure import label_of
+from booth.evaluate.report.files import write_whole
+from booth.registry import ENCODERS, METRICS
+
+MEGABYTE = 1_000_000
+# What a run tells beside its metrics: heading, key, divisor, decimals.
+COSTS = (("seconds", "seconds", 1, 0), ("peak MB", "peak_memory_bytes", MEGABYTE, 0))
+SIZE = ("file MB", "artifact_bytes", MEGABYTE, 3)
+
+Run = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the runs of a study say, subject by subject."""
+
+    study: Study
+    runs: Sequence[Run]
+
+    def of(self, arm: str, metric: str, guidance: float) -> dict[str, float]:
+        """Means over seeds, by subject."""
+        found: dict[str, list[float]] = {}
+        for run in self.runs:
+            value = value_of(run, metric, guidance) if run["arm"]["name"] == arm else None
+            if value is not None:
+                found.setdefault(run["subject"], []).append(value)
+        return {subject: math.fsum(values) / len(values) for subject, values in found.items()}
+
+    def paired(self, first: str, second: str, metric: str, guidance: float) -> Difference | None:
+        """first - second over the subjects that both were taught; None for fewer than two."""
+        a, b = self.of(first, metric, guidance), self.of(second, metric, guidance)
+        both = [s for s in a if s in b]
+        return difference([a[s] for s in both], [b[s] for s in both]) if len(both) > 1 else None
+
+    def count(self, arm: str) -> int:
+        """Finished runs of an arm."""
+        return sum(run["arm"]["name"] == arm and run["status"] == "done" for run in self.runs)
+
+
+def read_figures(study: Study, results: Path) -> Figures:
+    """The runs that there are."""
+    seeds = [0, *study.seeds]
+    files = {run_file(results, s, arm, seed) for s in study.subjects for arm in study.arms for seed in seeds}
+    return Figures(study, [json.loads(f.read_text()) for f in sorted(files) if f.is_file()])
+
+
+def value_of(run: Run, metric: str, guidance: float) -> float | None:
+    """A metric, or a cost such as seconds; of several encoders the first."""
+    if metric in run:
+        return None if run[metric] is None else float(run[metric])
+    scores: Mapping[str, Any] = run.get("metrics", {}).get(f"{guidance:g}", {})
+    return next((s["value"] for name, s in scores.items() if name.rpartition("/")[0] == metric), None)
+
+
+def study_page(study: Study, setting: Setting, results: Path) -> str:
+    """The page in Markdown."""
+    figures = read_figures(study, results)
+    parts = [
+        f"# {study.title}\n\n**Asked.** {study.question}\n\n**Expected.** {study.expected}",
+        f"**Found.** {study.found or 'Not run yet.'}",
+        f"**What would change the conclusion.** {study.would_change}",
+    ]
+    for guidance in study.guidance:
+        at = f" at guidance {guidance:g}" if len(study.guidance) > 1 else ""
+        parts += [f"## The arms{at}\n\n{_arms(figures, guidance)}"]
+        if study.pairs:
+            parts += [f"## Paired differences{at}\n\n{_pairs(figures, guidance)}"]
+    parts += [f"## How it was done\n\n{_how(figures, setting)}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _arms(figures: Figures, guidance: float) -> str:
+    study = figures.study
+    costs = [*COSTS, SIZE]
+    head = ["arm", "runs", *map(heading, study.columns), *(c[0] for c in costs)]
+    rows: list[list[str]] = []
+    for arm in study.arms:
+        cells = [_with_interval(list(figures.of(arm, m, guidance).values())) for m in study.columns]
+        if any(cells):
+            rows.append([f"`{arm}`", str(figures.count(arm)), *cells, *(_cost(figures, arm, *c[1:]) for c in costs)])
+    return _table(head, rows)
+
+
+def _pairs(figures: Figures, guidance: float) -> str:
+    study = figures.study
+    rows: list[list[str]] = []
+    for first, second in study.pairs:
+        found = [figures.paired(first, second, m, guidance) for m in study.columns]
+        if any(found):
+            rows.append([f"`{first}` - `{second}`", *(_shown(d) for d in found)])
+    return _table(["difference", *map(heading, study.columns)], rows)
+
+
+def heading(metric: str) -> str:
+    """What the field calls a metric, with an arrow to the better side."""
+    name, _, part = metric.partition("/")
+    if name not in METRICS:
+        return metric
+    return f"{label_of(name, part, {})} {'↑' if METRICS[name].better == 'higher' else '↓'}"
+
+
+def _with_interval(values: list[float]) -> str:
+    if not values:
+        return ""
+    low, high = interval(values)
+    return f"{math.fsum(values) / len(values):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _shown(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    text = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return text if found.is_noise else f"**{text}**"
+
+
+def _cost(figures: Figures, arm: str, key: str, unit: int, decimals: int) -> str:
+    values = list(figures.of(arm, key, figures.study.guidance[0]).values()) if arm != UNTOUCHED else []
+    return f"{math.fsum(values) / len(values) / unit:.{decimals}f}" if values else ""
+
+
+def _how(figures: Figures, setting: Setting) -> str:
+    study, done = figures.study, [run for run in figures.runs if run["status"] == "done"]
+    if not done:
+        return "There is no run yet."
+    asked = len(set(runs_of(study)))
+    first = done[0]
+    subjects = len({run["subject"] for run in done})
+    commits = sorted({_revision(run) for run in done})
+    told = [
+        f"{len(done)} of {asked} runs: {subjects} subjects, training seeds {_seeds(done)}, each method at its defaults "
+        f"on the base `{setting.base}` unless its name says otherwise ([arms.toml](../../experiments/{ARMS})).",
+        f"{len(setting.prompts)} prompts, one drawing each with seed 0, {setting.steps} denoising steps; "
+        f"{setting.drift} drawings of the class and as many of unrelated prompts for drift.",
+        "Means over seeds, then over subjects, with 95 % bootstrap intervals over subjects; a difference is paired by "
+        "subject and bold where its interval leaves out zero.",
+        f"Encoders: {', '.join(encoders_of(done))}. Device: {first['device']}, {first['threads']} thread(s) a run, "
+        f"torch {first['versions']['torch']}. Commits: {', '.join(commits)}.",
+    ]
+    failed = [run for run in figures.runs if run["status"] == "failed"]
+    told += [f"Failed: `{r['arm']['name']}` on {r['subject']} with seed {r['seed']}: {r['error']}" for r in failed]
+    return "\n\n".join([told[0] + " " + told[1], *told[2:]])
+
+
+def encoders_of(runs: Sequence[Run]) -> list[str]:
+    """The encoders whose names the metrics carry."""
+    names = {n.rpartition("/")[2] for run in runs for scores in run["metrics"].values() for n in scores}
+    return sorted(name for name in names if name in ENCODERS)
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    return ", ".join(str(s) for s in sorted({r["seed"] for r in runs if r["arm"]["name"] != UNTOUCHED}))
+
+
+def _revision(run: Run) -> str:
+    return f"{(run['commit'] or 'unknown')[:8]}{' and changes' if run['dirty'] else ''}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'|'.join('---' if i == 0 else '--:' for i in range(len(head)))}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def write_pages(studies: Sequence[Study], setting: Setting, results: Path, folder: Path) -> list[Path]:
+    """A page a study; their files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = [folder / f"{study.name}.md" for study in studies]
+    for study, page in zip(studies, pages, strict=True):
+        write_whole(page, study_page(study, setting, results))
+    return pages

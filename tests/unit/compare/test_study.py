@@ -1,0 +1,176 @@
+"""Studies on the toy base: runs are shared files, differences are paired by subject, a page tells what was done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from booth.compare import study as studying
+from booth.compare.experiment import Setting, Study, read_setting, read_study, run_file, runs_of
+from booth.compare.study import run_studies
+from booth.compare.study_page import read_figures, study_page
+from booth.core.errors import BadDataError, UsageError
+from booth.evaluate import pictures
+from booth.train.listener import Listener, Silent
+from booth.train.loop import Step
+
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+ARMS = """
+base = "{base}"
+prompts = ["a photo of {{}} in the snow", "a photo of {{}} on the beach"]
+steps = 1
+drift = 2
+[arms.base]
+[arms.lora]
+method = "lora"
+settings = {{ steps = 2 }}
+[arms.lora-wrong-noun]
+method = "lora"
+noun = "wrong"
+settings = {{ steps = 1 }}
+"""
+STUDY = """
+title = "A title"
+question = "Is it?"
+expected = "It is."
+would_change = "Much."
+subjects = ["cat:1", "photos/five:dog"]
+seeds = [0]
+arms = ["base", "lora"]
+columns = ["identity", "cmmd/class"]
+pairs = [["lora", "base"]]
+"""
+
+
+@pytest.fixture(autouse=True)
+def drawing_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(model: Any, prompts: list[str], seeds: list[int], **_: Any) -> list[Image.Image]:
+        return [Image.new("RGB", (32, 32), (s % 256, 90, len(p) % 256)) for p, s in zip(prompts, seeds, strict=True)]
+
+    monkeypatch.setattr(pictures, "draw", draw)
+
+
+@pytest.fixture
+def folder(toy_base: Path, five_photos: Path, tmp_path: Path) -> Path:
+    (tmp_path / "arms.toml").write_text(ARMS.format(base=toy_base))
+    (tmp_path / "one.toml").write_text(STUDY)
+    (tmp_path / "two.toml").write_text(STUDY.replace('"base", "lora"]', '"lora", "lora-wrong-noun"]'))
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs" / "five").symlink_to(five_photos)
+    return tmp_path
+
+
+class Count(Listener):
+    """How many steps were taken."""
+
+    steps = 0
+
+    def on_step(self, stage: str, step: Step, total: int) -> None:
+        self.steps += 1
+
+
+def run(folder: Path, *names: str, listener: Listener | None = None, photographs: bool = True) -> tuple[Setting, Study]:
+    setting = read_setting(folder)
+    studies = [read_study(folder / f"{name}.toml", setting) for name in names]
+    run_studies(
+        studies,
+        setting,
+        results=folder / "results",
+        work=folder / "work",
+        photographs=folder / "photographs" if photographs else None,
+        device="cpu",
+        listener=listener or Silent(),
+        tell=lambda text: None,
+    )
+    return setting, studies[0]
+
+
+def test_studies_share_runs_and_run_nothing_twice(folder: Path) -> None:
+    count = Count()
+    run(folder, "one", listener=count)
+    assert count.steps == 4  # two subjects, two steps
+    run(folder, "one", "two", listener=count)
+    assert count.steps == 6  # the wrong noun alone was missing
+    found = json.loads(run_file(folder / "results", "cat:1", "lora-wrong-noun", 0).read_text())
+    assert found["status"] == "done"
+    assert found["asked_noun"] not in ("cat", "thing")
+    assert not any(name.startswith("cmmd") for name in found["metrics"]["5"])  # another class, another question
+    assert not list(folder.glob("work/*/*/concept"))
+
+
+def test_a_run_of_another_arm_is_not_taken_for_this_one(folder: Path) -> None:
+    run(folder, "one")
+    (folder / "arms.toml").write_text((folder / "arms.toml").read_text().replace("steps = 2", "steps = 3"))
+    with pytest.raises(UsageError, match=r"lora-0.json was made with another arm. Delete it"):
+        run(folder, "one")
+
+
+def test_photographs_need_a_place(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--photos DIR"):
+        run(folder, "one", photographs=False)
+
+
+def test_a_failed_run_is_told_and_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teach = studying._teach
+
+    def failing(*_: Any) -> Any:
+        raise RuntimeError("a wheel came off")
+
+    monkeypatch.setattr(studying, "_teach", failing)
+    setting, study = run(folder, "one")
+    page = study_page(study, setting, folder / "results")
+    assert "Failed: `lora` on cat:1 with seed 0: RuntimeError: a wheel came off" in page
+    monkeypatch.setattr(studying, "_teach", teach)
+    run(folder, "one")
+    assert "wheel" not in study_page(study, setting, folder / "results")
+
+
+def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path) -> None:
+    setting = read_setting(folder)
+    study = read_study(folder / "one.toml", setting)
+    study = study.model_copy(update={"subjects": ["cat:1", "cat:2", "cat:3"], "seeds": [0, 1]})
+    values = {"lora": {1: (0.5, 0.7), 2: (0.2, 0.4), 3: (0.9, 0.9)}, "base": {1: (0.1,), 2: (0.1,), 3: (0.3,)}}
+    about = {"status": "done", "device": "cpu", "threads": 1, "versions": {"torch": "2"}, "commit": "0" * 40}
+    for arm, subjects in values.items():
+        for subject, several in subjects.items():
+            for seed, value in enumerate(several):
+                file = run_file(folder / "results", f"cat:{subject}", arm, seed)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                metrics = {"5": {"identity/world-judges": {"value": value, "units": [value]}}}
+                told = {"subject": f"cat:{subject}", "arm": {"name": arm}, "seed": seed, "metrics": metrics}
+                file.write_text(json.dumps({**told, **about, "dirty": False}))
+    figures = read_figures(study, folder / "results")
+    assert figures.of("lora", "identity", 5.0) == pytest.approx({"cat:1": 0.6, "cat:2": 0.3, "cat:3": 0.9})
+    found = figures.paired("lora", "base", "identity", 5.0)
+    assert found is not None
+    assert found.mean == pytest.approx((0.5 + 0.2 + 0.6) / 3)
+    assert not found.is_noise
+    page = study_page(study, setting, folder / "results")
+    assert "**+0.433 [" in page
+    assert "9 of 9 runs: 3 subjects, training seeds 0, 1" in page
+
+
+def test_an_unknown_arm_is_named(folder: Path) -> None:
+    (folder / "three.toml").write_text(STUDY.replace('"lora"]\n', '"lore"]\n'))
+    with pytest.raises(BadDataError, match=r"arms that arms.toml does not have: lore"):
+        read_study(folder / "three.toml", read_setting(folder))
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda f: f.stem)
+def test_the_projects_own_studies_can_be_run(file: Path) -> None:
+    from booth.registry import METHODS
+
+    setting = read_setting(EXPERIMENTS)
+    if file.name == "arms.toml":
+        for arm in setting.arms.values():
+            if arm.method is not None:
+                METHODS[arm.method].Config(**METHODS[arm.method].defaults("tiny") | arm.settings)
+        return
+    study = read_study(file, setting)
+    assert len(set(runs_of(study))) == len(list(runs_of(study)))
+    page = Path(__file__).parents[3] / "docs" / "studies" / f"{file.stem}.md"
+    assert page.read_text(encoding="utf-8") == study_page(study, setting, Path(__file__).parents[3] / "results/studies")

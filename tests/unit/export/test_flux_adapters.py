@@ -1,0 +1,178 @@
+"""LoRA on FLUX.1 under kohya's keys, against diffusers' own converter and the product of the factors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FluxTransformer2DModel
+from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bases import write_base
+from booth.concept import Concept
+from booth.core.errors import BadDataError, NotAvailableError, UsageError
+from booth.core.method import Subject
+from booth.export.base_files import BaseFiles, Shapes, is_flux
+from booth.export.imports import import_file
+from booth.export.kohya import layer_tensors, read_layers
+from booth.export.new_concept import write_concept
+from booth.export.parts import Layer, Parts, parts_of
+from booth.export.run import export
+from booth.export.stacked import stacked, stacks, unstacked
+
+DOUBLE, SINGLE = "transformer_blocks.0", "single_transformer_blocks.0"
+QKV = [f"{DOUBLE}.attn.to_{x}" for x in "qkv"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_base("flux", tmp_path_factory.mktemp("flux") / "base")
+
+
+@pytest.fixture(scope="module")
+def concept(base: Path) -> Concept:
+    """A LoRA of rank 3 on every attention of the transformer, and on the text encoder."""
+    shapes = BaseFiles(base).shapes
+    ends = (
+        ".to_q",
+        ".to_k",
+        ".to_v",
+        ".to_out.0",
+        "_proj",
+        ".to_add_out",
+        ".q_proj",
+        ".k_proj",
+        ".v_proj",
+        ".out_proj",
+    )
+    layers = {
+        component: {
+            name.removesuffix(".weight"): random_layer(shape, 3, seed, 1.5)
+            for seed, (name, shape) in enumerate(shapes[component].items())
+            if name.endswith(tuple(f"{end}.weight" for end in ends))
+        }
+        for component in ("transformer", "text_encoder")
+    }
+    about = {"format": "none", "sha256": "none", "steps": 2}
+    return write_concept(base.parent / "concept", str(base), Subject("ohwx", "dog"), Parts(layers), about, False)
+
+
+def random_layer(shape: tuple[int, ...], rank: int, seed: int, scale: float = 1.0) -> Layer:
+    generator = torch.Generator().manual_seed(seed)
+    down, up = torch.randn(rank, shape[1], generator=generator), torch.randn(shape[0], rank, generator=generator)
+    return Layer({"down": down, "up": up}, scale)
+
+
+def changes(layers: dict[str, Layer], shapes: Shapes) -> dict[str, Tensor]:
+    return {n: layer.change(torch.zeros(shapes["transformer"][f"{n}.weight"])) for n, layer in layers.items()}
+
+
+def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert torch.allclose(ours[name].double(), tensor.double(), rtol=0, atol=1e-6 * float(tensor.abs().max()))
+
+
+def test_a_concept_goes_out_and_comes_back(concept: Concept, base: Path, here: Path):
+    done = export(concept, "kohya", picture=True)
+    assert done.check.passed
+    assert done.check.picture is not None
+    assert done.check.picture <= 1
+    tensors = load_file(done.file)
+    qkv, linear1 = "lora_unet_double_blocks_0_img_attn_qkv", "lora_unet_single_blocks_0_linear1"
+    assert (tensors[f"{qkv}.lora_down.weight"].shape, tensors[f"{qkv}.lora_up.weight"].shape) == ((9, 16), (48, 9))
+    assert tensors[f"{qkv}.alpha"].item() == 9 * 1.5
+    assert tensors[f"{linear1}.lora_up.weight"].shape == (3 * 16 + 64, 9)  # rows of the MLP too, which are zero
+    assert "lora_unet_double_blocks_0_txt_attn_proj.alpha" in tensors
+    assert "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.alpha" in tensors
+
+    again, shapes = import_file(done.file, base=str(base)), BaseFiles(base).shapes
+    (ours, theirs) = (parts_of(c.folder, c.record).layers for c in (again, concept))
+    assert again.record.settings["rank"] == 3  # not 9: what acts on other rows is left out
+    for component in ("transformer", "text_encoder"):
+        assert ours[component].keys() == theirs[component].keys()
+    same(changes(ours["transformer"], shapes), changes(theirs["transformer"], shapes))
+
+
+def test_diffusers_converts_it_back_at_the_real_widths():
+    with torch.device("meta"):
+        model = FluxTransformer2DModel(num_layers=1, num_single_layers=1)
+    shapes = {
+        "transformer": {n: (t.shape[0], *(min(2, s) for s in t.shape[1:])) for n, t in model.state_dict().items()}
+    }
+    trained = [*QKV, f"{SINGLE}.attn.to_q", f"{SINGLE}.proj_mlp", f"{DOUBLE}.ff.net.2", f"{DOUBLE}.norm1.linear"]
+    layers = {
+        name: random_layer(shapes["transformer"][f"{name}.weight"], 2, seed, scale=0.5 + seed)
+        for seed, name in enumerate(trained)
+    }
+    tensors: dict[str, Tensor] = {}
+    for name, layer in stacked(layers, shapes).items():
+        tensors |= layer_tensors(f"lora_unet_{name}", layer, torch.float32)
+    assert {key.partition(".")[0] for key in tensors} == {
+        "lora_unet_double_blocks_0_img_attn_qkv",
+        "lora_unet_double_blocks_0_img_mlp_2",
+        "lora_unet_double_blocks_0_img_mod_lin",
+        "lora_unet_single_blocks_0_linear1",
+    }
+    back = _convert_kohya_flux_lora_to_diffusers(dict(tensors))
+    converted = {
+        name: back[f"transformer.{name}.lora_B.weight"] @ back[f"transformer.{name}.lora_A.weight"]
+        for name in (key.removeprefix("transformer.").removesuffix(".lora_A.weight") for key in back)
+        if f"transformer.{name}.lora_A.weight" in back
+    }
+    wanted = changes(layers, shapes)
+    nothing = {name: tensor for name, tensor in converted.items() if name not in wanted}
+    assert set(nothing) == {f"{SINGLE}.attn.to_k", f"{SINGLE}.attn.to_v"}
+    assert not any(tensor.any() for tensor in nothing.values())
+    same({name: converted[name] for name in wanted}, wanted)
+
+
+def test_a_file_of_kohyas_scripts_shares_its_first_factor(base: Path):
+    """One `down` for queries, keys and values together, as they train it."""
+    shapes = BaseFiles(base).shapes
+    whole = random_layer((48, 16), 4, 0, 0.25)
+    parts, unknown = read_layers(layer_tensors("lora_unet_double_blocks_0_img_attn_qkv", whole, torch.float32), shapes)
+    assert unknown == []
+    rows = whole.change(torch.zeros(48, 16)).split(16)
+    same(changes(parts.layers["transformer"], shapes), dict(zip(QKV, rows, strict=True)))
+
+
+def test_loha_is_cut_by_its_rows_and_lokr_is_refused(base: Path):
+    shapes, name = BaseFiles(base).shapes, "double_blocks_0_img_attn_qkv"
+    made = torch.Generator().manual_seed(0)
+    sides = {"a": (48, 2), "b": (2, 16)}
+    loha = Layer({f"hada_w{i}_{s}": torch.randn(sides[s], generator=made) for i in (1, 2) for s in "ab"}, 0.5)
+    rows = loha.change(torch.zeros(48, 16)).split(16)
+    same(changes(unstacked({name: loha}, shapes), shapes), dict(zip(QKV, rows, strict=True)))
+    lokr = Layer({"lokr_w1": torch.ones(3, 2), "lokr_w2": torch.ones(16, 8)})
+    with pytest.raises(BadDataError, match=r"lokr layer double_blocks_0_img_attn_qkv cannot be cut into 3 of 48 rows"):
+        unstacked({name: lokr}, shapes)
+    with pytest.raises(BadDataError, match=r"cannot be cut into 3 of 48 rows .* own base with --base"):
+        unstacked({name: random_layer((30, 16), 2, 0)}, shapes)
+
+
+def test_lengths_of_dora_are_cut_and_not_stacked(base: Path):
+    shapes, name = BaseFiles(base).shapes, "double_blocks_0_img_attn_qkv"
+    plain = random_layer((48, 16), 2, 0)
+    up = torch.cat([plain.factors["up"][:32], torch.zeros(16, 2)])  # the values' rows are only made longer
+    cut = unstacked({name: Layer({**plain.factors, "up": up}, 1.0, torch.arange(48.0))}, shapes)
+    assert [layer.magnitude.tolist()[0] for layer in cut.values() if layer.magnitude is not None] == [0, 16, 32]
+    assert not cut[QKV[2]].product().any()
+    with pytest.raises(UsageError, match=r"only plain LoRA can be written for it\. Use --to diffusers"):
+        stacked(cut, shapes)
+
+
+def test_it_needs_the_base_and_no_other_family_has_such_layers(concept: Concept, base: Path, here: Path):
+    gone = concept.record.base.model_copy(update={"name": "no-such-folder"})
+    with pytest.raises(NotAvailableError, match="needs the base 'no-such-folder'"):
+        export(Concept(concept.folder, concept.record.model_copy(update={"base": gone})), "kohya")
+    other = write_base("stable_diffusion_3", here / "sd3")
+    assert not is_flux(BaseFiles(other).shapes)
+    assert stacks(BaseFiles(other).shapes) == {}
+    save_file(layer_tensors("lora_unet_double_blocks_0_img_attn_qkv", random_layer((48, 16), 2, 0), torch.float32),
+              here / "flux.safetensors")  # fmt: skip
+    with pytest.raises(BadDataError, match="is for another architecture than the base"):
+        import_file(here / "flux.safetensors", base=str(other), token="sks", noun="dog")
