@@ -16,8 +16,10 @@ from booth.export.base_files import Shapes
 from booth.export.exporter import Check, Job, Loaded, TwoWay
 from booth.export.kohya import layers_of
 from booth.export.parts import Parts, diffusers_layers
+from booth.export.stacked import unstacked
 from booth.registry import FAMILIES
 
+COMFYUI = "diffusion_model."  # what ai-toolkit and others call a transformer, for ComfyUI
 PEFT = {"down": "lora_A.weight", "up": "lora_B.weight"}
 
 
@@ -72,13 +74,18 @@ class Diffusers(TwoWay):
         return Loaded(weights)
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
-        starts = ("unet.", "text_encoder.", "text_encoder_2.", "transformer.")
+        starts = ("unet.", "text_encoder.", "text_encoder_2.", "transformer.", COMFYUI)
         return any(name.startswith(starts) and ("lora" in name or "hada" in name or "lokr" in name) for name in names)
 
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
-        layers, unknown = diffusers_layers(tensors, metadata)
+        plain = {
+            f"transformer.{n.removeprefix(COMFYUI)}" if n.startswith(COMFYUI) else n: t for n, t in tensors.items()
+        }
+        layers, unknown = diffusers_layers(plain, metadata)
+        if "transformer" in layers:
+            layers["transformer"] = unstacked(layers["transformer"], shapes)
         return Parts(layers=layers), unknown
 
 

@@ -17,8 +17,7 @@ EMBEDDING = "text_model.embeddings.token_embedding.weight"
 # How the keys of files begin that booth recognises and cannot use here, and what they are.
 FOREIGN = (
     (("controlnet_",), "a ControlNet in diffusers' layout, which lies in a folder with its configuration"),
-    (("lora_transformer_", "transformer.", "diffusion_model.", "double_blocks.", "joint_blocks."),
-     "for a transformer such as FLUX or SD 3, and the base has a UNet"),
+    (("transformer.", "diffusion_model.", "joint_blocks."), "for a transformer, in a form that booth does not read"),
     (("first_stage_model.", "encoder.", "decoder."), "an autoencoder, which is no subject"),
     (("text_model.", "cond_stage_model.", "conditioner."), "a text encoder, which is no subject"),
     (("down_blocks.", "input_blocks."), "bare UNet weights without the prefix of a checkpoint"),

@@ -62,7 +62,7 @@ class Kohya(TwoWay):
         return merged(job, read_tensors(file)[0])
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
-        starts = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
+        starts = ("lora_unet_", "lora_transformer_", "lora_te_", "lora_te1_", "lora_te2_")
         bundled = any(name.startswith("bundle_emb.") for name in names)
         return not bundled and any(name.startswith(starts) for name in names)
 
@@ -103,6 +103,10 @@ def read_layers(tensors: Mapping[str, Tensor], shapes: Shapes) -> tuple[Parts, l
     parts = Parts()
     for (component, module), found in factors.items():
         alpha, magnitude = found.pop("alpha", None), found.pop("dora_scale", None)
+        if alpha is not None and alpha.numel() != 1:
+            raise BadDataError(
+                f"The alpha of {shown(module)} has {alpha.numel()} values and not one. Get the file anew."
+            )
         found = without_core(found)
         rank = Layer(found).rank if found else None
         scale = float(alpha) / rank if alpha is not None and rank else 1.0
@@ -117,13 +121,15 @@ def read_layers(tensors: Mapping[str, Tensor], shapes: Shapes) -> tuple[Parts, l
 def _modules(shapes: Shapes) -> dict[str, tuple[str, str]]:
     """Component and module path of a base by kohya's key; for a U-Net both by diffusers' names and by the original.
 
-    For FLUX.1's transformer it is the name of the stack of modules.
+    A transformer's are diffusers' for OneTrainer, and for others where the authors have the same; FLUX.1's have not.
     """
     modules: dict[str, tuple[str, str]] = {}
     for name, key in unet_keys(shapes["unet"]).items() if "unet" in shapes else ():
         modules[f"lora_unet_{key.removesuffix('.weight').replace('.', '_')}"] = ("unet", name.removesuffix(".weight"))
-    for name in stacks(shapes):
-        modules[f"{FLUX['transformer']}_{name}"] = ("transformer", name)
+    transformer = [name.removesuffix(".weight") for name in shapes.get("transformer", {}) if name.endswith(".weight")]
+    for name in (*transformer, *stacks(shapes)):
+        for prefix in ("lora_unet", "lora_transformer"):
+            modules[f"{prefix}_{name.replace('.', '_')}"] = ("transformer", name)
     for table in (ONE_ENCODER, TWO_ENCODERS):
         for component, prefix in table.items():
             for name in shapes.get(component, {}):

@@ -167,7 +167,7 @@ def diffusers_layers(
 
     The scale is in the header's `lora_adapter_metadata`, or in `.alpha` tensors; without either it is 1.
     """
-    settings: dict[str, Any] = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+    settings = _told(metadata)
     factors: dict[str, dict[str, dict[str, Tensor]]] = {}
     alphas: dict[str, float] = {}
     unknown: list[str] = []
@@ -196,6 +196,23 @@ def diffusers_layers(
             layers[component][module] = Layer(parts, scale, None if magnitude is None else magnitude.flatten())
     require_whole(layers)
     return layers, unknown
+
+
+def _told(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What the header says of ranks and alphas; BadDataError unless these are such numbers."""
+    try:
+        settings = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        numbers = [value for key, value in settings.items() if key.endswith((".r", ".lora_alpha"))]
+        patterns = [value for key, value in settings.items() if key.endswith("_pattern")]
+        numbers += [number for pattern in patterns for number in (pattern or {}).values()]
+        sound = all(isinstance(n, int | float) and 0 <= n < math.inf for n in numbers if n is not None)
+    except (AttributeError, ValueError):
+        sound = False
+    if not sound:
+        raise BadDataError(
+            "The lora_adapter_metadata in its header is no table of ranks and alphas. Get the file anew."
+        )
+    return settings
 
 
 def without_core(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:

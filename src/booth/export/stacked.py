@@ -15,17 +15,17 @@ OF_ROWS = {"lora": ("up",), "loha": ("hada_w1_a", "hada_w2_a")}  # the factors w
 
 
 def stacks(shapes: Shapes) -> dict[str, tuple[str, ...]]:
-    """The modules of FLUX.1's transformer by the name of the layer that has their rows, in their order.
+    """The modules of FLUX.1's transformer by its authors' name of the layer that has their rows, in their order.
 
     Without the last layer's modulation, whose rows stand in another order there.
     """
     names = shapes["transformer"] if is_flux(shapes) else ()
     found = (place_of(name.removesuffix(".weight")) for name in names if name.endswith(".weight"))
-    return {place[0].replace(".", "_"): place[1] for place in found if place and place[1] != ("norm_out.linear",)}
+    return {place[0]: place[1] for place in found if place and place[1] != ("norm_out.linear",)}
 
 
 def stacked(layers: Mapping[str, Layer], shapes: Shapes) -> dict[str, Layer]:
-    """All layers by kohya's names; UsageError for a kind that cannot be stacked."""
+    """All layers by the authors' names; UsageError for a kind that cannot be stacked."""
     found: dict[str, Layer] = {}
     for name, modules in stacks(shapes).items():
         held = [layers.get(module) for module in modules]
@@ -35,9 +35,13 @@ def stacked(layers: Mapping[str, Layer], shapes: Shapes) -> dict[str, Layer]:
 
 
 def unstacked(layers: Mapping[str, Layer], shapes: Shapes) -> dict[str, Layer]:
-    """The layers by diffusers' names, without those that change nothing; BadDataError for what cannot be cut."""
-    found: dict[str, Layer] = {}
-    for name, modules in stacks(shapes).items():
+    """The layers by diffusers' names, without those that change nothing; BadDataError for what cannot be cut.
+
+    Those that have diffusers' names already stay as they are.
+    """
+    known = stacks(shapes)
+    found = {name: layer for name, layer in layers.items() if name not in known}
+    for name, modules in known.items():
         if name in layers:
             cut = _unstack(name, layers[name], _rows(modules, shapes))
             found |= {module: layer for module, layer in zip(modules, cut, strict=True) if layer is not None}

@@ -60,6 +60,12 @@ def lora(out: int, inside: int, name: str = "lora_unet_down_blocks_0_attentions_
     return save({f"{name}.lora_down.weight": torch.ones(1, inside), f"{name}.lora_up.weight": torch.ones(out, 1)})
 
 
+def with_settings(text: str) -> bytes:
+    """A LoRA in diffusers' layout whose header says this of its ranks."""
+    made = {f"unet.conv_in.lora_{side}.weight": torch.ones(2, 2) for side in "AB"}
+    return save(made, metadata={"lora_adapter_metadata": text})
+
+
 GOOD = lora(16, 32)
 ONE = entry(0, 4)
 
@@ -113,7 +119,21 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], int, str]] = {
                         transformer__blocks__0__attn__to_q__lora_B__weight=(9, 4)),
         BAD, "of transformer, which the base"),
     "ai-toolkit lora.safetensors": (
-        lambda: tensors(diffusion_model__double_blocks__0__img_attn__qkv__lora_A__weight=(4, 9)), BAD, "a transformer"),
+        lambda: tensors(diffusion_model__double_blocks__0__img_attn__qkv__lora_A__weight=(4, 9),
+                        diffusion_model__double_blocks__0__img_attn__qkv__lora_B__weight=(9, 4)),
+        BAD, "of transformer, which the base"),
+    "bare transformer.safetensors": (lambda: tensors(joint_blocks__0__q=(2, 2)), BAD, "for a transformer"),
+    "two alphas.safetensors": (
+        lambda: tensors(lora_unet_conv_in__alpha=(2,), lora_unet_conv_in__lora_down__weight=(2, 4, 3, 3),
+                        lora_unet_conv_in__lora_up__weight=(16, 2, 1, 1)),
+        BAD, "has 2 values and not one"),
+    **{
+        f"{name} metadata.safetensors": (lambda text=text: with_settings(text), BAD, "no table of ranks and alphas")
+        for name, text in {
+            "torn": "{no json", "listed": "[1]", "worded": '{"unet.r": "x"}', "negative": '{"unet.r": -1}',
+            "flat": '{"unet.rank_pattern": 3}', "nested": '{"unet.alpha_pattern": {"conv_in": []}}',
+        }.items()
+    },
     "half a lora.safetensors": (
         lambda: tensors(lora_unet_conv_in__lora_down__weight=(2, 4, 3, 3)), BAD, "one is missing"),
     "misfit factors.safetensors": (

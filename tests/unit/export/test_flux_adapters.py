@@ -16,6 +16,7 @@ from booth.concept import Concept
 from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.core.method import Subject
 from booth.export.base_files import BaseFiles, Shapes, is_flux
+from booth.export.diffusers_layout import Diffusers
 from booth.export.imports import import_file
 from booth.export.kohya import layer_tensors, read_layers
 from booth.export.new_concept import write_concept
@@ -110,7 +111,7 @@ def test_diffusers_converts_it_back_at_the_real_widths():
     }
     tensors: dict[str, Tensor] = {}
     for name, layer in stacked(layers, shapes).items():
-        tensors |= layer_tensors(f"lora_unet_{name}", layer, torch.float32)
+        tensors |= layer_tensors(f"lora_unet_{name.replace('.', '_')}", layer, torch.float32)
     assert {key.partition(".")[0] for key in tensors} == {
         "lora_unet_double_blocks_0_img_attn_qkv",
         "lora_unet_double_blocks_0_img_mlp_2",
@@ -140,22 +141,51 @@ def test_a_file_of_kohyas_scripts_shares_its_first_factor(base: Path):
     same(changes(parts.layers["transformer"], shapes), dict(zip(QKV, rows, strict=True)))
 
 
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [
+        ("lora_transformer", "transformer_blocks_0_attn_to_k"),  # OneTrainer
+        ("lora_unet", "transformer_blocks_0_attn_to_k"),  # others, where the authors' names are diffusers'
+    ],
+)
+def test_other_trainers_have_diffusers_names_with_underscores(prefix: str, name: str, base: Path):
+    shapes, layer = BaseFiles(base).shapes, random_layer((16, 16), 2, 0, 0.5)
+    parts, unknown = read_layers(layer_tensors(f"{prefix}_{name}", layer, torch.float32), shapes)
+    assert unknown == []
+    same(changes(parts.layers["transformer"], shapes), changes({QKV[1]: layer}, shapes))
+
+
+def test_files_for_comfyui_have_the_authors_names_or_diffusers(base: Path):
+    shapes, whole = BaseFiles(base).shapes, random_layer((48, 16), 4, 0)
+    for name, layer in (("double_blocks.0.img_attn.qkv", whole), (QKV[1], random_layer((16, 16), 2, 0))):
+        tensors = {
+            f"diffusion_model.{name}.lora_{side}.weight": layer.factors[factor]
+            for side, factor in (("A", "down"), ("B", "up"))
+        }
+        assert Diffusers().recognises(tensors)
+        parts, unknown = Diffusers().read(tensors, {}, shapes)
+        assert unknown == []
+        same(changes(parts.layers["transformer"], shapes), changes(unstacked({name: layer}, shapes), shapes))
+
+
 def test_loha_is_cut_by_its_rows_and_lokr_is_refused(base: Path):
-    shapes, name = BaseFiles(base).shapes, "double_blocks_0_img_attn_qkv"
+    shapes, name = BaseFiles(base).shapes, "double_blocks.0.img_attn.qkv"
     made = torch.Generator().manual_seed(0)
     sides = {"a": (48, 2), "b": (2, 16)}
     loha = Layer({f"hada_w{i}_{s}": torch.randn(sides[s], generator=made) for i in (1, 2) for s in "ab"}, 0.5)
     rows = loha.change(torch.zeros(48, 16)).split(16)
     same(changes(unstacked({name: loha}, shapes), shapes), dict(zip(QKV, rows, strict=True)))
     lokr = Layer({"lokr_w1": torch.ones(3, 2), "lokr_w2": torch.ones(16, 8)})
-    with pytest.raises(BadDataError, match=r"lokr layer double_blocks_0_img_attn_qkv cannot be cut into 3 of 48 rows"):
+    with pytest.raises(
+        BadDataError, match=r"lokr layer double_blocks\.0\.img_attn\.qkv cannot be cut into 3 of 48 rows"
+    ):
         unstacked({name: lokr}, shapes)
     with pytest.raises(BadDataError, match=r"cannot be cut into 3 of 48 rows .* own base with --base"):
         unstacked({name: random_layer((30, 16), 2, 0)}, shapes)
 
 
 def test_lengths_of_dora_are_cut_and_not_stacked(base: Path):
-    shapes, name = BaseFiles(base).shapes, "double_blocks_0_img_attn_qkv"
+    shapes, name = BaseFiles(base).shapes, "double_blocks.0.img_attn.qkv"
     plain = random_layer((48, 16), 2, 0)
     up = torch.cat([plain.factors["up"][:32], torch.zeros(16, 2)])  # the values' rows are only made longer
     cut = unstacked({name: Layer({**plain.factors, "up": up}, 1.0, torch.arange(48.0))}, shapes)
