@@ -64,22 +64,19 @@ def _found(result: dict[str, Any]) -> str:
     for base, rows in ranks.items():
         first, second = rows[:2]
         full = find(result, base, LARGEST)
-        ends.append(
-            f"on {_name(base)} from {_fp32(first)} ({first['title']}) past {_fp32(second)} (the next, "
-            f"{second['title']}) to {_fp32(full)} ({full['title']}), {_times(full, first)} times as much"
-        )
+        times = f"{full['parameters'] / first['parameters']:,.0f} times the first"
+        ends.append(f"{_fp32(first)}, {_fp32(second)} ({second['title']}) and {_fp32(full)} on {_name(base)}, {times}")
     _, sd15, sdxl = ranks
     tops = {rows[-1]["title"] for rows in ranks.values()}
     beyond = {r["parameters"] - find(result, b, LARGEST)["parameters"] for b, (*_, r) in ranks.items()}
-    tokens = {find(result, b, SMALLEST)["parameters"] for b in (sd15, sdxl)}
     full, xl = find(result, sd15, LARGEST), find(result, sdxl, LARGEST)
     net, xl_net = find(result, sd15, "controlnet"), find(result, sdxl, "controlnet")
     keys, xl_keys = find(result, sd15, "custom_diffusion"), find(result, sdxl, "custom_diffusion")
     return (
-        f"Textual Inversion is the smallest on all three: {'; '.join(ends)}. DreamBooth is not the largest to the "
-        f"letter. {' and '.join(sorted(tops))} is, by the rows of its token ({_listed(sorted(beyond))} values): by "
-        f"default it fine-tunes the whole denoiser too, after a token like Textual Inversion's "
-        f"({_listed(sorted(tokens))} values at the real sizes). Counted as a whole pipeline folder a DreamBooth is "
+        "The first half holds on all three bases, the second not to the letter. Textual Inversion, the next one and "
+        f"DreamBooth take {'; '.join(ends)}. But {' and '.join(sorted(tops))} takes a little more than DreamBooth, by "
+        f"the rows of its token ({_listed(sorted(beyond))} values): by default it fine-tunes the whole denoiser too, "
+        "after learning a token as Textual Inversion does. Counted as a whole pipeline folder a DreamBooth is "
         f"larger still ({size(full['whole_bytes']['fp32'])} on {_name(sd15)}, {size(xl['whole_bytes']['fp32'])} on "
         f"{_name(sdxl)}), which changes no place.\n\n"
         f"ControlNet comes third from the top everywhere: {_fp32(net)} and {_fp32(xl_net)} at the real sizes. The gap "
@@ -107,7 +104,7 @@ def _would_change(result: dict[str, Any]) -> str:
         f"{_name(sd15)} needs rank {rank:,} to outgrow the U-Net, more than any of its layers has. Two-stage with a "
         f"LoRA as its second stage falls to {_fp32(second)}, which leaves DreamBooth largest; with the text encoders "
         f"trained too that takes {_fp32(text[0])} and {_fp32(text[1])}. What does shrink it is another form of the "
-        "file: `booth export --to extracted` keeps a low rank of the change, which is as large as a LoRA."
+        "file: `booth export --to extracted` keeps a low rank of the change, which is about as large as a LoRA."
     )
 
 
@@ -216,10 +213,6 @@ def _said(settings: dict[str, Any]) -> str:
 
 def _fp32(r: Row) -> str:
     return size(r["bytes"]["fp32"])
-
-
-def _times(large: Row, small: Row) -> str:
-    return f"{large['parameters'] / small['parameters']:,.0f}"
 
 
 def _listed(values: Sequence[int]) -> str:
