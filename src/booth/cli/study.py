@@ -33,7 +33,8 @@ def study(
     """
     from booth.compare.experiment import read_setting, read_study
     from booth.compare.study import run_studies
-    from booth.compare.study_page import write_pages
+    from booth.compare.study_page import SHEETS, write_pages
+    from booth.compare.study_sheets import write_sheets
     from booth.core.errors import UsageError
     from booth.families.quiet import hush
     from booth.train.setup import choose_device
@@ -59,5 +60,7 @@ def study(
             )
         finally:
             progress.close()
+    for each in studies:
+        write_sheets(each, setting, work, pages / SHEETS)
     written = [str(page) for page in write_pages(studies, setting, results, pages)]
     finish({"pages": written}, written, as_json)

@@ -31,6 +31,7 @@ class Arm(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict[str, Any], description="those that are not the defaults")
     noun: Literal["right", "wrong", "none"] = Field("right", description="class noun that is taught and asked for")
     until: Literal["steps", "done"] = "steps"
+    unmasked_weight: float | None = Field(None, description="of the loss outside the subject; none = the run's default")
     guidance: list[float] = Field([5.0], description="guidance scales to draw at")
 
 
@@ -58,11 +59,15 @@ class Study(BaseModel):
     expected: str
     found: str = ""
     would_change: str
-    subjects: list[str] = Field(min_length=1, description='"cat:21" of the world, or "photos/dog2:dog"')
+    subjects: list[str] = Field(
+        min_length=1,
+        description='"cat:21" of the world, "cat:21@meadow" with masked photos of one scene, or "photos/dog2:dog"',
+    )
     seeds: list[int] = Field([0, 1], min_length=1)
     arms: list[str] = Field(min_length=1)
     guidance: list[float] = Field([5.0], min_length=1, description="tables are made at each")
     columns: list[str] = Field(min_length=1, description="metrics, as `metric` or `metric/part`")
+    sheets: bool = Field(False, description="whether contact sheets of the drawings are kept with the page")
     pairs: list[tuple[str, str]] = Field(list[tuple[str, str]](), description="arms whose difference is asked for")
 
 

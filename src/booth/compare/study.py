@@ -25,6 +25,7 @@ from booth.core.errors import BoothError, DiskFullError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.metric import Evidence
+from booth.data.layouts import MASK
 from booth.data.photos import load_photos
 from booth.evaluate.encoders import load_encoders
 from booth.evaluate.masks import Masks
@@ -155,6 +156,8 @@ def _teach(
         "resume": out.is_dir() or work_folder(out).is_dir(),
         "settings": arm.settings,
     }
+    if arm.unmasked_weight is not None:
+        fields["unmasked_weight"] = arm.unmasked_weight
     return train(RunConfig.model_validate(fields), listener=listener, samples=False)
 
 
@@ -175,16 +178,19 @@ def _subject(place: str, photographs: Path | None, work: Path) -> Taught:
         found = load_photos([folder]).photos
         shown = [p.image for p in found]
         return Taught(subject_name(place), noun, folder, Photos(shown, shown, False, Masks(noun, found)))
-    known = world_subject(int(told), name)
-    _write_photos(known.photos, folder)
+    seed, _, scene = told.partition("@")
+    known = world_subject(int(seed), name, scene=scene or None)
+    _write_photos(known.photos, folder, "")
+    if scene:
+        _write_photos(known.masks, folder, MASK)
     photos = Photos(known.photos, known.unseen, True, Masks(name, load_photos([folder]).photos), known.lookalikes)
     return Taught(subject_name(place), name, folder, photos)
 
 
-def _write_photos(images: Sequence[Image], folder: Path) -> None:
+def _write_photos(images: Sequence[Image], folder: Path, ending: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
-        file = folder / f"{i}.png"
+        file = folder / f"{i}{ending}.png"
         if not file.exists():
             image.save(partial := file.with_suffix(".part"), "PNG")
             partial.rename(file)
@@ -197,8 +203,8 @@ def _is_there(file: Path, arm: Arm, about: dict[str, Any]) -> bool:
     found = json.loads(file.read_text())
     if found["status"] == "failed":
         return False
-    now = {"arm": {"name": found["arm"]["name"], **arm.model_dump()}, **{k: about[k] for k in ("base", "setting")}}
-    differs = [key for key in now if found[key] != now[key]]
+    taught = Arm.model_validate({key: value for key, value in found["arm"].items() if key != "name"})
+    differs = [*(["arm"] if taught != arm else []), *(key for key in ("base", "setting") if found[key] != about[key])]
     if differs:
         raise UsageError(f"{file} was made with another {' and '.join(differs)}. Delete it to have it made again.")
     return True

@@ -16,6 +16,7 @@ from booth.evaluate.report.files import write_whole
 from booth.registry import ENCODERS, METRICS
 
 MEGABYTE = 1_000_000
+SHEETS = "sheets"  # folder of contact sheets beside the pages
 # What a run tells beside its metrics: heading, key, divisor, decimals.
 COSTS = (("seconds", "seconds", 1, 0), ("peak MB", "peak_memory_bytes", MEGABYTE, 0))
 SIZE = ("file MB", "artifact_bytes", MEGABYTE, 3)
@@ -65,8 +66,8 @@ def value_of(run: Run, metric: str, guidance: float) -> float | None:
     return next((s["value"] for name, s in scores.items() if name.rpartition("/")[0] == metric), None)
 
 
-def study_page(study: Study, setting: Setting, results: Path) -> str:
-    """The page in Markdown."""
+def study_page(study: Study, setting: Setting, results: Path, folder: Path) -> str:
+    """The page in Markdown, to lie in `folder`; contact sheets that are there are shown."""
     figures = read_figures(study, results)
     parts = [
         f"# {study.title}\n\n**Asked.** {study.question}\n\n**Expected.** {study.expected}",
@@ -78,6 +79,8 @@ def study_page(study: Study, setting: Setting, results: Path) -> str:
         parts += [f"## The arms{at}\n\n{_arms(figures, guidance)}"]
         if study.pairs:
             parts += [f"## Paired differences{at}\n\n{_pairs(figures, guidance)}"]
+    sheets = sorted((folder / SHEETS).glob(f"{study.name}-*.jpg"))
+    parts += ["## Drawings\n\n" + "\n\n".join(f"![{s.stem}]({SHEETS}/{s.name})" for s in sheets)] if sheets else []
     parts += [f"## How it was done\n\n{_how(figures, setting)}"]
     return "\n\n".join(parts) + "\n"
 
@@ -178,5 +181,5 @@ def write_pages(studies: Sequence[Study], setting: Setting, results: Path, folde
     folder.mkdir(parents=True, exist_ok=True)
     pages = [folder / f"{study.name}.md" for study in studies]
     for study, page in zip(studies, pages, strict=True):
-        write_whole(page, study_page(study, setting, results))
+        write_whole(page, study_page(study, setting, results, folder))
     return pages

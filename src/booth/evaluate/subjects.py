@@ -35,6 +35,7 @@ class WorldSubject:
 
     identity: Identity
     photos: list[Image.Image]  # 128x128
+    masks: list[Image.Image]  # of the photos, white where the subject is
     unseen: list[Image.Image]
     lookalikes: list[Image.Image]  # individuals that differ in one or two marks, each as one of the photos was taken
 
@@ -44,8 +45,11 @@ class WorldSubject:
         return self.identity.noun
 
 
-def world_subject(seed: int, noun: str | None = None, photos: int = 5) -> WorldSubject:
-    """The subject of a seed: a held-out identity, its photos in plain scenes, and as many unseen ones in others."""
+def world_subject(seed: int, noun: str | None = None, photos: int = 5, scene: str | None = None) -> WorldSubject:
+    """The subject of a seed: a held-out identity, its photos in plain scenes, and as many unseen ones in others.
+
+    With a `scene` all photos are taken there.
+    """
     rng = np.random.default_rng([4711, seed])
     names = tuple(NOUNS)
     while True:
@@ -53,12 +57,14 @@ def world_subject(seed: int, noun: str | None = None, photos: int = 5) -> WorldS
         # A pattern or a recoloured part can be seen at 64 pixels; a palette and an outline alone are too like others.
         if identity.marks >= MARKS and (identity.pattern != "none" or identity.part != "none"):
             break
-    taken = [_factors(rng, identity, PHOTO_SCENES[i % len(PHOTO_SCENES)]) for i in range(photos)]
+    taken = [_factors(rng, identity, scene or PHOTO_SCENES[i % len(PHOTO_SCENES)]) for i in range(photos)]
     allowed = [s for s in PROMPT_SCENES if not is_held_out_placement(identity, s)]
     unseen = [_factors(rng, identity, allowed[i % len(allowed)]) for i in range(photos)]
     others = near_identities(identity, np.random.default_rng([4712, seed]), photos)
     alike = [_with_identity(factors, other) for factors, other in zip(taken, others, strict=True)]
-    return WorldSubject(identity, *([_photo(factors) for factors in group] for group in (taken, unseen, alike)))
+    masks = [_mask(factors) for factors in taken]
+    photographed = [_photo(factors) for factors in taken]
+    return WorldSubject(identity, photographed, masks, *([_photo(f) for f in group] for group in (unseen, alike)))
 
 
 def other_noun(noun: str) -> str:
@@ -76,6 +82,11 @@ def _with_identity(factors: Factors, identity: Identity) -> Factors:
 
 def _photo(factors: Factors) -> Image.Image:
     return Image.fromarray(render(factors, size=128).image)
+
+
+def _mask(factors: Factors) -> Image.Image:
+    shown = render(factors, size=128).mask[0]
+    return Image.fromarray((shown > 0.5).astype(np.uint8) * 255)
 
 
 def _factors(rng: np.random.Generator, identity: Identity, scene: str) -> Factors:

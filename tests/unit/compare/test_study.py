@@ -13,12 +13,15 @@ from booth.compare import study as studying
 from booth.compare.experiment import Setting, Study, read_setting, read_study, run_file, runs_of
 from booth.compare.study import run_studies
 from booth.compare.study_page import read_figures, study_page
+from booth.compare.study_sheets import write_sheets
 from booth.core.errors import BadDataError, UsageError
+from booth.data.photos import load_photos
 from booth.evaluate import pictures
 from booth.train.listener import Listener, Silent
 from booth.train.loop import Step
 
-EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+ROOT = Path(__file__).parents[3]
+EXPERIMENTS = ROOT / "experiments"
 ARMS = """
 base = "{base}"
 prompts = ["a photo of {{}} in the snow", "a photo of {{}} on the beach"]
@@ -122,11 +125,11 @@ def test_a_failed_run_is_told_and_tried_again(folder: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(studying, "_teach", failing)
     setting, study = run(folder, "one")
-    page = study_page(study, setting, folder / "results")
+    page = study_page(study, setting, folder / "results", folder / "pages")
     assert "Failed: `lora` on cat:1 with seed 0: RuntimeError: a wheel came off" in page
     monkeypatch.setattr(studying, "_teach", teach)
     run(folder, "one")
-    assert "wheel" not in study_page(study, setting, folder / "results")
+    assert "wheel" not in study_page(study, setting, folder / "results", folder / "pages")
 
 
 def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path) -> None:
@@ -149,9 +152,28 @@ def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path)
     assert found is not None
     assert found.mean == pytest.approx((0.5 + 0.2 + 0.6) / 3)
     assert not found.is_noise
-    page = study_page(study, setting, folder / "results")
+    page = study_page(study, setting, folder / "results", folder / "pages")
     assert "**+0.433 [" in page
     assert "9 of 9 runs: 3 subjects, training seeds 0, 1" in page
+
+
+def test_sheets_show_the_photos_the_base_and_every_arm(folder: Path) -> None:
+    (folder / "one.toml").write_text(STUDY + "sheets = true\n")
+    setting, study = run(folder, "one")
+    files = write_sheets(study, setting, folder / "work", folder / "pages" / "sheets")
+    assert [f.name for f in files] == ["one-cat-1.jpg", "one-photos-five.jpg"]
+    heights = [Image.open(f).height for f in files]
+    assert heights[0] > heights[1]  # photographs lie elsewhere and are not shown again
+    assert "![one-cat-1](sheets/one-cat-1.jpg)" in study_page(study, setting, folder / "results", folder / "pages")
+
+
+def test_photos_of_one_scene_come_with_masks(folder: Path) -> None:
+    text = STUDY.replace('"cat:1", "photos/five:dog"', '"cat:1@meadow"').replace('"base", "lora"', '"lora"')
+    (folder / "one.toml").write_text(text)
+    run(folder, "one")
+    photos = load_photos([folder / "work" / "cat-1-meadow" / "photos"]).photos
+    assert len(photos) == 5
+    assert all(p.mask is not None for p in photos)
 
 
 def test_an_unknown_arm_is_named(folder: Path) -> None:
@@ -172,5 +194,5 @@ def test_the_projects_own_studies_can_be_run(file: Path) -> None:
         return
     study = read_study(file, setting)
     assert len(set(runs_of(study))) == len(list(runs_of(study)))
-    page = Path(__file__).parents[3] / "docs" / "studies" / f"{file.stem}.md"
-    assert page.read_text(encoding="utf-8") == study_page(study, setting, Path(__file__).parents[3] / "results/studies")
+    page, results = ROOT / "docs" / "studies" / f"{file.stem}.md", ROOT / "results" / "studies"
+    assert page.read_text(encoding="utf-8") == study_page(study, setting, results, page.parent)
