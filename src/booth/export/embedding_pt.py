@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from booth.core.errors import UsageError
 from booth.export import torch_files
 from booth.export.embedding import Embedding
 from booth.export.exporter import Job
@@ -24,12 +23,8 @@ class EmbeddingPt(Embedding):
     name = "embedding-pt"
     title = "embedding in AUTOMATIC1111's .pt"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "diffusers")
+    families = ("stable_diffusion",)  # it holds the rows of one text encoder
     suffix = ".pt"
-
-    def require(self, job: Job) -> None:
-        super().require(job)
-        if len(job.parts.rows) != 1:
-            raise UsageError("A .pt embedding holds the rows of one text encoder. Use --to embedding.")
 
     def write(self, job: Job, tensors: dict[str, Tensor], file: Path, header: dict[str, str]) -> None:
         (rows,) = tensors.values()

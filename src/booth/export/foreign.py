@@ -68,7 +68,10 @@ def require_fit(file: Path, parts: Parts, unknown: list[str], shapes: Shapes, ba
 def _require_shape(file: Path, component: str, module: str, layer: Layer, shapes: Shapes, base: str) -> None:
     wanted = shapes.get(component, {}).get(f"{module}.weight")
     if wanted is None:
-        raise BadDataError(f"{file} changes {shown(module)} of {component}, which the base {base} does not have.")
+        raise BadDataError(
+            f"{file} changes {shown(module)} of {component}, which the base {base} does not have. Name its own base "
+            "with --base."
+        )
     try:
         made = layer.shape
     except (IndexError, RuntimeError) as error:
