@@ -28,6 +28,9 @@ class ControlNetConfig(MethodConfig):
     caption_dropout: float = Field(
         0.5, ge=0, le=1, description="share of the rows learned with no prompt, so that it reads the hint itself"
     )
+    start: Path | None = Field(
+        None, description="a ControlNet for the same base to go on from, a concept or a folder; none = a new copy"
+    )
     middle_attention: bool = Field(
         True, description="copy the middle block's attention too; without it the embedded base's file is a third less"
     )
@@ -67,7 +70,7 @@ class ControlNet(Method):
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, self.name, "hint encoder"))
-            net = self._site(model).copy(self.config.middle_attention)
+            net = self._new(model)
         name = self._place(model, net.float().requires_grad_(True))
         parameters = {f"{name}.{n}": p for n, p in net.named_parameters()}
         return [ParameterGroup(name, parameters, self.config.learning_rate, self.config.weight_decay)]
@@ -90,6 +93,12 @@ class ControlNet(Method):
     def set_strength(self, strength: float) -> None:
         if self._placed is not None:
             self._placed[1].scale = float(strength)
+
+    def _new(self, model: Family) -> nn.Module:
+        start = self.config.start
+        if start is None:
+            return self._site(model).copy(self.config.middle_attention)
+        return self._site(model).read(start / FOLDER if (start / FOLDER).is_dir() else start)
 
     def _site(self, model: Family) -> ControlSite:
         model.sites.require(self.title, model.title, self.needs)

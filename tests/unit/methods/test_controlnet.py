@@ -73,6 +73,20 @@ def test_without_the_middles_attention_all_else_is_the_same_copy(toy: Family, tm
     assert ControlNetModel.from_pretrained(tmp_path / "controlnet").config["mid_block_type"] == "UNetMidBlock2D"
 
 
+def test_it_goes_on_from_another(toy: Family, tmp_path: Path) -> None:
+    stage = make_method("controlnet").plan()[0]
+    attach(toy, stage)
+    shaken(placed(toy).net, 3)
+    said = predict(toy, HINTS)
+    stage.method.write(toy, tmp_path)
+    stage.method.detach(toy)
+    for start in (tmp_path, tmp_path / "controlnet"):
+        attach(toy, again := make_method("controlnet", start=start).plan()[0])
+        assert torch.equal(predict(toy, HINTS), said)
+        assert all(p.requires_grad for p in placed(toy).net.parameters())
+        again.method.detach(toy)
+
+
 def test_the_gradient_reaches_the_zero_convolutions_first_and_then_the_copy(toy: Family) -> None:
     update = attach(toy, make_method("controlnet", weight_decay=0.0).plan()[0])
     moved: list[set[str]] = []
