@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from booth.compare import recommend as recommending
 from booth.compare.photo_facts import PhotoFacts, look_at, sharpness
 from booth.compare.recommend import RULES, Answers, Recommendation, config_of, recommend, time_warning
 from booth.core.errors import UsageError
@@ -110,3 +112,18 @@ def test_sharpness_is_the_variance_of_the_laplacian() -> None:
     board = (np.indices((256, 256)).sum(0) % 2 * 10).astype(np.uint8)
     assert sharpness(Image.fromarray(board)) == pytest.approx(1600, rel=1e-6)
     assert sharpness(Image.new("RGB", (300, 200), (9, 9, 9))) == 0
+
+
+def test_the_projects_own_studies_speak_too(ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = {"joint": 1.0, "identity": 1.0, "seconds": 60.0, "subjects": 5}
+    methods = {"lora": told | {"joint": 0.0}, "two_stage": told}
+    (tmp_path / "measured.json").write_text(json.dumps({"source": "docs/studies/x.md", "methods": methods}))
+    monkeypatch.setattr(recommending, "MEASURED", tmp_path / "measured.json")
+    found = ask(settings="plain", detail="low", concepts=2)
+    assert found.method == "textual_inversion"  # 2 published votes against half of one
+    monkeypatch.setattr(recommending, "OTHER_VOTE", 0.4)
+    assert ask(settings="plain").method == "dreambooth"  # 2 against 1.5 + 0.4
+    monkeypatch.setattr(recommending, "OTHER_VOTE", 0.6)
+    high = ask(settings="plain")
+    assert high.method == "two_stage"
+    assert any(source == "docs/studies/x.md" and "100% of drawings" in s for s, source in high.reasons)

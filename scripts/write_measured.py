@@ -1,0 +1,41 @@
+"""Write what the studies measured of each method where `booth recommend` reads it: src/booth/compare/measured.json.
+
+Run it after new runs of the studies:
+
+    python scripts/write_measured.py
+
+A test fails while the file differs from what this script would write.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from booth.compare.experiment import read_setting, read_study
+from booth.compare.recommend import MEASURED
+from booth.compare.study_page import read_figures
+from booth.registry import METHODS
+
+ROOT = Path(__file__).parent.parent
+STUDY = "every-method"
+FEWEST = 3  # subjects, below which a mean says nothing
+
+
+def measured() -> dict[str, Any]:
+    """Means over the subjects that a method was taught, for every method that was taught enough of them."""
+    study = read_study(ROOT / "experiments" / f"{STUDY}.toml", read_setting(ROOT / "experiments"))
+    figures = read_figures(study, ROOT / "results" / "studies")
+    table: dict[str, dict[str, float]] = {}
+    for method in (arm for arm in study.arms if arm in METHODS):
+        columns = {key: figures.of(method, key, study.guidance[0]) for key in ("joint", "identity", "seconds")}
+        if len(columns["joint"]) >= FEWEST:
+            table[method] = {key: round(sum(c.values()) / len(c), 3) for key, c in columns.items()}
+            table[method]["subjects"] = len(columns["joint"])
+    return {"source": f"docs/studies/{STUDY}.md", "methods": table}
+
+
+if __name__ == "__main__":
+    MEASURED.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
+    print(MEASURED)
