@@ -29,6 +29,8 @@ golden: setup
 docs: setup
 	$(BIN)/python scripts/write_reference.py
 	$(BIN)/python scripts/write_methods.py
+	$(BIN)/booth study $(filter-out experiments/arms.toml, $(wildcard experiments/*.toml)) --report
+	$(BIN)/python scripts/write_measured.py
 
 bench: setup
 	$(BIN)/python benchmarks/step_share.py --out results/step_share.json
