@@ -113,6 +113,11 @@ def _read(file: Path, kind: type[Schema], more: dict[str, Any]) -> Schema:
     try:
         return kind.model_validate(tomllib.loads(file.read_text(encoding="utf-8")) | more)
     except OSError as error:
-        raise BadDataError(f"{file} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise BadDataError(f"{file} is no such file as it should be: {error}") from error
+        told = f" Beside the studies lies {ARMS}, which says how each arm is taught." if file.name == ARMS else ""
+        raise BadDataError(f"{file} cannot be read: {error.strerror}.{told}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadDataError(f"{file} is no TOML: {error}.") from error
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
+        what = "set of arms" if kind is Setting else "study"
+        raise BadDataError(f"{file} is no {what}: {'; '.join(wrong)}.") from error

@@ -182,6 +182,17 @@ def test_an_unknown_arm_is_named(folder: Path) -> None:
         read_study(folder / "three.toml", read_setting(folder))
 
 
+def test_what_is_no_study_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
+    setting = read_setting(folder)
+    with pytest.raises(BadDataError, match=r"arms.toml is no study: title: Field required;.*base: Extra inputs"):
+        read_study(folder / "arms.toml", setting)
+    (folder / "torn.toml").write_text("title = ")
+    with pytest.raises(BadDataError, match=r"torn.toml is no TOML"):
+        read_study(folder / "torn.toml", setting)
+    with pytest.raises(BadDataError, match=r"cannot be read.*how each arm is taught"):
+        read_setting(tmp_path / "elsewhere")
+
+
 @pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda f: f.stem)
 def test_the_projects_own_studies_can_be_run(file: Path) -> None:
     from booth.registry import METHODS
