@@ -118,8 +118,9 @@ def heading(metric: str) -> str:
 def _with_interval(values: list[float]) -> str:
     if not values:
         return ""
+    mean = f"{math.fsum(values) / len(values):.3f}"
     low, high = interval(values)
-    return f"{math.fsum(values) / len(values):.3f} [{low:.3f}, {high:.3f}]"
+    return mean if len(values) == 1 else f"{mean} [{low:.3f}, {high:.3f}]"
 
 
 def _shown(found: Difference | None) -> str:
@@ -147,8 +148,10 @@ def _how(figures: Figures, setting: Setting) -> str:
         f"on the base `{setting.base}` unless its name says otherwise ([arms.toml](../../experiments/{ARMS})).",
         f"{len(setting.prompts)} prompts, one drawing each with seed 0, {setting.steps} denoising steps; "
         f"{setting.drift} drawings of the class and as many of unrelated prompts for drift.",
-        "Means over seeds, then over subjects, with 95 % bootstrap intervals over subjects; a difference is paired by "
-        "subject and bold where its interval leaves out zero.",
+        "Means over seeds, then over subjects, with 95 % bootstrap intervals over subjects where there are several; a "
+        "difference is paired by subject and bold where its interval leaves out zero.",
+        "Seconds are those of one thread beside other work, and peak memory is that of a process which had done other "
+        "runs before: both say more of arms beside one another than of themselves.",
         f"Encoders: {', '.join(encoders_of(done))}. Device: {first['device']}, {first['threads']} thread(s) a run, "
         f"torch {first['versions']['torch']}. Commits: {', '.join(commits)}.",
     ]
