@@ -37,7 +37,7 @@ def commands(program: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `photos` and the clone's experiments; the embedded base is the toy one, a method takes two steps."""
+    """A folder with `photos` and the clone's experiments; its embedded base is a toy, methods take two steps."""
     here = tmp_path / "here"
     here.mkdir()
     shutil.copytree(photos_folder, here / "photos")

@@ -95,7 +95,7 @@ def test_custom_diffusion_moves_keys_and_values_of_the_prompt_and_the_token(toy:
     assert moving == {n for n in names.values() if n.startswith("unet.") and "attn2.to_" in n and n[-8] in "kv"}
     assert len(moving) == 2 * len(toy.sites.cross_attention)
     assert list(token.parameters) == ["text_encoder.rows"]
-    assert (token.learning_rate, keys_values.learning_rate) == (1e-2, 2e-4)
+    assert (token.learning_rate, keys_values.learning_rate) == (3e-3, 1e-3)
 
 
 def test_the_first_token_gives_custom_diffusion_no_gradient(toy: Family):
