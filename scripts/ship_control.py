@@ -28,6 +28,7 @@ def main() -> None:
         sys.exit(f"{concept.folder} is no ControlNet.")
     with committed(CONTROLS_FOLDER / kind, {"kind": "concept"}) as folder:
         net = ControlNetModel.from_pretrained(concept.folder / FOLDER, torch_dtype=torch.float16)
+        net.register_to_config(_name_or_path=kind)  # and not where it lay
         net.save_pretrained(folder / FOLDER, safe_serialization=True)
         files = {f"{FOLDER}/{file.name}": file.stat().st_size for file in sorted((folder / FOLDER).iterdir())}
         data = {key: value for key, value in concept.record.data.items() if not isinstance(value, list)}
