@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5 and Stable Diffusion XL by their published configurations: every shape and no weights.
+"""Stable Diffusion 1.5 and XL by their published configurations: every shape, and no weights or random ones.
 
 What stands on torch's meta device has a shape and takes no memory. The token tables alone are real, in zeros, because
 methods read numbers from them; their 152 and 405 MB are mapped and hardly touched.
@@ -130,16 +130,44 @@ def shapes_of(name: str, folder: Path) -> Family:
 
         def _read(self, folder: Path, name: str, dtype: torch.dtype) -> Any:
             with torch.device("meta"):
-                if name not in self.encoders:
-                    return self._kinds[name].from_config(configs[name])
-                encoder = self._kinds[name](CLIPTextConfig(**configs[name]))
-            table = encoder.get_input_embeddings()
-            table.weight = torch.nn.Parameter(torch.zeros(table.weight.shape, device="cpu"))
-            return encoder
+                made = _made(self._kinds[name], configs[name])
+            if name in self.encoders:
+                table = made.get_input_embeddings()
+                table.weight = torch.nn.Parameter(torch.zeros(table.weight.shape, device="cpu"))
+            return made
 
+    _write_small_files(kind, configs, folder)
+    return Shapes(folder)
+
+
+def random_base(name: str, folder: Path, device: str, dtype: torch.dtype) -> Family:
+    """A published base with random weights in `dtype` on `device`; `folder` receives its small files."""
+    pipeline, configs = PUBLISHED[name]
+    kind: Any = FAMILIES[PIPELINES[pipeline]]
+
+    class Random(kind):
+        def _load(self, name: str) -> Any:
+            return self._read(self.base, name, dtype)
+
+        def _read(self, folder: Path, name: str, dtype: torch.dtype) -> Any:
+            former = torch.get_default_dtype()
+            torch.set_default_dtype(dtype)
+            try:
+                return _made(self._kinds[name], configs[name]).to(device)
+            finally:
+                torch.set_default_dtype(former)
+
+    _write_small_files(kind, configs, folder)
+    return Random(folder, device, dtype)
+
+
+def _made(kind: Any, config: dict[str, Any]) -> Any:
+    return kind.from_config(config) if hasattr(kind, "from_config") else kind(CLIPTextConfig(**config))
+
+
+def _write_small_files(kind: Any, configs: dict[str, Any], folder: Path) -> None:
     (folder / "scheduler").mkdir(parents=True)
     (folder / "scheduler/scheduler_config.json").write_text(json.dumps(SCHEDULE))
     for encoder in kind.encoders:
         write_tokenizer(["dog"], folder / encoder.replace("text_encoder", "tokenizer"))
     (folder / INDEX).write_text(json.dumps({part: ["", ""] for part in configs}))
-    return Shapes(folder)
