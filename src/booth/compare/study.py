@@ -36,6 +36,7 @@ from booth.evaluate.rows import BASE, Photos, Untouched, draw_untouched, referen
 from booth.evaluate.run import concept_evidence
 from booth.evaluate.subjects import other_noun, world_subject
 from booth.families.loading import base_hash, load_family
+from booth.registry import METHODS
 from booth.train.folders import work_folder
 from booth.train.listener import Listener
 from booth.train.run import train
@@ -48,7 +49,6 @@ Tell = Callable[[str], None]
 class Taught:
     """A subject of a study."""
 
-    name: str  # "cat-21"
     noun: str
     folder: Path
     photos: Photos
@@ -75,7 +75,7 @@ def run_studies(
         for seed, place, name in runs_of(study):
             file = run_file(results, place, name, seed)
             arm = setting.arms[name]
-            if _is_there(file, arm, about):
+            if _is_there(file, arm, about, model.scale):
                 continue
             if place.startswith(PHOTOGRAPHS) and photographs is None:
                 raise UsageError(f"{place} is a folder of photographs. Say where it lies with --photos DIR.")
@@ -177,14 +177,14 @@ def _subject(place: str, photographs: Path | None, work: Path) -> Taught:
         folder, noun = photographs / name.removeprefix(PHOTOGRAPHS), told
         found = load_photos([folder]).photos
         shown = [p.image for p in found]
-        return Taught(subject_name(place), noun, folder, Photos(shown, shown, False, Masks(noun, found)))
+        return Taught(noun, folder, Photos(shown, shown, False, Masks(noun, found)))
     seed, _, scene = told.partition("@")
     known = world_subject(int(seed), name, scene=scene or None)
     _write_photos(known.photos, folder, "")
     if scene:
         _write_photos(known.masks, folder, MASK)
     photos = Photos(known.photos, known.unseen, True, Masks(name, load_photos([folder]).photos), known.lookalikes)
-    return Taught(subject_name(place), name, folder, photos)
+    return Taught(name, folder, photos)
 
 
 def _write_photos(images: Sequence[Image], folder: Path, ending: str) -> None:
@@ -196,7 +196,7 @@ def _write_photos(images: Sequence[Image], folder: Path, ending: str) -> None:
             partial.rename(file)
 
 
-def _is_there(file: Path, arm: Arm, about: dict[str, Any]) -> bool:
+def _is_there(file: Path, arm: Arm, about: dict[str, Any], scale: str) -> bool:
     """Whether the run has a result; UsageError where it was made otherwise than it would be now."""
     if not file.is_file():
         return False
@@ -205,6 +205,12 @@ def _is_there(file: Path, arm: Arm, about: dict[str, Any]) -> bool:
         return False
     taught = Arm.model_validate({key: value for key, value in found["arm"].items() if key != "name"})
     differs = [*(["arm"] if taught != arm else []), *(key for key in ("base", "setting") if found[key] != about[key])]
+    if arm.method is not None and not differs:
+        kind = METHODS[arm.method]
+        now = kind.Config(**kind.defaults(scale) | arm.settings).model_dump(mode="json")
+        open_ended = {"steps"} if arm.until == "done" else set[str]()
+        then = {key: value for key, value in found["settings"].items() if key not in open_ended}
+        differs = [f"{key} of {arm.method}" for key, value in then.items() if now.get(key) != value]
     if differs:
         raise UsageError(f"{file} was made with another {' and '.join(differs)}. Delete it to have it made again.")
     return True

@@ -17,6 +17,7 @@ from booth.compare.study_sheets import write_sheets
 from booth.core.errors import BadDataError, UsageError
 from booth.data.photos import load_photos
 from booth.evaluate import pictures
+from booth.registry import METHODS
 from booth.train.listener import Listener, Silent
 from booth.train.loop import Step
 
@@ -112,6 +113,13 @@ def test_a_run_of_another_arm_is_not_taken_for_this_one(folder: Path) -> None:
         run(folder, "one")
 
 
+def test_a_run_at_former_defaults_is_not_taken_for_one_at_todays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(folder, "one")
+    monkeypatch.setattr(METHODS["lora"], "tiny", METHODS["lora"].tiny | {"learning_rate": 0.5})
+    with pytest.raises(UsageError, match=r"lora-0.json was made with another learning_rate of lora. Delete it"):
+        run(folder, "one")
+
+
 def test_photographs_need_a_place(folder: Path) -> None:
     with pytest.raises(UsageError, match="--photos DIR"):
         run(folder, "one", photographs=False)
@@ -195,8 +203,6 @@ def test_what_is_no_study_is_told_in_a_line(folder: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda f: f.stem)
 def test_the_projects_own_studies_can_be_run(file: Path) -> None:
-    from booth.registry import METHODS
-
     setting = read_setting(EXPERIMENTS)
     if file.name == "arms.toml":
         for arm in setting.arms.values():
