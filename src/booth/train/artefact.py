@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import shutil
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +86,7 @@ class Clock:
         self._before = 0.0
         self._began = time.perf_counter()
 
-    @contextmanager
+    @contextlib.contextmanager
     def part(self, name: str) -> Generator[None]:
         """Count what happens within this context as `name`."""
         began = time.perf_counter()
@@ -143,9 +144,16 @@ def mean_of_last(losses: list[float | None]) -> float | None:
 
 
 def forget_peak_memory(device: str) -> None:
-    """Count the GPU's memory from here on."""
+    """Count memory from here on, so that a run does not answer for those before it in the same process.
+
+    On macOS the system keeps the highest mark of the whole process.
+    """
+    gc.collect()
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        with contextlib.suppress(OSError):  # some containers hide it; the mark is then the process's
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory(device: str) -> int:

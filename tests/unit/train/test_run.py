@@ -6,6 +6,7 @@ import json
 import math
 import resource
 import shutil
+import sys
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from booth.core.errors import (
 )
 from booth.registry import METHODS
 from booth.train import artefact, between, material
+from booth.train.artefact import forget_peak_memory, peak_memory
 from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.run import TrainResult, train
@@ -424,3 +426,12 @@ def test_a_concept_draws_its_subject_again(lesson: Lesson, toy_base: Path) -> No
     assert [p.tobytes() for p in pictures] == [p.tobytes() for p in again]
     weak = concept.generate("a photo of sks dog", n=1, seed=7, strength=0.0, steps=2)
     assert weak[0].tobytes() != pictures[0].tobytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can a process's highest mark be taken back")
+def test_memory_that_an_earlier_run_took_is_not_counted_for_the_next():
+    much = torch.ones(100_000_000 // 4)
+    high = peak_memory("cpu")
+    del much
+    forget_peak_memory("cpu")
+    assert peak_memory("cpu") < high - 50_000_000
