@@ -150,8 +150,9 @@ def _how(figures: Figures, setting: Setting) -> str:
         f"{setting.drift} drawings of the class and as many of unrelated prompts for drift.",
         "Means over seeds, then over subjects, with 95 % bootstrap intervals over subjects where there are several; a "
         "difference is paired by subject and bold where its interval leaves out zero.",
-        "Seconds are those of one thread beside other work, and peak memory is that of a process which had done other "
-        "runs before: both say more of arms beside one another than of themselves.",
+        "Seconds are those of one thread beside other work: they say more of arms beside one another than of "
+        "themselves. Peak memory has the study's encoders in it, and runs that did not count it from their own start "
+        "are not in its mean.",
         f"Encoders: {', '.join(encoders_of(done))}. Device: {first['device']}, {first['threads']} thread(s) a run, "
         f"torch {first['versions']['torch']}. Commits: {', '.join(commits)}.",
     ]
