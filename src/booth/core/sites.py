@@ -46,10 +46,17 @@ class LinearSite:
 
     def layers(self, groups: list[str], blocks: str | None = None) -> list[str]:
         """Full names of the layers of the named groups in which, if it is given, the pattern `blocks` is found."""
+        named = self._named(groups)
+        return [n for n, m in named.items() if hasattr(m, "weight") and (blocks is None or re.search(blocks, n))]
+
+    def suffices(self, groups: list[str]) -> bool:
+        """Whether the suffixes alone tell the layers, because no list of layers or activation is called so too."""
+        return len(self.layers(groups)) == len(self._named(groups))
+
+    def _named(self, groups: list[str]) -> dict[str, Any]:
         suffixes = tuple(f".{suffix}" for suffix in self.targets(groups))
         module: Any = self.module
-        names: list[str] = [name for name, _ in module.named_modules()]
-        return [n for n in names if f".{n}".endswith(suffixes) and (blocks is None or re.search(blocks, n))]
+        return {name: m for name, m in module.named_modules() if f".{name}".endswith(suffixes)}
 
 
 @dataclass(frozen=True)

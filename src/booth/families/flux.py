@@ -37,8 +37,11 @@ class Flux(LatentlyControlledFamily, FlowFamily):
         "attention": ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
         "feed_forward": (
             *("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2"),
-            "proj_mlp",  # of the single-stream blocks; their proj_out shares its name with the last layer
+            "proj_mlp",  # of the single-stream blocks
         ),
+        "projection": ("proj_out",),  # out of the single-stream blocks, and the last layer
+        "modulation": ("norm1.linear", "norm1_context.linear", "norm.linear"),  # kohya's scripts adapt these two too
+        "ends": ("x_embedder", "context_embedder", "linear_1", "linear_2"),  # and, where asked to, these
     }
     kept = {False: (1977e6, 15097), True: (70e6, 998)}
     encoders = {

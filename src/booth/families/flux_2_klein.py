@@ -31,7 +31,7 @@ class Flux2Klein(FlowFamily):
     linears = {
         "attention": (
             *("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
-            "to_qkv_mlp_proj",
+            *("to_qkv_mlp_proj", "to_out"),  # of the single-stream blocks
         ),
         "feed_forward": ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
     }

@@ -27,6 +27,7 @@ class QwenImage(FlowFamily):
     linears = {
         "attention": ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
         "feed_forward": ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
+        "modulation": ("img_mod.1", "txt_mod.1"),
     }
     kept = {False: (285e6, 17329), True: (17e6, 1033)}  # with 64 tokens
     encoders = {"text_encoder": Encoder(Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, "qwen25_7b")}

@@ -36,6 +36,7 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
     linears = {
         "attention": ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
         "feed_forward": ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2"),
+        "modulation": ("norm1.linear", "norm1_context.linear"),
     }
     kept = {False: (252e6, 2905), True: (24e6, 277)}  # medium
     encoders = {

@@ -26,6 +26,7 @@ class ZImage(FlowFamily):
     linears = {
         "attention": ("to_q", "to_k", "to_v", "to_out.0"),
         "feed_forward": ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3"),
+        "modulation": ("adaLN_modulation.0",),
     }
     kept = {False: (257e6, 15734), True: (17e6, 1001)}  # with 64 tokens
     encoders = {"text_encoder": Encoder(Qwen3Model, Qwen2Tokenizer, "qwen3_4b")}

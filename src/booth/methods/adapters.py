@@ -27,7 +27,7 @@ class AdapterConfig(MethodConfig):
     targets: tuple[str, ...] = Field(
         ("attention", "feed_forward"),
         min_length=1,
-        description="groups of layers: attention, feed_forward, convolution",
+        description="groups of layers: attention, feed_forward, and others that the base has, as a wrong name tells",
     )
     blocks: str | None = Field(
         None, description="only layers in whose full name this regular expression is found, as in attn2; none = all"
@@ -167,9 +167,10 @@ class Adapter(Method):
 
     def target_modules(self, site: LinearSite) -> list[str]:
         """How peft names the layers: by suffixes where that is enough."""
-        if self.config.blocks is not None:
+        groups = [g for g in self.config.targets if g in site.groups]
+        if self.config.blocks is not None or not site.suffices(groups):
             return self.names(site)
-        return sorted(site.targets([g for g in self.config.targets if g in site.groups]))
+        return sorted(site.targets(groups))
 
     def layers(self, module: nn.Module) -> Iterator[tuple[str, Any]]:
         """The layers of this kind in a component, of other concepts too."""

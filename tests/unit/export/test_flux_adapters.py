@@ -131,6 +131,30 @@ def test_diffusers_converts_it_back_at_the_real_widths():
     same({name: converted[name] for name in wanted}, wanted)
 
 
+def test_a_file_that_has_all_that_kohyas_scripts_adapt_is_imported_whole(base: Path, here: Path):
+    """Every linear layer of both kinds of block, modulations and the single blocks' way out among them."""
+    shapes = BaseFiles(base).shapes
+    tensors: dict[str, Tensor] = {}
+    wanted: dict[str, Tensor] = {}
+    for seed, (name, modules) in enumerate(stacks(shapes).items()):
+        sides = [shapes["transformer"][f"{module}.weight"] for module in modules]
+        if "_blocks." in name and len(sides[0]) == 2:
+            rows = [side[0] for side in sides]
+            layer = random_layer((sum(rows), sides[0][1]), 2, seed, 0.5)
+            tensors |= layer_tensors(f"lora_unet_{name.replace('.', '_')}", layer, torch.float32)
+            product = layer.factors["up"] @ layer.factors["down"] * 0.5
+            wanted |= dict(zip(modules, product.split(rows), strict=True))
+    held = {key.partition(".")[0] for key in tensors}
+    assert {"lora_unet_double_blocks_0_img_mod_lin", "lora_unet_double_blocks_0_txt_mod_lin"} < held
+    assert {f"lora_unet_single_blocks_0_{x}" for x in ("linear1", "linear2", "modulation_lin")} < held
+    save_file(tensors, here / "theirs.safetensors")
+    concept = import_file(here / "theirs.safetensors", base=str(base), token="ohwx", noun="dog")
+    layers = parts_of(concept.folder, concept.record).layers["transformer"]
+    idle = layers.pop("proj_out")  # the last layer shares its name with the single blocks' way out
+    assert not idle.product().any()
+    same(changes(layers, shapes), wanted)
+
+
 def test_a_file_of_kohyas_scripts_shares_its_first_factor(base: Path):
     """One `down` for queries, keys and values together, as they train it."""
     shapes = BaseFiles(base).shapes
