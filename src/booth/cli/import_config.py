@@ -24,6 +24,7 @@ def import_config(
     from booth.core.commit import committed_file
     from booth.core.errors import BadDataError, UsageError
     from booth.export.foreign_configs import convert
+    from booth.registry import METHODS
 
     if out.exists():
         raise UsageError(f"{out} is there already. Name another file with --out, or delete it first.")
@@ -34,7 +35,8 @@ def import_config(
     done = convert(text, str(file))
     with committed_file(out) as place:
         place.write_text(done.to_toml(), encoding="utf-8")
-        missing = {"photos", "class"} - done.run.keys()
+        wanted = {"photos", "class"} if METHODS[done.run["method"]].needs_subject else {"photos"}
+        missing = wanted - done.run.keys()
         # What the file does not say is asked for when it is used; what it says must make sense now.
         load_run_config(place, {"photos": ["photos"] if "photos" in missing else None,
                                 "noun": "subject" if "class" in missing else None})  # fmt: skip

@@ -22,6 +22,10 @@ def push(
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photos to publish too; left out, none are.", metavar="DIR")
     ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(help="evaluation.json of `booth evaluate`, whose numbers go on the card.", metavar="FILE"),
+    ] = None,
     public: Annotated[bool, typer.Option("--public", help="Let everyone see it; private if left out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and the card; send nothing.")] = False,
     as_json: AsJson = False,
@@ -32,7 +36,7 @@ def push(
     from booth.export.push import push as upload
 
     require_name(repository)
-    parcel = pack(Concept.load(concept), exports or [], photos)
+    parcel = pack(Concept.load(concept), exports or [], photos, evaluation)
     told = {"repository": repository, "private": not public, "bytes": parcel.bytes, "files": [*parcel.files, CARD]}
     if dry_run:
         say(f"Nothing was sent. To {repository}, {'public' if public else 'private'}, {size(parcel.bytes)}:")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from booth.core.encoder import content_of
 from booth.core.errors import NotAvailableError
@@ -65,13 +65,19 @@ class Masks:
 
 def subject_only(image: Image.Image, where: Where | None) -> Image.Image:
     """The picture with a grey background."""
-    return _painted(image, (where or standing_out)(image))
+    return _painted(image, (where or standing_out)(image), np.uint8(GREY))
 
 
 def background_only(image: Image.Image, where: Where | None) -> Image.Image | None:
-    """The picture with a grey place where the subject is; none where the subject is everywhere."""
-    mask = (where or standing_out)(image)
-    return None if mask.all() else _painted(image, ~mask)
+    """The picture with the background's mean colour where the subject is; none where the subject is everywhere.
+
+    The subject goes with its rim and with what it surrounds, and leaves no outline that two pictures could share.
+    """
+    away = _solid((where or standing_out)(image))
+    if away.all():
+        return None
+    background = np.asarray(image.convert("RGB"))[~away]
+    return _painted(image, ~away, background.mean(axis=0).astype(np.uint8))
 
 
 def standing_out(image: Image.Image) -> Mask:
@@ -93,6 +99,16 @@ def otsu(values: NDArray[np.float64]) -> float:
     return float(edges[1:-1][np.nan_to_num(below * above * gap**2).argmax()])
 
 
-def _painted(image: Image.Image, kept: Mask) -> Image.Image:
+def _solid(mask: Mask) -> Mask:
+    """The mask, grown by a thirty-second of the shorter side and without holes."""
+    height, width = mask.shape
+    grown = Image.fromarray(mask.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * max(1, min(mask.shape) // 32) + 1))
+    framed = Image.new("L", (width + 2, height + 2))  # so that the outside is one piece
+    framed.paste(grown, (1, 1))
+    ImageDraw.floodfill(framed, (0, 0), 2)
+    return np.asarray(framed)[1:-1, 1:-1] != 2
+
+
+def _painted(image: Image.Image, kept: Mask, colour: NDArray[np.uint8] | np.uint8) -> Image.Image:
     pixels = np.asarray(image.convert("RGB"))
-    return Image.fromarray(np.where(kept[..., None], pixels, np.uint8(GREY)))
+    return Image.fromarray(np.where(kept[..., None], pixels, colour))

@@ -16,12 +16,12 @@ from booth.core.encoder import Encoder
 from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.core.method import Subject
-from booth.core.metric import Evidence
+from booth.core.metric import Evidence, Score
 from booth.data.photos import PhotoSet, load_photos
 from booth.evaluate.company import Member, draw_company
 from booth.evaluate.encoders import load_encoders, require_pictures_comparable
 from booth.evaluate.masks import Masks
-from booth.evaluate.measure import Measured, measure_rows
+from booth.evaluate.measure import Measured, label_of, measure_rows
 from booth.evaluate.protocol import Protocol
 from booth.evaluate.rows import CONCEPT, Photos, Untouched, draw_concept, draw_untouched, reference_rows
 from booth.evaluate.verdicts import Verdict, verdicts
@@ -47,14 +47,23 @@ class Evaluation:
     company: Sequence[Applied]  # other concepts that it was used together with
     seconds: float
 
+    def label(self, score: Score) -> str:
+        """What the field calls a number by this evaluation's encoder: CLIP-I, DINO, ..."""
+        titles = next((e.titles for e in self.encoders if e.name == score.encoder), {})
+        return label_of(score.metric, score.part, titles)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: `metrics` and `base` with one entry a number, `verdicts`, `encoders`, and how it was done."""
         record = self.concept.record
-        scores = {row: {n: s.to_json() for n, s in m.scores.items()} for row, m in self.measured.items()}
+        scores = {
+            row: {n: s.to_json() | {"label": self.label(s)} for n, s in m.scores.items()}
+            for row, m in self.measured.items()
+        }
         return {
             "schema": SCHEMA,
             "kind": "evaluation",
             "concept": str(self.concept.folder),
+            "created": record.created,
             "method": record.method,
             "subject": record.subject.model_dump(),
             "base_model": record.base.model_dump(),

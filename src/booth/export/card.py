@@ -1,8 +1,9 @@
-"""The model card: the Hub's front matter, how to draw, what it was trained with, the sample pictures."""
+"""The model card: the Hub's front matter, how to draw, the sample pictures, what was measured, how it was trained."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from PIL import Image
 from booth import __version__
 from booth.concept import Concept
 from booth.core.concept import ConceptRecord
+from booth.core.errors import BadDataError
 from booth.export.prompt_card import PromptCard, read_prompt_card
+from booth.families.loading import EMBEDDED
+from booth.registry import METRICS
 
 # The Hub's words for each method; the last one picks the page's drawing widget.
 TAGS = {
@@ -23,17 +27,33 @@ TAGS = {
 }
 FAMILIES = {"stable_diffusion": "stable-diffusion", "stable_diffusion_xl": "stable-diffusion-xl"}
 PRIVATE = ("captions", "repeats")  # of the data settings: words and folders of the user
+Evaluation = Mapping[str, Any]  # the content of evaluation.json
 
 
-def model_card(concept: Concept) -> str:
+def read_evaluation(file: Path, concept: Concept) -> Evaluation:
+    """What `booth evaluate` wrote of this concept; BadDataError for another file or of another concept."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        kind, created = told["kind"], told["created"]
+        _measured(told)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadDataError(f"{file} is not the evaluation.json that `booth evaluate` writes. Name that one.") from error
+    if kind != "evaluation" or created != concept.record.created:
+        raise BadDataError(f"{file} tells of another concept. Run `booth evaluate {concept.folder}` and name its file.")
+    return told
+
+
+def model_card(concept: Concept, evaluation: Evaluation | None = None) -> str:
     """README.md for the Hub, without a path of this machine, a caption or a photo."""
     record = concept.record
     found = sorted((concept.folder / "samples").glob("*.png"))
     samples = {p.relative_to(concept.folder).as_posix(): prompt_of(p) for p in found}
     card = read_prompt_card(concept.folder)
-    parts = [_front_matter(record, samples), f"# {record.name}", _what(record), _how(record, card)]
+    parts = [_front_matter(record, samples, evaluation), f"# {record.name}", _what(record), _how(record, card)]
     if samples:
         parts.append("## Samples\n\n" + "\n".join(f"![{prompt}]({s})" for s, prompt in samples.items()))
+    if evaluation is not None:
+        parts.append(_measured(evaluation))
     parts.append("## Training\n\n" + _table(_facts(record)))
     parts.append("## Settings\n\n" + _table([(k, v) for k, v in sorted(record.settings.items())]))
     return "\n\n".join(parts) + "\n"
@@ -51,7 +71,7 @@ def public_base(record: ConceptRecord) -> str | None:
     return name if name.count("/") == 1 and not name.startswith((".", "/", "~")) else None
 
 
-def _front_matter(record: ConceptRecord, samples: dict[str, str]) -> str:
+def _front_matter(record: ConceptRecord, samples: dict[str, str], evaluation: Evaluation | None) -> str:
     """YAML in its JSON form, in which every word is quoted."""
     tags = ["text-to-image", "diffusers", "diffusers-training", FAMILIES.get(record.family, record.family)]
     values: dict[str, Any] = {
@@ -68,12 +88,52 @@ def _front_matter(record: ConceptRecord, samples: dict[str, str]) -> str:
         }
     if samples:
         values["widget"] = [{"text": prompt, "output": {"url": s}} for s, prompt in samples.items()]
+    if evaluation is not None:
+        values["model-index"] = [{"name": record.name, "results": [_result(evaluation)]}]
     return "---\n" + "\n".join(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in values.items()) + "\n---"
 
 
+def _result(evaluation: Evaluation) -> dict[str, Any]:
+    """The numbers as the Hub's index of results has them."""
+    suite = f"{len(evaluation['protocol']['templates'])} prompts x {len(evaluation['protocol']['seeds'])} seeds"
+    found = evaluation["metrics"].items()
+    metrics = [{"type": name, "name": score["label"], "value": score["value"]} for name, score in found]
+    return {
+        "task": {"type": "text-to-image"},
+        "dataset": {"type": evaluation["protocol"]["suite"], "name": suite},
+        "metrics": metrics,
+    }
+
+
+def _measured(evaluation: Evaluation) -> str:
+    """Verdicts, and every number beside the untouched base's, with the encoder that it comes from."""
+    rows = [
+        f"| {score['label']} | {score['encoder']} | {_shown(score)} | {_shown(evaluation['base'].get(name))} |"
+        for name, score in evaluation["metrics"].items()
+    ]
+    protocol = evaluation["protocol"]
+    how = (
+        f"{len(protocol['templates'])} prompts ({protocol['suite']}) x {len(protocol['seeds'])} seeds; the untouched "
+        f"base drew the same. References: {evaluation['references']}. In brackets: 95 % bootstrap intervals over "
+        "prompts."
+    )
+    head = ["| | encoder | concept | untouched base |", "| --- | --- | ---: | ---: |"]
+    verdicts = [f"- {verdict['sentence']}" for verdict in evaluation["verdicts"]]
+    return "\n\n".join(["## Measured", "\n".join(verdicts), "\n".join([*head, *rows]), how])
+
+
+def _shown(score: Mapping[str, Any] | None) -> str:
+    if score is None or score["value"] is None:
+        return ""
+    value = METRICS[score["metric"]].shown(score["value"], score["part"])
+    certain = score["low"] is None or score["low"] == score["high"]
+    return value if certain else f"{value} [{score['low']:.3f}, {score['high']:.3f}]"
+
+
 def _what(record: ConceptRecord) -> str:
+    base = "booth's embedded base" if record.base.name == EMBEDDED else public_base(record) or "a private base"
     return (
-        f"`{record.subject.token} {record.subject.noun}`, taught to {public_base(record) or 'a private base'} by "
+        f"`{record.subject.token} {record.subject.noun}`, taught to {base} by "
         f"{record.method} with booth {__version__}. Write the two words together: `{record.prompt}`."
     )
 
@@ -88,7 +148,7 @@ def _how(record: ConceptRecord, card: PromptCard | None) -> str:
 
 
 def _facts(record: ConceptRecord) -> list[tuple[str, Any]]:
-    data = {key: value for key, value in record.data.items() if key not in PRIVATE}
+    data = {key: value for key, value in record.data.items() if key not in PRIVATE and _says(value)}
     return [
         ("photos", len(record.photos)),
         ("steps", record.steps),
@@ -100,6 +160,11 @@ def _facts(record: ConceptRecord) -> list[tuple[str, Any]]:
         ("base hash", record.base.hash),
         *sorted(data.items()),
     ]
+
+
+def _says(value: Any) -> bool:
+    """Whether it is more than nothing for every photo."""
+    return value is not None and (not isinstance(value, list) or any(v is not None for v in value))
 
 
 def _table(rows: list[tuple[str, Any]]) -> str:

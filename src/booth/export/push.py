@@ -12,7 +12,7 @@ from booth.concept import Concept
 from booth.core.commit import MANIFEST
 from booth.core.concept import RECORD
 from booth.core.errors import BadDataError, NotAvailableError, UsageError
-from booth.export.card import model_card
+from booth.export.card import model_card, read_evaluation
 
 CARD = "README.md"
 PHOTOS = "photos"
@@ -31,10 +31,13 @@ class Parcel:
         return sum(file.stat().st_size for file in self.files.values()) + len(self.card.encode())
 
 
-def pack(concept: Concept, exports: Sequence[Path] = (), photos: Path | None = None) -> Parcel:
+def pack(
+    concept: Concept, exports: Sequence[Path] = (), photos: Path | None = None, evaluation: Path | None = None
+) -> Parcel:
     """Collect a concept's weights and samples, exported files and, if named, a folder of photos.
 
-    The record and the manifest stay here: they tell of captions, paths and the machine.
+    The card tells the numbers of an `evaluation`. The record and the manifest stay here: they tell of captions, paths
+    and the machine.
     """
     files: dict[str, Path] = {}
     for file in sorted(p for p in concept.folder.rglob("*") if p.is_file()):
@@ -49,7 +52,8 @@ def pack(concept: Concept, exports: Sequence[Path] = (), photos: Path | None = N
         if not photos.is_dir():
             raise BadDataError(f"{photos} is no folder of photos.")
         files |= {f"{PHOTOS}/{p.name}": p for p in sorted(photos.iterdir()) if p.is_file()}
-    return Parcel(files, model_card(concept))
+    told = None if evaluation is None else read_evaluation(evaluation, concept)
+    return Parcel(files, model_card(concept, told))
 
 
 def push(parcel: Parcel, repository: str, *, public: bool = False) -> str:

@@ -163,6 +163,14 @@ def test_background_counts_what_is_nearer_than_the_base_ever_came() -> None:
     assert score.units == (1.0, 0.0, 1.0, 0.0)
 
 
+def test_a_background_a_little_nearer_than_the_bases_is_no_photos() -> None:
+    where = {"subject_mask": lambda image: np.zeros((8, 8), dtype=bool)}
+    fields = {"photos": [X], "untouched": drawn((XY, "a")), **where}  # cosine .71, so that .85 is halfway
+    for level, counted in ((150, 0.0), (100, 1.0)):  # cosines .8 and .89
+        drawing = plain(200, level, 0)
+        assert measure("background", drawn=drawn((drawing, "a")), **fields)[""].units == (counted,)
+
+
 def test_a_picture_that_the_subject_fills_has_no_background() -> None:
     def mask(image: Image.Image) -> np.ndarray:
         """The subject is white; a picture without any black is all subject."""

@@ -88,11 +88,15 @@ def test_without_a_segmenter_what_stands_out_is_taken(monkeypatch: pytest.Monkey
 
 def test_a_picture_is_cut_into_subject_and_background() -> None:
     def where(image: Image.Image) -> np.ndarray:
-        return np.asarray(left()) > 127
+        """A ring, whose middle belongs to the subject too."""
+        mask = np.zeros((64, 64), dtype=bool)
+        mask[10:40, 10:40], mask[16:34, 16:34] = True, False
+        return mask
 
-    subject, background = (np.asarray(cut(plain(9, 9, 9), where)) for cut in (subject_only, background_only))
-    assert (subject[:, :4] == 9).all()
-    assert (subject[:, 4:] == 128).all()
-    assert (background[:, :4] == 128).all()
-    assert (background[:, 4:] == 9).all()
+    picture = Image.new("RGB", (64, 64), (9, 20, 30))
+    picture.paste((200, 0, 0), (8, 8, 42, 42))
+    subject, background = (np.asarray(cut(picture, where)) for cut in (subject_only, background_only))
+    assert subject[12, 12].tolist() == [200, 0, 0]
+    assert (subject[~where(picture)] == 128).all()
+    assert (background == (9, 20, 30)).all()  # neither the middle nor the rim of two pixels is left
     assert background_only(plain(9, 9, 9), lambda image: np.ones((8, 8), dtype=bool)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,66 @@ def test_no_path_caption_or_photo_leaves_this_machine_unasked(lora: Concept, fiv
     assert "captions" not in parcel.card
     assert not any(name.startswith("photos/") for name in parcel.files)
     assert {f"photos/{i}.png" for i in range(5)} <= pack(lora, photos=five_photos).files.keys()
+
+
+SCORES = {
+    "identity/world-judges": ("identity", "", "world-judges", 0.9, 0.8, 1.0, "same individual"),
+    "subject_similarity/clip-vit-base-patch32": (
+        "subject_similarity",
+        "",
+        "clip-vit-base-patch32",
+        0.75,
+        0.7,
+        0.8,
+        "CLIP-I",
+    ),
+    "cost/bytes": ("cost", "bytes", "", 2.8e6, 2.8e6, 2.8e6, "size of the file"),
+}
+
+
+def evaluation_of(concept: Concept, file: Path) -> Path:
+    """As `booth evaluate` writes it, as far as a card reads it."""
+    keys = ("metric", "part", "encoder", "value", "low", "high", "label")
+    scores = {name: dict(zip(keys, score, strict=True)) for name, score in SCORES.items()}
+    nothing = {**scores["identity/world-judges"], "value": 0.0, "low": 0.0, "high": 0.0}
+    told = {"kind": "evaluation", "created": concept.record.created, "metrics": scores,
+            "base": {"identity/world-judges": nothing},
+            "verdicts": [{"sentence": "Learned: well."}], "references": "held out",
+            "protocol": {"suite": "live", "templates": ["a {}", "a {} at night"], "seeds": [0, 1]}}  # fmt: skip
+    file.write_text(json.dumps(told))
+    return file
+
+
+def test_what_was_measured_stands_on_the_card_beside_the_base(lora: Concept, tmp_path: Path):
+    card = pack(lora, evaluation=evaluation_of(lora, tmp_path / "evaluation.json")).card
+    assert "- Learned: well." in card
+    assert "| same individual | world-judges | 0.900 [0.800, 1.000] | 0.000 |" in card
+    assert "| CLIP-I | clip-vit-base-patch32 | 0.750 [0.700, 0.800] |  |" in card
+    assert "| size of the file |  | 2.8 MB |  |" in card
+    (result,) = ModelCard(card).data.eval_results[:1]
+    assert (result.task_type, result.metric_type, result.metric_value) == (
+        "text-to-image",
+        "identity/world-judges",
+        0.9,
+    )
+    assert "## Measured" not in pack(lora).card
+
+
+def test_numbers_of_another_concept_are_refused(lora: Concept, tmp_path: Path):
+    other = Concept(lora.folder, lora.record.model_copy(update={"created": "2020-01-01T00:00:00+00:00"}))
+    with pytest.raises(BadDataError, match="tells of another concept"):
+        pack(lora, evaluation=evaluation_of(other, tmp_path / "evaluation.json"))
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(BadDataError, match=r"is not the evaluation\.json"):
+        pack(lora, evaluation=tmp_path / "x.json")
+
+
+def test_the_embedded_base_is_called_so_and_empty_lists_are_left_out(lora: Concept):
+    base = lora.record.base.model_copy(update={"name": "embedded"})
+    data = lora.record.data | {"masks": [None, None], "hints": [None, None]}
+    card = model_card(Concept(lora.folder, lora.record.model_copy(update={"base": base, "data": data})))
+    assert "taught to booth's embedded base by lora" in card
+    assert "None, None" not in card
 
 
 def test_pushing_is_private_and_sends_exactly_the_parcel(lora: Concept, monkeypatch: pytest.MonkeyPatch):

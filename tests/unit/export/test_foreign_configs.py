@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 
+from booth.config import method_config
 from booth.core.errors import BadDataError
 from booth.export.foreign_configs import convert
 
@@ -63,8 +64,59 @@ def test_a_kohya_lora_keeps_its_scale_and_says_what_the_rate_means():
     assert settings == {"rank": 8, "alpha": 1.0, "train_text_encoder": True, "text_encoder_learning_rate": 5e-5,
                         "learning_rate": 1e-4, "schedule": "cosine", "warmup": 20, "steps": 1600, "batch_size": 2,
                         "optimizer": "adamw8bit", "min_snr_gamma": 5.0, "prior_weight": 0.0}  # fmt: skip
-    assert set(done.left) == {"learning_rate", "noise_offset", "clip_skip"}
+    assert set(done.left) == {"noise_offset", "clip_skip"}
     assert "multiply them by 0.125" in done.notes[0]
+    assert done.notes[1] == "unet_lr stands before learning_rate there, and here too."
+
+
+def test_captions_sizes_and_what_booth_does_anyway():
+    done = convert(
+        'network_module = "networks.lora"\nresolution = "640,640"\nshuffle_caption = true\nkeep_tokens = 2\n'
+        'caption_dropout_rate = 0.1\ncache_latents = true\nxformers = true\nsave_model_as = "safetensors"\n'
+        "prior_loss_weight = 1.0\nmax_train_epochs = 10",
+        "x",
+    )
+    wanted = {"method": "lora", "resolution": 640, "shuffle_tags": True, "keep_tags": 2}
+    assert done.run == wanted
+    assert done.settings["caption_dropout"] == 0.1
+    assert done.settings["prior_weight"] == 0.0
+    assert set(done.left) == {"max_train_epochs"}
+    assert "Booth decides by itself, with the same result: cache_latents, xformers." in done.notes
+    assert any("set steps to epochs" in note for note in done.notes)
+    assert convert('network_module = "networks.lora"\nresolution = "640,512"', "x").left == {"resolution": "640,512"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "method", "settings", "left"),
+    [
+        (["algo=loha"], "loha", {}, set[str]()),
+        (["algo=lokr", "factor=8"], "lokr", {"factor": 8}, set[str]()),
+        (["algo=locon", "conv_dim=4", "conv_alpha=1"], "locon", {"conv_rank": 4}, {"network_args.conv_alpha"}),
+        (["algo=locon", "dora_wd=True", "preset=attn-mlp"], "dora", {}, {"network_args.preset"}),
+    ],
+)
+def test_lycoris_algorithms_are_methods_here(
+    arguments: list[str], method: str, settings: dict[str, int], left: set[str]
+):
+    done = convert(f'network_module = "lycoris.kohya"\nnetwork_dim = 16\nnetwork_args = {arguments}', "x")
+    assert done.run["method"] == method
+    assert settings.items() <= done.settings.items()
+    assert set(done.left) == left
+    method_config(method, "full", done.settings)
+
+
+def test_kohyas_own_lora_has_convolutions_where_asked_and_flux_is_a_lora():
+    done = convert('network_module = "networks.lora"\nnetwork_args = ["conv_dim=4"]', "x")
+    assert (done.run["method"], done.settings["conv_rank"]) == ("locon", 4)
+    done = convert('network_module = "networks.lora_flux"\nguidance_scale = 1.0', "x")
+    assert (done.run["method"], set(done.left)) == ("lora", {"guidance_scale"})
+
+
+def test_dreambooth_trains_the_text_encoder_unless_told_not_to():
+    for line, trained in (("", True), ("stop_text_encoder_training = -1", False)):
+        done = convert(f'train_data_dir = "img"\n{line}', "x")
+        assert done.settings["train_text_encoder"] is trained
+        assert done.left == {}
 
 
 def test_the_defaults_of_sd_scripts_are_rank_4_and_alpha_1():
@@ -81,8 +133,9 @@ def test_datasets_give_photos_and_words_and_replace_the_folder():
         'class_tokens = "sks dog"\nnum_repeats = 10\n[[datasets.subsets]]\nimage_dir = "b"\n',
         "x",
     )
-    assert done.run == {"method": "dreambooth", "photos": ["a", "b"], "token": "sks", "class": "dog"}
-    assert set(done.left) == {"train_data_dir", "datasets.resolution", "subsets.num_repeats"}
+    wanted = {"method": "dreambooth", "photos": ["a", "b"], "token": "sks", "class": "dog", "resolution": 512}
+    assert done.run == wanted
+    assert set(done.left) == {"train_data_dir", "subsets.num_repeats"}
 
 
 def test_buckets_are_a_crop():
@@ -93,10 +146,10 @@ def test_buckets_are_a_crop():
 def test_the_command_of_a_dreambooth_script():
     done = convert(DREAMBOOTH, "run.sh")
     assert done.run == {"method": "lora", "base": "stable-diffusion-v1-5/stable-diffusion-v1-5", "photos": ["dog"],
-                        "token": "sks", "class": "big dog", "precision": "bf16"}  # fmt: skip
+                        "token": "sks", "class": "big dog", "precision": "bf16", "resolution": 512}  # fmt: skip
     assert done.settings == {"rank": 8, "alpha": 8.0, "prior_weight": 0.5, "optimizer": "adamw8bit", "batch_size": 1,
                              "accumulate": 2, "learning_rate": 1e-4, "schedule": "constant", "steps": 500}  # fmt: skip
-    assert set(done.left) == {"resolution", "validation_prompt", "push_to_hub"}
+    assert set(done.left) == {"validation_prompt", "push_to_hub"}
     assert done.notes == []
 
 
@@ -109,10 +162,39 @@ def test_the_command_of_textual_inversion_scales_its_rate():
 
 
 def test_values_that_booth_has_not_are_listed_and_not_guessed():
-    done = convert('network_module = "lycoris.kohya"\noptimizer_type = "Lion"\nlr_scheduler = "adafactor"', "x")
+    done = convert('network_module = "networks.oft"\noptimizer_type = "Lion"\nlr_scheduler = "adafactor"', "x")
     assert set(done.left) == {"network_module", "optimizer_type", "lr_scheduler"}
     assert "optimizer" not in done.settings
-    assert done.notes == ["lycoris.kohya is no plain LoRA; this is one in its place."]
+    assert done.notes[0] == "networks.oft is not an adapter that booth has; this is a plain LoRA in its place."
+
+
+CUSTOM = """
+accelerate launch train_custom_diffusion.py --instance_data_dir=./cat --class_prompt="cat" \\
+  --instance_prompt="photo of a <new1> cat" --modifier_token "<new1>" --with_prior_preservation \\
+  --prior_loss_weight=1.0 --num_class_images=200 --learning_rate=1e-5 --enable_xformers_memory_efficient_attention
+"""
+CONTROL = """
+accelerate launch train_controlnet.py --train_data_dir=circles --output_dir=out --learning_rate=1e-5 \\
+  --train_batch_size=4 --proportion_empty_prompts=0.5 --validation_image "a.png" "b.png"
+"""
+
+
+def test_the_commands_of_custom_diffusion_and_controlnet():
+    done = convert(CUSTOM, "run.sh")
+    assert done.run == {"method": "custom_diffusion", "token": "new1", "class": "cat", "photos": ["./cat"]}
+    assert done.settings == {"prior_weight": 1.0, "class_pictures": 200, "learning_rate": 1e-5}
+    assert done.left == {}
+    done = convert(CONTROL, "run.sh")
+    assert done.run == {"method": "controlnet", "photos": ["circles"], "out": "out"}
+    assert done.settings == {"learning_rate": 1e-5, "batch_size": 4, "caption_dropout": 0.5}
+    assert set(done.left) == {"validation_image"}
+
+
+def test_a_script_whose_method_is_not_here_is_told():
+    with pytest.raises(BadDataError, match=r"runs train_unconditional\.py, whose method booth does not have"):
+        convert("python train_unconditional.py --resolution=64", "run.sh")
+    dora = convert("python train_dreambooth_lora_sdxl_advanced.py --use_dora --rank=8", "run.sh")
+    assert dora.run["method"] == "dora"
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from booth.evaluate.masks import background_only
 
 
 class Background(Metric):
-    """Share of drawings whose background is nearer to a photo's than any background of the untouched base is.
+    """Share of drawings whose background is a photo's rather than one that the untouched base comes near to.
 
-    The subject is painted grey in all of them. The untouched base, at the same prompts and seeds, has never seen the
-    photos: its highest cosine with a photo's background is that photo's threshold. `photos` counts them for each photo.
+    The subject is painted over in all of them. The untouched base, at the same prompts and seeds, has never seen the
+    photos: a photo's threshold is halfway from the highest cosine of its backgrounds with the photo's to 1, which is
+    the photo's with itself. `photos` counts the drawings above it for each photo.
     The part `similarity` is the mean cosine with the nearest background of a photo. A picture that the subject fills
     has no background: it shares none.
     """
@@ -40,8 +41,8 @@ class Background(Metric):
         scores = [self.score(by_prompt(nearest, [evidence.drawn[i] for i in seen]), encoder, "similarity")]
         if not evidence.untouched:
             return scores
-        threshold = self._cosine([d.image for d in evidence.untouched], evidence, encoder).max(0).values  # (photos,)
-        nearer = drawn > threshold  # (drawings, photos)
+        chance = self._cosine([d.image for d in evidence.untouched], evidence, encoder).max(0).values  # (photos,)
+        nearer = drawn > (1 + chance) / 2  # (drawings, photos)
         found = nearer.any(1).float().tolist()
         counts = {str(i + 1): int(n) for i, n in enumerate(nearer.sum(0)) if n}
         told: dict[str, Any] = {"photos": counts, "of": len(evidence.drawn)}

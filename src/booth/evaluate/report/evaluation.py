@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from booth.core.metric import Score
-from booth.evaluate.measure import label_of
 from booth.evaluate.report.html import (
     Markup,
     element,
@@ -75,7 +74,7 @@ def number(score: Score | None) -> Markup:
 def _numbers(evaluation: Evaluation) -> list[Markup]:
     rows = [
         [
-            two_lines(f"{_label(score, evaluation)}\u00a0{ARROWS[METRICS[score.metric].better]}", score.encoder),
+            two_lines(f"{evaluation.label(score)}\u00a0{ARROWS[METRICS[score.metric].better]}", score.encoder),
             *(number(evaluation.measured[row].scores.get(name)) for row in TITLES),
         ]
         for name, score in evaluation.measured[CONCEPT].scores.items()
@@ -94,14 +93,9 @@ def _plots(evaluation: Evaluation) -> list[Markup]:
             continue
         found = [(row, m.scores[name]) for row, m in evaluation.measured.items() if name in m.scores]
         bars = [Bar(row.replace("_", " "), s.value, s.low, s.high) for row, s in found]
-        title = f"{_label(score, evaluation)} ({score.encoder})"
+        title = f"{evaluation.label(score)} ({score.encoder})"
         plots.append(element("div", element("h3", title), intervals(title, bars)))
     return [side_by_side(plots)]
-
-
-def _label(score: Score, evaluation: Evaluation) -> str:
-    titles = next((e.titles for e in evaluation.encoders if e.name == score.encoder), {})
-    return label_of(score.metric, score.part, titles)
 
 
 def _pictures(evaluation: Evaluation) -> list[Markup]:
