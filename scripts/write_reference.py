@@ -9,6 +9,7 @@ A test fails while a page differs from what this script would write.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,10 @@ def proof_page() -> str:
         "Trained for some steps, saved, loaded, drawn and taken out again, by `test_families.py` and `test_methods.py` "
         "in `tests/conformance`; where diffusers has a loader for what was saved, its picture is the same to the bit.",
         table(["method", *families], trained),
-        "One step's loss equals a straight-line computation with diffusers' own calls to 1e-5 for each family of flow "
-        "matching (`tests/unit/families/test_flow_families.py`) and for Stable Diffusion and XL "
-        "(`test_stable_diffusion.py`, `test_stable_diffusion_xl.py`).",
+        "## One step's loss",
+        "By booth, and in straight lines of diffusers' own calls (`tests/straight_lines.py`); `test_parity.py` holds "
+        "them together to 1e-5. Measured by `benchmarks/parity.py` into [results](../../results/parity.json).",
+        table(["family", "prediction", "booth", "diffusers", "relative difference"], losses()),
         "## Formats for families",
         "Written, read back by an independent reading of the target's rules to 1e-6 relative in float32, and, but for "
         "what can only be written, imported, by `tests/conformance/test_exports.py` and `tests/unit/export`.",
@@ -92,6 +94,21 @@ def proof_page() -> str:
         "are written from their formats' descriptions, and diffusers' loaders and converters stand beside them where "
         "they have such.",
     )
+
+
+def losses() -> list[list[str]]:
+    """The measured losses of one step, by family."""
+    rows = json.loads((ROOT / "results" / "parity.json").read_text(encoding="utf-8"))["losses"]
+    return [
+        [
+            f"`{r['family']}`",
+            r["prediction"],
+            f"{r['booth']:.7f}",
+            f"{r['diffusers']:.7f}",
+            f"{r['relative_difference']:.1e}",
+        ]
+        for r in rows
+    ]
 
 
 def settings_page() -> str:
