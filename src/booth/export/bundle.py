@@ -1,8 +1,12 @@
-"""Adapter and token in one file: kohya's keys beside `bundle_emb.WORD.*`, as AUTOMATIC1111 and ComfyUI read it."""
+"""Adapter and token in one file: kohya's keys beside `bundle_emb.WORD.*`, as AUTOMATIC1111 and ComfyUI read it.
+
+Of whole weights, as the two-stage method's, the adapter is extracted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -12,6 +16,7 @@ from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes
 from booth.export.embedding import check_rows, names_for
 from booth.export.exporter import UNETS, Check, Job, Loaded
+from booth.export.extracted import Extraction, extract
 from booth.export.kohya import Kohya, check_layers, merged, read_layers
 from booth.export.parts import Parts
 from booth.export.readers import embedding as reader
@@ -25,13 +30,29 @@ class Bundle(Kohya):
     name = "bundle"
     title = "LoRA and token in one file"
     programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "OneTrainer")
-    accepts = frozenset({"layers", "rows"})
+    accepts = frozenset({"layers", "rows", "weights"})
     families = UNETS
+
+    def __init__(self) -> None:
+        self._extraction: Extraction | None = None
 
     def require(self, job: Job) -> None:
         super().require(job)
-        if not self.accepts <= job.parts.kinds:
-            raise UsageError(f"A bundle holds an adapter and a token; {job.folder} has not both. Use --to kohya.")
+        other = {"layers": "kohya", "weights": "extracted", "rows": "embedding"}
+        if "rows" not in job.parts.kinds or len(job.parts.kinds) == 1:
+            to = next(name for kind, name in other.items() if kind in job.parts.kinds)
+            raise UsageError(f"A bundle holds an adapter and a token; {job.folder} has not both. Use --to {to}.")
+
+    def lost(self, job: Job) -> list[str]:
+        lost = super().lost(self._of_layers(job))
+        return lost if self._extraction is None else [*lost, *self._extraction.lost(job.rank)]
+
+    def _of_layers(self, job: Job) -> Job:
+        """The job with an adapter in the place of whole weights."""
+        if not job.parts.weights:
+            return job
+        self._extraction = self._extraction or extract(job)
+        return replace(job, parts=replace(job.parts, weights={}, layers=self._extraction.parts.layers))
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
         word = job.record.subject.token
@@ -45,12 +66,13 @@ class Bundle(Kohya):
             f"{PREFIX}{word}.{'string_to_param.*' if one else names[table]}": t.to(job.dtype)
             for table, t in job.parts.rows.items()
         }
-        return super().tensors(job) | rows
+        return super().tensors(self._of_layers(job)) | rows
 
     def check(self, job: Job, file: Path) -> Check:
         """Both halves, each by its own rules."""
         tensors, _ = read_tensors(file)
         words = reader.read_bundle(tensors)
+        job = self._of_layers(job)
         check = check_layers(job, {n: t for n, t in tensors.items() if not n.startswith(PREFIX)}, job.parts)
         check.reader = f"{check.reader} and of bundles"
         rows = check_rows(job, words.get(job.record.subject.token, reader.Reading()))

@@ -25,6 +25,15 @@ class Extraction:
     kept: float  # share of the squared change
     beside: int  # changed tensors that no adapter reaches: norms, biases, embeddings
 
+    def lost(self, rank: int) -> list[str]:
+        """What it does not keep, in words; nothing where it keeps all."""
+        if self.kept >= 1 - 1e-6:
+            return []
+        return [
+            f"{1 - self.kept:.1%} of the squared change at rank {rank}, {self.beside} norms and biases included (a "
+            "larger --rank keeps more; --to checkpoint keeps all)"
+        ]
+
 
 class Extracted(Exporter):
     """Truncated singular value decomposition of each layer's change (Eckart and Young), under kohya's keys."""
@@ -39,14 +48,7 @@ class Extracted(Exporter):
         self._extraction: Extraction | None = None
 
     def lost(self, job: Job) -> list[str]:
-        found = self._extract(job)
-        lost = super().lost(job)
-        if found.kept < 1 - 1e-6:
-            lost.append(
-                f"{1 - found.kept:.1%} of the squared change at rank {job.rank}, {found.beside} norms and biases "
-                "included (a larger --rank keeps more; --to checkpoint keeps all)"
-            )
-        return lost
+        return [*super().lost(job), *self._extract(job).lost(job.rank)]
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
         prefixes = prefixes_for(job.shapes)

@@ -84,6 +84,25 @@ def test_a_bundle_is_the_adapter_and_the_word(teach, toy: Family, toy_base: Path
     assert all(name.startswith("lora_unet_") for name in rest)
 
 
+def test_a_bundle_of_whole_weights_holds_a_lora_extracted_from_them(teach, toy: Family, here: Path):
+    settings = {"token_steps": 1, "token_learning_rate": 0.1, "learning_rate": 1e-3}
+    concept = teach("two_stage", token="whl", settings=settings | {"second": "full"})
+    with pytest.raises(UsageError, match=r"would lose .* of the squared change at rank 2, .* norms and biases"):
+        export(concept, "bundle", rank=2)
+    done = export(concept, "bundle", rank=2, lossy=True)
+    assert done.check.passed
+    tensors = load_file(done.file)
+    rows = load_file(concept.folder / "learned_embeds.safetensors")["whl"]
+    assert torch.equal(tensors["bundle_emb.whl.string_to_param.*"], torch.atleast_2d(rows))
+    name = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    key = f"lora_unet_{name.replace('.', '_')}"
+    got = tensors[f"{key}.lora_up.weight"] @ tensors[f"{key}.lora_down.weight"]
+    whole = load_file(concept.folder / "unet" / "diffusion_pytorch_model.safetensors")[f"{name}.weight"].double()
+    change = whole - toy.sites.denoiser.state_dict()[f"{name}.weight"].double()
+    u, s, v = torch.linalg.svd(change)
+    assert torch.allclose(got.double(), (u[:, :2] * s[:2]) @ v[:2], atol=1e-6)
+
+
 def test_a_bundle_wants_both_halves(word: Concept, here: Path):
     with pytest.raises(UsageError, match="has not both"):
         export(word, "bundle")
