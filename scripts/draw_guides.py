@@ -64,7 +64,8 @@ def main() -> None:
     for name in names:
         lines = commands(FOLDER / f"{name}.md")
         with tempfile.TemporaryDirectory() as place:
-            os.symlink(ROOT / "src", Path(place) / "src")
+            for folder in ("src", "docs"):
+                os.symlink(ROOT / folder, Path(place) / folder)
             os.chdir(place)
             for words in lines:
                 run(words)

@@ -22,7 +22,8 @@ GUIDES = sorted(p.name for p in FOLDER.glob("*.md") if p.name != "README.md")
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like a clone's root."""
-    (tmp_path / "src").symlink_to(ROOT / "src")
+    for folder in ("src", "docs"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     return tmp_path

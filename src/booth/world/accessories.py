@@ -1,5 +1,7 @@
 """Drawing what live subjects wear onto their sprites, bold enough to be read at 64 pixels."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -92,8 +94,24 @@ def _rainbow_scarf(pen: _Pen) -> None:
     pen.draw.polygon(pen.at(*corners, (-0.5, -0.17)), outline=INK, width=3)
 
 
-def _shirt(pixels: np.ndarray, glyph: str) -> np.ndarray:
-    """Dye the torso yellow, with a dark hem; legs, head and tail keep their marks."""
+@dataclass(frozen=True)
+class Cloth:
+    """What a shirt is made of, in 0..1: broad upright stripes of the colours in turn, and a hem."""
+
+    colours: tuple[tuple[float, float, float], ...]
+    hem: tuple[float, float, float]
+
+
+SHIRTS = {
+    "yellow shirt": Cloth(((1.0, 220 / 255, 20 / 255),), (0.72, 0.5, 0.0)),
+    # Of no caption, so that no base knows it: the garment that a guide teaches.
+    "striped shirt": Cloth(((0.88, 0.12, 0.18), (0.96, 0.96, 0.96)), (0.1, 0.1, 0.3)),
+}
+STRIPES = 9  # across a glyph's box
+
+
+def _shirt(pixels: np.ndarray, glyph: str, cloth: Cloth) -> np.ndarray:
+    """Dye the torso; legs, head and tail keep their marks."""
     shape = sprite(glyph)
     left, top, right, bottom = shape.box
     width, height = right - left, bottom - top
@@ -103,18 +121,19 @@ def _shirt(pixels: np.ndarray, glyph: str) -> np.ndarray:
     depth = np.minimum(np.minimum(u - x0, x1 - u) * width, np.minimum(v - y0, y1 - v) * height)
     inside = np.clip(depth + 0.5, 0, 1) * (shape.alpha > 0.5)
     hem = np.clip(3.0 - depth, 0, 1)[..., None]
-    cloth = np.array([255, 220, 20], np.float32) / 255 * (0.8 + 0.25 * shape.value[..., None])
-    cloth = np.minimum(cloth * (1 - hem) + np.array([0.72, 0.5, 0.0]) * hem, 1)
+    stripe = np.floor(u * STRIPES).astype(int) % len(cloth.colours)
+    dyed = np.array(cloth.colours, np.float32)[stripe] * (0.8 + 0.25 * shape.value[..., None])
+    dyed = np.minimum(dyed * (1 - hem) + np.array(cloth.hem) * hem, 1)
     out = pixels.copy()
-    out[..., :3] += inside[..., None] * (cloth - out[..., :3])
+    out[..., :3] += inside[..., None] * (dyed - out[..., :3])
     return out
 
 
 def wear(pixels: np.ndarray, glyph: str, accessory: str) -> np.ndarray:
     """Put an accessory on a (S, S, 4) sprite in 0..1; raises KeyError where the glyph has no anchors."""
     anchors = ANCHORS[glyph]
-    if accessory == "yellow shirt":
-        return _shirt(pixels, glyph)
+    if accessory in SHIRTS:
+        return _shirt(pixels, glyph, SHIRTS[accessory])
     place, paint = {
         "pink glasses": (anchors.eyes, _pink_glasses),
         "rainbow scarf": (anchors.neck, _rainbow_scarf),
