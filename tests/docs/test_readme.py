@@ -37,10 +37,11 @@ def commands(program: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `photos` and the clone's experiments; its embedded base is a toy, methods take two steps."""
+    """A folder with `photos`, sd-scripts' TOML and the clone's experiments; its embedded base is a toy, steps are two."""
     here = tmp_path / "here"
     here.mkdir()
     shutil.copytree(photos_folder, here / "photos")
+    (here / "kohya.toml").write_text('network_module = "networks.lora"\ntrain_data_dir = "photos"\n')
     (here / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.chdir(here)
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
@@ -58,6 +59,8 @@ def test_every_booth_command_runs_as_it_stands(place: Path) -> None:
     for line in run:
         if line.startswith("booth evaluate"):
             line += " --any-class"  # the photos here are noise
+        if line.startswith("booth prompt-card"):
+            line += " --steps 1"  # of 72 pictures
         result = CliRunner().invoke(app, shlex.split(line)[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.stderr}"
     assert (place / "pictures" / "sheet.png").is_file()
