@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from script_files import load
 from typer.testing import CliRunner
 
 from booth.cli.app import app
+from booth.generate.draw import draw
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "docs" / "guides"
@@ -25,6 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("src", "docs"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("booth.train.artefact.draw", partial(draw, steps=2))  # samples
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import booth
 from booth.cli.app import app
+from booth.generate.draw import draw
 from booth.registry import METHODS
 from booth.train.loop import losses
 
@@ -37,7 +39,7 @@ def commands(program: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `photos`, sd-scripts' TOML and the clone's experiments; its embedded base is a toy, steps are two."""
+    """A folder with `photos`, a kohya.toml and the clone's experiments; its embedded base is a toy, steps are two."""
     here = tmp_path / "here"
     here.mkdir()
     shutil.copytree(photos_folder, here / "photos")
@@ -47,6 +49,7 @@ def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pyte
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("booth.families.loading.EMBEDDED_FOLDER", toy_base)
     monkeypatch.setattr(METHODS["lora"], "tiny", {"steps": 2})
+    monkeypatch.setattr("booth.train.artefact.draw", partial(draw, steps=2))  # samples
     monkeypatch.setattr("booth.cli.compare.QUICK_STEPS", 2)
     monkeypatch.setattr("booth.evaluate.protocol.QUICK_STEPS", 2)
     return here
@@ -59,8 +62,8 @@ def test_every_booth_command_runs_as_it_stands(place: Path) -> None:
     for line in run:
         if line.startswith("booth evaluate"):
             line += " --any-class"  # the photos here are noise
-        if line.startswith("booth prompt-card"):
-            line += " --steps 1"  # of 72 pictures
+        if line.startswith(("booth prompt-card", "booth generate")):
+            line += " --steps 1"
         result = CliRunner().invoke(app, shlex.split(line)[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.stderr}"
     assert (place / "pictures" / "sheet.png").is_file()
