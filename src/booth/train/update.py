@@ -60,8 +60,11 @@ class Update:
         """Clip to the largest allowed norm and return the norm before clipping."""
         if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
-        parameters = list(self.parameters().values())
-        return float(nn.utils.clip_grad_norm_(parameters, self.config.clip))
+        parameters = self.parameters().values()
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if norm > self.config.clip:  # else the gradients would be read and written once more, to be multiplied by 1
+            nn.utils.clip_grads_with_norm_(parameters, self.config.clip, norm)
+        return float(norm)
 
     def step(self, index: int) -> None:
         """One optimiser step at the rate of 0-based step `index`."""

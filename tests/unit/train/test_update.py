@@ -81,6 +81,14 @@ def test_gradients_are_clipped_to_the_norm_and_the_norm_before_is_told() -> None
     assert total**0.5 == pytest.approx(0.5, rel=1e-4)
 
 
+def test_gradients_within_the_norm_are_left_as_they_are() -> None:
+    update = make(clip=100.0)
+    for parameter in update.parameters().values():
+        parameter.grad = torch.full_like(parameter, 1 / 3)
+    assert update.gradient_norm() == pytest.approx(20**0.5 / 3)
+    assert all(p.grad is not None and bool((p.grad == 1 / 3).all()) for p in update.parameters().values())
+
+
 def test_half_the_rate_is_half_the_rate() -> None:
     update = make(schedule="linear")
     update.rate_scale = 0.5
