@@ -59,8 +59,14 @@ def test_the_attentions_of_stable_diffusion_xl_have_the_widths_that_hypernetwork
         # residual blocks of two convolutions, of which 14 and 11 change the width, and one between levels
         ("stable_diffusion", UNet2DConditionModel, SD, 859_520_964, (128, 32, 22 * 2 + 6, 32, 22 + 14, 4)),
         ("stable_diffusion_xl", UNet2DConditionModel, XL, 2_567_463_684, (560, 140, 17 * 2 + 4, 22, 17 + 11, 4)),
-        # 19 double-stream and 38 single-stream blocks
-        ("flux", FluxTransformer2DModel, FLUX, 11_901_408_320, (19 * 8 + 38 * 3, 19 * 4 + 38)),
+        # 19 double-stream and 38 single-stream blocks; the last layer is called as the latter's way out
+        (
+            "flux",
+            FluxTransformer2DModel,
+            FLUX,
+            11_901_408_320,
+            (19 * 8 + 38 * 3, 19 * 4 + 38, 38 + 1, 19 * 2 + 38, 2 + 3 * 2),
+        ),
     ],
 )
 def test_the_full_size_denoiser_has_the_published_parameters(
