@@ -52,7 +52,8 @@ class Bundle(Kohya):
         if not job.parts.weights:
             return job
         self._extraction = self._extraction or extract(job)
-        return replace(job, parts=replace(job.parts, weights={}, layers=self._extraction.parts.layers))
+        layers = job.parts.layers | self._extraction.parts.layers
+        return replace(job, parts=replace(job.parts, weights={}, layers=layers))
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
         word = job.record.subject.token

@@ -125,15 +125,18 @@ def convert(text: str, name: str) -> Converted:
     """
     from booth.export import diffusers_command, sd_scripts_config
 
-    if re.search(diffusers_command.SCRIPT, text):
-        return diffusers_command.read(text, name)
     try:
-        values = tomllib.loads(text)
+        if re.search(diffusers_command.SCRIPT, text):
+            return diffusers_command.read(text, name)
+        return sd_scripts_config.read(tomllib.loads(text), name)
     except tomllib.TOMLDecodeError as error:
         raise BadDataError(
             f"{name} is neither a TOML of sd-scripts nor the command line of a diffusers script: {error}."
         ) from error
-    return sd_scripts_config.read(values, name)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadDataError(
+            f"{name} has a value of another kind than its trainer takes: {error}. Correct it."
+        ) from error
 
 
 def _toml(value: Any) -> str:

@@ -204,6 +204,11 @@ def test_a_script_whose_method_is_not_here_is_told():
         ("hello world", "neither a TOML of sd-scripts nor the command line"),
         ('python train_dreambooth.py --a "b', "quotes do not match"),
         ('seed = "many"', "seed = 'many' is no value"),
+        ('network_module = "networks.lora"\nnetwork_dim = "many"', "value of another kind .*'many'"),
+        ('network_module = "networks.lora"\nnetwork_args = ["conv_dim=many"]', "value of another kind .*'many'"),
+        ('[[datasets]]\nresolution = "large"', "value of another kind .*'large'"),
+        ('datasets = ["img"]', "value of another kind"),
+        ("python train_dreambooth_lora.py --rank=many", "value of another kind .*'many'"),
     ],
 )
 def test_what_is_no_configuration_is_told(text: str, told: str):
