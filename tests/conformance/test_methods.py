@@ -232,8 +232,7 @@ def test_the_loss_falls_on_a_fixed_batch(toy: Family, make: Make):
             loss = losses(toy, batch, rng)
             values.append(loss.item())
             update.backward(loss)
-            update.gradient_norm()
-            update.step(index)
+            update.step(index, update.gradient_norm())
             update.clear()
         assert values[-1] < values[0], f"stage {stage.name}: {values}"
         freeze(update.groups)

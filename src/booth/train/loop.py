@@ -79,6 +79,6 @@ def training_steps(
         norm = update.gradient_norm()
         finite = math.isfinite(total) and math.isfinite(norm)
         if finite:
-            update.step(index)  # 5 update
+            update.step(index, norm)  # 5 update
         update.clear()
         yield Step(index + 1, total, norm, update.learning_rate, finite, time.perf_counter() - began)

@@ -95,7 +95,7 @@ def test_the_loss_of_class_rows_starts_at_nought_and_pulls_back(
     assert torch.equal(asked(RNGS[3]).target, before), "the base's answers were written down"
     for _ in range(10):
         class_loss(RNGS[2]).backward()
-        update.step(0)
+        update.step(0, update.gradient_norm())
         update.clear()
     assert class_loss(RNGS[2]).item() < 0.8 * moved
 

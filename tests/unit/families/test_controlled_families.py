@@ -179,7 +179,7 @@ def test_the_gradient_reaches_the_zero_convolutions_first(bases: Bases, family: 
     moved = {n for n, p in update.parameters().items() if p.grad is not None and bool(p.grad.any())}
     first = ("controlnet.controlnet_blocks.", "controlnet.controlnet_single_blocks.")
     assert moved == {n for n in update.parameters() if n.startswith(first)}
-    update.step(0)
+    update.step(0, update.gradient_norm())
     update.clear()
     update.backward(losses(model, lessons(Rng(0)), Rng(0, 1)))
     way_in = {"stable_diffusion_3": "pos_embed_input.proj", "flux": "controlnet_x_embedder"}[family]

@@ -94,7 +94,7 @@ def test_the_gradient_reaches_the_zero_convolutions_first_and_then_the_copy(toy:
         update.backward(losses(toy, deal(Rng(0)), Rng(0, index)))
         grads = {n.removeprefix("controlnet."): p.grad for n, p in update.parameters().items()}
         moved.append({n for n, g in grads.items() if g is not None and bool(g.any())})
-        update.step(index)
+        update.step(index, update.gradient_norm())
         update.clear()
     zero = {n for n in moved[2] if n.startswith(("controlnet_down_blocks", "controlnet_mid_block"))}
     encoder = {n for n in moved[2] if n.startswith("controlnet_cond_embedding") and "conv_out" not in n}

@@ -39,7 +39,7 @@ def test_rows_do_not_decay(toy: Family):
     update = attach(toy, method.plan()[0])
     before = table(toy).rows.detach().clone()
     update.backward((table(toy).rows * 0).sum())  # no gradient: whatever moves a row now is decay
-    update.step(0)
+    update.step(0, 0.0)
     assert torch.equal(table(toy).rows, before)
 
 

@@ -29,8 +29,7 @@ def test_each_minimises_a_square(name: str):
     for index in range(400):
         loss = sum((p - 1).square().sum() for p in update.parameters().values())
         update.backward(loss)
-        update.gradient_norm()
-        update.step(index)
+        update.step(index, update.gradient_norm())
         update.clear()
     assert torch.allclose(update.parameters()["b"], torch.ones(2), atol=0.1)
 
@@ -46,7 +45,7 @@ def test_adamws_first_step_by_hand():
     made = groups()
     update = Update(made, MethodConfig(clip=100.0))
     (update.parameters()["a"].sum() * 2 + update.parameters()["b"].sum() * 7).backward()
-    update.step(0)
+    update.step(0, update.gradient_norm())
     # Decay first, then one rate in the gradient's direction, whatever its size.
     assert torch.allclose(update.parameters()["a"], torch.full((2,), 3 * (1 - 0.1 * 0.5) - 0.1), atol=1e-6)
     assert torch.allclose(update.parameters()["b"], torch.full((2,), 3 - 0.01), atol=1e-6)
