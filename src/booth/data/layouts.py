@@ -149,10 +149,10 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
     used = {folder / METADATA}
     if folder / METADATA in entries:
         metadata = _hub(folder / METADATA, found)
-        photos += [p for p in metadata if p not in photos]
+        photos = list(dict.fromkeys([*photos, *metadata]))
     hints = _hints(folder, source, photos, found)
-    photos = [p for p in photos if p not in hints.values()]
     used |= set(hints.values())
+    photos = [p for p in photos if p not in used]
     captions: list[str | None] = []
     for photo in photos:
         if os.path.islink(photo) and (reason := _bad_link(photo, source)):
@@ -163,8 +163,9 @@ def _home(folder: Path, source: Path, found: Findings) -> None:
         repeats = int(kohya["repeats"]) if kohya else 1
         parts = (repeats, _mask_beside(photo, found), hints.get(photo))
         found.candidates.append(Candidate(photo, captions[-1], *parts, listed=metadata.get(photo) is not None))
+    used |= set(photos)
     for entry in entries:
-        if entry not in used and entry not in photos and (not os.path.isdir(entry) or os.path.islink(entry)):
+        if entry not in used and (not os.path.isdir(entry) or os.path.islink(entry)):
             found.skipped.append(f"{shown(entry)} skipped: not a photo and no photo's caption.")
     if kohya and kohya["noun"]:
         found.subjects.add((kohya["token"], kohya["noun"]))
