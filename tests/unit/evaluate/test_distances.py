@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from booth.core.statistics import difference, interval
-from booth.evaluate.distances import cubic_kernel, frechet, gaussian_kernel, mmd
+from booth.evaluate.distances import Kernel, cubic_kernel, frechet, gaussian_kernel, mmd
 
 
 def sample(mean: list[float], cov: np.ndarray, count: int) -> np.ndarray:
@@ -34,23 +34,38 @@ def test_frechet_of_diagonal_gaussians_is_that_of_their_deviations() -> None:
 
 def test_mmd_is_the_u_statistic_by_hand() -> None:
     x, y = np.array([[0.0], [1.0]]), np.array([[3.0], [5.0]])
-    # KID's kernel in one dimension is (ab + 1)^3: k(0,1)=1, k(3,5)=16^3, cross: 1, 1, 4^3, 6^3
+    # KID's kernel in one dimension is (ab + 1)^3: k(0,1)=1, k(3,5)=16^3, and across, partners left out: k(0,5)=1, k(1,3)=4^3
     value, _, _ = mmd(x, y, cubic_kernel)
-    assert value == pytest.approx(1 + 4096 - 2 * (1 + 1 + 64 + 216) / 4)
+    assert value == pytest.approx(1 + 4096 - (1 + 64))
     # CMMD's kernel: 1000 exp(-d^2 / 200)
     value, _, _ = mmd(x, y, gaussian_kernel)
-    k = [1000 * np.exp(-(d**2) / 200) for d in (1, 2, 3, 5, 2, 4)]
-    assert value == pytest.approx(k[0] + k[1] - 2 * sum(k[2:]) / 4)
+    k = [1000 * np.exp(-(d**2) / 200) for d in (1, 2, 5, 2)]
+    assert value == pytest.approx(k[0] + k[1] - k[2] - k[3])
 
 
-def test_mmd_of_one_distribution_holds_zero_and_of_two_does_not() -> None:
+@pytest.mark.parametrize("kernel", [gaussian_kernel, cubic_kernel])
+def test_mmd_of_one_distribution_holds_zero_and_of_two_does_not(kernel: Kernel) -> None:
     rng = np.random.default_rng(1)
     x, y, far = rng.normal(size=(60, 4)), rng.normal(size=(60, 4)), rng.normal(2, 1, size=(60, 4))
-    for kernel in (gaussian_kernel, cubic_kernel):
-        _, low, high = mmd(x, y, kernel)
-        assert low < 0 < high
-        value, low, high = mmd(x, far, kernel)
-        assert 0 < low < value < high
+    _, low, high = mmd(x, y, kernel)
+    assert low < 0 < high
+    value, low, high = mmd(x, far, kernel)
+    assert 0 < low < value < high
+    assert mmd(x, x, kernel) == pytest.approx((0, 0, 0), abs=1e-9)
+
+
+@pytest.mark.parametrize("kernel", [gaussian_kernel, cubic_kernel])
+def test_partners_that_are_alike_do_not_hide_a_drift(kernel: Kernel) -> None:
+    """The mean over many small sets is the distance of large ones without partners, however alike partners are."""
+    rng = np.random.default_rng(2)
+    alone = mmd(rng.normal(size=(2000, 4)), rng.normal(size=(2000, 4)) + 0.5, kernel)[0]
+    small: list[float] = []
+    for _ in range(400):
+        x = rng.normal(size=(8, 4))
+        k_xy = kernel(x, y := x + 0.5)
+        h = kernel(x, x) + kernel(y, y) - k_xy - k_xy.T
+        small.append(float((h.sum() - np.trace(h)) / 56))
+    assert np.mean(small) == pytest.approx(alone, rel=0.15)
 
 
 def test_the_interval_is_about_that_of_the_normal_theory() -> None:

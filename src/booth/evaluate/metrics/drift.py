@@ -14,7 +14,7 @@ from booth.evaluate.distances import Array
 
 
 class Drift(Metric):
-    """A distance between what the model draws and what the base drew, in the base's own pictures."""
+    """A distance between what the model draws and what the base drew at the same prompts and seeds."""
 
     better = "lower"
     range = (-float("inf"), float("inf"))  # an unbiased estimate may be below zero

@@ -9,7 +9,8 @@ from booth.evaluate.metrics.drift import Drift
 class Kid(Drift):
     """Squared MMD with KID's cubic kernel (1801.01401), unbiased; published numbers are of Inception v3.
 
-    Vectors are of length sqrt(D), which is about what Inception's are, so that the kernel is (cosine + 1)^3.
+    As in `mmd`, a drawing is not compared with the base's at its own prompt and seed. Vectors are of length sqrt(D),
+    which is about what Inception's are, so that the kernel is (cosine + 1)^3.
     """
 
     name = "kid"
