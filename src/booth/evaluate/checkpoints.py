@@ -17,7 +17,7 @@ from booth.core.metric import Refused
 from booth.core.rng import derived_seed
 from booth.data.prior import class_prompt
 from booth.evaluate.encoders import load_encoders, with_role
-from booth.evaluate.metrics.copying import copy_threshold
+from booth.evaluate.metrics.copying import Originals
 from booth.generate.draw import draw
 from booth.train.selection import Marks
 
@@ -32,7 +32,7 @@ class CheckpointJudge:
 
     Subject: from the base without the token (0) to the photos among themselves (1), by prompt. Prompt: from the
     photos, which ignore it (0), to the base without the token (1). Class: the mean cosine of class pictures with those
-    of the base at the same seeds. Original: 0 for a picture nearer to a photo than two photos are to each other.
+    of the base at the same seeds. Original: 0 for a picture that copies a photo.
     """
 
     def __init__(self, model: Family, subject: Subject, photos: Sequence[Image], seed: int) -> None:
@@ -56,9 +56,9 @@ class CheckpointJudge:
         self._followed = self._agreement(drawn)
         self._ignored = (self._prompt_by.images(self._photos) @ self._texts.T).mean(0)  # (prompts,)
         try:
-            self._copied_above = copy_threshold(self._references)
+            self._originals = Originals(self._photos, self._subject_by)
         except Refused:
-            self._copied_above = 1.0
+            self._originals = None  # of a single photo nobody can say what a copy is
 
     def score(self) -> Marks:
         """Draw with the model as it is now."""
@@ -69,8 +69,9 @@ class CheckpointJudge:
         prompt = _between(self._agreement(drawn), self._ignored, self._followed, 1.0)
         cosine = (self._class_by.images(classes) * self._base_class).sum(1)
         kept = float(cosine.mean().clamp(0, 1))
-        nearest = (self._subject_by.images(drawn) @ self._references.T).max(1).values
-        original = (nearest <= self._copied_above).float()
+        original = torch.ones(len(drawn))
+        if self._originals is not None:
+            original = (~self._originals.compare(drawn, self._subject_by)[1].any(1)).float()
         units = subject * prompt * original * kept
         scores = {"subject": subject, "prompt": prompt, "original": original}
         means = {name: float(values.mean()) for name, values in scores.items()}

@@ -64,6 +64,6 @@ def mmd(x: Array, y: Array, kernel: Kernel, seed: int = 0) -> tuple[float, float
 
 
 def _among_others(h: Array, weights: Array) -> float:
-    """The weighted mean of h over pairs of different rows: a row drawn twice in a resample is not paired with itself."""
+    """The weighted mean of h over pairs of different rows; one that was resampled twice has no pair in itself."""
     own = weights * weights
     return float((weights @ h @ weights - own @ np.diag(h)) / (weights.sum() ** 2 - own.sum()))

@@ -121,16 +121,15 @@ def _drift(rows: Mapping[str, Measured], noun: str) -> list[Verdict]:
 
 def _copies(rows: Mapping[str, Measured]) -> list[Verdict]:
     nearest, share = (rows[CONCEPT].first("copying", part) for part in ("nearest", "share"))
-    if nearest is None or share is None or share.value == 0:
+    if nearest is None or share is None or share.low <= 0:
         return []
-    matches, limit = nearest.details["matches"], nearest.details["threshold"]
-    copied = [photo for photo, cosine in matches if cosine > limit]
-    if not copied:
-        return []
+    matches = nearest.details["matches"]
+    copied = [photo for photo, _, copy in matches if copy]
     photo = max(set(copied), key=copied.count)
     sentence = (
-        f"Copies photo {photo}: {copied.count(photo)} of {len(matches)} pictures are nearer to it than any two photos "
-        f"are to each other (cosine above {limit:.3f}, {share.encoder}). Use fewer steps, or more varied photos."
+        f"Copies photo {photo}: {copied.count(photo)} of {len(matches)} pictures are laid out like it "
+        f"and nearer to it than any two photos are to each other (cosine above {nearest.details['threshold']:.3f}, "
+        f"{share.encoder}). Use fewer steps, or more varied photos."
     )
     return [Verdict("copies", sentence, False, (share.name, nearest.name), photo)]
 

@@ -34,7 +34,7 @@ def test_frechet_of_diagonal_gaussians_is_that_of_their_deviations() -> None:
 
 def test_mmd_is_the_u_statistic_by_hand() -> None:
     x, y = np.array([[0.0], [1.0]]), np.array([[3.0], [5.0]])
-    # KID's kernel in one dimension is (ab + 1)^3: k(0,1)=1, k(3,5)=16^3, and across, partners left out: k(0,5)=1, k(1,3)=4^3
+    # KID's kernel in one dimension is (ab + 1)^3: k(0,1)=1, k(3,5)=16^3; across, without partners, k(0,5)=1, k(1,3)=4^3
     value, _, _ = mmd(x, y, cubic_kernel)
     assert value == pytest.approx(1 + 4096 - (1 + 64))
     # CMMD's kernel: 1000 exp(-d^2 / 200)

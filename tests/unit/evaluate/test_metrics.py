@@ -124,10 +124,25 @@ def test_copying_counts_what_is_nearer_than_the_photos_are_to_each_other() -> No
     # The photos X and XY have a cosine of ROOT, which is the threshold.
     scores = measure("copying", drawn=drawn((XXY, "a"), (Y, "b"), (Z, "b")), photos=[X, XY])
     assert scores["share"].details["threshold"] == pytest.approx(ROOT, abs=1e-4)
-    assert [w for w, _ in scores["nearest"].details["matches"]] == [2, 2, 1]
+    assert [(w, copy) for w, _, copy in scores["nearest"].details["matches"]] == [(2, True), (2, False), (1, False)]
     # XXY has 3/sqrt(10) with XY; Y has ROOT exactly, which is not above; Z has 0
     assert scores["nearest"].units == pytest.approx((3 / 10**0.5, ROOT / 2), abs=1e-5)
     assert scores["share"].units[0] == 1.0
+
+
+def split(left: tuple[int, int, int], right: tuple[int, int, int], across: bool = True) -> Image.Image:
+    """A picture of two halves, one beside or one above the other."""
+    image = plain(*left)
+    image.paste(plain(*right), (4, 0) if across else (0, 4))
+    return image
+
+
+def test_a_new_picture_of_the_very_subject_is_no_copy_unless_it_is_laid_out_like_a_photo() -> None:
+    photos = [split((255, 0, 0), (0, 255, 0)), Z]
+    new, copy = split((255, 0, 0), (0, 255, 0), across=False), split((240, 5, 0), (0, 240, 9))
+    scores = measure("copying", drawn=drawn((new, "a"), (copy, "b")), photos=photos)
+    assert scores["nearest"].units == pytest.approx((1, 1), abs=1e-3), "to the encoder both are the photo"
+    assert scores["share"].units == (0.0, 1.0)
 
 
 def test_copying_sees_a_mirrored_photo() -> None:
@@ -135,11 +150,11 @@ def test_copying_sees_a_mirrored_photo() -> None:
         def embed(self, images: Sequence[Image.Image]) -> Any:
             return super().embed([image.crop((0, 0, 4, 8)) for image in images])
 
-    half = X.copy()
-    half.paste(Y, (4, 0))
+    half = split((255, 0, 0), (0, 255, 0))
     mirrored = half.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     scores = measure("copying", Left(), drawn=drawn((mirrored, "a")), photos=[half, Z])
     assert scores["nearest"].value == pytest.approx(1.0)
+    assert scores["share"].value == 1.0
 
 
 def test_a_photo_saved_twice_is_no_threshold() -> None:

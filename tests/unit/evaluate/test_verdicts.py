@@ -81,14 +81,17 @@ def test_a_leak_into_the_class() -> None:
 
 def test_the_photo_that_is_copied_and_the_background_that_comes_back_are_named() -> None:
     table = references(HIGH, FOLLOWED)
-    matches = [[3, 0.99], [3, 0.98], [1, 0.96], [2, 0.5]]
+    matches = [[3, 0.99, True], [3, 0.98, True], [1, 0.96, False], [2, 0.5, False]]
     nearest = score("copying", [0.9, 0.8], "nearest", threshold=0.95, matches=matches)
     share = score("copying", [1.0, 0.5], "share", threshold=0.95)
+    once = score("copying", [1.0, 0.0, 0.0, 0.0], "share", threshold=0.95)
     sofa = score("background", [1.0, 0.5, 1.0], photos={"1": 1, "2": 6}, of=12)
     table[CONCEPT].scores |= {s.name: s for s in (nearest, share, sofa)}
     found = verdicts(table, "dog")[1:]
     assert [(v.kind, v.photo) for v in found] == [("copies", 3), ("background", 2)]
     assert "2 of 4 pictures" in found[0].sentence
+    table[CONCEPT].scores[once.name] = once  # as a single picture of many, which may be chance
+    assert "copies" not in kinds(table)
     assert "Photo 2's background appears in 6 of 12 pictures" in found[1].sentence
 
 

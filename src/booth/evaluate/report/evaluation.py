@@ -119,13 +119,18 @@ def _nearest(evaluation: Evaluation) -> list[Markup]:
     pairs = [
         grid(
             [
-                picture(drawn[i].image, f"drawn: {drawn[i].prompt}", f"cosine {cosine:.3f}"),
+                picture(
+                    drawn[i].image, f"drawn: {drawn[i].prompt}", f"cosine {cosine:.3f}{', a copy' if copy else ''}"
+                ),
                 picture(photos[photo - 1], f"training photo {photo}", f"photo {photo}"),
             ]
         )
-        for i, (photo, cosine) in order
+        for i, (photo, cosine, copy) in order
     ]
-    told = f"The copy threshold, the highest cosine of two different photos, is {score.details['threshold']:.3f}"
+    told = (
+        "A copy is laid out like a photo and nearer to it than any two different photos are to each other, whose "
+        f"highest cosine is {score.details['threshold']:.3f}"
+    )
     return [element("p", f"{told} ({score.encoder}).", class_="soft"), element("div", *pairs, class_="grid")]
 
 
