@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from booth.compare.experiment import ARMS, UNTOUCHED, Setting, Study, run_file, runs_of
-from booth.core.statistics import Difference, difference, interval
+from booth.compare.experiment import ARMS, PHOTOGRAPHS, UNTOUCHED, Setting, Study, run_file, runs_of
+from booth.core.statistics import Difference, interval, paired_t
 from booth.evaluate.measure import label_of
 from booth.evaluate.report.files import write_whole
 from booth.registry import ENCODERS, METRICS
@@ -44,7 +44,7 @@ class Figures:
         """first - second over the subjects that both were taught; None for fewer than two."""
         a, b = self.of(first, metric, guidance), self.of(second, metric, guidance)
         both = [s for s in a if s in b]
-        return difference([a[s] for s in both], [b[s] for s in both]) if len(both) > 1 else None
+        return paired_t([a[s] for s in both], [b[s] for s in both]) if len(both) > 1 else None
 
     def count(self, arm: str) -> int:
         """Finished runs of an arm."""
@@ -52,10 +52,16 @@ class Figures:
 
 
 def read_figures(study: Study, results: Path) -> Figures:
-    """The runs that there are."""
+    """The runs of the subjects that every arm with runs has been taught, so that means are over the same."""
     seeds = [0, *study.seeds]
     files = {run_file(results, s, arm, seed) for s in study.subjects for arm in study.arms for seed in seeds}
-    return Figures(study, [json.loads(f.read_text()) for f in sorted(files) if f.is_file()])
+    runs: list[Run] = [json.loads(f.read_text()) for f in sorted(files) if f.is_file()]
+    taught: dict[str, set[str]] = {}
+    for run in runs:
+        if run["status"] == "done":
+            taught.setdefault(run["arm"]["name"], set()).add(run["subject"])
+    shared = set[str].intersection(*taught.values()) if taught else set[str]()
+    return Figures(study, [run for run in runs if run["status"] == "failed" or run["subject"] in shared])
 
 
 def value_of(run: Run, metric: str, guidance: float) -> float | None:
@@ -148,14 +154,20 @@ def _how(figures: Figures, setting: Setting) -> str:
         f"on the base `{setting.base}` unless its name says otherwise ([arms.toml](../../experiments/{ARMS})).",
         f"{len(setting.prompts)} prompts, one drawing each with seed 0, {setting.steps} denoising steps; "
         f"{setting.drift} drawings of the class and as many of unrelated prompts for drift.",
-        "Means over seeds, then over subjects, with 95 % bootstrap intervals over subjects where there are several; a "
-        "difference is paired by subject and bold where its interval leaves out zero.",
+        "Means over seeds, then over the subjects that all arms were taught, with 95 % bootstrap intervals over "
+        "subjects where there are several. A difference is paired by subject and bold where Student's 95 % interval, "
+        "which stands beside it, leaves out zero: a bootstrap of a few subjects is too sure.",
         "Seconds are those of one thread beside other work: they say more of arms beside one another than of "
         "themselves. Peak memory has the study's encoders in it, and runs that did not count it from their own start "
         "are not in its mean.",
         f"Encoders: {', '.join(encoders_of(done))}. Device: {first['device']}, {first['threads']} thread(s) a run, "
         f"torch {first['versions']['torch']}. Commits: {', '.join(commits)}.",
     ]
+    if any(run["subject"].startswith(PHOTOGRAPHS) for run in done):
+        told.append(
+            "Drawings of photographs are compared with the photographs that were learned from, which rewards copying; "
+            "those of the world's subjects with renders that were not."
+        )
     failed = [run for run in figures.runs if run["status"] == "failed"]
     told += [f"Failed: `{r['arm']['name']}` on {r['subject']} with seed {r['seed']}: {r['error']}" for r in failed]
     return "\n\n".join([told[0] + " " + told[1], *told[2:]])

@@ -1,4 +1,4 @@
-"""Intervals that assume nothing about the shape of the numbers: the bootstrap (Efron, 1979)."""
+"""Intervals: the bootstrap (Efron, 1979), which assumes nothing of the numbers, and Student's t for a few of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 LEVEL = 0.95
+# The 97.5 % quantile of Student's t with 1, 2, ... degrees of freedom (Student, 1908).
+STUDENT = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,21 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
     """first - second, paired unit by unit. Raises ValueError when they are not as many."""
     paired = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     return Difference(float(paired.mean()), *interval(list(paired)))
+
+
+def paired_t(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """first - second, paired unit by unit, with Student's 95 % interval; for the few units of a study.
+
+    A percentile bootstrap of five units leaves out zero in 15 % of cases where there is no difference, of two in half.
+    Raises ValueError when they are not as many, or fewer than two.
+    """
+    paired = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    if len(paired) < 2:
+        raise ValueError("one pair has no interval")
+    freedom = len(paired) - 1
+    quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else 1.96 + 2.5 / freedom
+    half = quantile * float(paired.std(ddof=1)) / len(paired) ** 0.5
+    return Difference(float(paired.mean()), float(paired.mean()) - half, float(paired.mean()) + half)
 
 
 def crossed(runs: Sequence[Sequence[float]], other: Sequence[Sequence[float]] | None = None) -> Difference:

@@ -143,8 +143,9 @@ def test_a_failed_run_is_told_and_tried_again(folder: Path, monkeypatch: pytest.
 def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path) -> None:
     setting = read_setting(folder)
     study = read_study(folder / "one.toml", setting)
-    study = study.model_copy(update={"subjects": ["cat:1", "cat:2", "cat:3"], "seeds": [0, 1]})
-    values = {"lora": {1: (0.5, 0.7), 2: (0.2, 0.4), 3: (0.9, 0.9)}, "base": {1: (0.1,), 2: (0.1,), 3: (0.3,)}}
+    study = study.model_copy(update={"subjects": ["cat:1", "cat:2", "cat:3", "cat:4"], "seeds": [0, 1]})
+    lora = {1: (0.5, 0.7), 2: (0.4, 0.6), 3: (0.9, 0.9), 4: (0.0,)}  # nobody else was taught the fourth
+    values = {"lora": lora, "base": {1: (0.1,), 2: (0.1,), 3: (0.3,)}}
     about = {"status": "done", "device": "cpu", "threads": 1, "versions": {"torch": "2"}, "commit": "0" * 40}
     for arm, subjects in values.items():
         for subject, several in subjects.items():
@@ -155,14 +156,14 @@ def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path)
                 told = {"subject": f"cat:{subject}", "arm": {"name": arm}, "seed": seed, "metrics": metrics}
                 file.write_text(json.dumps({**told, **about, "dirty": False}))
     figures = read_figures(study, folder / "results")
-    assert figures.of("lora", "identity", 5.0) == pytest.approx({"cat:1": 0.6, "cat:2": 0.3, "cat:3": 0.9})
+    assert figures.of("lora", "identity", 5.0) == pytest.approx({"cat:1": 0.6, "cat:2": 0.5, "cat:3": 0.9})
     found = figures.paired("lora", "base", "identity", 5.0)
     assert found is not None
-    assert found.mean == pytest.approx((0.5 + 0.2 + 0.6) / 3)
+    assert found.mean == pytest.approx((0.5 + 0.4 + 0.6) / 3)
     assert not found.is_noise
     page = study_page(study, setting, folder / "results", folder / "pages")
-    assert "**+0.433 [" in page
-    assert "9 of 9 runs: 3 subjects, training seeds 0, 1" in page
+    assert "**+0.500 [+0.252, +0.748]**" in page
+    assert "9 of 12 runs: 3 subjects, training seeds 0, 1" in page
 
 
 def test_sheets_show_the_photos_the_base_and_every_arm(folder: Path) -> None:

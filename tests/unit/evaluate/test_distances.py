@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from booth.core.statistics import difference, interval
+from booth.core.statistics import difference, interval, paired_t
 from booth.evaluate.distances import Kernel, cubic_kernel, frechet, gaussian_kernel, mmd
 
 
@@ -82,3 +82,15 @@ def test_pairing_finds_a_small_difference_that_varies_less_than_the_units() -> N
     assert gain.mean == pytest.approx(0.1, abs=0.01)
     assert not gain.is_noise
     assert difference([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0]).is_noise
+
+
+def test_students_interval_by_hand() -> None:
+    found = paired_t([3.0, 5.0, 10.0], [1.0, 2.0, 3.0])  # differences 2, 3, 7: mean 4, deviation sqrt(7)
+    half = 4.303 * 7**0.5 / 3**0.5
+    assert (found.mean, found.low, found.high) == pytest.approx((4, 4 - half, 4 + half))
+    assert found.is_noise
+    many = [float(i % 7) for i in range(200)]
+    found = paired_t(many, [0.0] * 200)
+    assert found.high - found.mean == pytest.approx(1.972 * np.std(many, ddof=1) / 200**0.5, rel=1e-3)
+    with pytest.raises(ValueError, match="no interval"):
+        paired_t([1.0], [2.0])
