@@ -83,6 +83,7 @@ def evaluate(
     for taught in [Concept.load(folder) for folder in concepts]:
         protocol = make_protocol(
             taught.record.subject.noun,
+            kind=taught.record.subject.kind,
             prompts=prompts,
             suite=suite,
             seeds=None if seeds is None else range(seeds),

@@ -100,6 +100,7 @@ class Metric(ABC):
     needs: ClassVar[tuple[str, ...]]  # fields of Evidence that must not be empty
     role: ClassVar[Role | None]  # of the encoder; none = none is used
     source: ClassVar[str]
+    not_of_styles: ClassVar[str] = ""  # why it is refused for a style; empty = it is measured
     parts: ClassVar[Mapping[str, str]] = {}  # what a part is called, where its name does not say it
 
     @classmethod

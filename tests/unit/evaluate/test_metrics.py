@@ -11,6 +11,7 @@ from PIL import Image
 
 from booth.core.method import Subject
 from booth.core.metric import Drawn, Metric, Refused, Shared
+from booth.evaluate.measure import measure as measured_by
 from booth.registry import METRICS
 from booth.world.judges import Verdict
 from planes import XXY, XY, Planes, X, Y, Z, drawn, evidence, plain
@@ -288,3 +289,18 @@ def test_accuracy_and_joint_success_by_prompt() -> None:
     assert measure("joint", judge, drawn=rows, references=[X])[""].value == pytest.approx(0.5)
     with pytest.raises(Refused, match="no prompt asks"):
         measure("joint", judge, drawn=rows[-1:], references=[X])
+
+
+def test_a_style_is_not_taken_for_an_individual() -> None:
+    class Individuals(Planes):
+        name = "individuals"
+        roles = ("subject",)
+
+    style = Subject("sks", "style", "style")
+    fields = {"photos": [X, XY], "references": [X, Y], "lookalikes": [XY]}
+    shown = evidence(subject=style, drawn=drawn((X, "a picture of x in sks style")), **fields)
+    found = measured_by(shown, [Individuals(), Planes()])
+    assert "subject_similarity/planes" in found.scores
+    assert not any(name.endswith("/individuals") for name in found.scores if name.startswith("subject_similarity"))
+    for name in ("identity", "joint", "lookalikes", "masked_similarity", "background", "bleeding"):
+        assert found.refused[name] == METRICS[name].not_of_styles

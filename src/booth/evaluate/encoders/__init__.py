@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from booth.core.encoder import Encoder, Role
 from booth.core.errors import NotAvailableError, UsageError
+from booth.core.method import Subject
 from booth.registry import ENCODERS
 
 WORLD = "world-"
@@ -36,6 +37,11 @@ def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Enc
 def with_role(encoders: Sequence[Encoder], role: Role) -> list[Encoder]:
     """Those of the encoders that can be asked for this."""
     return [encoder for encoder in encoders if role in encoder.roles]
+
+
+def likeness_role(subject: Subject) -> Role:
+    """The role of the encoders that see what was taught: for a style not those that look for the same individual."""
+    return "distribution" if subject.kind == "style" else "subject"
 
 
 def require_pictures_comparable(encoders: Sequence[Encoder]) -> None:

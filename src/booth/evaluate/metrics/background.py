@@ -29,6 +29,7 @@ class Background(Metric):
     range = (-1.0, 1.0)
     needs = ("drawn", "photos")
     role = "distribution"
+    not_of_styles = "a style fills the whole picture, backgrounds too"
     parts: ClassVar[dict[str, str]] = {"similarity": "likeness to photos' backgrounds"}
     source = "background leak, 2604.01973, with a threshold from the base"
 

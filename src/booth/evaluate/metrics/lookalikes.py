@@ -19,6 +19,7 @@ class Lookalikes(Metric):
     range = (0.0, 1.0)
     needs = ("drawn", "references", "lookalikes")
     role = "subject"
+    not_of_styles = "a style has no individual to be mistaken for another"
     source = "2604.01973"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
