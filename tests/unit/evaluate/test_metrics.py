@@ -99,6 +99,8 @@ def test_diversity_is_the_mean_distance_of_pairs() -> None:
     assert scores["class"].value == pytest.approx(2 / 3)  # pairs: 0, 1, 1
     with pytest.raises(Refused, match="two seeds"):
         measure("diversity", drawn=drawn((X, "a")))
+    with pytest.raises(Refused, match="no drawings"):
+        measure("diversity", drawn=drawn((X, "a"), (Y, "a"), reference=True))
 
 
 def test_drift_names_its_pools_and_needs_pictures() -> None:
@@ -185,6 +187,8 @@ def test_a_picture_that_the_subject_fills_has_no_background() -> None:
     assert scores["similarity"].units == pytest.approx((1.0,))
     with pytest.raises(Refused, match="no picture has a background"):
         measure("background", drawn=drawn((full, "a")), **fields)
+    with pytest.raises(Refused, match="no threshold"):
+        measure("background", drawn=drawn((half, "a")), **fields | {"untouched": drawn((full, "a"))})
 
 
 def test_the_likeness_of_backgrounds_needs_no_base() -> None:
@@ -203,6 +207,7 @@ class Told:
     """A judge that says what it is told to."""
 
     name = "told"
+    nouns = ("dog", "cat")
 
     def __init__(self, verdicts: list[Verdict], same: list[bool]) -> None:
         self.by_picture: dict[int, tuple[Verdict, bool]] = {}
@@ -289,6 +294,10 @@ def test_accuracy_and_joint_success_by_prompt() -> None:
     assert measure("joint", judge, drawn=rows, references=[X])[""].value == pytest.approx(0.5)
     with pytest.raises(Refused, match="no prompt asks"):
         measure("joint", judge, drawn=rows[-1:], references=[X])
+    spaceship = Subject("sks", "spaceship")
+    assert "object" not in measure("accuracy", judge, subject=spaceship, drawn=rows)  # which the judge does not know
+    with pytest.raises(Refused, match="knows no spaceship"):
+        measure("accuracy", judge, subject=spaceship, drawn=rows[-1:])
 
 
 def test_a_style_is_not_taken_for_an_individual() -> None:
