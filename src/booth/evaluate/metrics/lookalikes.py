@@ -10,7 +10,8 @@ from booth.core.metric import Evidence, Metric, Score, by_prompt
 class Lookalikes(Metric):
     """Share of (drawing, look-alike) pairs in which the drawing is nearer to the references (NearID, 2604.01973).
 
-    Look-alikes are other individuals of the class on the references' backgrounds. Chance is one half.
+    Look-alikes are other individuals of the class, in NearID on the references' backgrounds. Those of the world's
+    subjects stand as in the photos that are learned from. Chance is one half.
     """
 
     name = "lookalikes"
