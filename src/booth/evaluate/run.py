@@ -19,7 +19,13 @@ from booth.core.method import Subject
 from booth.core.metric import Evidence, Score
 from booth.data.photos import PhotoSet, load_photos
 from booth.evaluate.company import Member, draw_company
-from booth.evaluate.encoders import load_encoders, require_pictures_comparable
+from booth.evaluate.encoders import (
+    PUBLIC_ENCODERS,
+    WORLD,
+    load_encoders,
+    require_pictures_comparable,
+    with_role,
+)
 from booth.evaluate.masks import Masks
 from booth.evaluate.measure import Measured, label_of, measure_rows
 from booth.evaluate.protocol import Protocol
@@ -116,7 +122,7 @@ def evaluate(
     require_pictures_comparable(chosen)
     if not any_class:
         require_class(chosen, seen, concept.record.subject.noun)
-    for sentence in advice(seen):
+    for sentence in advice(seen, chosen, model.scale):
         tell(sentence)
     content = base_hash(model.base)
     require_base([member.applied for member in members], concept.record.base.name, content)
@@ -217,18 +223,28 @@ def require_class(encoders: Sequence[Encoder], photos: Photos, noun: str) -> Non
     judges: Any = next((e for e in encoders if "judge" in e.roles), None)
     seen = [v.objects for v in judges.verdicts(photos.references)] if judges else []
     first = {objects[0] for objects in seen}
-    if len(first) == 1 and not any(noun in objects for objects in seen) and noun in judges.nouns:
+    known = noun.casefold()
+    if len(first) == 1 and not any(known in objects for objects in seen) and known in judges.nouns:
         raise BadDataError(
             f"The references show a {first.pop()}, and the concept is a {noun}. Give photos of the subject with "
             "--photos, or --any-class if the judge is wrong."
         )
 
 
-def advice(photos: Photos) -> list[str]:
-    """What to bear in mind when reading the numbers."""
-    if photos.held_out:
-        return []
-    return [
-        "The photos learned from are the references too, which rewards copying. Give other photos of the subject as "
-        "well (--photos) and they are used instead."
-    ]
+def advice(photos: Photos, encoders: Sequence[Encoder], scale: str) -> list[str]:
+    """What to bear in mind when reading the numbers; `scale` is the base's, "tiny" for the embedded one.
+
+    Whether the photos are drawings of the world cannot be known, so that its judges always come with a caution.
+    """
+    told: list[str] = []
+    if with_role(encoders, "subject")[0].name.startswith(WORLD):
+        told.append(
+            "Subjects are compared by the world's own judge, which was trained on its drawings alone: where yours are "
+            f"photographs, look at the pictures.{'' if scale == 'tiny' else f' {PUBLIC_ENCODERS}'}"
+        )
+    if not photos.held_out:
+        told.append(
+            "The photos learned from are the references too, which rewards copying. Give other photos of the subject "
+            "as well (--photos) and they are used instead."
+        )
+    return told

@@ -20,7 +20,7 @@ from booth.evaluate.encoders import load_encoders
 from booth.evaluate.protocol import Protocol, make_protocol
 from booth.evaluate.report.files import write_files
 from booth.evaluate.rows import Untouched
-from booth.evaluate.run import Evaluation, concept_evidence, evaluate, find_photos, require_class
+from booth.evaluate.run import Evaluation, advice, concept_evidence, evaluate, find_photos, require_class
 from booth.families.loading import load_family
 from booth.generate.concepts import Applied
 from booth.registry import METRICS
@@ -177,3 +177,14 @@ def test_a_style_is_drawn_with_the_prompts_of_styles(
     concept_evidence(load_family(str(toy_base)), style, protocol, tmp_path, Untouched([], [], [], []), photos)
     assert "a picture of a dog in sks style" in asked
     assert asked.count("a picture") == protocol.drift
+
+
+def test_the_worlds_judge_speaks_with_a_caution(lora: Concept, world_judges: Path, hub: Any) -> None:
+    photos = find_photos(lora, [])
+    world, public = load_encoders(["world-identity"]), load_encoders(["dino-vits16"])
+    tiny, full = (advice(photos, world, scale)[0] for scale in ("tiny", "full"))
+    assert "trained on its drawings alone" in tiny
+    assert "hf download" not in tiny
+    assert full.startswith(tiny)
+    assert "hf download facebook/dino-vits16" in full
+    assert not any("drawings" in sentence for sentence in advice(photos, public, "full"))

@@ -10,6 +10,10 @@ from booth.core.method import Subject
 from booth.registry import ENCODERS
 
 WORLD = "world-"
+PUBLIC_ENCODERS = (
+    "While online, run `hf download facebook/dino-vits16` and `hf download openai/clip-vit-base-patch32` (they stay in "
+    "the cache)."
+)
 
 
 def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Encoder]:
@@ -27,9 +31,8 @@ def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Enc
     ]
     if not public and not world:
         raise NotAvailableError(
-            "There is no encoder on this machine to compare pictures with. While online, run `hf download "
-            "facebook/dino-vits16` and `hf download openai/clip-vit-base-patch32` (they stay in the cache), or "
-            "reinstall booth to have the world's own judges."
+            f"There is no encoder on this machine to compare pictures with. {PUBLIC_ENCODERS} Or reinstall booth to "
+            "have the world's own judges."
         )
     return [*world, *public]
 
