@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,9 @@ def compare(
     noun: Annotated[
         str | None, typer.Option("--class", help="Class noun of the subject, such as dog.", metavar="NOUN")
     ] = None,
+    kind: Annotated[
+        Literal["subject", "style"], typer.Option(help="What is taught; a style needs no --class.")
+    ] = "subject",
     method: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(METHODS)}; all if left out.", metavar="METHOD")
     ] = None,
@@ -61,7 +64,7 @@ def compare(
     hush()
     if not report:
         race = _race(
-            photos, noun, method, token, base, training_seeds, (steps, seconds, until), assignments, held_out,
+            photos, noun, kind, method, token, base, training_seeds, (steps, seconds, until), assignments, held_out,
             prompts, seeds, quick, encoder, out, device,
         )  # fmt: skip
         progress = TrainingProgress()
@@ -76,8 +79,8 @@ def compare(
 
 
 def _race(
-    photos, noun, method, token, base, training_seeds, budget, assignments, held_out, prompts, seeds, quick, encoder,
-    out, device,
+    photos, noun, kind, method, token, base, training_seeds, budget, assignments, held_out, prompts, seeds, quick,
+    encoder, out, device,
 ):  # fmt: skip
     """The options as a Race."""
     from booth.compare.budget import Budget
@@ -86,6 +89,7 @@ def _race(
     from booth.evaluate.protocol import make_protocol
     from booth.train.setup import choose_device
 
+    noun = noun or ("style" if kind == "style" else None)
     if not photos or not noun:
         raise UsageError("Name the photos and their --class, such as `booth compare photos/ --class dog`.")
     steps, seconds, until = budget
@@ -100,7 +104,8 @@ def _race(
         photos=photos,
         noun=noun,
         out=out,
-        protocol=make_protocol(noun, prompts=prompts, seeds=given, quick=quick),
+        protocol=make_protocol(noun, kind=kind, prompts=prompts, seeds=given, quick=quick),
+        kind=kind,
         token=token,
         base=base or "embedded",
         methods=tuple(method or ()),

@@ -80,9 +80,12 @@ def evaluate(
         raise UsageError("--photos, --lookalikes and --with go with one concept. Name one with them.")
     others = [parse_applied(text) for text in company or []]
     told: list[dict[str, Any]] = []
-    for taught in [Concept.load(folder) for folder in concepts]:
+    loaded = [Concept.load(folder) for folder in concepts]
+    folders = _folders(out, [concept.record.name for concept in loaded])
+    for taught, folder in zip(loaded, folders, strict=True):
         protocol = make_protocol(
             taught.record.subject.noun,
+            kind=taught.record.subject.kind,
             prompts=prompts,
             suite=suite,
             seeds=None if seeds is None else range(seeds),
@@ -90,7 +93,6 @@ def evaluate(
             guidance=guidance,
             quick=quick,
         )
-        folder = _folder(out, taught.record.name, len(concepts))
         evaluation = measure(
             taught,
             protocol,
@@ -112,8 +114,15 @@ def evaluate(
     finish(result, [one["report"] for one in told], as_json)
 
 
-def _folder(out: Path | None, name: str, count: int) -> Path:
-    """Where one concept's files go."""
-    if out is None:
-        return Path("evaluations") / name
-    return out / name if count > 1 else out
+def _folders(out: Path | None, names: list[str]) -> list[Path]:
+    """Where each concept's files go; UsageError where two would share a folder."""
+    from booth.core.errors import UsageError
+
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"Two of these concepts are called {twice}. Evaluate them one by one, each with its own --out."
+        )
+    if out is not None and len(names) == 1:
+        return [out]
+    return [(out or Path("evaluations")) / name for name in names]

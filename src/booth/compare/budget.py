@@ -9,7 +9,7 @@ from booth.config import RunConfig, method_config
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Subject
 from booth.registry import METHODS
-from booth.train.quote import seconds_per_step
+from booth.train.quote import seconds_per_picture, seconds_per_step
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def settings_within(budget: Budget, config: RunConfig, model: Family) -> dict[st
     own = method_config(config.method, model.scale, config.settings)
     if budget.seconds is not None:
         total = total_steps(config, own)
-        steps = max(1, round(total * budget.seconds / training_seconds(config, own, model)))
+        left = max(0.0, budget.seconds - drawing_seconds(config, own, model))
+        steps = max(1, round(total * left / training_seconds(config, own, model)))
     elif budget.steps is not None:
         steps = budget.steps
     else:
@@ -59,8 +60,15 @@ def training_seconds(config: RunConfig, own: MethodConfig, model: Family) -> flo
     return sum(stage.method.config.steps * speed.mean for stage, speed in zip(plan, speeds, strict=True))
 
 
+def drawing_seconds(config: RunConfig, own: MethodConfig, model: Family) -> float:
+    """What the class pictures would take if none of them were drawn yet, so that a budget holds on any machine."""
+    plan = [stage.method.config for stage in _method(config, own).plan()]
+    wanted = [c.class_pictures for c in plan if c.prior_weight > 0 and c.prior == "pictures"]
+    return max(wanted) * seconds_per_picture(model) if wanted else 0.0
+
+
 def _method(config: RunConfig, own: MethodConfig) -> Method:
-    return METHODS[config.method](own, Subject(config.token, config.noun))
+    return METHODS[config.method](own, Subject(config.token, config.noun, config.kind))
 
 
 def _shares(config: RunConfig, own: MethodConfig, steps: int) -> dict[str, int]:

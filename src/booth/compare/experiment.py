@@ -15,9 +15,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from booth.core.errors import BadDataError
+from booth.registry import METRICS
+from booth.world.vocabulary import NOUNS, SCENES
 
 ARMS = "arms.toml"
 UNTOUCHED = "base"  # the arm that is taught nothing
+RUN_NUMBERS = ("steps", "seconds", "peak_memory_bytes", "artifact_bytes")  # what a run tells beside its metrics
 PHOTOGRAPHS = "photos/"  # before the folder of a subject that is not of the world
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -77,11 +80,23 @@ def read_setting(folder: Path) -> Setting:
 
 
 def read_study(file: Path, setting: Setting) -> Study:
-    """A study whose arms are known; BadDataError in plain words."""
+    """A study whose arms, subjects and columns are known; BadDataError in plain words."""
     study = _read(file, Study, {"name": file.stem})
     unknown = [arm for arm in {*study.arms, *sum(study.pairs, ())} if arm not in setting.arms]
     if unknown:
         raise BadDataError(f"{file} names arms that {ARMS} does not have: {', '.join(sorted(unknown))}.")
+    for subject in study.subjects:
+        if wrong := _wrong_subject(subject):
+            raise BadDataError(
+                f"{file} names the subject {subject!r}, and {wrong}. Write it as cat:21, cat:21@meadow or "
+                f"{PHOTOGRAPHS}dog2:dog."
+            )
+    wrong = [c for c in study.columns if c.partition("/")[0] not in METRICS and c not in RUN_NUMBERS]
+    if wrong:
+        raise BadDataError(
+            f"{file} names columns that no run has: {', '.join(wrong)}. There are "
+            f"{', '.join([*METRICS, *RUN_NUMBERS])}."
+        )
     return study
 
 
@@ -107,6 +122,21 @@ def runs_of(study: Study) -> Iterator[tuple[int, str, str]]:
             for arm in study.arms:
                 if arm != UNTOUCHED or seed == study.seeds[0]:
                     yield (0 if arm == UNTOUCHED else seed), subject, arm
+
+
+def _wrong_subject(subject: str) -> str | None:
+    """What is wrong with the name of a subject, if anything is."""
+    name, colon, told = subject.rpartition(":")
+    if not colon or not name or not told:
+        return "it has no colon between two words"
+    if name.startswith(PHOTOGRAPHS):
+        return None if name != PHOTOGRAPHS else "it names no folder"
+    seed, at, scene = told.partition("@")
+    if name not in NOUNS:
+        return f"the world has no {name}"
+    if not seed.isdecimal():
+        return f"{seed!r} is no number of an individual"
+    return f"the world has no scene called {scene!r}" if at and scene not in SCENES else None
 
 
 def _read(file: Path, kind: type[Schema], more: dict[str, Any]) -> Schema:

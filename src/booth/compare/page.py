@@ -59,7 +59,8 @@ def render(summary: Summary) -> str:
     protocol = plan["protocol"]
     told = (
         f"{len(plan['photos'])} photos of {plan['token']} {plan['noun']}; {len(protocol['templates'])} prompts "
-        f"({protocol['suite']}) x {len(protocol['seeds'])} seeds; budget: {Budget(**plan['budget']).told}. Intervals "
+        f"({protocol['suite']}) x {len(protocol['seeds'])} seeds, compared with {_references(plan)}; budget: "
+        f"{Budget(**plan['budget']).told}. Intervals "
         "are 95 % bootstrap over prompts and training seeds; ≈ marks what differs from the best of its column by no "
         "more than noise."
     )
@@ -76,6 +77,10 @@ def render(summary: Summary) -> str:
         element("h2", "Settings"),
         *_settings(summary),
     )
+
+
+def _references(plan: dict[str, Any]) -> str:
+    return "photos that were held out" if plan.get("held_out") else "the photos learned from, which rewards copying"
 
 
 def _numbers(summary: Summary) -> Markup:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from booth import __version__
 from booth.compare.budget import Budget, settings_within
@@ -45,6 +45,7 @@ class Race:
     noun: str
     out: Path
     protocol: Protocol
+    kind: Literal["subject", "style"] = "subject"
     token: str = "sks"
     base: str = "embedded"
     methods: Sequence[str] = ()  # none = all that teach a subject
@@ -81,7 +82,7 @@ def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:
     photos = _photos(race, trained.photos)
     photos.masks.use_segmenter(model.scale)
     _claim(race, [p.sha256 for p in trained.photos], base_hash(model.base), encoders, photos)
-    subject = Subject(race.token, race.noun)
+    subject = Subject(race.token, race.noun, race.kind)
     tell("Drawing what the untouched base draws, or finding it again.")
     untouched = draw_untouched(model, base_hash(model.base), subject, race.protocol, race.out / "untouched")
     _write_references(race, subject, untouched, photos, encoders)
@@ -99,6 +100,13 @@ def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:
 
 def _photos(race: Race, training: Sequence[Photo]) -> Photos:
     held = load_photos(list(race.held_out)).photos if race.held_out else ()
+    both = {p.sha256 for p in training} & {p.sha256 for p in held}
+    if both:
+        names = ", ".join(p.path.name for p in held if p.sha256 in both)
+        raise UsageError(
+            f"{names} would be learned from and compared with, which rewards copying. Move what is held out to another "
+            "folder than the photos'."
+        )
     references = held or training
     if len(references) < 2:
         raise UsageError("A race needs at least two photos to compare with. Add more, or give --held-out.")
@@ -110,6 +118,7 @@ def _claim(race: Race, hashes: list[str], base: str, encoders: Sequence[Encoder]
     """Write the race's plan, or refuse to mix two races in one folder. More methods or seeds may join."""
     plan = {
         "noun": race.noun,
+        "kind": race.kind,
         "token": race.token,
         "photos": hashes,
         "base": base,
@@ -123,8 +132,14 @@ def _claim(race: Race, hashes: list[str], base: str, encoders: Sequence[Encoder]
     plan = json.loads(json.dumps(plan))
     file = race.out / PLAN
     if file.is_file():
-        former = json.loads(file.read_text())["plan"]
+        before = json.loads(file.read_text())
+        former = {"kind": "subject", **before["plan"]}
         differs = [key for key in plan if former.get(key) != plan[key]]
+        if before["device"] != race.device:
+            raise UsageError(
+                f"{race.out} holds a race on {before['device']}, and this one is on {race.device}: seconds and memory "
+                f"would be of two machines in one column. Go on with --device {before['device']} or another --out."
+            )
         if differs:
             raise UsageError(
                 f"{race.out} holds another race: {', '.join(differs)} {'is' if len(differs) == 1 else 'are'} "
@@ -144,13 +159,13 @@ def _write_references(
     """The untouched base, image only and prompt only: the rows that every method is set beside."""
     if (race.out / REFERENCES).is_file():
         return
-    rows = measure_rows(reference_rows(subject, race.protocol, untouched, photos), encoders)
-    told = {row: {name: s.to_json() for name, s in m.scores.items()} for row, m in rows.items()}
-    write_whole(race.out / REFERENCES, json.dumps(told, indent=1) + "\n")
-    shown = race.out / "photos"
+    shown = race.out / "photos"  # before the numbers, whose file says that all is there
     shown.mkdir(exist_ok=True)
     for i, image in enumerate(photos.training):
         image.save(shown / f"{i:03}.png")
+    rows = measure_rows(reference_rows(subject, race.protocol, untouched, photos), encoders)
+    told = {row: {name: s.to_json() for name, s in m.scores.items()} for row, m in rows.items()}
+    write_whole(race.out / REFERENCES, json.dumps(told, indent=1) + "\n")
 
 
 def _attempt(
@@ -193,6 +208,7 @@ def _teach(race: Race, method: str, seed: int, model: Family, listener: Listener
     fields = {
         "photos": list(race.photos),
         "noun": race.noun,
+        "kind": race.kind,
         "token": race.token,
         "method": method,
         "base": race.base,

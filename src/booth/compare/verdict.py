@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from booth.compare.summary import Column, Summary
+from booth.evaluate.rows import BASE
+from booth.registry import METRICS
+
+SAME = 1e-9  # means that differ by less are equal
+# The base follows prompts as well as it ever did, without any subject, so that here it is no floor.
+FOLLOWING = ("prompt_similarity", "token_dropped")
 
 # What each prize is for: the columns that decide it, of which the first that was measured counts.
 PRIZES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -18,12 +25,15 @@ PRIZES: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def winners(summary: Summary) -> dict[str, dict[str, Any]]:
-    """By prize: the method with the best mean, its number, and who is within noise of it."""
+    """By prize: the method with the best mean, its number, and who is equal to it or within noise of it.
+
+    `managed` is whether it did better than the untouched base, or, of a share, better than never.
+    """
     found: dict[str, dict[str, Any]] = {}
     for prize, columns in PRIZES.items():
         column = next((c for metric, part in columns if (c := summary.column(metric, part)) is not None), None)
         if column is not None and len(column.cells) > 1:
-            found[prize] = _winner(column)
+            found[prize] = _winner(column, summary.references.get(BASE, {}))
     return found
 
 
@@ -33,13 +43,13 @@ def verdict(summary: Summary) -> list[str]:
     if not told:
         told.append("Fewer than two methods have a result, so there is no winner.")
     told += [f"{r['method']} with seed {r['seed']} failed: {r['error']}" for r in summary.failed()]
-    seeds = {len(summary.done(m)) for m in summary.methods}
-    if min(seeds, default=0) < 2:
+    seeds = {count for m in summary.methods if (count := len(summary.done(m)))}
+    if min(seeds, default=2) < 2:
         told.append("Some methods ran with one training seed only, so that how much luck there was is not known.")
     return told
 
 
-def _winner(column: Column) -> dict[str, Any]:
+def _winner(column: Column, base: Mapping[str, Any]) -> dict[str, Any]:
     best = next(method for method, cell in column.cells.items() if cell.best)
     cell = column.cells[best]
     return {
@@ -50,13 +60,32 @@ def _winner(column: Column) -> dict[str, Any]:
         "shown": column.shown(cell.value),
         "low": round(cell.low, 4),
         "high": round(cell.high, 4),
+        "managed": _managed(column, cell.value, base.get(column.name)),
+        "equal": [m for m, c in column.cells.items() if m != best and abs(c.value - cell.value) < SAME],
         "within_noise": [m for m, c in column.cells.items() if c.within_noise],
     }
 
 
+def _managed(column: Column, value: float, base: Mapping[str, Any] | None) -> bool:
+    """Whether the best of a column is anything; of what is better lower, such as costs, there is always a least."""
+    if not column.higher:
+        return True
+    if METRICS[column.metric].range == (0.0, 1.0) and value == 0:
+        return False
+    if base is None or base["value"] is None or (column.metric, column.part) == FOLLOWING:
+        return True
+    return value > base["value"]
+
+
 def _sentence(prize: str, won: dict[str, Any]) -> str:
-    close, number = won["within_noise"], won["shown"]
+    close, number = [m for m in won["within_noise"] if m not in won["equal"]], won["shown"]
+    measured = f"{won['title']} {number}"
+    if not won["managed"]:
+        return f"For {prize}, no method managed more than the untouched base does (at best {measured})."
+    if won["equal"]:
+        noise = f"; {', '.join(close)} not beyond noise behind" if close else ""
+        return f"For {prize}, {', '.join([won['method'], *won['equal']])} are equal ({measured}){noise}."
     if close:
         who = ", ".join([won["method"], *close])
-        return f"For {prize}, {who} do not differ beyond noise; {won['method']} is ahead ({won['title']} {number})."
-    return f"For {prize}, {won['method']} wins ({won['title']} {number})."
+        return f"For {prize}, {who} do not differ beyond noise; {won['method']} is ahead ({measured})."
+    return f"For {prize}, {won['method']} wins ({measured})."

@@ -52,7 +52,7 @@ class Evidence:
     class_base: Sequence[Image] = ()  # the same by the untouched base
     unrelated_drawn: Sequence[Image] = ()  # prompts that name neither the subject nor its class
     unrelated_base: Sequence[Image] = ()
-    lookalikes: Sequence[Image] = ()  # other individuals on the references' backgrounds
+    lookalikes: Sequence[Image] = ()  # other individuals, best on the references' backgrounds
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     subjects_together: Sequence[Shared] = ()  # this one first, where it is used with others
     drawn_together: Sequence[Drawn] = ()  # all of those asked for at once, at the same templates and seeds
@@ -100,6 +100,7 @@ class Metric(ABC):
     needs: ClassVar[tuple[str, ...]]  # fields of Evidence that must not be empty
     role: ClassVar[Role | None]  # of the encoder; none = none is used
     source: ClassVar[str]
+    not_of_styles: ClassVar[str] = ""  # why it is refused for a style; empty = it is measured
     parts: ClassVar[Mapping[str, str]] = {}  # what a part is called, where its name does not say it
 
     @classmethod

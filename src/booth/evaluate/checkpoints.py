@@ -16,12 +16,14 @@ from booth.core.method import Subject
 from booth.core.metric import Refused
 from booth.core.rng import derived_seed
 from booth.data.prior import class_prompt
-from booth.evaluate.encoders import load_encoders, with_role
+from booth.evaluate.encoders import likeness_role, load_encoders, with_role
 from booth.evaluate.metrics.copying import Originals
+from booth.evaluate.protocol import paired_prompts
 from booth.generate.draw import draw
 from booth.train.selection import Marks
 
 CONTEXTS = ("in the jungle", "in the snow", "on the beach", "on top of pink fabric")
+THINGS = ("of a dog", "of a car", "of a teapot", "of the beach")  # what is drawn in a style, as many
 CLASS_PICTURES = 2
 STEPS = 12  # denoising steps: enough to see what is there
 LEAST = 0.02  # a gap between floor and ceiling below this is no scale
@@ -38,11 +40,13 @@ class CheckpointJudge:
     def __init__(self, model: Family, subject: Subject, photos: Sequence[Image], seed: int) -> None:
         self._model, self._photos = model, list(photos)
         encoders = load_encoders(scale=model.scale)
-        self._subject_by = _first(encoders, "subject")
+        self._subject_by = _first(encoders, likeness_role(subject))
         self._prompt_by, self._class_by = _first(encoders, "prompt"), _first(encoders, "distribution")
-        self.prompts = [f"a {subject.name} {context}" for context in CONTEXTS]
-        self._plain = [f"{class_prompt(subject.noun).removeprefix('a photo of ')} {context}" for context in CONTEXTS]
-        self._class = [class_prompt(subject.noun)] * CLASS_PICTURES
+        is_style = subject.kind == "style"
+        asked = [f"a picture {t} in {{}}" for t in THINGS] if is_style else [f"a {{}} {c}" for c in CONTEXTS]
+        pairs = paired_prompts(asked, subject)
+        self.prompts, self._plain = [prompt for prompt, _ in pairs], [plain for _, plain in pairs]
+        self._class = [class_prompt(subject.noun, subject.kind)] * CLASS_PICTURES
         count = len(CONTEXTS) + CLASS_PICTURES
         self._seeds = [derived_seed(seed, "checkpoint", i) for i in range(count)]
         base = self._draw(self._plain + self._class)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Refused, Score
-from booth.evaluate.encoders import with_role
+from booth.evaluate.encoders import likeness_role, with_role
 from booth.registry import METRICS
 
 
@@ -36,12 +36,16 @@ def measure(evidence: Evidence, encoders: Sequence[Encoder], metrics: Sequence[s
     for name in metrics or METRICS:
         metric: Metric = METRICS[name]()
         missing = [need for need in metric.needs if not getattr(evidence, need)]
-        able = with_role(encoders, metric.role) if metric.role else [None]
-        if missing:
+        role = likeness_role(evidence.subject) if metric.role == "subject" else metric.role
+        able = with_role(encoders, role) if role else [None]
+        unsuited = metric.not_of_styles if evidence.subject.kind == "style" else ""
+        if unsuited:
+            measured.refused[name] = unsuited
+        elif missing:
             measured.refused[name] = f"there are no {' and no '.join(m.replace('_', ' ') for m in missing)}"
         elif not able:
-            measured.refused[name] = f"no encoder here serves as {metric.role}"
-        for encoder in [] if missing else able:
+            measured.refused[name] = f"no encoder here serves as {role}"
+        for encoder in [] if missing or unsuited else able:
             try:
                 scores = metric.measure(evidence, encoder)
             except Refused as reason:

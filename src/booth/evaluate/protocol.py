@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
@@ -18,6 +18,7 @@ from booth.world.vocabulary import NOUNS
 
 FOLDER = Path(__file__).parent / "prompts"
 SUITES = ("objects", "live")
+STYLES = "styles"  # the suite of every style; no subject has it
 PLACEHOLDER = "{}"
 # Nouns of living things beside those of the world; other nouns are taken for objects unless a suite is named.
 LIVE = frozenset({"animal", "baby", "boy", "child", "girl", "hamster", "man", "person", "pet", "pig", "woman", "wolf"})
@@ -41,16 +42,18 @@ class Protocol:
 
     def rows(self, subject: Subject) -> list[tuple[str, str, int]]:
         """(prompt, prompt without the rare token, seed) of every picture of the subject, prompt by prompt."""
-        return [(p, _plain(t, subject.noun), s) for t, p in self._prompts(subject) for s in self.seeds]
+        prompts = paired_prompts(self.templates, subject)
+        return [(prompt, plain, seed) for prompt, plain in prompts for seed in self.seeds]
 
-    def class_rows(self, noun: str) -> list[tuple[str, int]]:
-        """(prompt, seed) of every picture of the class."""
-        return [(class_prompt(noun), 10_000 + i) for i in range(self.drift)]
+    def class_rows(self, subject: Subject) -> list[tuple[str, int]]:
+        """(prompt, seed) of every picture of the class, which for a style is any picture."""
+        return [(class_prompt(subject.noun, subject.kind), 10_000 + i) for i in range(self.drift)]
 
-    def unrelated_rows(self, noun: str) -> list[tuple[str, int]]:
+    def unrelated_rows(self, subject: Subject) -> list[tuple[str, int]]:
         """(prompt, seed) of pictures that have to do with neither the subject nor its class."""
-        own = re.compile(rf"\b{re.escape(noun)}\b", re.IGNORECASE)
-        prompts = [p for p in read_prompts(FOLDER / "unrelated.txt") if not own.search(p)]
+        own = re.compile(rf"\b{re.escape(subject.noun)}\b", re.IGNORECASE)
+        every = read_prompts(FOLDER / "unrelated.txt")
+        prompts = [p for p in every if not own.search(p.removeprefix("a photo of "))]
         return [(prompts[i % len(prompts)], 20_000 + i) for i in range(self.drift)]
 
     def few(self) -> Protocol:
@@ -66,13 +69,11 @@ class Protocol:
         values = asdict(self)
         return values | {"templates": list(self.templates), "seeds": list(self.seeds)}
 
-    def _prompts(self, subject: Subject) -> list[tuple[str, str]]:
-        return [(t, t.replace(PLACEHOLDER, subject.name)) for t in self.templates]
-
 
 def make_protocol(
     noun: str,
     *,
+    kind: Literal["subject", "style"] = "subject",
     prompts: Path | None = None,
     suite: str | None = None,
     seeds: Sequence[int] | None = None,
@@ -80,15 +81,17 @@ def make_protocol(
     guidance: float | None = None,
     quick: bool = False,
 ) -> Protocol:
-    """DreamBooth's 25 prompts x 4 seeds for this noun, or a file's prompts; `quick` draws a sixth of that.
+    """DreamBooth's 25 prompts x 4 seeds for this noun, as many for a style, or a file's; `quick` draws a sixth of that.
 
-    Raises BadDataError for a prompt file without placeholders.
+    Raises BadDataError for a prompt file without placeholders, UsageError for a suite that there is not.
     """
     if suite is not None and suite not in SUITES:
         raise UsageError(
             f"There is no prompt suite {suite!r}. There are {' and '.join(SUITES)}; or use --prompts FILE."
         )
-    chosen = suite or ("live" if is_live(noun) else "objects")
+    if suite is not None and kind == "style":
+        raise UsageError("A style has its own prompts. Leave --suite out, or use --prompts FILE.")
+    chosen = STYLES if kind == "style" else suite or ("live" if is_live(noun) else "objects")
     templates = read_templates(prompts) if prompts else read_templates(FOLDER / f"{chosen}.txt")
     if quick:
         templates = _spread(templates, QUICK_PROMPTS)
@@ -113,15 +116,31 @@ def read_templates(file: Path) -> tuple[str, ...]:
 
 
 def is_live(noun: str) -> bool:
-    """Whether DreamBooth's prompts for live subjects suit the noun."""
-    return noun in LIVE or (noun in NOUNS and NOUNS[noun].live)
+    """Whether DreamBooth's prompts for live subjects suit the noun, however it is capitalised."""
+    known = noun.casefold()
+    return known in LIVE or (known in NOUNS and NOUNS[known].live)
+
+
+def paired_prompts(templates: Sequence[str], subject: Subject) -> list[tuple[str, str]]:
+    """(prompt, the same without the rare token) of each template: "a sks dog asleep" and "a dog asleep".
+
+    Without its token a style is none, so that "a picture of a dog in sks style" becomes "a picture of a dog".
+    """
+    plain = _without_style if subject.kind == "style" else _plain
+    return [(t.replace(PLACEHOLDER, subject.name), plain(t, subject.noun)) for t in templates]
 
 
 def _plain(template: str, noun: str) -> str:
     """The template filled with the noun alone, "a" made "an" where the noun wants it."""
     article = re.compile(rf"\b([Aa])n? {re.escape(PLACEHOLDER)}")
-    an = "n" if noun[0].lower() in "aeiou" else ""
+    an = "n" if noun.lower().startswith(tuple("aeiou")) else ""
     return article.sub(rf"\g<1>{an} {PLACEHOLDER}", template).replace(PLACEHOLDER, noun)
+
+
+def _without_style(template: str, noun: str) -> str:
+    """The template without "in {}"; one that names the style otherwise keeps the noun."""
+    left = re.sub(rf",? ?\bin (?:the )?{re.escape(PLACEHOLDER)}", "", template).strip()
+    return left.replace(PLACEHOLDER, noun) or class_prompt(noun, "style")
 
 
 def _spread(templates: tuple[str, ...], count: int) -> tuple[str, ...]:

@@ -54,8 +54,8 @@ def draw_untouched(model: Family, base_hash: str, subject: Subject, protocol: Pr
     return Untouched(
         [Drawn(image, *row) for image, row in zip(named, rows, strict=True)],
         [Drawn(image, *row) for image, row in zip(plain, rows, strict=True)],
-        kept(folder / "base_class", about, model, protocol.class_rows(subject.noun), protocol),
-        kept(folder / "base_unrelated", about, model, protocol.unrelated_rows(subject.noun), protocol),
+        kept(folder / "base_class", about, model, protocol.class_rows(subject), protocol),
+        kept(folder / "base_unrelated", about, model, protocol.unrelated_rows(subject), protocol),
     )
 
 
@@ -78,9 +78,9 @@ def draw_concept(
         photos.references,
         photos.training,
         untouched.drawn,
-        kept(folder / "concept_class", about, model, protocol.class_rows(subject.noun), protocol),
+        kept(folder / "concept_class", about, model, protocol.class_rows(subject), protocol),
         untouched.class_pictures,
-        kept(folder / "concept_unrelated", about, model, protocol.unrelated_rows(subject.noun), protocol),
+        kept(folder / "concept_unrelated", about, model, protocol.unrelated_rows(subject), protocol),
         untouched.unrelated,
         photos.lookalikes,
         cost,

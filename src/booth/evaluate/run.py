@@ -13,13 +13,19 @@ from booth.concept import Concept
 from booth.core.commit import package_versions
 from booth.core.concept import ConceptRecord
 from booth.core.encoder import Encoder
-from booth.core.errors import BadDataError
+from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.metric import Evidence, Score
 from booth.data.photos import PhotoSet, load_photos
 from booth.evaluate.company import Member, draw_company
-from booth.evaluate.encoders import load_encoders, require_pictures_comparable
+from booth.evaluate.encoders import (
+    PUBLIC_ENCODERS,
+    WORLD,
+    load_encoders,
+    require_pictures_comparable,
+    with_role,
+)
 from booth.evaluate.masks import Masks
 from booth.evaluate.measure import Measured, label_of, measure_rows
 from booth.evaluate.protocol import Protocol
@@ -104,6 +110,8 @@ def evaluate(
     began = time.perf_counter()
     for name in metrics:
         _ = METRICS[name]  # before anything is drawn
+    subject = _subjects(concept)[0]
+    _require_no_styles(subject, company)
     seen = find_photos(concept, photos, lookalikes)
     members = [_member(Applied(concept), seen), *map(_member, company)]
     require_tokens([member.applied for member in members])
@@ -114,9 +122,8 @@ def evaluate(
     require_pictures_comparable(chosen)
     if not any_class:
         require_class(chosen, seen, concept.record.subject.noun)
-    for sentence in advice(seen):
+    for sentence in advice(seen, chosen, model.scale):
         tell(sentence)
-    subject = Subject(concept.record.subject.token, concept.record.subject.noun)
     content = base_hash(model.base)
     require_base([member.applied for member in members], concept.record.base.name, content)
     pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
@@ -124,14 +131,14 @@ def evaluate(
     untouched = draw_untouched(model, content, subject, protocol, folder)
     tell("Drawing the concept at the same prompts and seeds.")
     evidence = concept_evidence(model, concept, protocol, folder, untouched, seen)
-    if sum(len(member.subjects) for member in members) > 1:
+    if sum(len(member.subjects) for member in members) > 1 and subject.kind != "style":
         tell("Drawing each subject with all loaded, and all of them together.")
         shared, together = draw_company(model, content, members, protocol, folder / "company")
         evidence = replace(evidence, subjects_together=shared, drawn_together=together)
     tell("Measuring.")
     rows = {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, seen)}
     measured = measure_rows(rows, chosen, metrics)
-    found = verdicts(measured, subject.noun)
+    found = verdicts(measured, "picture" if subject.kind == "style" else subject.noun)
     seconds = time.perf_counter() - began
     return Evaluation(concept, protocol, seen, rows, measured, found, chosen, company, seconds)
 
@@ -143,14 +150,28 @@ def concept_evidence(
     record = concept.record
     about = {"base": record.base.hash, "concept": record.created, "sizes": record.sizes, "seed": record.seed}
     cost = {"seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes, "bytes": record.artifact_bytes}
-    subject = Subject(record.subject.token, record.subject.noun)
     with attached(model, [Applied(concept)]):
-        return draw_concept(model, about, subject, protocol, folder, untouched, photos, cost)
+        return draw_concept(model, about, _subjects(concept)[0], protocol, folder, untouched, photos, cost)
+
+
+def _subjects(concept: Concept) -> list[Subject]:
+    """All that the concept was taught in one run."""
+    return [Subject(s.token, s.noun, s.kind) for s in concept.record.subject.all]
+
+
+def _require_no_styles(subject: Subject, company: Sequence[Applied]) -> None:
+    """UsageError where it is asked whether a style stays apart from what it is used together with."""
+    styles = [s.name for s in (subject, *(s for a in company for s in _subjects(a.concept))) if s.kind == "style"]
+    if company and styles:
+        raise UsageError(
+            f"--with asks whether subjects stay apart, and {styles[0]} is a style, which is meant to show in all of a "
+            "picture. Leave --with out, or name subjects alone."
+        )
 
 
 def _member(applied: Applied, own: Photos | None = None) -> Member:
     """A concept with all subjects that it was taught; `own` are the photos of the first."""
-    subjects = [Subject(s.token, s.noun, s.kind) for s in applied.concept.record.subject.all]
+    subjects = _subjects(applied.concept)
     photos = [own if own and i == 0 else find_photos(applied.concept, [], which=i) for i in range(len(subjects))]
     return Member(applied, subjects, [p.references for p in photos])
 
@@ -202,18 +223,28 @@ def require_class(encoders: Sequence[Encoder], photos: Photos, noun: str) -> Non
     judges: Any = next((e for e in encoders if "judge" in e.roles), None)
     seen = [v.objects for v in judges.verdicts(photos.references)] if judges else []
     first = {objects[0] for objects in seen}
-    if len(first) == 1 and not any(noun in objects for objects in seen) and noun in judges.nouns:
+    known = noun.casefold()
+    if len(first) == 1 and not any(known in objects for objects in seen) and known in judges.nouns:
         raise BadDataError(
             f"The references show a {first.pop()}, and the concept is a {noun}. Give photos of the subject with "
             "--photos, or --any-class if the judge is wrong."
         )
 
 
-def advice(photos: Photos) -> list[str]:
-    """What to bear in mind when reading the numbers."""
-    if photos.held_out:
-        return []
-    return [
-        "The photos learned from are the references too, which rewards copying. Give other photos of the subject as "
-        "well (--photos) and they are used instead."
-    ]
+def advice(photos: Photos, encoders: Sequence[Encoder], scale: str) -> list[str]:
+    """What to bear in mind when reading the numbers; `scale` is the base's, "tiny" for the embedded one.
+
+    Whether the photos are drawings of the world cannot be known, so that its judges always come with a caution.
+    """
+    told: list[str] = []
+    if with_role(encoders, "subject")[0].name.startswith(WORLD):
+        told.append(
+            "Subjects are compared by the world's own judge, which was trained on its drawings alone: where yours are "
+            f"photographs, look at the pictures.{'' if scale == 'tiny' else f' {PUBLIC_ENCODERS}'}"
+        )
+    if not photos.held_out:
+        told.append(
+            "The photos learned from are the references too, which rewards copying. Give other photos of the subject "
+            "as well (--photos) and they are used instead."
+        )
+    return told

@@ -37,7 +37,9 @@ class WorldSubject:
     photos: list[Image.Image]  # 128x128
     masks: list[Image.Image]  # of the photos, white where the subject is
     unseen: list[Image.Image]
-    lookalikes: list[Image.Image]  # individuals that differ in one or two marks, each as one of the photos was taken
+    # Individuals that differ in one or two marks, each posed and placed as in one of the photos that are learned from:
+    # not on the backgrounds of the unseen ones.
+    lookalikes: list[Image.Image]
 
     @property
     def noun(self) -> str:

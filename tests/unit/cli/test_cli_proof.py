@@ -48,6 +48,12 @@ def test_several_concepts_are_pooled(booth_cli, lora: Concept, word: Concept) ->
     assert booth_cli("evaluate", lora.folder, word.folder, "--photos", lora.folder).exit_code == 2
 
 
+def test_two_concepts_of_one_name_do_not_overwrite_each_other(booth_cli, lora: Concept) -> None:
+    told = last_object(booth_cli("evaluate", lora.folder, lora.folder, "--quick", "--drift", 2, "--json"))
+    assert told["exit_code"] == 2
+    assert f"called {lora.record.name}" in told["error"]
+
+
 def test_concepts_that_are_used_together_are_measured_for_bleeding(booth_cli, lora: Concept, word: Concept) -> None:
     words = ["evaluate", lora.folder, "--with", f"{word.folder}", "--quick", "--drift", 2, "--json"]
     told = last_object(booth_cli(*words, "--with", f"{lora.folder}:0.5"))

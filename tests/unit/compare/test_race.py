@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -140,3 +141,46 @@ def test_an_unknown_method_stops_before_anything_is_run(plan: Race) -> None:
     with pytest.raises(UsageError, match="Did you mean 'lora'"):
         run_race(replace(plan, methods=("lorra",)), listener=Silent(), tell=lambda text: None)
     assert not plan.out.exists()
+
+
+def test_a_race_is_not_continued_on_another_device(plan: Race) -> None:
+    plan = replace(plan, seeds=(0,), methods=("lora",))
+    run_race(plan, listener=Silent(), tell=lambda text: None)
+    file = plan.out / "race.json"
+    file.write_text(file.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    with pytest.raises(UsageError, match=r"race on cuda, and this one is on cpu.*--device cuda"):
+        run_race(plan, listener=Silent(), tell=lambda text: None)
+
+
+def test_what_is_held_out_is_not_learned_from(plan: Race, five_photos: Path) -> None:
+    held = sorted(five_photos.glob("*.png"))[3:]
+    with pytest.raises(UsageError, match=rf"{held[0].name}, {held[1].name} would be learned from.*another folder"):
+        run_race(replace(plan, held_out=held), listener=Silent(), tell=lambda text: None)
+
+
+def test_the_photos_are_written_before_what_says_that_all_is_there(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    write = racing.write_whole
+
+    def writing(file: Path, text: str) -> None:
+        if file.name == racing.REFERENCES:
+            seen.append(len(list((plan.out / "photos").glob("*.png"))))
+        write(file, text)
+
+    monkeypatch.setattr(racing, "write_whole", writing)
+    monkeypatch.setattr(racing, "_attempt", lambda *_: {"kind": "race run", "status": "failed", "error": "x"})
+    run_race(plan, listener=Silent(), tell=lambda text: None)
+    assert seen == [5]
+
+
+def test_a_budget_of_seconds_holds_the_class_pictures_too(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
+    from booth.compare import budget
+    from booth.config import RunConfig
+
+    monkeypatch.setattr(budget, "training_seconds", lambda config, own, model: 40.0)
+    monkeypatch.setattr(budget, "seconds_per_picture", lambda model: 0.5)
+    settings = {"steps": 80, "prior_weight": 1.0, "class_pictures": 20}
+    config = RunConfig(photos=list(plan.photos), noun="dog", method="dreambooth", settings=settings)
+    model: Any = SimpleNamespace(scale="tiny")
+    found = budget.settings_within(Budget(seconds=20), config, model)
+    assert found["steps"] == 20  # 10 of the 20 seconds are left, a quarter of 40

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from booth.catalogue import describe_methods
 from booth.compare import recommend as recommending
 from booth.compare.photo_facts import PhotoFacts, look_at, sharpness
 from booth.compare.recommend import RULES, Answers, Recommendation, config_of, recommend, time_warning
@@ -41,10 +42,21 @@ def test_answers_decide_and_the_reasons_are_those_that_spoke_for_it(ask) -> None
     full = ask(settings="plain", kind="person")
     assert full.method == "dreambooth"
     assert full.options == {"prior_weight": "1.0"}
-    assert any("DINO .668" in sentence for sentence, _ in full.reasons)
-    assert not any("control by the prompt" in sentence for sentence, _ in full.reasons)
-    assert ask().method == "lora"
+    assert any("first of five in likeness" in sentence for sentence, _ in full.reasons)
+    default = ask()
+    assert default.method == "lora"
+    assert not any(source.startswith("2309.14859") for _, source in default.reasons)  # it ranks LoRA behind in both
+    assert any("97% of drawings" in sentence for sentence, _ in default.reasons)
+    assert any("rslora" in sentence and "within 5 points" in sentence for sentence, _ in default.reasons)
+    assert ask(kind="style").method == "lora"
     assert ask(detail="low", settings="plain").method == "textual_inversion"
+
+
+def test_on_the_base_of_the_studies_they_decide(toy_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = describe_methods(str(toy_base))
+    monkeypatch.setattr(recommending, "describe_methods", lambda base: sizes)
+    for answers in (Answers(), Answers(settings="plain"), Answers(detail="low"), Answers(concepts=10)):
+        assert recommend(answers, FACTS, [Path("photos")], "dog", "embedded", 10**6).method == "lora"
 
 
 def test_what_does_not_fit_is_out_and_says_why(ask) -> None:
@@ -120,9 +132,9 @@ def test_the_projects_own_studies_speak_too(ask, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "measured.json").write_text(json.dumps({"source": "docs/studies/x.md", "methods": methods}))
     monkeypatch.setattr(recommending, "MEASURED", tmp_path / "measured.json")
     found = ask(settings="plain", detail="low", concepts=2)
-    assert found.method == "textual_inversion"  # 2 published votes against half of one
-    monkeypatch.setattr(recommending, "OTHER_VOTE", 0.4)
-    assert ask(settings="plain").method == "dreambooth"  # 2 against 1.5 + 0.4
+    assert found.method == "textual_inversion"  # three quarters of a published vote against half of one
+    monkeypatch.setattr(recommending, "OTHER_VOTE", 0.2)
+    assert ask(settings="plain").method == "dreambooth"  # 1 against 0.75 + 0.2
     monkeypatch.setattr(recommending, "OTHER_VOTE", 0.6)
     high = ask(settings="plain")
     assert high.method == "two_stage"

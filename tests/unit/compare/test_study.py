@@ -185,6 +185,28 @@ def test_photos_of_one_scene_come_with_masks(folder: Path) -> None:
     assert all(p.mask is not None for p in photos)
 
 
+@pytest.mark.parametrize(
+    ("subject", "wrong"),
+    [
+        ("dog", "no colon"),
+        ("cat:x", "'x' is no number"),
+        ("unicorn:3", "no unicorn"),
+        ("cat:21@nowhere", "no scene called 'nowhere'"),
+        ("photos/:dog", "no folder"),
+    ],
+)
+def test_a_subject_that_cannot_be_is_named(folder: Path, subject: str, wrong: str) -> None:
+    (folder / "three.toml").write_text(STUDY.replace("cat:1", subject))
+    with pytest.raises(BadDataError, match=f"{subject}.*{wrong}.*cat:21@meadow"):
+        read_study(folder / "three.toml", read_setting(folder))
+
+
+def test_a_misspelt_column_is_named(folder: Path) -> None:
+    (folder / "three.toml").write_text(STUDY.replace('"cmmd/class"', '"cmd/class", "steps"'))
+    with pytest.raises(BadDataError, match=r"columns that no run has: cmd/class\. There are joint"):
+        read_study(folder / "three.toml", read_setting(folder))
+
+
 def test_an_unknown_arm_is_named(folder: Path) -> None:
     (folder / "three.toml").write_text(STUDY.replace('"lora"]\n', '"lore"]\n'))
     with pytest.raises(BadDataError, match=r"arms that arms.toml does not have: lore"):

@@ -100,6 +100,29 @@ def test_the_verdict_names_the_winner_for_what_and_who_failed(finished: Path) ->
     assert json.loads((finished / "comparison.json").read_text())["verdict"] == told["verdict"]
 
 
+def test_nobody_wins_where_nobody_managed(tmp_path: Path) -> None:
+    folder = race(tmp_path / "race", run("lora", 0, GOOD, 1, 1), run("dreambooth", 0, GOOD, 2, 2))
+    for file in folder.glob("runs/*/run.json"):
+        told = json.loads(file.read_text())
+        told["metrics"]["joint/world-judges"] = score("joint", [0.0, 0.0], encoder="world-judges")
+        file.write_text(json.dumps(told))
+    text = " ".join(write_page(folder)[1]["verdict"])
+    assert "For reproducing the subject in the scene asked for, no method managed more" in text
+    assert "For likeness to the subject, lora, dreambooth are equal (DINO (dino-vits16) 0.650)." in text
+    base = {"base": {"subject_similarity/dino-vits16": score("subject_similarity", [0.9, 0.9])}}
+    (folder / "references.json").write_text(json.dumps(base))
+    _, told = write_page(folder)
+    assert "For likeness to the subject, no method managed more than the untouched base" in " ".join(told["verdict"])
+    assert "compared with the photos learned from" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_method_without_a_result_did_not_run_with_one_seed(tmp_path: Path) -> None:
+    failed = {"kind": "race run", "method": "lora", "seed": 0, "status": "failed", "error": "x"}
+    several = [run("dreambooth", seed, GOOD, 1, 1) for seed in (0, 1)]
+    verdict = write_page(race(tmp_path / "race", failed, *several))[1]["verdict"]
+    assert not any("one training seed" in s for s in verdict)
+
+
 def test_one_training_seed_is_owned_up_to(tmp_path: Path) -> None:
     folder = race(tmp_path / "race", run("lora", 0, GOOD, 1, 1), run("dreambooth", 0, BAD, 2, 2))
     assert any("one training seed only" in s for s in write_page(folder)[1]["verdict"])

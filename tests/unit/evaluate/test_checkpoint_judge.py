@@ -77,3 +77,12 @@ def test_the_same_prompts_and_seeds_are_drawn_every_time(easel: dict[str, Any]) 
     assert first[0][0] == "a sks owl in the jungle"
     assert base[0][4:] == first[0][4:] == ["a photo of an owl"] * 2
     assert asked.about()["encoders"] == {"subject": "planes", "prompt": "planes", "class": "planes"}
+
+
+def test_a_style_is_asked_for_behind_what_is_drawn_in_it(easel: dict[str, Any]) -> None:
+    easel["next"] = [Z, Z, Z, Z, Y, Y]
+    asked = CheckpointJudge(Model(), Subject("sks", "style", "style"), [X, XY], seed=3)  # type: ignore[arg-type]
+    asked.score()
+    base, taught = (prompts for prompts, _ in easel["asked"])
+    assert (base[0], taught[0]) == ("a picture of a dog", "a picture of a dog in sks style")
+    assert base[4:] == taught[4:] == ["a picture"] * 2

@@ -17,9 +17,12 @@ from booth.core.encoder import content_of
 from booth.core.errors import BadDataError, UsageError
 from booth.evaluate import pictures
 from booth.evaluate.encoders import load_encoders
-from booth.evaluate.protocol import Protocol
+from booth.evaluate.protocol import Protocol, make_protocol
 from booth.evaluate.report.files import write_files
-from booth.evaluate.run import Evaluation, evaluate, find_photos, require_class
+from booth.evaluate.rows import Untouched
+from booth.evaluate.run import Evaluation, advice, concept_evidence, evaluate, find_photos, require_class
+from booth.families.loading import load_family
+from booth.generate.concepts import Applied
 from booth.registry import METRICS
 from booth.world.judges import Verdict
 
@@ -153,3 +156,35 @@ def test_references_of_another_class_are_refused(
 def test_an_unknown_metric_is_named(lora: Concept, hub: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean 'cmmd'"):
         evaluate(lora, PROTOCOL, tmp_path, metrics=["cmd"], any_class=True)
+
+
+def test_a_style_is_drawn_with_the_prompts_of_styles(
+    lora: Concept, toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def draw(model: Any, prompts: list[str], seeds: list[int], **_: Any) -> list[Image.Image]:
+        asked.extend(prompts)
+        return [Image.new("RGB", (32, 32)) for _ in prompts]
+
+    monkeypatch.setattr(pictures, "draw", draw)
+    taught = SubjectRecord(token="sks", noun="style", kind="style")
+    style = Concept(lora.folder, lora.record.model_copy(update={"subject": taught}))
+    with pytest.raises(UsageError, match=r"sks style is a style.*--with"):
+        evaluate(style, PROTOCOL, tmp_path, company=[Applied(lora)])
+    protocol = make_protocol("style", kind="style", quick=True)
+    photos = find_photos(lora, [])
+    concept_evidence(load_family(str(toy_base)), style, protocol, tmp_path, Untouched([], [], [], []), photos)
+    assert "a picture of a dog in sks style" in asked
+    assert asked.count("a picture") == protocol.drift
+
+
+def test_the_worlds_judge_speaks_with_a_caution(lora: Concept, world_judges: Path, hub: Any) -> None:
+    photos = find_photos(lora, [])
+    world, public = load_encoders(["world-identity"]), load_encoders(["dino-vits16"])
+    tiny, full = (advice(photos, world, scale)[0] for scale in ("tiny", "full"))
+    assert "trained on its drawings alone" in tiny
+    assert "hf download" not in tiny
+    assert full.startswith(tiny)
+    assert "hf download facebook/dino-vits16" in full
+    assert not any("drawings" in sentence for sentence in advice(photos, public, "full"))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from booth.core.method import Subject
 from booth.core.metric import Drawn, Metric, Refused, Shared
+from booth.evaluate.measure import measure as measured_by
 from booth.registry import METRICS
 from booth.world.judges import Verdict
 from planes import XXY, XY, Planes, X, Y, Z, drawn, evidence, plain
@@ -98,6 +99,8 @@ def test_diversity_is_the_mean_distance_of_pairs() -> None:
     assert scores["class"].value == pytest.approx(2 / 3)  # pairs: 0, 1, 1
     with pytest.raises(Refused, match="two seeds"):
         measure("diversity", drawn=drawn((X, "a")))
+    with pytest.raises(Refused, match="no drawings"):
+        measure("diversity", drawn=drawn((X, "a"), (Y, "a"), reference=True))
 
 
 def test_drift_names_its_pools_and_needs_pictures() -> None:
@@ -198,6 +201,8 @@ def test_a_picture_that_the_subject_fills_has_no_background() -> None:
     assert scores["similarity"].units == pytest.approx((1.0,))
     with pytest.raises(Refused, match="no picture has a background"):
         measure("background", drawn=drawn((full, "a")), **fields)
+    with pytest.raises(Refused, match="no threshold"):
+        measure("background", drawn=drawn((half, "a")), **fields | {"untouched": drawn((full, "a"))})
 
 
 def test_the_likeness_of_backgrounds_needs_no_base() -> None:
@@ -216,6 +221,7 @@ class Told:
     """A judge that says what it is told to."""
 
     name = "told"
+    nouns = ("dog", "cat")
 
     def __init__(self, verdicts: list[Verdict], same: list[bool]) -> None:
         self.by_picture: dict[int, tuple[Verdict, bool]] = {}
@@ -302,3 +308,22 @@ def test_accuracy_and_joint_success_by_prompt() -> None:
     assert measure("joint", judge, drawn=rows, references=[X])[""].value == pytest.approx(0.5)
     with pytest.raises(Refused, match="no prompt asks"):
         measure("joint", judge, drawn=rows[-1:], references=[X])
+    spaceship = Subject("sks", "spaceship")
+    assert "object" not in measure("accuracy", judge, subject=spaceship, drawn=rows)  # which the judge does not know
+    with pytest.raises(Refused, match="knows no spaceship"):
+        measure("accuracy", judge, subject=spaceship, drawn=rows[-1:])
+
+
+def test_a_style_is_not_taken_for_an_individual() -> None:
+    class Individuals(Planes):
+        name = "individuals"
+        roles = ("subject",)
+
+    style = Subject("sks", "style", "style")
+    fields = {"photos": [X, XY], "references": [X, Y], "lookalikes": [XY]}
+    shown = evidence(subject=style, drawn=drawn((X, "a picture of x in sks style")), **fields)
+    found = measured_by(shown, [Individuals(), Planes()])
+    assert "subject_similarity/planes" in found.scores
+    assert not any(name.endswith("/individuals") for name in found.scores if name.startswith("subject_similarity"))
+    for name in ("identity", "joint", "lookalikes", "masked_similarity", "background", "bleeding"):
+        assert found.refused[name] == METRICS[name].not_of_styles

@@ -12,7 +12,7 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Subject
 from booth.evaluate import pictures
 from booth.evaluate.pictures import kept
-from booth.evaluate.protocol import FOLDER, SUITES, Protocol, make_protocol, read_templates
+from booth.evaluate.protocol import FOLDER, SUITES, Protocol, make_protocol, paired_prompts, read_templates
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -45,11 +45,34 @@ def test_the_quick_version_keeps_every_kind_of_prompt() -> None:
 
 
 def test_unrelated_prompts_leave_the_class_out() -> None:
-    prompts = {p for p, _ in make_protocol("dog").unrelated_rows("dog")}
+    prompts = {p for p, _ in make_protocol("dog").unrelated_rows(Subject("sks", "dog"))}
     assert prompts
     assert not any("dog" in p for p in prompts)
-    assert any("dog" in p for p, _ in make_protocol("cat").unrelated_rows("cat"))
-    assert {p for p, _ in make_protocol("owl").class_rows("owl")} == {"a photo of an owl"}
+    assert any("dog" in p for p, _ in make_protocol("cat").unrelated_rows(Subject("sks", "cat")))
+    assert {p for p, _ in make_protocol("owl").class_rows(Subject("sks", "owl"))} == {"a photo of an owl"}
+
+
+def test_a_noun_that_the_prompts_begin_with_leaves_some_of_them() -> None:
+    assert len(make_protocol("photo").unrelated_rows(Subject("sks", "photo"))) == 48
+
+
+def test_the_suite_does_not_depend_on_capitals() -> None:
+    assert make_protocol("Dog").suite == make_protocol("WOMAN").suite == "live"
+
+
+def test_a_style_is_drawn_as_it_was_taught() -> None:
+    style = Subject("sks", "style", "style")
+    protocol = make_protocol("style", kind="style")
+    rows = protocol.rows(style)
+    assert (len(rows), protocol.suite) == (100, "styles")
+    assert rows[0] == ("a picture of a dog in sks style", "a picture of a dog", 0)
+    assert not any("sks" in plain or "style" in plain for _, plain, _ in rows)
+    assert {p for p, _ in protocol.class_rows(style)} == {"a picture"}
+    assert len({p for p, _ in protocol.unrelated_rows(style)}) == 16
+    own = ["a cat, in the {}", "in {}", "{} painting of a cat"]
+    assert [plain for _, plain in paired_prompts(own, style)] == ["a cat", "a picture", "style painting of a cat"]
+    with pytest.raises(UsageError, match="own prompts"):
+        make_protocol("style", kind="style", suite="live")
 
 
 def test_a_prompt_without_a_place_for_the_subject_is_named(tmp_path: Path) -> None:

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 from booth.core.encoder import Encoder, Role
 from booth.core.errors import NotAvailableError, UsageError
+from booth.core.method import Subject
 from booth.registry import ENCODERS
 
 WORLD = "world-"
+PUBLIC_ENCODERS = (
+    "While online, run `hf download facebook/dino-vits16` and `hf download openai/clip-vit-base-patch32` (they stay in "
+    "the cache)."
+)
 
 
 def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Encoder]:
@@ -26,9 +31,8 @@ def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Enc
     ]
     if not public and not world:
         raise NotAvailableError(
-            "There is no encoder on this machine to compare pictures with. While online, run `hf download "
-            "facebook/dino-vits16` and `hf download openai/clip-vit-base-patch32` (they stay in the cache), or "
-            "reinstall booth to have the world's own judges."
+            f"There is no encoder on this machine to compare pictures with. {PUBLIC_ENCODERS} Or reinstall booth to "
+            "have the world's own judges."
         )
     return [*world, *public]
 
@@ -36,6 +40,11 @@ def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Enc
 def with_role(encoders: Sequence[Encoder], role: Role) -> list[Encoder]:
     """Those of the encoders that can be asked for this."""
     return [encoder for encoder in encoders if role in encoder.roles]
+
+
+def likeness_role(subject: Subject) -> Role:
+    """The role of the encoders that see what was taught: for a style not those that look for the same individual."""
+    return "distribution" if subject.kind == "style" else "subject"
 
 
 def require_pictures_comparable(encoders: Sequence[Encoder]) -> None:

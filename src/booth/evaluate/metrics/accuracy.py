@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from booth.core.metric import Evidence, Metric, Score, by_prompt
+from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 from booth.evaluate.asked import asked
 
 FACTORS = ("scene", "colour", "accessory")
@@ -13,7 +13,8 @@ FACTORS = ("scene", "colour", "accessory")
 class Accuracy(Metric):
     """Share of drawings with the scene, colour or accessory asked for, over the prompts that ask for one.
 
-    `object` is the share that shows the class noun, whatever else is asked.
+    `object` is the share that shows the class noun, whatever else is asked; there is none for a noun that the judge
+    does not know.
     """
 
     name = "accuracy"
@@ -27,8 +28,10 @@ class Accuracy(Metric):
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
         noun = evidence.subject.noun
         verdicts = encoder.verdicts([d.image for d in evidence.drawn])
-        shown = [noun in v.objects for v in verdicts]
-        scores = [self.score(by_prompt(shown, evidence.drawn), encoder, "object")]
+        scores: list[Score] = []
+        if (known := noun.casefold()) in encoder.nouns:
+            shown = [known in v.objects for v in verdicts]
+            scores.append(self.score(by_prompt(shown, evidence.drawn), encoder, "object"))
         for factor in FACTORS:
             rows = [
                 (drawn, getattr(verdict, factor) == wanted)
@@ -38,4 +41,6 @@ class Accuracy(Metric):
             if rows:
                 units = by_prompt([float(right) for _, right in rows], [drawn for drawn, _ in rows])
                 scores.append(self.score(units, encoder, factor))
+        if not scores:
+            raise Refused(f"the judge knows no {noun}, and no prompt asks for a scene, colour or accessory it knows")
         return scores

@@ -29,6 +29,7 @@ class Background(Metric):
     range = (-1.0, 1.0)
     needs = ("drawn", "photos")
     role = "distribution"
+    not_of_styles = "a style fills the whole picture, backgrounds too"
     parts: ClassVar[dict[str, str]] = {"similarity": "likeness to photos' backgrounds"}
     source = "background leak, 2604.01973, with a threshold from the base"
 
@@ -42,6 +43,8 @@ class Background(Metric):
         if not evidence.untouched:
             return scores
         chance = self._cosine([d.image for d in evidence.untouched], evidence, encoder).max(0).values  # (photos,)
+        if float(chance.max()) <= -1:
+            raise Refused("nothing that the untouched base draws has a background, so that there is no threshold")
         nearer = drawn > (1 + chance) / 2  # (drawings, photos)
         found = nearer.any(1).float().tolist()
         counts = {str(i + 1): int(n) for i, n in enumerate(nearer.sum(0)) if n}

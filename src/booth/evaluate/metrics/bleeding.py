@@ -47,6 +47,7 @@ class Bleeding(Metric):
     range = (-2.0, 2.0)
     needs = ("subjects_together", "drawn_together")
     role = "subject"
+    not_of_styles = "styles that are used together are meant to mix"
     parts: ClassVar[dict[str, str]] = {
         "other": "likeness to another subject, over the base",
         "together": "likeness lost where all are asked for",

@@ -26,6 +26,8 @@ class Diversity(Metric):
     source = "2208.12242, with another distance"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+        if any(picture.reference is not None for picture in evidence.drawn):
+            raise Refused("photos are no drawings of one prompt")
         by_text: dict[str, list[int]] = {}
         for i, picture in enumerate(evidence.drawn):
             by_text.setdefault(picture.prompt, []).append(i)

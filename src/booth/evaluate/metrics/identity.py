@@ -16,6 +16,7 @@ class Identity(Metric):
     range = (0.0, 1.0)
     needs = ("drawn", "references")
     role = "judge"
+    not_of_styles = "a style has no individual to recognise"
     source = "the judge's own error is under `encoders`"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:

@@ -18,6 +18,7 @@ class Joint(Metric):
     range = (0.0, 1.0)
     needs = ("drawn", "references")
     role = "judge"
+    not_of_styles = "a style has no individual to recognise"
     source = "joint success of identity, context and edit, after ConceptBed (2306.04695)"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:

@@ -10,7 +10,8 @@ from booth.core.metric import Evidence, Metric, Score, by_prompt
 class Lookalikes(Metric):
     """Share of (drawing, look-alike) pairs in which the drawing is nearer to the references (NearID, 2604.01973).
 
-    Look-alikes are other individuals of the class on the references' backgrounds. Chance is one half.
+    Look-alikes are other individuals of the class, in NearID on the references' backgrounds. Those of the world's
+    subjects stand as in the photos that are learned from. Chance is one half.
     """
 
     name = "lookalikes"
@@ -19,6 +20,7 @@ class Lookalikes(Metric):
     range = (0.0, 1.0)
     needs = ("drawn", "references", "lookalikes")
     role = "subject"
+    not_of_styles = "a style has no individual to be mistaken for another"
     source = "2604.01973"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:

@@ -16,6 +16,7 @@ class MaskedSimilarity(SubjectSimilarity):
 
     name = "masked_similarity"
     title = "subject fidelity, background masked"
+    not_of_styles = "a style fills the whole picture, backgrounds too"
     source = "2604.01973"
 
     def seen(self, images: Sequence[Image], evidence: Evidence) -> Sequence[Image]:

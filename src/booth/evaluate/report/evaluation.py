@@ -54,7 +54,8 @@ def _introduction(evaluation: Evaluation) -> str:
     return (
         f"{len(protocol.templates)} prompts ({protocol.suite}) x {len(protocol.seeds)} seeds, compared with "
         f"{len(evaluation.photos.references)} {'held-out' if evaluation.photos.held_out else 'training'} photos. "
-        f"Trained in {record.seconds:.0f} s on {record.device}. Intervals are 95 % bootstrap over prompts."
+        f"Trained in {record.seconds:.0f} s on {record.device}. Intervals are 95 % bootstrap over "
+        "prompts; for PRES, DIV of the class, CMMD and KID, which no prompt of the subject is drawn for, over pictures."
     )
 
 
