@@ -138,6 +138,34 @@ def test_datasets_give_photos_and_words_and_replace_the_folder():
     assert set(done.left) == {"train_data_dir", "subsets.num_repeats"}
 
 
+def test_class_pictures_among_the_datasets_are_not_photos_of_the_subject():
+    done = convert(
+        'network_module = "networks.lora"\nprior_loss_weight = 0.5\n[[datasets]]\n[[datasets.subsets]]\n'
+        'image_dir = "reg"\nis_reg = true\nclass_tokens = "brown dog"\n[[datasets.subsets]]\nimage_dir = "rex"\n'
+        'is_reg = false\nclass_tokens = "sks dog"',
+        "x",
+    )
+    assert done.run == {"method": "lora", "photos": ["rex"], "token": "sks", "class": "dog"}
+    assert done.settings["prior_weight"] == 0.5
+    assert done.notes[-1] == "Class pictures are drawn from the base; those in reg are not used."
+    assert done.left == {}
+
+
+def test_options_of_a_dataset_and_its_subsets_are_converted_like_common_ones():
+    done = convert(
+        'network_module = "networks.lora"\n[general]\nshuffle_caption = true\nkeep_tokens = 1\n[[datasets]]\n'
+        "resolution = [512, 512]\nbatch_size = 2\nenable_bucket = true\nmax_bucket_reso = 1024\n[[datasets.subsets]]\n"
+        'image_dir = "a"\nkeep_tokens = 2\nflip_aug = true\ncaption_extension = ".txt"\nclass_tokens = "sks dog"\n'
+        '[[datasets.subsets]]\nimage_dir = "b"\nflip_aug = false\nclass_tokens = "zwx cat"',
+        "x",
+    )
+    assert done.run == {"method": "lora", "photos": ["a", "b"], "token": "sks", "class": "dog", "resolution": 512,
+                        "shuffle_tags": True, "keep_tags": 2, "crop": "buckets", "flip": True}  # fmt: skip
+    assert done.settings["batch_size"] == 2
+    left = {"datasets.max_bucket_reso": 1024, "subsets.flip_aug": False, "subsets.class_tokens": "zwx cat"}
+    assert done.left == left
+
+
 def test_buckets_are_a_crop():
     for word, crop in (("true", "buckets"), ("false", "center")):
         assert convert(f'train_data_dir = "img"\nenable_bucket = {word}', "x").run["crop"] == crop
@@ -206,7 +234,7 @@ def test_a_script_whose_method_is_not_here_is_told():
         ('seed = "many"', "seed = 'many' is no value"),
         ('network_module = "networks.lora"\nnetwork_dim = "many"', "value of another kind .*'many'"),
         ('network_module = "networks.lora"\nnetwork_args = ["conv_dim=many"]', "value of another kind .*'many'"),
-        ('[[datasets]]\nresolution = "large"', "value of another kind .*'large'"),
+        ('[[datasets]]\nresolution = "large"', "resolution = 'large' is no value"),
         ('datasets = ["img"]', "value of another kind"),
         ("python train_dreambooth_lora.py --rank=many", "value of another kind .*'many'"),
     ],
