@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def read(values: Mapping[str, Any], name: str) -> Converted:
     for key, value in ONLY.items():
         if flat.get(key) == value:
             flat.pop(key)
+    done.warm_up(flat)
     done.put_all(flat, KOHYA, ANYWAY)
     return done
 
@@ -108,10 +110,26 @@ def _network(done: Converted, values: dict[str, Any]) -> None:
     if "factor" in arguments and done.run["method"] == "lokr":
         done.settings["factor"] = whole(arguments.pop("factor"))
     done.left |= {f"network_args.{key}": value for key, value in arguments.items()}
-    done.scale(whole(values.pop("network_dim", 4)), float(values.pop("network_alpha", 1)))
+    rank, alpha = whole(values.pop("network_dim", 4)), float(values.pop("network_alpha", 1))
+    if done.run["method"] == "lokr" and 2 * rank >= _largest_block(done.settings.get("factor", -1)):
+        done.settings["rank"] = rank
+        done.notes.append(f"Rank {rank} keeps LoKr's blocks whole, where alpha does nothing there; it is left unset.")
+    else:
+        done.scale(rank, alpha)
+        if done.run["method"] == "lokr" and alpha != rank:
+            done.notes.append("Blocks that the rank keeps whole are scaled by alpha / rank here, and not there.")
     if values.get("network_dropout") and done.run["method"] in {"lora", "locon", "dora"}:
         done.settings["dropout"] = float(values.pop("network_dropout"))
     _text_encoder(done, values)
+
+
+def _largest_block(factor: int) -> int:
+    """A side that no block of LoKr exceeds on any base; half of it as a rank keeps all blocks whole.
+
+    The widest layer is one of FLUX.1. Every layer has a divisor of at least half the factor, or of half its root.
+    """
+    widest = 21_504
+    return 2 * max(widest // factor if factor > 0 else 0, math.isqrt(widest))
 
 
 def _text_encoder(done: Converted, values: dict[str, Any]) -> None:

@@ -218,6 +218,73 @@ def test_the_commands_of_custom_diffusion_and_controlnet():
     assert set(done.left) == {"validation_image"}
 
 
+@pytest.mark.parametrize(
+    ("prompts", "found"),
+    [
+        ('--instance_prompt="a photo of sks dog"', ("sks", "dog")),
+        ('--instance_prompt="the photo of a <new1> dog"', ("new1", "dog")),
+        ('--instance_prompt="a photo of sks dog in a bucket"', None),
+        ('--instance_prompt="3d icon in the style of TOK"', None),
+        ('--instance_prompt="sks dog"', None),
+        ('--instance_prompt="a sks dog in a bucket" --class_prompt="a dog"', None),
+        ('--instance_prompt="a sks dog in a bucket" --class_prompt="a dog in a bucket"', ("sks", "dog")),
+    ],
+)
+def test_token_and_noun_are_found_or_asked_for(prompts: str, found: tuple[str, str] | None):
+    done = convert(f"python train_dreambooth.py {prompts}", "run.sh")
+    assert (done.run.get("token"), done.run.get("class")) == (found or (None, None))
+    assert any("No token and noun were found" in note for note in done.notes) is (found is None)
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "left"),
+    [
+        ('# accelerate launch train_network.py\nnetwork_module = "networks.lora"', "lora", set[str]()),
+        ('train_data_dir = "d"\nwandb_run_name = "train_x.py"', "dreambooth", {"wandb_run_name"}),
+        ("cd a; python b/train_dreambooth.py --push_to_hub; echo --done", "dreambooth", {"push_to_hub"}),
+    ],
+)
+def test_a_command_is_told_from_what_stands_around_it(text: str, method: str, left: set[str]):
+    done = convert(text, "x")
+    assert (done.run["method"], set(done.left)) == (method, left)
+
+
+def test_passwords_and_access_tokens_are_hidden():
+    done = convert('network_module = "networks.lora"\nhuggingface_token = "SECRET"\nwandb_api_key = "SECRET"', "x")
+    assert done.left == {"huggingface_token": "(hidden)", "wandb_api_key": "(hidden)"}
+    done = convert("python train_dreambooth.py --hub_token=SECRET --modifier_token='<a>+<b>'", "x")
+    assert done.left == {"hub_token": "(hidden)", "modifier_token": "<a>+<b>"}
+    assert "SECRET" not in done.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("options", "warmup", "told"),
+    [
+        ('lr_scheduler = "cosine"\nlr_warmup_steps = 0.1\nmax_train_steps = 1000', 100, None),
+        ('lr_scheduler = "cosine"\nlr_warmup_steps = 0.1', None, "is a part of all steps there"),
+        ('lr_scheduler = "constant"\nlr_warmup_steps = 500', None, "does nothing there"),
+        ("lr_warmup_steps = 500", None, "does nothing there"),
+        ('lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = 500', 500, None),
+        ('lr_scheduler = "constant"\nlr_warmup_steps = 0', None, None),
+    ],
+)
+def test_warm_up_is_what_it_is_there(options: str, warmup: int | None, told: str | None):
+    done = convert(f'network_module = "networks.lora"\n{options}', "x")
+    assert done.settings.get("warmup") == warmup
+    assert set(done.left) == ({"lr_warmup_steps"} if told else set())
+    assert any((told or "lr_warmup") in note for note in done.notes) is (told is not None)
+
+
+def test_a_lokr_of_whole_blocks_has_no_alpha():
+    text = 'network_module = "lycoris.kohya"\nnetwork_alpha = 1\nnetwork_args = ["algo=lokr", "factor=8"]\n'
+    done = convert(f"{text}network_dim = 100000", "x")
+    assert (done.settings["rank"], "alpha" in done.settings) == (100_000, False)
+    assert done.notes == ["Rank 100000 keeps LoKr's blocks whole, where alpha does nothing there; it is left unset."]
+    done = convert(f"{text}network_dim = 16", "x")
+    assert (done.settings["rank"], done.settings["alpha"]) == (16, 1.0)
+    assert "keeps whole are scaled" in done.notes[1]
+
+
 def test_a_script_whose_method_is_not_here_is_told():
     with pytest.raises(BadDataError, match=r"runs train_unconditional\.py, whose method booth does not have"):
         convert("python train_unconditional.py --resolution=64", "run.sh")
