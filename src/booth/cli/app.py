@@ -15,7 +15,7 @@ from booth.cli.doctor import doctor
 from booth.cli.evaluate import evaluate
 from booth.cli.export import export
 from booth.cli.generate import generate
-from booth.cli.guard import guarded
+from booth.cli.guard import GuardedGroup, guarded
 from booth.cli.hint import hint
 from booth.cli.import_config import import_config
 from booth.cli.import_file import import_file
@@ -32,6 +32,7 @@ from booth.cli.world import world
 
 app = typer.Typer(
     name="booth",
+    cls=GuardedGroup,
     help="Teach a text-to-image model a new subject from a handful of photos.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -11,15 +11,24 @@ from booth.cli.options import AsJson
 from booth.cli.output import finish, say, table
 from booth.registry import EXPORTERS, FAMILIES
 
+RANK = 16  # of an extracted LoRA
+EXTRACTS = ("extracted", "bundle")  # formats that may hold one
+
 
 def export(
     concept: Annotated[Path | None, typer.Argument(help="Folder of a concept.", metavar="CONCEPT")] = None,
     to: Annotated[str | None, typer.Option(help=f"{', '.join(EXPORTERS)}.", metavar="FORMAT")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File to write.", metavar="FILE", show_default="exports/NAME-FORMAT")
+        Path | None,
+        typer.Option(
+            help="File to write.", metavar="FILE", show_default="exports/NAME-FORMAT; an embedding's is exports/TOKEN"
+        ),
     ] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.", metavar="TYPE")] = "fp32",
-    rank: Annotated[int, typer.Option(help="Rank of an extracted LoRA.", min=1)] = 16,
+    rank: Annotated[
+        int | None,
+        typer.Option(help="Rank of a LoRA extracted from whole weights (extracted, bundle).", min=1, show_default="16"),
+    ] = None,
     lossy: Annotated[bool, typer.Option("--lossy", help="Write it even where the format cannot hold all.")] = False,
     metadata: Annotated[
         str, typer.Option(help="plain, or full with captions, paths and settings.", metavar="HOW_MUCH")
@@ -28,7 +37,7 @@ def export(
         bool | None,
         typer.Option(
             "--picture/--no-picture",
-            help="Draw with the concept and with the file, and compare.",
+            help="Draw with the concept and with the file, and compare; not for a hypernetwork.",
             show_default="on the embedded base",
         ),
     ] = None,
@@ -47,12 +56,13 @@ def export(
     if concept is None or to is None:
         raise UsageError(f"Name a concept's folder and a format: --to {', '.join(EXPORTERS)}.")
     hush()
+    _refuse_idle(to, rank, picture)
     done = write(
         Concept.load(concept),
         to,
         out,
         precision=precision,
-        rank=rank,
+        rank=RANK if rank is None else rank,
         lossy=lossy,
         metadata=metadata,
         picture=picture,
@@ -65,7 +75,21 @@ def export(
     )
     if done.check.picture is not None:
         say(f"A picture by the file differs from one by the concept by at most {done.check.picture} of 255 in a pixel.")
+    elif picture:
+        say("warning: no picture was compared: no pipeline of diffusers draws with what this file holds.")
     finish(done.to_json(), [str(done.file)], as_json)
+
+
+def _refuse_idle(to: str, rank: int | None, picture: bool | None) -> None:
+    """UsageError for an option that would do nothing with this format."""
+    from booth.core.errors import UsageError
+    from booth.export.exporter import Exporter
+
+    exporter = EXPORTERS[to]
+    if rank is not None and to not in EXTRACTS:
+        raise UsageError(f"--rank is for {' and '.join(EXTRACTS)}; {to} keeps the ranks as trained. Leave it out.")
+    if picture and exporter.loaded is Exporter.loaded:
+        raise UsageError(f"No pipeline of diffusers draws with a {exporter.title} file. Leave out --picture.")
 
 
 def _show_formats(as_json: bool) -> None:

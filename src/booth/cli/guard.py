@@ -9,12 +9,16 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
+
+from typer.core import TyperGroup
 
 from booth.core.errors import BoothError, DiskFullError, Interrupted, OutOfMemoryError
 
 DEBUG = "BOOTH_DEBUG"  # set to anything, an unexpected error shows its traceback and warnings are not silenced
+AS_JSON = "booth.as_json"  # where typer's context holds whether --json is on the command line
 
 
 def guarded(verb: Callable[..., None]) -> Callable[..., None]:
@@ -34,10 +38,41 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
             message, code = explain(error)
             print(f"booth: {message}", file=sys.stderr)
             if kwargs.get("as_json"):
-                print(json.dumps({"error": message, "exit_code": code}))
+                _tell(message, code)
             raise SystemExit(code) from error
 
     return run
+
+
+class GuardedGroup(TyperGroup):
+    """The verbs, whose options are read before a verb runs: what is wrong with them is told with --json too."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        as_json = "--json" in args
+        with _told(as_json):
+            context = super().make_context(info_name, args, *rest, **extra)
+        context.meta[AS_JSON] = as_json
+        return context
+
+    def invoke(self, ctx: Any) -> Any:
+        with _told(ctx.meta[AS_JSON]):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _told(as_json: bool) -> Generator[None]:
+    """Within this context a usage error is an object on stdout too; typer shows it on stderr afterwards."""
+    try:
+        yield
+    except Exception as error:
+        # Known by what it has: typer brings click's class along in some versions and imports it in others.
+        if as_json and hasattr(error, "format_message"):
+            _tell(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
+        raise
+
+
+def _tell(message: str, code: int) -> None:
+    print(json.dumps({"error": message, "exit_code": code}), flush=True)
 
 
 def explain(error: BaseException) -> tuple[str, int]:

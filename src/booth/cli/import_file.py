@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -55,9 +56,9 @@ def import_file(
         file, base=base or "embedded", noun=noun, token=token, control=control, out=out, pickles=pickles, lossy=lossy
     )
     if concept.record.method == "controlnet":
-        follows = concept.record.settings["control"]
-        say(f'Draw with it:\n  booth generate {concept.folder} "a photo" --control FILE --control-type {follows}')
+        prompt, hint = "a photo", ["--control", "FILE", "--control-type", str(concept.record.settings["control"])]
     else:
-        say(f'Draw it with:\n  booth generate {concept.folder} "{concept.record.prompt}"')
+        prompt, hint = concept.record.prompt, []
+    say(f"Draw with it:\n  {shlex.join(['booth', 'generate', str(concept.folder), prompt, *hint])}")
     told = {"concept": str(concept.folder), "method": concept.record.method, **concept.record.data["imported"]}
     finish(told, [str(concept.folder)], as_json)

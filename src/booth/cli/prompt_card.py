@@ -24,15 +24,18 @@ def prompt_card(
     from booth.data.photos import load_photos
     from booth.evaluate.prompt_judge import NAME, subject_and_prompt
     from booth.export.prompt_card import make_prompt_card, write_prompt_card
-    from booth.families.loading import load_family
+    from booth.families.loading import base_hash, load_family, resolve_base
     from booth.families.quiet import hush
+    from booth.generate.concepts import Applied, require_base
     from booth.train.setup import choose_device
 
     hush()
     loaded = Concept.load(concept)
+    base = loaded.record.base.name
+    require_base([Applied(loaded)], base, base_hash(resolve_base(base)))
     references = [photo.image for photo in load_photos([photos]).photos]
     judge = subject_and_prompt(references, loaded.record.subject.token)
-    model = load_family(loaded.record.base.name, choose_device(device))
+    model = load_family(base, choose_device(device))
     bar: Bar | None = None
 
     def on_setting(done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -134,6 +135,6 @@ def train(
     result = TrainResult.of(concept)
     say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
     prompt, scene = concept.record.prompt or "PROMPT", "" if run.kind == "style" or not run.noun else " on the beach"
-    hint = " --control HINT" if follows(concept) else ""
-    say(f'  booth generate {result.concept} "{prompt}{scene}"{hint}')
+    hint = ["--control", "HINT"] if follows(concept) else []
+    say(f"  {shlex.join(['booth', 'generate', result.concept, prompt + scene, *hint])}")
     finish(result.to_json(), [result.concept], as_json)

@@ -83,20 +83,20 @@ def verify(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
-        files: dict[str, dict[str, Any]] = manifest["files"]
+        files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
         schema = manifest["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFileError(f"{path} is missing or cannot be read, so nothing vouches for {folder}.") from error
     if schema != SCHEMA:
         raise BadDataError(f"{path} has schema {schema}; this booth reads {SCHEMA}. Use the booth that wrote it.")
-    for name, entry in files.items():
+    for name, (size, digest) in files.items():
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
             raise UnsafeFileError(f"{path} lists {name!r}, which lies outside its folder. Do not use {folder}.")
         file = folder / pure
         if not file.is_file():
             raise DamagedFileError(f"{file} is missing, though {MANIFEST} lists it.")
-        if file.stat().st_size != entry["bytes"] or _sha256(file) != entry["sha256"]:
+        if file.stat().st_size != size or _sha256(file) != digest:
             raise DamagedFileError(f"{file} does not match its hash in {MANIFEST}: it was changed or damaged.")
     return manifest
 
@@ -179,6 +179,8 @@ def _sha256(path: Path) -> str:
 def _is_alive(pid: int) -> bool:
     if pid == os.getpid():
         return False  # this process has no half-written folder when it sweeps: a former one had the same number
+    if os.name == "nt":  # signal 0 is no question there but Ctrl-C; what is alive must not be swept away
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

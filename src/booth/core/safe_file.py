@@ -172,7 +172,7 @@ def _entry(file: Path, name: str, values: Any) -> Entry:
     if not isinstance(values, dict) or set(values) != {"dtype", "shape", "data_offsets"}:
         raise _broken(file, f"{shown(name)} is described wrongly")
     dtype, shape, offsets = values["dtype"], values["shape"], values["data_offsets"]
-    if dtype not in SIZES:
+    if not isinstance(dtype, str) or dtype not in SIZES:
         raise _broken(file, f"{shown(name)} has the unknown type {str(dtype)[:20]!r}")
     if not whole(shape) or len(shape) > MAX_DIMENSIONS or not whole(offsets) or len(offsets) != 2:
         raise _broken(file, f"{shown(name)} has an impossible shape or place")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ from booth.core.errors import BadDataError
 from booth.export.foreign_configs import SHARED, Converted, Table, whole
 
 SCRIPT = r"\b(train_\w+|textual_inversion\w*)\.py\b"
+BETWEEN = ";&|"  # commands on one line
+ARTICLES = {"a", "an", "the", "my"}
+# Words that are neither a token nor part of a noun.
+LITTLE = ARTICLES | {"of", "in", "on", "at", "by", "with", "and", "for", "from", "near", "under", "photo", "style"}
 # What a script's name says, the first that fits.
 METHODS = (
     (r"textual_inversion", "textual_inversion"),
@@ -43,9 +48,12 @@ ANYWAY = frozenset({
 })  # fmt: skip
 
 
-def read(text: str, name: str) -> Converted:
-    """Convert a command; BadDataError for a script whose method booth does not have."""
-    script, values = _flags(text, name)
+def read(text: str, name: str) -> Converted | None:
+    """Convert a command, None where there is none; BadDataError for a script whose method booth does not have."""
+    found = _flags(text, name)
+    if found is None:
+        return None
+    script, values = found
     done = Converted(f"a command of diffusers' {script}")
     method = next((method for pattern, method in METHODS if re.match(pattern, script)), None)
     if method is None:
@@ -80,37 +88,61 @@ def read(text: str, name: str) -> Converted:
         times = whole(values.get("train_batch_size", 4)) * whole(values.get("gradient_accumulation_steps", 1))
         values["learning_rate"] = float(values.get("learning_rate", 1e-4)) * times
         done.notes.append(f"scale_lr: the learning rate is multiplied by the {times} photos of a step on one device.")
+    done.warm_up(values)
     done.put_all(values, DIFFUSERS, ANYWAY)
     return done
 
 
 def _prompts(done: Converted, instance: str, kind: str) -> None:
-    """The token is the last word that the instance prompt has and the class prompt lacks, the noun what follows it."""
-    words, common = instance.split(), kind.split()
-    own = [word for word in words if word not in common] if common else words[-2:-1]
-    if not own or words[-1] == own[-1]:
+    """Token and noun of the instance prompt: what the class prompt shows to be them, or what a photo is "of"."""
+    found = _compared(instance.split(), kind.split()) if kind else _ending(instance.split())
+    if found is None:
         done.notes.append(f"No token and noun were found in the prompt {instance!r}: set token and class.")
-        return
-    done.run |= {"token": own[-1].strip("<>"), "class": " ".join(words[words.index(own[-1]) + 1 :])}
+    else:
+        done.run |= {"token": found[0].strip("<>"), "class": found[1]}
 
 
-def _flags(text: str, name: str) -> tuple[str, dict[str, Any]]:
+def _compared(words: list[str], common: list[str]) -> tuple[str, str] | None:
+    """The token is the last word that the class prompt lacks, the noun what follows it up to a place or the like."""
+    own = max((i for i, word in enumerate(words) if word not in common), default=-1)
+    noun = list(takewhile(lambda word: word.lower() not in LITTLE, words[own + 1 :]))
+    return (words[own], " ".join(noun)) if own >= 0 and noun and words[own].lower() not in LITTLE else None
+
+
+def _ending(words: list[str]) -> tuple[str, str] | None:
+    """TOKEN NOUN, where nothing else follows "of" or "of a"; any other prompt leaves open which word is which."""
+    places = [i for i, word in enumerate(words) if word.lower() == "of"]
+    rest = words[places[-1] + 1 :] if places else []
+    rest = rest[1:] if rest and rest[0].lower() in ARTICLES else rest
+    return (rest[0], rest[1]) if len(rest) == 2 and not {word.lower() for word in rest} & LITTLE else None
+
+
+def _flags(text: str, name: str) -> tuple[str, dict[str, Any]] | None:
     """The script's name and its options; continued lines are joined, and $NAMES are filled in from `export` lines."""
-    joined = re.sub(r"\\\r?\n", " ", text)
+    joined = re.sub(r"\\\r?\n", " ", re.sub(r"^[ \t]*#.*$", "", text, flags=re.MULTILINE))
     for variable, value in re.findall(r"^\s*export\s+(\w+)=[\"']?([^\"'\n]*)[\"']?\s*$", joined, re.MULTILINE):
         joined = re.sub(rf"\$\{{?{variable}\b\}}?", lambda _, value=value: value, joined)
-    line = next(part for part in joined.splitlines() if re.search(SCRIPT, part))
+    line = next((part for part in joined.splitlines() if re.search(SCRIPT, part)), "")
     try:
-        words = shlex.split(line, comments=True)
+        words = _words(line)
     except ValueError as error:
         raise BadDataError(f"{name} has a command whose quotes do not match. Correct it and try again.") from error
-    place = next(i for i, word in enumerate(words) if re.search(rf"{SCRIPT}$", word))
+    place = next((i for i, word in enumerate(words) if re.fullmatch(rf"(.*[/\\])?{SCRIPT}", word)), None)
+    if place is None:
+        return None
     precision = re.search(r"--mixed_precision[= ](\w+)", " ".join(words[:place]))  # accelerate's own option
     values: dict[str, Any] = {"mixed_precision": precision[1]} if precision else {}
-    rest = words[place + 1 :]
+    rest = list(takewhile(lambda word: not set(word) <= set(BETWEEN), words[place + 1 :]))
     for i, word in enumerate(rest):
         if word.startswith("--"):
             key, equals, value = word[2:].partition("=")
             following = rest[i + 1] if i + 1 < len(rest) and not rest[i + 1].startswith("--") else None
             values[key] = value if equals else True if following is None else following
     return Path(words[place]).name, values
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line as a shell has them, with what stands between two commands as words of their own."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=BETWEEN)
+    lexer.whitespace_split = True
+    return list(lexer)

@@ -18,6 +18,8 @@ Place = str  # "run.KEY" or "settings.KEY"
 Table = Mapping[str, tuple[Place, Callable[[Any], Any]]]
 SCHEDULES = {"constant", "cosine", "linear"}
 OPTIMIZERS = {"adamw", "adamw8bit", "prodigy"}
+# Options whose values nobody should find in a file that is kept and shared; modifier_token is a word of the prompts.
+SECRET = re.compile(r"(?<!modifier_)token$|key$|secret|password", re.IGNORECASE)
 
 
 @dataclass
@@ -56,6 +58,23 @@ class Converted:
             self.left[key] = value
         else:
             self.put(place, made)
+
+    def warm_up(self, values: dict[str, Any]) -> None:
+        """Take lr_warmup_steps as it acts there: not at all under a constant rate, below 1 as a part of all steps."""
+        given = values.pop("lr_warmup_steps", 0)
+        steps = float(given)
+        if steps and values.get("lr_scheduler", "constant") == "constant":
+            self.left["lr_warmup_steps"] = given
+            self.notes.append("lr_warmup_steps does nothing there under the schedule constant, and is left out.")
+        elif 0 < steps < 1 and "max_train_steps" not in values:
+            self.left["lr_warmup_steps"] = given
+            self.notes.append("lr_warmup_steps is a part of all steps there: set warmup to as many of them.")
+        elif steps:
+            self.settings["warmup"] = int(steps * whole(values["max_train_steps"]) if steps < 1 else steps)
+
+    def hide_secrets(self) -> None:
+        """Keep the values of passwords and access tokens out of whatever is written or shown."""
+        self.left = {name: "(hidden)" if SECRET.search(name) else value for name, value in self.left.items()}
 
     def scale(self, rank: int, alpha: float) -> None:
         """Keep rank and alpha, which keeps the rate; say what the rate would be at booth's own alpha, the rank."""
@@ -113,7 +132,6 @@ SHARED: Table = {
     "gradient_checkpointing": ("settings.gradient_checkpointing", bool),
     "learning_rate": ("settings.learning_rate", float),
     "lr_scheduler": ("settings.schedule", _schedule),
-    "lr_warmup_steps": ("settings.warmup", whole),
     "max_grad_norm": ("settings.clip", float),
 }
 
@@ -126,17 +144,20 @@ def convert(text: str, name: str) -> Converted:
     from booth.export import diffusers_command, sd_scripts_config
 
     try:
-        if re.search(diffusers_command.SCRIPT, text):
-            return diffusers_command.read(text, name)
-        return sd_scripts_config.read(tomllib.loads(text), name)
-    except tomllib.TOMLDecodeError as error:
-        raise BadDataError(
-            f"{name} is neither a TOML of sd-scripts nor the command line of a diffusers script: {error}."
-        ) from error
+        try:
+            done = sd_scripts_config.read(tomllib.loads(text), name)
+        except tomllib.TOMLDecodeError as error:  # as every command is
+            done = diffusers_command.read(text, name)
+            if done is None:
+                raise BadDataError(
+                    f"{name} is neither a TOML of sd-scripts nor the command line of a diffusers script: {error}."
+                ) from error
     except (TypeError, ValueError, AttributeError) as error:
         raise BadDataError(
             f"{name} has a value of another kind than its trainer takes: {error}. Correct it."
         ) from error
+    done.hide_secrets()
+    return done
 
 
 def _toml(value: Any) -> str:

@@ -47,7 +47,12 @@ def read_hypernetwork(file: Path) -> Hypernetwork:
         if not width.isdigit() or side not in {"k", "v"} or not LAYER.fullmatch(name):
             raise BadDataError(f"{file} holds {shown(key)}, which no hypernetwork of booth has.")
         nets.setdefault(int(width), ({}, {}))["kv".index(side)][name] = tensor
-    fields: dict[str, Any] = json.loads(metadata.get("hypernetwork", "{}"))
+    try:
+        fields: Any = json.loads(metadata.get("hypernetwork", "{}"))
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise BadDataError(f"{file} has settings that cannot be read. Get the file anew.")
     return from_fields({w: (_in_order(k), _in_order(v)) for w, (k, v) in nets.items()}, fields)
 
 
@@ -55,14 +60,17 @@ def from_fields(nets: dict[int, tuple[Net, Net]], fields: Mapping[Any, Any]) -> 
     """A hypernetwork from its networks and AUTOMATIC1111's fields, with that program's defaults for absent ones.
 
     Layers are numbered as it numbers them without dropout, whose places a file may count. Raises BadDataError for an
-    unknown activation.
+    unknown activation, or for a structure that is no list of numbers.
     """
-    activation = fields.get("activation_func") or "linear"
-    if activation not in FUNCTIONS:
-        raise BadDataError(f"This hypernetwork has the activation {activation!r}; there are {', '.join(FUNCTIONS)}.")
+    activation, structure = fields.get("activation_func") or "linear", fields.get("layer_structure") or (1, 2, 1)
+    if not isinstance(activation, str) or activation not in FUNCTIONS:
+        told = shown(str(activation))
+        raise BadDataError(f"This hypernetwork has the activation {told}; there are {', '.join(FUNCTIONS)}.")
+    if not isinstance(structure, list | tuple) or not all(isinstance(width, int | float) for width in structure):
+        raise BadDataError(f"This hypernetwork has the layers {shown(str(structure))}. Get the file anew.")
     found = Hypernetwork(
         nets,
-        tuple(fields.get("layer_structure") or (1, 2, 1)),
+        tuple(structure),
         activation,
         bool(fields.get("activate_output", True)),
         bool(fields.get("is_layer_norm", False)),
@@ -73,12 +81,13 @@ def from_fields(nets: dict[int, tuple[Net, Net]], fields: Mapping[Any, Any]) -> 
 def numbered(hypernetwork: Hypernetwork, net: Net) -> Net:
     """The tensors under the numbers that AUTOMATIC1111 gives: activations take one, layer norms too."""
     layers = sorted({name.rpartition(".")[0] for name in net}, key=lambda name: int(name.split(".")[1]))
+    lacking = [f"{name}.{kind}" for name in layers for kind in ("weight", "bias") if f"{name}.{kind}" not in net]
+    if lacking:
+        raise BadDataError(f"This hypernetwork lacks {shown(lacking[0])}. Get the file anew.")
     linears = [name for name in layers if net[f"{name}.weight"].ndim == 2]
     place, result = 0, Net()
     for name in layers:
         for kind in ("weight", "bias"):
-            if f"{name}.{kind}" not in net:
-                raise BadDataError(f"This hypernetwork lacks {shown(f'{name}.{kind}')}. Get the file anew.")
             result[f"linear.{place}.{kind}"] = net[f"{name}.{kind}"]
         active = name in linears and (name != linears[-1] or hypernetwork.activate_output)
         place += 1 + (active and hypernetwork.activation != "linear")

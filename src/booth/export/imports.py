@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +62,11 @@ def import_file(
     require_fit(file, parts, unknown, files.shapes, base, lossy)
     about: dict[str, Any] = {"format": name, "sha256": _sha256(file), "steps": _steps(content.metadata)}
     if parts.control is not None:
-        subject, own = Subject("", ""), file.stem
+        subject = Subject("", "")
         about["control"] = control or _followed(file, content.metadata)
     else:
         subject = _subject(file, content.metadata, noun, token, parts)
-        own = f"{subject.token}-{subject.noun.replace(' ', '-')}-{file.stem}"
-    place = out or Path("concepts") / own
+    place = out or Path("concepts") / _folder_name(subject, file)
     if place.exists():
         raise UsageError(f"{place} is there already. Name another folder with --out, or delete it first.")
     return write_concept(place, base, subject, parts, about, lossy)
@@ -109,9 +109,21 @@ def _subject(file: Path, metadata: Mapping[str, str], noun: str | None, token: s
     missing = [option for option, value in (("--token WORD", word), ("--class NOUN", kind)) if not value]
     if word is None or kind is None:
         raise UsageError(f"{file} does not say what it was taught. Add {' and '.join(missing)}.")
-    if not word.isprintable() or not kind.isprintable() or any(c in word for c in "/\\ "):
-        raise UsageError(f"{shown(word)} cannot be a token. Give another with --token.")
+    _require_word(word, "a token", "--token", "/\\ ")
+    _require_word(kind, "a class noun", "--class")
     return Subject(word, kind)
+
+
+def _require_word(text: str, what: str, option: str, never: str = "/\\") -> None:
+    """UsageError for a word that no terminal should show or no folder be called; it may come from a file's header."""
+    if not text.isprintable() or any(c in text for c in never):
+        raise UsageError(f"{shown(text)} cannot be {what}. Give another with {option}.")
+
+
+def _folder_name(subject: Subject, file: Path) -> str:
+    """TOKEN-NOUN-FILE of such characters alone as cannot lead to another folder; a ControlNet has no subject."""
+    words = (re.sub(r"[^\w-]+", "-", word).strip("-") for word in (subject.token, subject.noun))
+    return "-".join([*filter(None, words), file.stem])
 
 
 def _followed(file: Path, metadata: Mapping[str, str]) -> str:
@@ -119,6 +131,7 @@ def _followed(file: Path, metadata: Mapping[str, str]) -> str:
     told = metadata.get("booth.control") or next((kind for kind in CONTROLS if kind in file.stem.lower()), None)
     if told is None:
         raise UsageError(f"{file} does not say what it follows. Add --control-type TYPE: {', '.join(CONTROLS)}.")
+    _require_word(told, "what a ControlNet follows", "--control-type")
     return told
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
-from booth.export.foreign_configs import SHARED, Converted, Table, side, whole
+from booth.export.foreign_configs import SHARED, Converted, Table, whole
 
 
 def _optimizer(value: Any) -> str:
@@ -21,6 +22,7 @@ KOHYA: Table = {
     "enable_bucket": ("run.crop", lambda value: "buckets" if value else "center"),
     "shuffle_caption": ("run.shuffle_tags", bool),
     "keep_tokens": ("run.keep_tags", whole),
+    "batch_size": ("settings.batch_size", whole),
     "save_every_n_steps": ("run.checkpoint_every", whole),
     "sample_every_n_steps": ("run.previews", whole),
     "min_snr_gamma": ("settings.min_snr_gamma", float),
@@ -35,6 +37,7 @@ ANYWAY = frozenset({
     "persistent_data_loader_workers", "no_half_vae", "lowram",
 })  # fmt: skip
 ONLY = {"save_model_as": "safetensors", "caption_extension": ".txt"}  # values that are booth's too
+KNOWN = KOHYA.keys() | ANYWAY | ONLY.keys()
 LORA = {"networks.lora", "networks.lora_flux", "networks.lora_sd3"}
 # LyCORIS's algorithms that booth has, and the options that go with them.
 LYCORIS = {"lora": "lora", "locon": "locon", "loha": "loha", "lokr": "lokr"}
@@ -62,15 +65,16 @@ def read(values: Mapping[str, Any], name: str) -> Converted:
         done.settings["train_text_encoder"] = whole(flat.get("stop_text_encoder_training", 0)) >= 0
         if not done.settings["train_text_encoder"]:
             flat.pop("stop_text_encoder_training")
-    _datasets(done, flat)
-    done.settings["prior_weight"] = 0.0
+    classes = _datasets(done, flat)
     if "reg_data_dir" in flat:
+        classes.append(str(flat.pop("reg_data_dir")))
+    done.settings["prior_weight"] = 0.0
+    if classes:
         done.settings["prior_weight"] = float(flat.pop("prior_loss_weight", 1.0))
-        done.notes.append("Class pictures are drawn from the base; those in reg_data_dir are not used.")
-        done.left["reg_data_dir"] = flat.pop("reg_data_dir")
+        done.notes.append(f"Class pictures are drawn from the base; those in {', '.join(classes)} are not used.")
     elif "prior_loss_weight" in flat:
         flat.pop("prior_loss_weight")
-        done.notes.append("prior_loss_weight does nothing there without reg_data_dir.")
+        done.notes.append("prior_loss_weight does nothing there without reg_data_dir or a subset with is_reg.")
     if {"output_dir", "output_name"} <= flat.keys():
         done.run["out"] = str(Path(flat.pop("output_dir")) / flat.pop("output_name"))
     if flat.get("unet_lr") and "learning_rate" in flat:
@@ -81,6 +85,7 @@ def read(values: Mapping[str, Any], name: str) -> Converted:
     for key, value in ONLY.items():
         if flat.get(key) == value:
             flat.pop(key)
+    done.warm_up(flat)
     done.put_all(flat, KOHYA, ANYWAY)
     return done
 
@@ -105,10 +110,26 @@ def _network(done: Converted, values: dict[str, Any]) -> None:
     if "factor" in arguments and done.run["method"] == "lokr":
         done.settings["factor"] = whole(arguments.pop("factor"))
     done.left |= {f"network_args.{key}": value for key, value in arguments.items()}
-    done.scale(whole(values.pop("network_dim", 4)), float(values.pop("network_alpha", 1)))
+    rank, alpha = whole(values.pop("network_dim", 4)), float(values.pop("network_alpha", 1))
+    if done.run["method"] == "lokr" and 2 * rank >= _largest_block(done.settings.get("factor", -1)):
+        done.settings["rank"] = rank
+        done.notes.append(f"Rank {rank} keeps LoKr's blocks whole, where alpha does nothing there; it is left unset.")
+    else:
+        done.scale(rank, alpha)
+        if done.run["method"] == "lokr" and alpha != rank:
+            done.notes.append("Blocks that the rank keeps whole are scaled by alpha / rank here, and not there.")
     if values.get("network_dropout") and done.run["method"] in {"lora", "locon", "dora"}:
         done.settings["dropout"] = float(values.pop("network_dropout"))
     _text_encoder(done, values)
+
+
+def _largest_block(factor: int) -> int:
+    """A side that no block of LoKr exceeds on any base; half of it as a rank keeps all blocks whole.
+
+    The widest layer is one of FLUX.1. Every layer has a divisor of at least half the factor, or of half its root.
+    """
+    widest = 21_504
+    return 2 * max(widest // factor if factor > 0 else 0, math.isqrt(widest))
 
 
 def _text_encoder(done: Converted, values: dict[str, Any]) -> None:
@@ -121,19 +142,38 @@ def _text_encoder(done: Converted, values: dict[str, Any]) -> None:
         done.settings["text_encoder_learning_rate"] = float(rate)
 
 
-def _datasets(done: Converted, values: dict[str, Any]) -> None:
-    """Photos and words of a dataset table; `num_repeats` changes nothing where steps are counted."""
+def _datasets(done: Converted, values: dict[str, Any]) -> list[str]:
+    """Photos, words and options of dataset tables; returns the folders of class pictures.
+
+    Options of a subset stand before its dataset's, and those before the common ones, as sd-scripts has it. Booth
+    has one value for all photos. `num_repeats` changes nothing where steps are counted.
+    """
+    own: dict[str, Any] = {}
+    classes: list[str] = []
     for dataset in values.pop("datasets", []):
+        taught: list[dict[str, Any]] = []
         for subset in dataset.pop("subsets", []):
+            if subset.get("is_reg"):
+                classes.append(str(subset.get("image_dir", "")))
+                continue
+            subset.pop("is_reg", None)
             done.run.setdefault("photos", []).append(str(subset.pop("image_dir", "photos")))
-            token, _, noun = str(subset.pop("class_tokens", "")).strip().partition(" ")
-            if noun:
-                done.run |= {"token": token, "class": noun}
-            done.left |= {f"subsets.{key}": value for key, value in subset.items()}
-        if "resolution" in dataset and side(dataset["resolution"]) is not None:
-            done.run["resolution"] = side(dataset.pop("resolution"))
-        if "batch_size" in dataset:
-            done.settings["batch_size"] = whole(dataset.pop("batch_size"))
-        done.left |= {f"datasets.{key}": value for key, value in dataset.items()}
-    if "photos" in done.run and "train_data_dir" in values:
-        done.left["train_data_dir"] = values.pop("train_data_dir")  # sd-scripts reads the datasets instead
+            _words(done, str(subset.pop("class_tokens", "")).strip())
+            taught.append(subset)
+        for subset in taught or [{}]:
+            for key, value in (dataset | subset).items():
+                if key not in KNOWN or own.setdefault(key, value) != value:
+                    done.left[f"{'subsets' if key in subset else 'datasets'}.{key}"] = value
+    values |= own
+    if "photos" in done.run:  # sd-scripts reads the datasets instead
+        done.left |= {key: values.pop(key) for key in ("train_data_dir", "reg_data_dir") if key in values}
+    return classes
+
+
+def _words(done: Converted, words: str) -> None:
+    """Token and class noun of a subset; a run of booth's has those of the first, unless it is told of others."""
+    token, _, noun = words.partition(" ")
+    if noun and "token" not in done.run:
+        done.run |= {"token": token, "class": noun}
+    elif words and words != f"{done.run.get('token')} {done.run.get('class')}":
+        done.left["subsets.class_tokens"] = words

@@ -5,7 +5,10 @@ import json
 import signal
 
 import pytest
+from told import last_object
+from typer.testing import CliRunner
 
+from booth.cli.app import app
 from booth.cli.guard import guarded
 from booth.core import errors
 from booth.core.errors import BoothError, Interrupted
@@ -63,3 +66,21 @@ def test_a_defect_shows_its_traceback_when_asked(capsys, monkeypatch: pytest.Mon
     assert "BOOTH_DEBUG" in leave(ValueError("what?"), capsys)[2]
     monkeypatch.setenv("BOOTH_DEBUG", "1")
     assert "Traceback" in leave(ValueError("what?"), capsys)[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["generate", "--json", "-n", "0", "x"], "Invalid value for '-n'"),
+        (["world", "render", "-n", "0", "--json"], "Invalid value for '-n'"),
+        (["generat", "--json"], "No such command 'generat'"),
+        (["--none", "--json"], "No such option"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_as_json_too(words: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, words)
+    error = last_object(result)
+    assert (result.exit_code, error["exit_code"]) == (2, 2)
+    assert told in error["error"]
+    assert result.stderr.startswith("Usage: ")
+    assert CliRunner().invoke(app, [word for word in words if word != "--json"]).stdout == ""

@@ -22,10 +22,18 @@ def test_export_and_import_tell_their_file_and_folder(booth_cli, lora: Concept, 
     assert (told["check"]["passed"], told["lost"]) == (True, [])
     result = booth_cli("import", told["file"], "--base", toy_base)
     assert result.stdout == "concepts/sks-dog-lora-sks-kohya\n"
+    assert "booth generate concepts/sks-dog-lora-sks-kohya 'a photo of sks dog'" in result.stderr
     assert Concept.load(result.stdout.strip()).record.subject.token == "sks"
     result = booth_cli("export", lora.folder, "--to", "kohya", "--out", "x.safetensors", "--picture")
     assert "Read back by" in result.stderr
     assert "of 255 in a pixel" in result.stderr
+
+
+def test_an_option_that_a_format_has_no_use_for_is_refused(booth_cli, lora: Concept) -> None:
+    result = booth_cli("export", lora.folder, "--to", "kohya", "--rank", 8)
+    assert (result.exit_code, "--rank is for extracted and bundle" in result.stderr) == (2, True)
+    result = booth_cli("export", lora.folder, "--to", "hypernetwork", "--picture")
+    assert (result.exit_code, "Leave out --picture" in result.stderr) == (2, True)
 
 
 def test_export_lists_its_formats(booth_cli) -> None:

@@ -119,3 +119,9 @@ def test_world_score_prints_what_the_judges_found(booth_cli, monkeypatch: pytest
     assert last_object(booth_cli("world", "score", "--pictures", 8, "--seed", 3, "--json")) == found
     assert asked == [("embedded", 8, 3)]
     assert " 12.5 %" in booth_cli("world", "score").stdout
+
+
+def test_a_prompt_card_is_not_drawn_on_another_base(booth_cli, lora: Concept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("booth.families.loading.base_hash", lambda folder: "sha256:another")
+    result = booth_cli("prompt-card", lora.folder, "--photos", "photos")
+    assert (result.exit_code, "was taught to another base" in result.stderr) == (2, True)

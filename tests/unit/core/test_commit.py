@@ -12,6 +12,7 @@ import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -106,7 +107,10 @@ def test_any_damage_names_the_file(tmp_path: Path, file: str, damage: str) -> No
         verify(tmp_path / "x")
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"schema": 1}'])
+ODD = [f'{{"schema": 1, "files": {files}}}' for files in ("[]", '{"a.txt": {}}', '{"a.txt": []}')]
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"schema": 1}', *ODD])
 def test_a_folder_without_a_manifest_is_not_trusted(tmp_path: Path, content: str | None) -> None:
     manifest = put(tmp_path / "x") / "manifest.json"
     manifest.unlink() if content is None else manifest.write_text(content)
@@ -146,6 +150,14 @@ def test_sweeping_spares_the_living(tmp_path: Path) -> None:
         assert sorted(os.listdir(tmp_path)) == [f"c.tmp-{child.pid}", "d", "e.tmp-x"]
     finally:
         child.communicate(b"\n")
+
+
+def test_without_a_way_to_ask_every_other_process_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = dead_pid()
+    assert not commit._is_alive(gone)
+    monkeypatch.setattr(commit, "os", SimpleNamespace(name="nt", getpid=os.getpid))
+    assert commit._is_alive(gone)
+    assert not commit._is_alive(os.getpid())
 
 
 def test_sweeping_for_one_name_leaves_the_others(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "renamed pickle.safetensors": (lambda: pickle.dumps(Payload()), UNSAFE, "a pickle that calls itself .safetensors"),
     "renamed torch.safetensors": (lambda: torch_pickle({"a": torch.ones(1)}), UNSAFE, "calls itself .safetensors"),
     "old pickle.safetensors": (lambda: pickle.dumps({"a": 1}, protocol=2), UNSAFE, "is a pickle"),
+    "type is a list.safetensors": (lambda: raw({"a": ONE | {"dtype": []}}, b"1234"), UNSAFE, "has the unknown type"),
     "embedding.pt": (lambda: torch_pickle({"string_to_param": {"*": torch.ones(1, 32)}}), UNSAFE, "--allow-pickle"),
     "archive.safetensors": (lambda: zipped("../../evil.py"), UNSAFE, "is a pickle"),
     "huge header.safetensors": (lambda: raw(b"{" + b" " * 99, length=100_000_000), UNSAFE, "100,000,000 bytes"),

@@ -145,6 +145,9 @@ def test_what_does_not_fit_is_refused(net: Any, toy_base: Path, base: Path, here
     file = original_file(net, here / "mine.safetensors")
     with pytest.raises(UsageError, match=r"does not say what it follows\. Add --control-type TYPE: canny"):
         import_file(file, base=str(base))
+    save_file(load_file(file), here / "odd.safetensors", metadata={"booth.control": "canny\x1b[2J"})
+    with pytest.raises(UsageError, match=r"'canny\\\\x1b\[2J' cannot be what a ControlNet follows"):
+        import_file(here / "odd.safetensors", base=str(base))
     with pytest.raises(BadDataError, match=r"latents an\s+eighth"):
         import_file(file, base=str(toy_base), control="canny")
     tensors = load_file(file)

@@ -138,6 +138,34 @@ def test_datasets_give_photos_and_words_and_replace_the_folder():
     assert set(done.left) == {"train_data_dir", "subsets.num_repeats"}
 
 
+def test_class_pictures_among_the_datasets_are_not_photos_of_the_subject():
+    done = convert(
+        'network_module = "networks.lora"\nprior_loss_weight = 0.5\n[[datasets]]\n[[datasets.subsets]]\n'
+        'image_dir = "reg"\nis_reg = true\nclass_tokens = "brown dog"\n[[datasets.subsets]]\nimage_dir = "rex"\n'
+        'is_reg = false\nclass_tokens = "sks dog"',
+        "x",
+    )
+    assert done.run == {"method": "lora", "photos": ["rex"], "token": "sks", "class": "dog"}
+    assert done.settings["prior_weight"] == 0.5
+    assert done.notes[-1] == "Class pictures are drawn from the base; those in reg are not used."
+    assert done.left == {}
+
+
+def test_options_of_a_dataset_and_its_subsets_are_converted_like_common_ones():
+    done = convert(
+        'network_module = "networks.lora"\n[general]\nshuffle_caption = true\nkeep_tokens = 1\n[[datasets]]\n'
+        "resolution = [512, 512]\nbatch_size = 2\nenable_bucket = true\nmax_bucket_reso = 1024\n[[datasets.subsets]]\n"
+        'image_dir = "a"\nkeep_tokens = 2\nflip_aug = true\ncaption_extension = ".txt"\nclass_tokens = "sks dog"\n'
+        '[[datasets.subsets]]\nimage_dir = "b"\nflip_aug = false\nclass_tokens = "zwx cat"',
+        "x",
+    )
+    assert done.run == {"method": "lora", "photos": ["a", "b"], "token": "sks", "class": "dog", "resolution": 512,
+                        "shuffle_tags": True, "keep_tags": 2, "crop": "buckets", "flip": True}  # fmt: skip
+    assert done.settings["batch_size"] == 2
+    left = {"datasets.max_bucket_reso": 1024, "subsets.flip_aug": False, "subsets.class_tokens": "zwx cat"}
+    assert done.left == left
+
+
 def test_buckets_are_a_crop():
     for word, crop in (("true", "buckets"), ("false", "center")):
         assert convert(f'train_data_dir = "img"\nenable_bucket = {word}', "x").run["crop"] == crop
@@ -190,6 +218,73 @@ def test_the_commands_of_custom_diffusion_and_controlnet():
     assert set(done.left) == {"validation_image"}
 
 
+@pytest.mark.parametrize(
+    ("prompts", "found"),
+    [
+        ('--instance_prompt="a photo of sks dog"', ("sks", "dog")),
+        ('--instance_prompt="the photo of a <new1> dog"', ("new1", "dog")),
+        ('--instance_prompt="a photo of sks dog in a bucket"', None),
+        ('--instance_prompt="3d icon in the style of TOK"', None),
+        ('--instance_prompt="sks dog"', None),
+        ('--instance_prompt="a sks dog in a bucket" --class_prompt="a dog"', None),
+        ('--instance_prompt="a sks dog in a bucket" --class_prompt="a dog in a bucket"', ("sks", "dog")),
+    ],
+)
+def test_token_and_noun_are_found_or_asked_for(prompts: str, found: tuple[str, str] | None):
+    done = convert(f"python train_dreambooth.py {prompts}", "run.sh")
+    assert (done.run.get("token"), done.run.get("class")) == (found or (None, None))
+    assert any("No token and noun were found" in note for note in done.notes) is (found is None)
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "left"),
+    [
+        ('# accelerate launch train_network.py\nnetwork_module = "networks.lora"', "lora", set[str]()),
+        ('train_data_dir = "d"\nwandb_run_name = "train_x.py"', "dreambooth", {"wandb_run_name"}),
+        ("cd a; python b/train_dreambooth.py --push_to_hub; echo --done", "dreambooth", {"push_to_hub"}),
+    ],
+)
+def test_a_command_is_told_from_what_stands_around_it(text: str, method: str, left: set[str]):
+    done = convert(text, "x")
+    assert (done.run["method"], set(done.left)) == (method, left)
+
+
+def test_passwords_and_access_tokens_are_hidden():
+    done = convert('network_module = "networks.lora"\nhuggingface_token = "SECRET"\nwandb_api_key = "SECRET"', "x")
+    assert done.left == {"huggingface_token": "(hidden)", "wandb_api_key": "(hidden)"}
+    done = convert("python train_dreambooth.py --hub_token=SECRET --modifier_token='<a>+<b>'", "x")
+    assert done.left == {"hub_token": "(hidden)", "modifier_token": "<a>+<b>"}
+    assert "SECRET" not in done.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("options", "warmup", "told"),
+    [
+        ('lr_scheduler = "cosine"\nlr_warmup_steps = 0.1\nmax_train_steps = 1000', 100, None),
+        ('lr_scheduler = "cosine"\nlr_warmup_steps = 0.1', None, "is a part of all steps there"),
+        ('lr_scheduler = "constant"\nlr_warmup_steps = 500', None, "does nothing there"),
+        ("lr_warmup_steps = 500", None, "does nothing there"),
+        ('lr_scheduler = "constant_with_warmup"\nlr_warmup_steps = 500', 500, None),
+        ('lr_scheduler = "constant"\nlr_warmup_steps = 0', None, None),
+    ],
+)
+def test_warm_up_is_what_it_is_there(options: str, warmup: int | None, told: str | None):
+    done = convert(f'network_module = "networks.lora"\n{options}', "x")
+    assert done.settings.get("warmup") == warmup
+    assert set(done.left) == ({"lr_warmup_steps"} if told else set())
+    assert any((told or "lr_warmup") in note for note in done.notes) is (told is not None)
+
+
+def test_a_lokr_of_whole_blocks_has_no_alpha():
+    text = 'network_module = "lycoris.kohya"\nnetwork_alpha = 1\nnetwork_args = ["algo=lokr", "factor=8"]\n'
+    done = convert(f"{text}network_dim = 100000", "x")
+    assert (done.settings["rank"], "alpha" in done.settings) == (100_000, False)
+    assert done.notes == ["Rank 100000 keeps LoKr's blocks whole, where alpha does nothing there; it is left unset."]
+    done = convert(f"{text}network_dim = 16", "x")
+    assert (done.settings["rank"], done.settings["alpha"]) == (16, 1.0)
+    assert "keeps whole are scaled" in done.notes[1]
+
+
 def test_a_script_whose_method_is_not_here_is_told():
     with pytest.raises(BadDataError, match=r"runs train_unconditional\.py, whose method booth does not have"):
         convert("python train_unconditional.py --resolution=64", "run.sh")
@@ -206,7 +301,7 @@ def test_a_script_whose_method_is_not_here_is_told():
         ('seed = "many"', "seed = 'many' is no value"),
         ('network_module = "networks.lora"\nnetwork_dim = "many"', "value of another kind .*'many'"),
         ('network_module = "networks.lora"\nnetwork_args = ["conv_dim=many"]', "value of another kind .*'many'"),
-        ('[[datasets]]\nresolution = "large"', "value of another kind .*'large'"),
+        ('[[datasets]]\nresolution = "large"', "resolution = 'large' is no value"),
         ('datasets = ["img"]', "value of another kind"),
         ("python train_dreambooth_lora.py --rank=many", "value of another kind .*'many'"),
     ],

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from booth.concept import Concept
+from booth.core.errors import BadDataError
 from booth.export.exporter import Job
 from booth.export.hypernetwork_pt import HypernetworkPt
-from booth.export.hypernetworks import Hypernetwork, apply
+from booth.export.hypernetworks import Hypernetwork, apply, from_fields
 from booth.export.parts import Parts
 from booth.export.readers import hypernetwork as reader
 
@@ -107,3 +108,18 @@ def test_a_file_comes_back_through_the_child_process_and_is_checked(lora: Concep
     again = parts.hypernetwork
     assert (again.layer_structure, again.activation, again.activate_output) == ((1, 2, 1), "relu", False)
     assert all(torch.equal(again.nets[WIDTH][0][n], t) for n, t in hypernetwork.nets[WIDTH][0].items())
+
+
+@pytest.mark.parametrize(
+    ("fields", "names", "told"),
+    [
+        ({"activation_func": ["relu"]}, ("weight", "bias"), "has the activation"),
+        ({"layer_structure": 3}, ("weight", "bias"), "has the layers '3'"),
+        ({"layer_structure": [1, "x"]}, ("weight", "bias"), "has the layers"),
+        ({}, ("bias",), r"lacks 'linear\.0\.weight'"),
+    ],
+)
+def test_fields_of_another_kind_are_told(fields: dict, names: tuple[str, ...], told: str):
+    net = {f"linear.0.{name}": torch.zeros(WIDTH, WIDTH) for name in names}
+    with pytest.raises(BadDataError, match=told):
+        from_fields({WIDTH: (net, net)}, fields)

@@ -101,3 +101,20 @@ def test_the_subject_is_asked_for_where_the_file_does_not_say(toy: Family, toy_b
     assert concept.record.prompt == "a photo of rex dog"
     with pytest.raises(UsageError, match="is there already"):
         import_file(here / "rex.safetensors", base=str(toy_base), noun="dog")
+
+
+@pytest.mark.parametrize("phrase", ["sks dog/../../../escaped/x", "sks dog\\..\\x", "sks/.. dog", "sks do\x1b[2Jg"])
+def test_words_of_a_header_that_could_lead_elsewhere_are_refused(phrase: str, toy_base: Path, here: Path):
+    file = here / "rex.safetensors"
+    save_file({"emb_params": torch.ones(1, 32)}, file, metadata={"modelspec.trigger_phrase": phrase})
+    with pytest.raises(UsageError, match=r"cannot be a (token|class noun)\. Give another with --(token|class)"):
+        import_file(file, base=str(toy_base))
+    assert [p.name for p in here.iterdir()] == ["rex.safetensors"]
+
+
+def test_a_folder_is_called_by_plain_characters_alone(toy: Family, toy_base: Path, here: Path):
+    file = here / "rex.safetensors"
+    save_file({"emb_params": torch.ones(1, 32)}, file, metadata={"modelspec.trigger_phrase": "<rex> ..big dog:2"})
+    concept = import_file(file, base=str(toy_base))
+    assert concept.folder == Path("concepts/rex-big-dog-2-rex")
+    assert concept.record.subject.token == "<rex>"
