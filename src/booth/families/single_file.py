@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from booth.core.commit import committed, verify
 from booth.core.errors import BadDataError, DamagedFileError, NotAvailableError, UnsafeFileError
+from booth.families.files import UNWANTED
 from booth.families.recognition import SOURCE, recognise
 from booth.registry import FAMILIES
 
@@ -217,9 +218,7 @@ def _reference(file: Path, kind: Kind) -> Path:
     if kind.family == "flux":
         wanted += ["text_encoder*/*.safetensors", "vae/*.safetensors"]  # its files hold the transformer alone
     try:
-        found = snapshot_download(
-            kind.reference, allow_patterns=wanted, ignore_patterns=["safety_checker/*", "*.fp16.*"]
-        )
+        found = snapshot_download(kind.reference, allow_patterns=wanted, ignore_patterns=list(UNWANTED))
         return Path(found)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise NotAvailableError(
