@@ -280,6 +280,8 @@ def writing_out(kind: Any) -> Any:
 
     class Written(kind):
         def encode_prompt(self, prompt: Any, *others: Any, **options: Any) -> Any:
+            if options.get("negative_prompt") is not None:
+                options["negative_prompt"] = written_out(options["negative_prompt"], self.tokenizer)
             return super().encode_prompt(written_out(prompt, self.tokenizer), *others, **options)
 
     Written.__name__ = kind.__name__
