@@ -65,7 +65,7 @@ class RunConfig(BaseModel):
     out: Path | None = Field(
         None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD, or concepts/CONTROL-METHOD"
     )
-    seed: int = Field(0, ge=0, description="decides all randomness of the run")
+    seed: int = Field(0, ge=0, lt=2**62, description="decides all randomness of the run")
     device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
     base_precision: Literal["fp32", "bf16", "int8", "nf4"] | None = Field(

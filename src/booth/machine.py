@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import shutil
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from booth.core.room import machine_memory, room_on
+from booth.core.room import cores, machine_memory, room_on
 
 if TYPE_CHECKING:
     from booth.families.memory import Task
@@ -42,7 +41,7 @@ def examine(base: str | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         **_device(versions["torch"]),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_bytes": total,
         "memory_available_bytes": available,
         "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,

@@ -71,10 +71,13 @@ CONTROLS = Registry(
     },
 )
 
-# What the model_index.json of a diffusers folder calls its pipeline.
+# What the model_index.json of a diffusers folder calls its pipeline: text to image or, as inpainting bases have it,
+# the one that they were published for.
 PIPELINES = {
     "StableDiffusionPipeline": "stable_diffusion",
+    "StableDiffusionInpaintPipeline": "stable_diffusion",
     "StableDiffusionXLPipeline": "stable_diffusion_xl",
+    "StableDiffusionXLInpaintPipeline": "stable_diffusion_xl",
     "StableDiffusion3Pipeline": "stable_diffusion_3",
     "FluxPipeline": "flux",
     "Flux2KleinPipeline": "flux_2_klein",

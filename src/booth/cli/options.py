@@ -14,5 +14,8 @@ Base = Annotated[
 Kind = Annotated[
     str | None, typer.Option("--family", help="What kind of base it has to be; found out if left out.", metavar="NAME")
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the best one here if left out.", metavar="DEVICE")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda or mps; if left out, cuda where there is one, else cpu.", metavar="DEVICE"),
+]
 Seed = Annotated[int, typer.Option(help="Decides all randomness.", min=0)]

@@ -45,10 +45,10 @@ class NotAvailableError(BoothError):
 
 
 class NotFiniteError(BoothError):
-    """The loss stayed infinite or NaN after every recovery."""
+    """The loss stayed infinite or NaN after every recovery, or a picture came out so."""
 
     exit_code = 70
-    meaning = "not finite: the loss or gradient stayed infinite or NaN after two recoveries"
+    meaning = "not finite: the loss or gradient stayed infinite or NaN after two recoveries, or a picture has NaN in it"
 
 
 class OutOfMemoryError(BoothError):

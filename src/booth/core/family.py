@@ -61,6 +61,8 @@ class Family(ABC):
     guidance: ClassVar[float] = 5.0  # guidance scale, likewise
     multiple: int  # a side of a picture is a multiple of this many pixels
     largest: int = 16_384  # pixels a side that it can draw; where the base sets no limit, more is a slip of the finger
+    largest_area: int | None = None  # pixels of a picture that it draws over; None is as many as of any other
+    most_steps: int | None = None  # to draw in; None where noise levels are continuous
     bucket_step: int  # the sides of buckets are multiples of this many pixels
     noising: Noising
     sites: Sites
@@ -101,6 +103,10 @@ class Family(ABC):
     def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
         """What the pipeline is called with to draw `count` pictures with this guidance scale, 1 being none."""
         return {"guidance_scale": guidance, "negative_prompt": [negative] * count}
+
+    def steps_taken(self, steps: int, strength: float) -> int:
+        """How many of `steps` are taken over a picture of which this share is drawn anew, as its pipelines round."""
+        return int(steps * strength)
 
     @abstractmethod
     def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:

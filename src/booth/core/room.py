@@ -1,4 +1,4 @@
-"""How much memory there is to work in. Reads only."""
+"""How much memory and how many cores there are to work with. Reads only."""
 
 # torch is annotated in part.
 # pyright: reportUnknownMemberType=false
@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container, v2 and v1
+
+
+def cores() -> int:
+    """How many processor cores this process may use; where the system does not tell, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine_memory() -> tuple[int, int]:

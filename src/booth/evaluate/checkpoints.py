@@ -87,7 +87,9 @@ class CheckpointJudge:
         return {"prompts": self.prompts, "encoders": {use: encoder.name for use, encoder in by.items()}}
 
     def _draw(self, prompts: list[str]) -> list[Image]:
-        return [i.convert("RGB") for i in draw(self._model, prompts, self._seeds, steps=STEPS, batch_size=4)]
+        """Also of a checkpoint that draws no numbers: its pictures are black, and so are its marks."""
+        how: dict[str, Any] = {"steps": STEPS, "batch_size": 4, "require_finite": False}
+        return [i.convert("RGB") for i in draw(self._model, prompts, self._seeds, **how)]
 
     def _likeness(self, drawn: Sequence[Image]) -> Tensor:
         return (self._subject_by.images(drawn) @ self._references.T).mean(1)  # (prompts,)

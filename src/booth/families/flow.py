@@ -31,6 +31,10 @@ class FlowFamily(DiffusersFamily):
         """Twice that, so that photos of nearly the same aspect share a bucket: 32 at 16 pixels a patch."""
         return 2 * self.multiple
 
+    def steps_taken(self, steps: int, strength: float) -> int:
+        """Rounded up, as its pipelines round the steps that are left out down."""
+        return steps - int(steps - steps * strength)
+
     def make_noising(self, min_snr_gamma: float | None = None) -> Noising:
         """Logit-normal noise levels (Esser et al., 2403.03206), shifted as they are when a picture is drawn."""
         if min_snr_gamma is not None:

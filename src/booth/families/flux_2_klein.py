@@ -25,6 +25,7 @@ class Flux2Klein(FlowFamily):
     title = "FLUX.2 klein"
     offers = ("token_tables", "linears", "denoiser", "text_encoders")
     guidance = 4.0
+    largest_area = 1024 * 1024  # its inpainting pipeline shrinks what has more
     Pipeline = writing_out(Flux2KleinPipeline)
     Autoencoder = AutoencoderKLFlux2
     denoiser = ("transformer", Flux2Transformer2DModel)

@@ -23,10 +23,10 @@ from transformers import PreTrainedModel
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
 from booth.core.sites import LinearSite, Sites, TokenTable
+from booth.families.files import INDEX, tokenizer_of
 from booth.families.freeing import Mark, let_go, mark, take_back
 from booth.families.quantised import quantise
 
-INDEX = "model_index.json"
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
 LATENTS = 128  # side of the latents of the bases whose denoiser does not say: all were made for 1024 pixels
 MAGNITUDE = ".lora_magnitude_vector"  # peft's name in files
@@ -86,7 +86,7 @@ class DiffusersFamily(Family):
         self.scheduler: Any = self.Scheduler.from_pretrained(base / "scheduler", local_files_only=True)
         parts: dict[str, Any] = {name: modules.get(name) for name in (self.denoiser[0], *self.encoders, "vae")}
         for name, encoder in self.encoders.items():
-            folder = _tokenizer_of(name)
+            folder = tokenizer_of(name)
             read = encoder.tokenizer.from_pretrained
             parts[folder] = read(base / folder, local_files_only=True) if name in modules else None
         self._parts = parts
@@ -248,7 +248,7 @@ class DiffusersFamily(Family):
         )
 
     def _token_table(self, name: str, encoder: Any) -> TokenTable:
-        folder = _tokenizer_of(name)
+        folder = tokenizer_of(name)
 
         def set_tokenizer(tokenizer: Any) -> None:
             self._parts[folder] = tokenizer
@@ -280,14 +280,12 @@ def writing_out(kind: Any) -> Any:
 
     class Written(kind):
         def encode_prompt(self, prompt: Any, *others: Any, **options: Any) -> Any:
+            if options.get("negative_prompt") is not None:
+                options["negative_prompt"] = written_out(options["negative_prompt"], self.tokenizer)
             return super().encode_prompt(written_out(prompt, self.tokenizer), *others, **options)
 
     Written.__name__ = kind.__name__
     return Written
-
-
-def _tokenizer_of(encoder: str) -> str:
-    return encoder.replace("text_encoder", "tokenizer")
 
 
 def _forget_path(file: Path) -> None:

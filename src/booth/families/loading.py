@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from booth.core.cache import cache_folder
 from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.core.family import Family
+from booth.families.files import UNWANTED, WANTED, base_files, content_hash, require_whole
 from booth.families.recognition import SOURCE, recognise
 from booth.registry import FAMILIES
 
@@ -44,29 +44,26 @@ def resolve_base(base: str, *, download: bool = True) -> Path:
         return folder
     if base.count("/") == 1 and not base.startswith((".", "/", "~")):
         return _from_hub(base, download)
-    raise NotAvailableError(
-        f"There is no base {base!r}: not a file or folder here. Use `embedded`, a diffusers folder, a .safetensors "
-        "checkpoint, or a Hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5, with @REVISION if need be."
-    )
+    raise NotAvailableError(_nowhere(base))
 
 
 def _from_hub(base: str, download: bool) -> Path:
     """Download (or find in the cache) the safetensors half of a Hub repository or of its @revision; never any code."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     name, _, revision = base.partition("@")
-    wanted = ["model_index.json", "*/*.json", "*/*.safetensors", "tokenizer*/*"]
-    unwanted = ["safety_checker/*", "*.fp16.*", "*.non_ema.*"]  # a second copy in half precision, for one
     try:
         found = snapshot_download(
             name,
             revision=revision or None,
-            allow_patterns=wanted,
-            ignore_patterns=unwanted,
+            allow_patterns=list(WANTED),
+            ignore_patterns=list(UNWANTED),
             local_files_only=not download,
         )
         return Path(found)
+    except HFValidationError as error:
+        raise NotAvailableError(_nowhere(base)) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise NotAvailableError(
             f"The base {base!r} is neither in the local cache nor could it be downloaded ({type(error).__name__}). "
@@ -74,20 +71,23 @@ def _from_hub(base: str, download: bool) -> Path:
         ) from error
 
 
+def _nowhere(base: str) -> str:
+    return (
+        f"There is no base {base!r}: not a file or folder here, and no Hub id. Use `embedded`, a diffusers folder, a "
+        ".safetensors checkpoint, or a Hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5, with @REVISION if "
+        "need be."
+    )
+
+
 @lru_cache(maxsize=8)
 def base_hash(path: Path) -> str:
     """A sha256 over the configuration and weight files of a base, so that a concept knows what it was taught to.
 
-    A folder made of a single file has that file's.
+    Files that booth would not download do not count. A folder made of a single file has that file's.
     """
     if (path / SOURCE).is_file():
         return json.loads((path / SOURCE).read_bytes())["hash"]
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.suffix in {".json", ".safetensors", ".txt"}):
-        digest.update(str(file.relative_to(path)).encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"
+    return content_hash(path, base_files(path))
 
 
 def load_family(
@@ -99,7 +99,7 @@ def load_family(
 ) -> Family:
     """Load a base into the family whose layout it has, with linear layers `quantised` to int8 or nf4 if that is named.
 
-    UsageError if it is not the `family` named.
+    UsageError if it is not the `family` named, BadDataError if a part of it is missing.
     """
     folder = resolve_base(base)
     found = recognise(folder)
@@ -107,4 +107,5 @@ def load_family(
     if family not in (None, found):
         wanted: Any = FAMILIES[family]
         raise UsageError(f"{base} is {kind.title} ({found}), not {wanted.title}. Leave --family out, or name {found}.")
+    require_whole(folder, kind)
     return kind(folder, device, dtype, quantised)

@@ -8,11 +8,13 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Method
+from booth.families.files import weight_files
 from booth.families.layout import LATENTS
 from booth.families.quantised import BITSANDBYTES, can_be_quantised
 from booth.families.recognition import recognise
@@ -178,10 +180,10 @@ def native_side(folder: Path) -> int:
 
 
 def parts_of(folder: Path) -> dict[str, Part]:
-    """The parts of a diffusers folder by name."""
+    """The parts of a diffusers folder that are loaded, by name; BadDataError for one without weights."""
     found: dict[str, dict[str, tuple[int, ...]]] = {}
-    for file in sorted(folder.glob("*/*.safetensors")):
-        found.setdefault(file.parent.name, {}).update(_shapes(file))
+    for name, files in weight_files(folder, FAMILIES[recognise(folder)]).items():
+        found[name] = {tensor: shape for file in files for tensor, shape in _shapes(file).items()}
     return {name: _part(name, shapes) for name, shapes in found.items()}
 
 
@@ -192,7 +194,8 @@ def values_of_parts(folder: Path) -> dict[str, int]:
 
 def largest_tensors(folder: Path) -> Iterator[int]:
     """How many values the largest tensor of each file holds."""
-    return (max(map(math.prod, _shapes(f).values())) for f in sorted(folder.glob("*/*.safetensors")))
+    files = chain.from_iterable(weight_files(folder, FAMILIES[recognise(folder)]).values())
+    return (max(map(math.prod, _shapes(file).values()), default=0) for file in files)
 
 
 def _most(
@@ -234,7 +237,12 @@ def _part(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Part:
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor of a safetensors file, read from its header alone."""
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, Any] = json.loads(stream.read(length))
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > file.stat().st_size:
+                raise ValueError("a header longer than its file")
+            header: dict[str, Any] = json.loads(stream.read(length))
+    except (struct.error, ValueError) as error:
+        raise BadDataError(f"{file} is not a whole .safetensors file. Get it again.") from error
     return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}

@@ -29,7 +29,7 @@ def starting_from_picture(pipe: Any, masked: bool) -> Any:
             f"diffusers has nothing that draws over a picture with this base{beside}, as --init and --upscale do. "
             f"Leave these out{instead}"
         )
-    known = {**pipe.config, **pipe.components}
+    known = {**pipe.config, **pipe.components, "add_watermarker": False}  # which SDXL's take and do not keep
     parts = {key: known[key] for key in inspect.signature(kind).parameters if key in known}
     made = writing_out(kind)(**parts)
     made.set_progress_bar_config(disable=True)

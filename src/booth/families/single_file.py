@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
 
 from booth.core.commit import committed, verify
 from booth.core.errors import BadDataError, DamagedFileError, NotAvailableError, UnsafeFileError
+from booth.families.files import UNWANTED
 from booth.families.recognition import SOURCE, recognise
 from booth.registry import FAMILIES
 
@@ -29,11 +31,16 @@ class Kind:
     reference: str = ""  # the Hub repository whose configuration and tokenizers it needs
 
 
+STABLE_DIFFUSION_2 = Kind(
+    ("cond_stage_model.model.",), "Stable Diffusion 2.x", "stable_diffusion", "stabilityai/stable-diffusion-2-1"
+)
+
 # The first that fits: the more special ones stand above the more general.
 KINDS = (
     Kind(("lora_unet_", "lora_te", "lora_transformer_", "unet.", "transformer."), "a LoRA, not a base"),
     Kind(("control_model.", "controlnet_cond_embedding.", "input_hint_block."), "a ControlNet, not a base"),
     Kind(("emb_params", "clip_l", "string_to_param"), "an embedding, not a base"),
+    Kind(("edm_mean", "edm_vpred."), "a base with the noise levels of EDM, as Playground v2.5, which cannot be taught"),
     Kind(
         ("conditioner.embedders.1.",),
         "Stable Diffusion XL",
@@ -41,12 +48,7 @@ KINDS = (
         "stabilityai/stable-diffusion-xl-base-1.0",
     ),
     Kind(("conditioner.embedders.0.model.",), "the refiner of Stable Diffusion XL, which cannot be taught"),
-    Kind(
-        ("cond_stage_model.model.",),
-        "Stable Diffusion 2.x",
-        "stable_diffusion",
-        "stabilityai/stable-diffusion-2-1",
-    ),
+    STABLE_DIFFUSION_2,
     Kind(
         ("cond_stage_model.transformer.",),
         "Stable Diffusion 1.x",
@@ -83,6 +85,14 @@ KINDS = (
     Kind(("down_blocks.", "transformer_blocks.", "text_model."), "one part of a base; name the folder that it lies in"),
 )
 
+DENOISER = "model.diffusion_model."
+FIRST = f"{DENOISER}input_blocks.0.0.weight"
+# By the spread of this one, versions 2.x that predict velocity are told from those that predict noise.
+TELLING = f"{DENOISER}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+SPREAD = 0.09
+INPAINTING = 9  # channels in
+SCHEDULER, UNET = "scheduler/scheduler_config.json", "unet/config.json"
+
 
 def unpacked(file: Path, cache: Path) -> Path:
     """The diffusers folder made of a checkpoint, kept under `cache` by the file's hash.
@@ -94,18 +104,21 @@ def unpacked(file: Path, cache: Path) -> Path:
     with file.open("rb") as stream:
         content_hash = hashlib.file_digest(stream, "sha256").hexdigest()
     folder = cache / content_hash[:16]
+    corrected = corrections(file, kind)
     if folder.is_dir():
         try:
             verify(folder)
-            return folder
+            if all(_values(folder / name).items() >= values.items() for name, values in corrected.items()):
+                return folder
         except DamagedFileError:
             pass  # it is made again
     reference = _reference(file, kind)
     pipeline: Any = FAMILIES[kind.family or ""].Pipeline
+    how: dict[str, Any] = {"config": str(reference), "local_files_only": True, "torch_dtype": _dtype(file)}
     try:
-        pipe = pipeline.from_single_file(
-            str(file), config=str(reference), local_files_only=True, torch_dtype=_dtype(file)
-        )
+        # The configuration is that of the ordinary base.
+        unet: Any = {"unet": _inpainting_unet(file, how)} if _inputs(file) == INPAINTING else {}
+        pipe = pipeline.from_single_file(str(file), **how, **unet)
     except (SingleFileComponentError, OSError) as error:
         raise NotAvailableError(
             f"{file.name} lacks a part that {reference} does not have either: {str(error).splitlines()[0]} "
@@ -121,6 +134,8 @@ def unpacked(file: Path, cache: Path) -> Path:
         index = json.loads((work / "model_index.json").read_bytes())
         index["_class_name"] = json.loads((reference / "model_index.json").read_bytes())["_class_name"]
         (work / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        for name, values in corrected.items():
+            (work / name).write_text(json.dumps(_values(work / name) | values, indent=2) + "\n", encoding="utf-8")
         source = {"file": file.name, "hash": f"sha256:{content_hash}"}
         (work / SOURCE).write_text(json.dumps(source) + "\n", encoding="utf-8")
     return folder
@@ -131,9 +146,7 @@ def identify(file: Path) -> Kind:
     try:
         with safe_open(file, "pt") as opened:
             keys = sorted(opened.keys())
-            kind = next((k for k in KINDS if _any(keys, k.begins)), None)
-            first = "model.diffusion_model.input_blocks.0.0.weight"
-            inputs = opened.get_slice(first).get_shape()[1] if first in keys else 4
+        kind = next((k for k in KINDS if _any(keys, k.begins)), None)
     except SafetensorError as error:
         raise UnsafeFileError(
             f"{file} is not a whole .safetensors file ({error}). Get it again; booth opens no pickled checkpoints."
@@ -142,19 +155,59 @@ def identify(file: Path) -> Kind:
         raise BadDataError(f"{file} holds no base that booth knows: its keys are {', '.join(keys[:3])} and so on.")
     if kind.family is None:
         raise BadDataError(f"{file} is {kind.title}. Name another base.")
-    if inputs != 4:
-        raise BadDataError(f"{file} is {kind.title} for inpainting or editing, with {inputs} channels in, not 4.")
+    if (inputs := _inputs(file)) not in (4, INPAINTING):
+        raise BadDataError(f"{file} is {kind.title} for editing, with {inputs} channels in, not 4 or {INPAINTING}.")
     return kind
+
+
+def corrections(file: Path, kind: Kind) -> dict[str, dict[str, Any]]:
+    """What the reference's configuration says otherwise than the file, by where that stands.
+
+    Bases that predict velocity have marks among their keys or, of versions 2.x, another spread in one tensor: rules of
+    ComfyUI's comfy/supported_models.py. A folder of the user's own beside a 2.x is believed. Zero terminal SNR needs
+    the last timestep to be drawn (Lin et al., 2305.08891).
+    """
+    with safe_open(file, "pt") as opened:
+        keys = set(opened.keys())
+        telling = opened.get_tensor(TELLING).float() if TELLING in keys else torch.zeros(1)
+    if "v_pred" in keys:
+        zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in keys else {}
+        return {SCHEDULER: {"prediction_type": "v_prediction", **zero}}
+    if kind is not STABLE_DIFFUSION_2 or _beside(file) is not None:
+        return {}
+    if _inputs(file) == 4 and telling.std(correction=0) > SPREAD:
+        return {SCHEDULER: {"prediction_type": "v_prediction"}}
+    return {SCHEDULER: {"prediction_type": "epsilon"}, UNET: {"sample_size": 64}}
+
+
+def _inputs(file: Path) -> int:
+    """How many channels the denoiser is told; 4 if it is no U-Net of the authors' own naming."""
+    with safe_open(file, "pt") as opened:
+        return opened.get_slice(FIRST).get_shape()[1] if FIRST in set(opened.keys()) else 4
+
+
+def _inpainting_unet(file: Path, how: dict[str, Any]) -> UNet2DConditionModel:
+    """The denoiser, which is also told a mask and the masked picture."""
+    return UNet2DConditionModel.from_single_file(str(file), subfolder="unet", in_channels=INPAINTING, **how)
+
+
+def _values(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_bytes())
 
 
 def _any(keys: Iterable[str], begins: tuple[str, ...]) -> bool:
     return any(key.startswith(begins) for key in keys)
 
 
+def _beside(file: Path) -> Path | None:
+    """The user's own folder with the configuration of a checkpoint, which has its name."""
+    folder = file.with_suffix("")
+    return folder if (folder / "model_index.json").is_file() else None
+
+
 def _reference(file: Path, kind: Kind) -> Path:
     """The folder with configuration and tokenizers: one of the checkpoint's name beside it, or the Hub's."""
-    beside = file.with_suffix("")
-    if (beside / "model_index.json").is_file():
+    if (beside := _beside(file)) is not None:
         if recognise(beside) != kind.family:
             raise BadDataError(f"{file} is {kind.title}, but {beside} is {recognise(beside)}. Correct that folder.")
         return beside
@@ -165,14 +218,13 @@ def _reference(file: Path, kind: Kind) -> Path:
     if kind.family == "flux":
         wanted += ["text_encoder*/*.safetensors", "vae/*.safetensors"]  # its files hold the transformer alone
     try:
-        found = snapshot_download(
-            kind.reference, allow_patterns=wanted, ignore_patterns=["safety_checker/*", "*.fp16.*"]
-        )
+        found = snapshot_download(kind.reference, allow_patterns=wanted, ignore_patterns=list(UNWANTED))
         return Path(found)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise NotAvailableError(
             f"{file.name} is {kind.title} and needs the configuration and tokenizers of {kind.reference}, which could "
-            f"not be had ({type(error).__name__}). Connect once, or put such a diffusers folder at {beside}."
+            f"not be had ({type(error).__name__}). Connect once, or put such a diffusers folder at "
+            f"{file.with_suffix('')}."
         ) from error
 
 

@@ -79,6 +79,11 @@ class UNetFamily(ControlledFamily):
         self.inpaints = self.network.config.in_channels == 2 * self.vae.config.latent_channels + 1
 
     @property
+    def most_steps(self) -> int:
+        """As many as the base knows levels of noise."""
+        return self.scheduler.config.num_train_timesteps
+
+    @property
     def bucket_step(self) -> int:
         """Pixels by which every level of the U-Net has whole latents: 64 in Stable Diffusion."""
         return self.vae_factor * 2 ** (len(self.network.config.block_out_channels) - 1)

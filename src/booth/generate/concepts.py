@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -32,11 +33,18 @@ def parse_applied(text: str) -> Applied:
     folder, colon, strength = text.rpartition(":")
     if not colon or Path(text).exists():
         return Applied(Concept.load(text))
+    return Applied(Concept.load(folder), read_strength(strength, text, "FOLDER:0.8"))
+
+
+def read_strength(strength: str, text: str, right: str) -> float:
+    """The finite number at the end of `text`; UsageError, with how it is written `right`, if it is none."""
     try:
         scale = float(strength)
-    except ValueError as error:
-        raise UsageError(f"{strength!r} in {text!r} is no strength. Write FOLDER:0.8.") from error
-    return Applied(Concept.load(folder), scale)
+    except ValueError:
+        scale = math.nan
+    if not math.isfinite(scale):
+        raise UsageError(f"{strength!r} in {text!r} is no strength. Write {right}.")
+    return scale
 
 
 def names_folder(text: str) -> bool:
@@ -66,6 +74,28 @@ def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
                 f"{a.concept.record.base.name!r} with {_short(a.concept.record.base.hash)}, and this one has "
                 f"{_short(hash_here)}. Give that base with --base, or train the concept again."
             )
+
+
+def advice_on_chosen_base(applied: Sequence[Applied], base: str, family: str, hash_here: str) -> list[str]:
+    """A warning for each concept that is drawn on another base than its own because the user named that one.
+
+    UsageError for a base of another family. Whether the shapes fit is seen when the concept is put on it.
+    """
+    told: list[str] = []
+    for a in applied:
+        record = a.concept.record
+        if record.family != family:
+            raise UsageError(
+                f"{a.concept.folder} was taught to {record.base.name!r} ({record.family}), and {base!r} is {family}. "
+                "Name a base of the same family."
+            )
+        if record.base.hash != hash_here:
+            told.append(
+                f"warning: {a.concept.folder} was taught to {record.base.name!r} with {_short(record.base.hash)}, and "
+                f"is drawn on {base!r} with {_short(hash_here)}, as --base says. The closer the two are related, the "
+                "better the subject comes out."
+            )
+    return told
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from booth.core.errors import BadDataError, UsageError
 from booth.data.crops import central_box
 from booth.data.decoding import decode, read_bytes
 from booth.families.loading import CONTROLS_FOLDER
-from booth.generate.concepts import Applied
+from booth.generate.concepts import Applied, read_strength
+from booth.registry import CONTROLS
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,12 @@ class Hint:
 
 
 def parse_hints(files: Sequence[str], kinds: Sequence[str]) -> list[Hint]:
-    """Read FILE or FILE:STRENGTH, each with the kind at the same place; UsageError for unequal numbers."""
+    """Read FILE or FILE:STRENGTH, each with the kind at the same place.
+
+    UsageError for unequal numbers, and for a kind that there is none of.
+    """
+    for kind in kinds:
+        _ = CONTROLS[kind]
     if kinds and len(kinds) != len(files):
         raise UsageError(
             f"There are {len(files)} --control and {len(kinds)} --control-type. Give each --control its own type."
@@ -87,10 +93,7 @@ def _parse(text: str, kind: str | None) -> Hint:
     file, colon, strength = text.rpartition(":")
     if not colon or Path(text).exists():
         return Hint(Path(text), kind)
-    try:
-        return Hint(Path(file), kind, float(strength))
-    except ValueError as error:
-        raise UsageError(f"{strength!r} in {text!r} is no strength. Write FILE:0.8.") from error
+    return Hint(Path(file), kind, read_strength(strength, text, "FILE:0.8"))
 
 
 def _mismatch(concept: Concept, kind: str, left: Sequence[Hint]) -> str:

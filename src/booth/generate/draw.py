@@ -13,13 +13,14 @@ import torch
 from PIL import Image as Images
 from PIL.Image import Image
 
-from booth.core.errors import BadDataError, UsageError
+from booth.core.errors import BadDataError, NotFiniteError, UsageError
 from booth.core.family import Family
 from booth.families.offload import offloaded
 from booth.families.pipelines import starting_from_picture, told_as_usual
 from booth.generate.start import Start
 
 STEPS = 30
+LAST_SEED = 2**63 - 1
 
 
 def draw(
@@ -36,6 +37,7 @@ def draw(
     hints: Sequence[Sequence[Image]] = (),
     batch_size: int | None = None,
     offload: tuple[str, str] = ("none", "cpu"),
+    require_finite: bool = True,
     on_picture: Callable[[int], None] | None = None,
 ) -> list[Image]:
     """Draw picture i from prompt i and seed i, with one CPU generator a picture.
@@ -47,8 +49,9 @@ def draw(
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
     What lies outside a mask is the start's own, to the bit. `hints` holds for each ControlNet in place, in their order,
     what it follows to each picture. `offload` is how the parts of a model on the CPU take turns on which device.
+    NotFiniteError for a picture with values that are no numbers, which without `require_finite` becomes black there.
     """
-    _check(prompts, seeds, steps)
+    _check(model, prompts, seeds, steps, guidance)
     check_size(model, size)
     _check_hints(model, hints, len(prompts))
     side = size or model.resolution
@@ -56,7 +59,7 @@ def draw(
     canvases = _canvases(model, starts, len(prompts), side)
     if canvases:
         pipe = starting_from_picture(pipe, masked=canvases[0].mask is not None)
-        _check_canvas(canvases[0], steps, pipe.vae_scale_factor)
+        check_canvas(model, canvases[0], steps, pipe.vae_scale_factor)
     at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
     images: list[Image] = []
     with offloaded(pipe, *offload), told_as_usual(pipe):
@@ -67,11 +70,15 @@ def draw(
                     prompt=prompts[rows],
                     **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
                     num_inference_steps=steps,
+                    output_type="np",
                     generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
                     **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
                     **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
                 )
-            images += map(_kept_outside, drawn.images, canvases[rows]) if canvases else drawn.images
+            if require_finite and not np.isfinite(drawn.images).all():
+                raise NotFiniteError(_not_finite(scheduler or model.sampler, steps))
+            pictures = pipe.image_processor.numpy_to_pil(drawn.images)
+            images += map(_kept_outside, pictures, canvases[rows]) if canvases else pictures
             if on_picture is not None:
                 on_picture(len(images))
     return images
@@ -82,12 +89,6 @@ def _canvases(model: Family, starts: Sequence[Start] | None, count: int, side: i
     if starts is None:
         return [Start.blank(side)] * count if model.inpaints else []
     fitted = [start.fitted(side, model.multiple) for start in starts]
-    longest = max(max(start.image.size) for start in fitted)
-    if longest > model.largest:
-        raise UsageError(
-            f"The picture would have {longest} pixels a side, and this base draws {model.largest} at most. Set a "
-            "smaller shorter side with --size."
-        )
     return [start.masked() for start in fitted] if model.inpaints else fitted
 
 
@@ -105,16 +106,23 @@ def _inputs(canvases: list[Start]) -> dict[str, Any]:
 
 def _kept_outside(image: Image, canvas: Start) -> Image:
     """The drawn picture with the start's own pixels outside the mask, which the autoencoder has blurred."""
-    if image.size != canvas.image.size:  # FLUX.2's inpainting shrinks what has more than 1024x1024 pixels
-        raise UsageError(
-            f"diffusers draws this base at {image.width}x{image.height} over a picture of {canvas.image.width}x"
-            f"{canvas.image.height}. Draw it smaller with --size."
-        )
     return image if canvas.mask is None else Images.composite(image, canvas.image, canvas.mask)
 
 
-def _check_canvas(canvas: Start, steps: int, factor: int) -> None:
-    if int(steps * canvas.strength) < 1:
+def check_canvas(model: Family, canvas: Start, steps: int, factor: int) -> None:
+    """UsageError or BadDataError unless the base can draw over a picture; `factor` is how many pixels a latent has."""
+    width, height = canvas.image.size
+    if max(width, height) > model.largest:
+        raise UsageError(
+            f"The picture would have {max(width, height)} pixels a side, and this base draws {model.largest} at most. "
+            "Set a smaller shorter side with --size."
+        )
+    if model.largest_area is not None and width * height > model.largest_area:
+        raise UsageError(
+            f"The picture would be {width}x{height}, and diffusers draws this base over one of "
+            f"{model.largest_area:,} pixels at most. Draw it smaller with --size."
+        )
+    if model.steps_taken(steps, canvas.strength) < 1:
         least = math.ceil(1 / canvas.strength)
         raise UsageError(
             f"{steps} steps at a strength of {canvas.strength:g} draw nothing: that share of the steps is taken. "
@@ -122,8 +130,8 @@ def _check_canvas(canvas: Start, steps: int, factor: int) -> None:
         )
     if canvas.mask is not None and not np.asarray(canvas.mask)[::factor, ::factor].any():
         raise BadDataError(
-            f"The mask is too small to be drawn in at {canvas.image.width}x{canvas.image.height}. Paint a larger "
-            "area white, or draw larger with --size."
+            f"The mask is too small to be drawn in at {width}x{height}. Paint a larger area white, or draw larger with "
+            "--size."
         )
 
 
@@ -178,8 +186,22 @@ def check_size(model: Family, size: int | None, factor: int = 1) -> None:
         )
 
 
-def _check(prompts: list[str], seeds: list[int], steps: int) -> None:
+def _not_finite(scheduler: str, steps: int) -> str:
+    return (
+        f"A picture came out with values that are no numbers, drawn with {scheduler} in {steps} steps. Use another "
+        "--scheduler or another number of --steps; if none helps, the concept or the base is broken."
+    )
+
+
+def _check(model: Family, prompts: list[str], seeds: list[int], steps: int, guidance: float | None) -> None:
     if len(prompts) != len(seeds):
         raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed a picture.")
     if steps < 1:
         raise UsageError(f"{steps} steps draw nothing. Use at least 1; 30 is usual.")
+    if model.most_steps is not None and steps > model.most_steps:
+        raise UsageError(f"{steps} steps are more than this base has: {model.most_steps}. Use fewer; 30 is usual.")
+    if guidance is not None and not math.isfinite(guidance):
+        raise UsageError(f"A guidance scale of {guidance} makes no sense. Use a number such as {model.guidance:g}.")
+    for seed in seeds:
+        if not 0 <= seed <= LAST_SEED:
+            raise UsageError(f"A seed is a whole number from 0 to {LAST_SEED}, and {seed} is none. Use another.")

@@ -9,7 +9,7 @@ from booth.core.errors import BadDataError
 
 
 def read_prompts(file: Path) -> list[str]:
-    """One prompt a line; empty lines and lines that begin with # are skipped."""
+    """One prompt a line; empty lines, lines that begin with # and those that were there before are skipped."""
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
@@ -19,7 +19,7 @@ def read_prompts(file: Path) -> list[str]:
     prompts = [line for line in lines if line and not line.startswith("#")]
     if not prompts:
         raise BadDataError(f"The prompt file {file} holds no prompt. Write one a line.")
-    return prompts
+    return list(dict.fromkeys(prompts))
 
 
 def with_subject(prompt: str, token: str, noun: str, kind: str = "subject") -> str:

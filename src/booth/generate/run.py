@@ -16,15 +16,15 @@ from booth.core.family import Family
 from booth.core.room import room_on
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes
-from booth.families.pipelines import starting_from_picture
-from booth.generate.concepts import Applied, attached, common_base, require_base
+from booth.families.recognition import recognise
+from booth.generate.concepts import Applied, advice_on_chosen_base, attached, common_base, require_base
 from booth.generate.controls import Hint, read_hint, with_controlnets
 from booth.generate.draw import STEPS, check_size, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
 from booth.generate.sheet import contact_sheet
 from booth.generate.start import Start
-from booth.generate.upscale import upscaled
+from booth.generate.upscale import REDRAWN, check_upscaled, upscaled
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Request:
 
     prompts: Sequence[str]
     concepts: Sequence[Applied] = ()
-    base: str | None = None  # None is the base that the concepts were taught to, or the embedded one
+    base: str | None = None  # None is what the concepts were taught to, or the embedded one; others are warned of
     count: int = 1
     seed: int = 0
     steps: int = STEPS
@@ -54,9 +54,12 @@ class Request:
         return len(self.prompts) * self.count * (1 if self.upscale == 1 else 2)
 
     def warnings(self) -> list[str]:
-        """A warning for each prompt that names none of the concepts' tokens, with the prompt as it should be."""
+        """A warning for each prompt that names none of the concepts' tokens, and for a negative prompt in vain."""
+        told: list[str] = []
+        if self.negative and self.guidance is not None and self.guidance <= 1:
+            told = [f"At a guidance scale of {self.guidance:g} the negative prompt does nothing: it takes more than 1."]
         subjects = [s for a in self.concepts for s in a.concept.record.subject.all if s.token]
-        return [
+        return told + [
             f"The prompt {prompt!r} does not name the subject, so it may not appear. "
             f"Try: {with_subject(prompt, subjects[0].token, subjects[0].noun, subjects[0].kind)!r}"
             for prompt in self.prompts
@@ -98,7 +101,11 @@ def generate(
     base = request.base or (common_base(request.concepts) if request.concepts else EMBEDDED)
     folder = resolve_base(base)
     content_hash = base_hash(folder)
-    require_base(request.concepts, base, content_hash)
+    if request.base is None:
+        require_base(request.concepts, base, content_hash)
+    else:
+        for warning in advice_on_chosen_base(request.concepts, base, recognise(folder), content_hash):
+            on_message(warning)
     concepts, taken = with_controlnets(request.concepts, request.hints, content_hash)
     offload = _offload(request, folder, on_message)
     model = load_family(str(folder), request.device if offload == "none" else "cpu")
@@ -115,9 +122,7 @@ def generate(
             "Sampler": SAMPLERS[request.scheduler or model.sampler],
             "CFG scale": f"{model.guidance if request.guidance is None else request.guidance:g}",
             "Seed": seed,
-            "Size": f"{image.width}x{image.height}",
-            "Denoising strength": f"{request.start.strength:g}" if request.start else None,
-            "Hires upscale": request.upscale if request.upscale > 1 else None,
+            **_size_settings(request, image),
             "Model hash": content_hash.removeprefix("sha256:")[:10],
             "Model": Path(base).name,
             "Concepts": "; ".join(a.title for a in concepts) or None,
@@ -153,10 +158,10 @@ def _draw(
         "batch_size": request.batch_size,
         "offload": offload,
     }
-    if request.upscale > 1:  # before a first picture is drawn in vain
-        starting_from_picture(model.pipeline(), masked=request.start is not None and request.start.mask is not None)
     side = request.size or model.resolution
     size = (side, side) if request.start is None else _announced_size(request.start, side, model, on_message)
+    if request.upscale > 1:  # before a first picture is drawn in vain
+        check_upscaled(model, size, request.upscale, request.steps, request.start)
     shape = size if request.start is None else request.start.image.size
     starts = None if request.start is None else [request.start] * len(prompts)
     hints = [[read_hint(hint, size, shape, on_message)] * len(prompts) for hint in taken]
@@ -171,6 +176,21 @@ def _draw(
     large = (size[0] * request.upscale, size[1] * request.upscale)
     how |= {"hints": [[read_hint(hint, large, shape)] * len(prompts) for hint in taken], "on_picture": second}
     return upscaled(model, images, prompts, seeds, request.upscale, start=request.start, **how)
+
+
+def _size_settings(request: Request, image: Image) -> dict[str, Any]:
+    """How large a picture is and how it became so; AUTOMATIC1111 writes the size that its hires. fix begins with."""
+    width, height = image.size
+    if request.upscale == 1 or request.start is not None:
+        strength = f"{request.start.strength:g}" if request.start is not None else None
+        upscale = request.upscale if request.upscale > 1 else None
+        return {"Size": f"{width}x{height}", "Denoising strength": strength, "Hires upscale": upscale}
+    return {
+        "Size": f"{width // request.upscale}x{height // request.upscale}",
+        "Denoising strength": f"{REDRAWN:g}",
+        "Hires upscale": request.upscale,
+        "Hires upscaler": "Lanczos",
+    }
 
 
 def _offload(request: Request, folder: Path, on_message: Callable[[str], None]) -> str:

@@ -20,7 +20,7 @@ def showcase(
     """Draw each prompt once by the base and once with the concept; the sheet's first row holds the photos."""
     base = applied.concept.record.base.name
     plain = generate(Request(prompts, (), base, seed=seed, device=device), out / "base")
-    taught = generate(Request(prompts, (applied,), base, seed=seed, device=device), out / "concept")
+    taught = generate(Request(prompts, (applied,), seed=seed, device=device), out / "concept")
     subject = applied.concept.record.subject
     name = f"{subject.token} {subject.noun}"
     shown = [Image.open(p, formats=("PNG", "JPEG", "WEBP")).convert("RGB") for p in photos[:SHOWN]]

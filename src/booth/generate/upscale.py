@@ -7,11 +7,24 @@ from typing import Any
 
 from PIL import Image
 
+from booth.core.errors import UsageError
 from booth.core.family import Family
-from booth.generate.draw import draw
+from booth.families.pipelines import starting_from_picture
+from booth.generate.draw import check_canvas, draw
 from booth.generate.start import Start
 
 REDRAWN = 0.35  # ours: the layout was settled at the size that the base knows, and only details are to come
+
+
+def check_upscaled(model: Family, size: tuple[int, int], factor: int, steps: int, start: Start | None = None) -> None:
+    """UsageError unless pictures of `size` (width, height) can be drawn `factor` times as large; nothing is drawn."""
+    large = (size[0] * factor, size[1] * factor)
+    canvas = Start(Image.new("RGB", large), REDRAWN, start.resized(large).mask if start is not None else None)
+    pipe = starting_from_picture(model.pipeline(), masked=canvas.mask is not None)
+    try:
+        check_canvas(model, canvas, steps, pipe.vae_scale_factor)
+    except UsageError as error:
+        raise UsageError(f"The second pass of --upscale {factor} cannot be drawn. {error}") from error
 
 
 def upscaled(

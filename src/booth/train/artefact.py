@@ -123,12 +123,12 @@ def sample_prompts(subject: Subject) -> list[str]:
 
 
 def draw_samples(model: Family, scenes: Scenes, seed: int, folder: Path) -> list[Path]:
-    """Draw the scenes, each with a seed of its own that is always the same."""
+    """Draw the scenes, each with a seed of its own that is always the same; a broken picture stops no training."""
     folder.mkdir(parents=True, exist_ok=True)
     prompts = scenes.prompts
     seeds = [seed + i for i in range(len(prompts))]
     files = [folder / name for name in file_names(prompts, seeds)]
-    drawn = draw(model, prompts, seeds, hints=scenes.hints)
+    drawn = draw(model, prompts, seeds, hints=scenes.hints, require_finite=False)
     for picture, file, prompt, s in zip(drawn, files, prompts, seeds, strict=True):
         size = f"{picture.width}x{picture.height}"
         sampler = SAMPLERS[model.sampler]

@@ -29,7 +29,7 @@ from booth.train.selection import CAP
 
 
 def choose_device(name: str | None) -> str:
-    """The device asked for, or the best one here; NotAvailableError if it is not on this machine."""
+    """The device asked for or, if none is, cuda where there is one, else cpu; NotAvailableError if it is not here."""
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

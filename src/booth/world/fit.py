@@ -84,7 +84,7 @@ def fit(
         tensors, values = read_state(file)
         step, spent = int(values["step"]), float(values["spent"])
         module.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-        ema = {k[4:]: v for k, v in tensors.items() if k.startswith("ema.")}
+        ema = {k[4:]: v.to(device) for k, v in tensors.items() if k.startswith("ema.")}
         if step and spent < minutes * 60:
             state = {
                 i: {"step": torch.tensor(float(step)), **{m: tensors[f"{m}.{n}"] for m in ("exp_avg", "exp_avg_sq")}}

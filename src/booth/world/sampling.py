@@ -1,12 +1,12 @@
 """Drawing pictures at random: the training and held-out splits, whole data sets, and pictures of nothing."""
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from booth.core.room import cores
 from booth.world.captions import caption
 from booth.world.identity import Identity, sample_identity, stable_hash
 from booth.world.noise import fractal_noise, mix, value_noise
@@ -116,7 +116,7 @@ def render_many(
     n: int, seed: int, split: str = "train", workers: int | None = None
 ) -> tuple[np.ndarray, list[str], list[Factors]]:
     """Render n pictures, (n, 64, 64, 3) uint8, with captions and factors; the same for any number of workers."""
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or cores()
     chunks = [(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
     work = partial(_render_range, seed=seed, split=split)
     images = np.empty((n, UNITS, UNITS, 3), np.uint8)

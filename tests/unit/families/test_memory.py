@@ -56,7 +56,8 @@ ADAPTER = Task(side=100, rows=2, over_quantised=True, device="cuda")
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """A Stable Diffusion of which there are the headers alone."""
-    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    index = {"_class_name": "StableDiffusionPipeline"} | {part: ["diffusers", "Class"] for part in HEADERS}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
     for part, shapes in HEADERS.items():
         header = {n: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for n, shape in shapes.items()}
         text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()

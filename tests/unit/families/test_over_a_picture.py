@@ -90,7 +90,14 @@ def test_tokens_of_several_vectors_are_written_out_there_too(bases: Bases, famil
     ours, theirs = (p.encode_prompt(prompt=[PROMPT], **_more(family))[0] for p in (pipe, model.pipeline()))
     assert torch.equal(torch.cat([*ours]), torch.cat([*theirs]))
     assert model.expand(PROMPT) == PROMPT.replace("sks", "sks sks_1")
+    if family in ("stable_diffusion_3", "z_image"):  # the others are asked again for the negative prompt
+        avoided = pipe.encode_prompt(prompt=["a dog"], **_more(family) | _avoiding([PROMPT]))[1]
+        assert torch.equal(torch.cat([*avoided]), torch.cat([*ours]))
     assert type(pipe).__name__ == kind.__name__
+
+
+def _avoiding(negative: list[str]) -> dict[str, Any]:
+    return {"negative_prompt": negative, "do_classifier_free_guidance": True}
 
 
 def _more(family: str) -> dict[str, Any]:
@@ -123,10 +130,30 @@ def test_stable_diffusion_3_follows_no_hint_over_a_picture(bases: Bases, mask: I
 
 def test_what_flux_2_would_shrink_is_refused(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_family(str(bases("flux_2_klein")))
-    shrunk = type("Drawn", (), {"images": [PICTURE.resize((SIDE // 2, SIDE // 2))]})
-    monkeypatch.setattr(diffusers.Flux2KleinInpaintPipeline, "__call__", lambda self, **told: shrunk)
-    with pytest.raises(UsageError, match=r"at 8x8 over a picture of 16x16.*--size"):
+    assert model.largest_area == 1024 * 1024
+    monkeypatch.setattr(type(model), "largest_area", SIDE * SIDE - 1)
+    with pytest.raises(UsageError, match=r"would be 16x16.*over one of 255 pixels at most.*--size"):
         draw(model, [PROMPT], [3], steps=2, size=SIDE, starts=[Start(PICTURE, 1.0, MASK)])
+
+
+@pytest.mark.parametrize("family", ["flux", "z_image"])
+def test_a_flow_takes_a_step_over_a_picture_however_weak(bases: Bases, family: str) -> None:
+    model = load_family(str(bases(family)))
+    pipe = starting_from_picture(model.pipeline(), masked=False)
+    for steps, strength in ((4, 0.2), (3, 0.35), (30, 0.35), (7, 1.0), (10, 0.3)):
+        pipe.scheduler.set_timesteps(steps, mu=1.0)
+        assert model.steps_taken(steps, strength) == pipe.get_timesteps(steps, strength, "cpu")[1] >= 1
+    (drawn,) = draw(model, [PROMPT], [3], steps=4, size=SIDE, starts=[Start(PICTURE, 0.2)])
+    assert drawn.size == PICTURE.size
+
+
+def test_nothing_is_watermarked(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = load_family(str(bases("stable_diffusion_xl"))).pipeline()
+    for masked in (False, True):
+        kind = diffusers.StableDiffusionXLInpaintPipeline if masked else diffusers.StableDiffusionXLImg2ImgPipeline
+        monkeypatch.setitem(kind.__init__.__globals__, "is_invisible_watermark_available", lambda: True)
+        monkeypatch.setitem(kind.__init__.__globals__, "StableDiffusionXLWatermarker", object)
+        assert starting_from_picture(pipe, masked).watermark is None
 
 
 def test_a_family_draws_no_further_than_its_positions_go(bases: Bases) -> None:

@@ -26,7 +26,8 @@ def base(folder: Path, pipeline: str, **files: dict[str, object]) -> Path:
 def test_every_family_can_be_recognised() -> None:
     assert set(PIPELINES.values()) == set(FAMILIES)
     for pipeline, family in PIPELINES.items():
-        assert any(kind.__name__ == pipeline for kind in FAMILIES[family].Pipeline.__mro__)
+        plain = pipeline.replace("Inpaint", "")
+        assert any(kind.__name__ == plain for kind in FAMILIES[family].Pipeline.__mro__)
 
 
 def test_a_family_is_told_from_the_pipeline(tmp_path: Path) -> None:

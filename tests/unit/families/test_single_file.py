@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,10 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from booth.core.errors import BadDataError, BoothError, UnsafeFileError
+from booth.core.noising import Velocity
 from booth.families.loading import base_hash, load_family, resolve_base
-from booth.families.single_file import identify
+from booth.families.single_file import FIRST, TELLING, corrections, identify
+from booth.registry import FAMILIES
 from harness import tensors
 from original_layout import original_layout
 from toy import write_toy_base
@@ -83,6 +87,8 @@ def test_a_base_is_known_by_its_keys(tmp_path: Path, keys: tuple[str, ...], fami
         (("clip_g", "clip_l"), "an embedding"),
         (("conditioner.embedders.0.model.transformer.x", "model.diffusion_model.x"), "refiner"),
         (("down_blocks.0.attentions.0.norm.weight", "conv_in.weight"), "one part of a base"),
+        (("conditioner.embedders.1.model.x", "edm_mean", "edm_std"), "the noise levels of EDM"),
+        (("conditioner.embedders.1.model.x", "edm_vpred.sigma_max"), "the noise levels of EDM"),
         (("x", "y"), "no base that booth knows: its keys are x, y"),
     ],
 )
@@ -91,10 +97,67 @@ def test_what_is_no_base_is_named(tmp_path: Path, keys: tuple[str, ...], told: s
         identify(header(tmp_path / "x.safetensors", *keys))
 
 
-def test_an_inpainting_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_for_editing_is_refused(tmp_path: Path) -> None:
     keys = ("cond_stage_model.transformer.x", "model.diffusion_model.input_blocks.0.0.weight")
-    with pytest.raises(BadDataError, match=r"inpainting.*9 channels"):
-        identify(header(tmp_path / "x.safetensors", *keys, channels=9))
+    with pytest.raises(BadDataError, match=r"editing, with 8 channels"):
+        identify(header(tmp_path / "x.safetensors", *keys, channels=8))
+
+
+def test_a_checkpoint_for_inpainting_is_told_nine_channels(checkpoint: Path) -> None:
+    held = load_file(checkpoint)
+    first = "model.diffusion_model.input_blocks.0.0.weight"
+    held[first] = torch.cat([held[first], torch.randn(len(held[first]), 5, 3, 3)], dim=1)
+    save_file(held, checkpoint)
+    model = load_family(str(checkpoint))
+    assert model.inpaints
+    assert torch.equal(model.components()["unet"].conv_in.weight, held[first])
+
+
+def test_a_checkpoint_says_by_its_keys_that_it_predicts_velocity(checkpoint: Path) -> None:
+    save_file(load_file(checkpoint), checkpoint)
+    scheduler = resolve_base(str(checkpoint)) / "scheduler" / "scheduler_config.json"
+    assert json.loads(scheduler.read_text())["prediction_type"] == "epsilon"
+    for marks in ({"v_pred"}, {"v_pred", "ztsnr"}):
+        save_file(load_file(checkpoint) | {mark: torch.zeros(0) for mark in marks}, checkpoint)
+        model: Any = load_family(str(checkpoint))
+        assert isinstance(model.noising, Velocity)
+        zero = "ztsnr" in marks
+        assert (float(model.scheduler.alphas_cumprod[-1]) == 0) == zero
+        for name in ("ddim", "euler"):
+            config = model.pipeline(name).scheduler.config
+            assert (config.prediction_type, config.rescale_betas_zero_snr) == ("v_prediction", zero)
+            assert (config.timestep_spacing == "trailing") == zero
+
+
+def test_what_was_unpacked_with_another_configuration_is_unpacked_again(checkpoint: Path) -> None:
+    save_file(load_file(checkpoint) | {"v_pred": torch.zeros(0)}, checkpoint)
+    folder, wrong = resolve_base(str(checkpoint)), {"scheduler/scheduler_config.json": {"prediction_type": "sample"}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("booth.families.single_file.corrections", lambda file, kind: wrong)
+        assert resolve_base(str(checkpoint)) == folder
+    kind: Any = FAMILIES["stable_diffusion"]
+    with pytest.raises(BadDataError, match="prediction_type='sample'"):
+        kind(folder)
+    assert isinstance(load_family(str(checkpoint)).noising, Velocity)
+
+
+@pytest.mark.parametrize(
+    ("spread", "channels", "predicts", "side"),
+    [(0.2, 4, "v_prediction", None), (0.02, 4, "epsilon", 64), (0.2, 9, "epsilon", 64)],
+)
+def test_versions_2_are_told_apart_by_a_tensor(
+    tmp_path: Path, spread: float, channels: int, predicts: str, side: int | None
+) -> None:
+    first = torch.zeros(1, channels)
+    held = {"cond_stage_model.model.x": torch.zeros(1), FIRST: first, TELLING: torch.tensor([-spread, spread]).half()}
+    file = tmp_path / "x.safetensors"
+    save_file(held, file)
+    told = corrections(file, identify(file))
+    assert told["scheduler/scheduler_config.json"] == {"prediction_type": predicts}
+    assert told.get("unet/config.json", {}).get("sample_size") == side
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "model_index.json").write_text("{}")
+    assert corrections(file, identify(file)) == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a pickle in a zip", b"\x80\x02}q\x00."])

@@ -1,16 +1,19 @@
 """One or several concepts on a base, with strength."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from booth.concept import Concept
-from booth.core.errors import UsageError
+from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
-from booth.generate.concepts import Applied, attached, common_base, parse_applied, require_base
+from booth.generate.concepts import Applied, advice_on_chosen_base, attached, common_base, parse_applied, require_base
 from booth.generate.draw import draw
+from booth.generate.run import Request, generate
 
 
 def picture(model: Family, prompt: str) -> np.ndarray:
@@ -83,8 +86,9 @@ def test_strength_is_refused_where_the_method_has_none(toy: Family, word: Concep
 def test_a_concept_is_read_with_its_strength(lora: Concept) -> None:
     assert parse_applied(f"{lora.folder}:0.8") == Applied(lora, 0.8)
     assert parse_applied(str(lora.folder)) == Applied(lora, None)
-    with pytest.raises(UsageError, match="no strength"):
-        parse_applied(f"{lora.folder}:strong")
+    for strength in ("strong", "nan", "inf"):
+        with pytest.raises(UsageError, match="no strength"):
+            parse_applied(f"{lora.folder}:{strength}")
 
 
 def test_concepts_of_different_bases_are_refused(lora: Concept, word: Concept) -> None:
@@ -99,6 +103,31 @@ def test_a_base_with_another_content_is_refused(lora: Concept) -> None:
     require_base([Applied(lora)], "toy", lora.record.base.hash)
     with pytest.raises(UsageError, match="was taught to another base"):
         require_base([Applied(lora)], "other", "sha256:0")
+
+
+def test_a_related_base_is_warned_of_where_the_user_names_it(
+    lora: Concept, tuned: Concept, toy_base: Path, tmp_path: Path
+) -> None:
+    pipe = StableDiffusionPipeline.from_pretrained(toy_base, safety_checker=None)
+    pipe.unet = UNet2DConditionModel.from_config({**pipe.unet.config, "in_channels": 9})
+    pipe.save_pretrained(tmp_path / "base")
+    index = tmp_path / "base" / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": "StableDiffusionInpaintPipeline"}))
+    heard: list[str] = []
+    request = Request(["a sks dog"], [Applied(lora)], base=str(tmp_path / "base"), steps=2)
+    assert generate(request, tmp_path / "out", on_message=heard.append).images[0].is_file()
+    assert len(heard) == 1
+    assert heard[0].startswith(f"warning: {lora.folder} was taught to")
+    with pytest.raises(BadDataError, match="does not fit the unet"):
+        generate(replace(request, concepts=[Applied(tuned)]), tmp_path / "out")
+    heard.clear()
+    generate(replace(request, base=str(toy_base)), tmp_path / "out", on_message=heard.append)
+    assert not heard
+
+
+def test_a_named_base_of_another_family_is_refused(lora: Concept) -> None:
+    with pytest.raises(UsageError, match=r"was taught to .* \(stable_diffusion\), and 'x' is flux"):
+        advice_on_chosen_base([Applied(lora)], "x", "flux", "sha256:0")
 
 
 def test_the_python_way_draws_the_same(lora: Concept, toy: Family, tmp_path: Path) -> None:

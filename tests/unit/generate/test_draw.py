@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from booth.core.errors import UsageError
+from booth.core.errors import NotFiniteError, UsageError
 from booth.core.family import Family
 from booth.generate.draw import draw
 from booth.generate.png import SAMPLERS
@@ -28,8 +29,6 @@ def test_another_seed_prompt_or_negative_prompt_draws_another_picture(toy: Famil
 
 
 def test_a_picture_is_what_the_pipeline_of_diffusers_draws(toy: Family) -> None:
-    import torch
-
     ours = draw(toy, ["a dog"], [7], steps=3, guidance=4.0, negative="a cat")[0]
     theirs = toy.pipeline()(
         "a dog",
@@ -51,8 +50,18 @@ def test_batches_draw_the_same_pictures_up_to_rounding(toy: Family) -> None:
 
 @pytest.mark.parametrize("scheduler", [name for name in SAMPLERS if name])
 def test_every_named_scheduler_draws_the_same_twice(toy: Family, scheduler: str) -> None:
-    first, second = (draw(toy, ["a dog"], [0], steps=3, scheduler=scheduler)[0] for _ in range(2))
+    first, second = (draw(toy, ["a dog"], [0], steps=4, scheduler=scheduler)[0] for _ in range(2))
     assert same(first, second)
+
+
+def test_a_picture_of_no_numbers_is_an_error_and_not_black(toy: Family) -> None:
+    how = {"steps": 3, "scheduler": "euler-a"}
+    with torch.no_grad():
+        next(toy.vae.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(NotFiniteError, match=r"no numbers, drawn with euler-a in 3 steps.*--scheduler"):
+        draw(toy, ["a dog"], [0], **how)
+    (black,) = draw(toy, ["a dog"], [0], require_finite=False, **how)
+    assert not np.asarray(black).any()
 
 
 def test_progress_counts_finished_pictures(toy: Family) -> None:
@@ -71,12 +80,21 @@ def test_size_is_the_side_of_the_picture(toy: Family) -> None:
     [
         ({"size": 33}, "multiple of 8"),
         ({"steps": 0}, "at least 1"),
+        ({"steps": 1001}, "more than this base has: 1000"),
+        ({"guidance": float("nan")}, "nan makes no sense"),
+        ({"guidance": float("inf")}, "inf makes no sense"),
         ({"scheduler": "magic"}, "There are: ddim"),
     ],
 )
 def test_what_cannot_be_drawn_is_a_usage_error(toy: Family, how: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         draw(toy, ["a dog"], [0], **how)
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**64, -1])
+def test_what_is_no_seed_is_a_usage_error(toy: Family, seed: int) -> None:
+    with pytest.raises(UsageError, match=rf"and {seed} is none"):
+        draw(toy, ["a dog", "a cat"], [7, seed], steps=1)
 
 
 def test_a_seed_a_picture_is_needed(toy: Family) -> None:

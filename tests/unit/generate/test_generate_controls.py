@@ -201,6 +201,12 @@ def test_words_become_hints(tmp_path: Path) -> None:
         Hint(Path(file), "canny"), Hint(Path("b.png"), "depth", 0.8)
     ]  # fmt: skip
     assert parse_hints(["b.png"], []) == [Hint(Path("b.png"))]
-    for files, kinds, told in [(["a", "b"], ["canny"], "2 --control and 1"), (["a:x"], [], "'x' in 'a:x' is no")]:
+    for files, kinds, told in [
+        (["a", "b"], ["canny"], "2 --control and 1"),
+        (["a:x"], [], "'x' in 'a:x' is no"),
+        (["a:nan"], [], "'nan' in 'a:nan' is no"),
+        (["a:inf"], [], "'inf' in 'a:inf' is no"),
+        (["a"], ["cany"], "Did you mean 'canny'"),
+    ]:
         with pytest.raises(UsageError, match=told):
             parse_hints(files, kinds)

@@ -1,16 +1,19 @@
 """From a request to files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from booth.concept import Concept
 from booth.core.errors import UsageError
+from booth.families.stable_diffusion import StableDiffusion
 from booth.generate.concepts import Applied
 from booth.generate.request import read_request
 from booth.generate.run import Request, generate
 from booth.generate.showcase import showcase
+from booth.generate.start import Start
 
 
 def request(*words: str, **how: object) -> Request:
@@ -54,6 +57,40 @@ def test_a_prompt_without_the_token_is_warned_about_with_the_right_one(lora: Con
     (warning,) = Request(["a dog on the beach"], [Applied(lora)]).warnings()
     assert "'a sks dog on the beach'" in warning
     assert not Request(["a zwx dog"], [Applied(lora), Applied(word)]).warnings()
+
+
+def test_a_negative_prompt_without_guidance_is_warned_about() -> None:
+    assert not Request(["a dog"], negative="bad").warnings()
+    assert not Request(["a dog"], negative="bad", guidance=1.5).warnings()
+    (warning,) = Request(["a dog"], negative="bad", guidance=1.0).warnings()
+    assert "the negative prompt does nothing" in warning
+
+
+def test_an_upscaled_picture_says_so_as_hires_fix_does(toy_base: Path, tmp_path: Path) -> None:
+    drawn = generate(Request(["a dog"], base=str(toy_base), steps=3, upscale=2), tmp_path / "out")
+    with Image.open(drawn.images[0]) as image:
+        assert image.size == (64, 64)
+        text = image.text["parameters"]
+    assert "Size: 32x32, Denoising strength: 0.35, Hires upscale: 2, Hires upscaler: Lanczos," in text
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"steps": 2}, r"second pass of --upscale 2 cannot be drawn\. 2 steps at a strength of 0\.35.*--steps 3"),
+        ({"start": Start(Image.new("RGB", (64, 32)))}, r"second pass of --upscale 2.*128 pixels a side.*100 at most"),
+    ],
+)
+def test_what_cannot_be_upscaled_is_told_before_anything_is_drawn(
+    toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setattr(StableDiffusion, "largest", 100)
+    heard: list[int] = []
+    with pytest.raises(UsageError, match=told):
+        generate(
+            Request(["a dog"], base=str(toy_base), upscale=2, **({"steps": 4} | how)), tmp_path, on_picture=heard.append
+        )
+    assert not heard
 
 
 def test_words_are_a_concept_and_a_prompt(lora: Concept, word: Concept, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_corrected_prompt_needs_no_correction(prompt: str, token: str) -> None
 
 def test_a_prompt_file_has_one_prompt_a_line(tmp_path: Path) -> None:
     file = tmp_path / "p.txt"
-    file.write_text("# contexts\na dog\n\n  a cat \n", encoding="utf-8")
+    file.write_text("# contexts\na dog\n\n  a cat \na dog\n", encoding="utf-8")
     assert read_prompts(file) == ["a dog", "a cat"]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from booth.core.encoder import Encoder
 from booth.core.errors import NotAvailableError
 from booth.evaluate.judged import SIDE, as_array
-from booth.families.loading import base_hash
+from booth.families.files import content_hash
 from booth.world import judges as world
 from booth.world.pixels import to_unit
 from booth.world.tokenizer import LENGTH
@@ -39,7 +39,7 @@ class WorldEncoder(Encoder):
         self.judges = _judges(self.folder)
 
     def weights_hash(self) -> str:
-        return base_hash(self.folder)
+        return content_hash(self.folder, sorted(self.folder.rglob("*")))
 
     def preprocessing(self) -> dict[str, Any]:
         return {"crop": "centre square", "size": SIDE, "resample": "lanczos", "range": [-1, 1]}
