@@ -15,6 +15,7 @@ from booth.core.family import Family
 from booth.export.embedding import names_for
 from booth.export.parts import parts_of
 from booth.export.readers import embedding as reader
+from booth.export.readers import torch_file
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
 from harness import draw
@@ -46,6 +47,7 @@ def test_the_pt_is_read_without_running_code_and_has_automatic1111s_fields(word:
     assert values["string_to_param"]["*"].shape == (8, 32)
     assert (values["name"], values["step"]) == ("zwx", 2)
     assert values["booth"]["modelspec.architecture"] == "stable-diffusion-v1/textual-inversion"
+    assert torch_file.refusals(here / "exports" / "zwx.pt") == []
 
 
 def test_two_encoders_share_one_file():
