@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from booth.concept import Concept
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.export.bundle import Bundle
 from booth.export.embedding import names_for
 from booth.export.parts import parts_of
 from booth.export.readers import embedding as reader
@@ -110,3 +111,13 @@ def test_a_bundle_wants_both_halves(word: Concept, here: Path):
         export(word, "bundle")
     with pytest.raises(UsageError, match="holds rows, and kohya is for layers"):
         export(word, "kohya")
+
+
+def test_what_a_bundle_holds_beside_its_first_word_is_told():
+    row = torch.zeros(1, 8)
+    kept = {"bundle_emb.one.string_to_param.*": row}
+    more = ["bundle_emb.one.clip_l", "bundle_emb.one.string_to_param.+", "bundle_emb.two.clip_l", "bundle_emb.bare"]
+    parts, unknown = Bundle().read(kept | dict.fromkeys(more, row), {}, {"text_encoder": {}})
+    assert parts.rows["text_encoder"].shape == (1, 8)
+    assert sorted(unknown) == sorted(more)
+    assert Bundle().read(kept, {}, {"text_encoder": {}})[1] == []
