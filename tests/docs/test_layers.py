@@ -162,7 +162,7 @@ def code_of(file: Path) -> str:
 
 # AUTOMATIC1111 knows hypernetworks as `.pt` only: one module writes them, and a child process reads tensors of them.
 EXCEPTIONS = {
-    "booth.export.torch_files": "torch.save(values, file)",
+    "booth.export.torch_files": "torch.save(values, file, _use_new_zipfile_serialization=False)",
     "booth.export.torch_child": "torch.load(file, map_location='cpu', weights_only=True)",
 }
 

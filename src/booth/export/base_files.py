@@ -47,8 +47,8 @@ def is_flux(shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> bool:
 
 
 def base_at_hand(name: str) -> BaseFiles | None:
-    """The base that a concept names, if it is on this machine."""
+    """The base that a concept names, if it is on this machine; nothing is downloaded."""
     try:
-        return BaseFiles(resolve_base(name))
+        return BaseFiles(resolve_base(name, download=False))
     except BoothError:
         return None

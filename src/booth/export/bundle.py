@@ -94,8 +94,10 @@ class Bundle(Kohya):
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
+        """The adapter and the first word; a concept has one, so that the others' keys are none that it could hold."""
         words = reader.read_bundle(tensors)
         parts, unknown = read_layers({n: t for n, t in tensors.items() if not n.startswith(PREFIX)}, shapes)
-        for reading in list(words.values())[:1]:
-            parts.rows = reading.rows
-        return parts, unknown
+        word, reading = next(iter(words.items()), ("", reader.Reading()))
+        parts.rows = reading.rows
+        unknown += [name for name in tensors if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}{word}.")]
+        return parts, [*unknown, *(f"{PREFIX}{word}.{name}" for name in reading.unmatched)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ TAGS = {
     "hypernetwork": ["hypernetwork"],
 }
 FAMILIES = {"stable_diffusion": "stable-diffusion", "stable_diffusion_xl": "stable-diffusion-xl"}
+CONTROL = "controlnet"  # the method without a subject
 PRIVATE = ("captions", "repeats")  # of the data settings: words and folders of the user
 Evaluation = Mapping[str, Any]  # the content of evaluation.json
 
@@ -55,7 +57,7 @@ def model_card(concept: Concept, evaluation: Evaluation | None = None) -> str:
     if evaluation is not None:
         parts.append(_measured(evaluation))
     parts.append("## Training\n\n" + _table(_facts(record)))
-    parts.append("## Settings\n\n" + _table([(k, v) for k, v in sorted(record.settings.items())]))
+    parts.append("## Settings\n\n" + _table(sorted(record.settings.items())))
     return "\n\n".join(parts) + "\n"
 
 
@@ -66,8 +68,8 @@ def prompt_of(sample: Path) -> str:
 
 
 def public_base(record: ConceptRecord) -> str | None:
-    """The base's name on the Hub; a folder of this machine has none."""
-    name = record.base.name
+    """The base's name on the Hub, without a revision; a folder of this machine has none."""
+    name = record.base.name.partition("@")[0]
     return name if name.count("/") == 1 and not name.startswith((".", "/", "~")) else None
 
 
@@ -77,7 +79,7 @@ def _front_matter(record: ConceptRecord, samples: dict[str, str], evaluation: Ev
     values: dict[str, Any] = {
         "license": "other",
         "library_name": "diffusers",
-        "instance_prompt": record.prompt,
+        **({"instance_prompt": record.prompt} if record.prompt else {}),
         "tags": [*tags, *TAGS.get(record.method, [record.method]), "booth"],
     }
     base = public_base(record)
@@ -132,6 +134,8 @@ def _shown(score: Mapping[str, Any] | None) -> str:
 
 def _what(record: ConceptRecord) -> str:
     base = "booth's embedded base" if record.base.name == EMBEDDED else public_base(record) or "a private base"
+    if record.method == CONTROL:
+        return f"A ControlNet that follows {record.settings['control']}, taught to {base} with booth {__version__}."
     return (
         f"`{record.subject.token} {record.subject.noun}`, taught to {base} by "
         f"{record.method} with booth {__version__}. Write the two words together: `{record.prompt}`."
@@ -139,7 +143,10 @@ def _what(record: ConceptRecord) -> str:
 
 
 def _how(record: ConceptRecord, card: PromptCard | None) -> str:
-    lines = ["## Use", "", "```sh", f'booth generate {record.name} "{record.prompt}"', "```"]
+    drawn = f'"{record.prompt}"'
+    if record.method == CONTROL:
+        drawn = f'"a photo of a dog" --control hint.png --control-type {record.settings["control"]}'
+    lines = ["## Use", "", "```sh", f"booth generate {record.name} {drawn}", "```"]
     if card is not None:
         strength = f"strength {card.strength:g} and " if card.strength is not None else ""
         lines += ["", f"Best with {strength}guidance {card.guidance:g}, judged by {card.judge}. Prompts that work:", ""]
@@ -167,6 +174,15 @@ def _says(value: Any) -> bool:
     return value is not None and (not isinstance(value, list) or any(v is not None for v in value))
 
 
+def _without_path(value: Any) -> Any:
+    """The value with each path cut down to its last name: folders tell of people and machines."""
+    if isinstance(value, Mapping):
+        return {name: _without_path(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_path(inner) for inner in value]
+    return re.split(r"[/\\]", value.rstrip("/\\"))[-1] if isinstance(value, str) else value
+
+
 def _table(rows: list[tuple[str, Any]]) -> str:
-    cells = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows]
+    cells = [f"| {name} | {str(_without_path(value)).replace('|', '/')} |" for name, value in rows]
     return "\n".join(["| | |", "| --- | --- |", *cells])

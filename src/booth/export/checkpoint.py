@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from booth.core.errors import BadDataError
@@ -32,6 +33,7 @@ LAYOUTS: dict[str, dict[str, Rename]] = {
     },
     "flux": {"transformer": flux_names.transformer},
 }
+READ_MARKERS = ("Forge", "ComfyUI")  # who looks for the tensors that tell what is predicted
 DENOISERS = (original_names.UNET, "double_blocks.", "single_blocks.")  # how the keys of a denoiser begin
 
 
@@ -61,21 +63,29 @@ class Checkpoint(TwoWay):
                 f"the trained {component}, for which files of {job.record.family} have no place"
                 for component in sorted(trained - LAYOUTS[job.record.family].keys())
             ]
-        if job.record.family == "stable_diffusion_xl" and _predicts_velocity(job):
-            lost.append("that the base predicts velocity, of which a file of Stable Diffusion XL cannot tell programs")
         return lost
+
+    def read_by(self, job: Job) -> tuple[str, ...]:
+        if job.record.family == "flux":
+            return tuple(program for program in self.programs if program != "AUTOMATIC1111")
+        return READ_MARKERS if _markers(job) else self.programs
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for component, rename in LAYOUTS[job.record.family].items():
             found |= {name: tensor.to(job.dtype) for name, tensor in rename(job.changed(component)).items()}
-        return found
+        return found | {name: torch.zeros(0, dtype=job.dtype) for name in _markers(job)}
 
     def check(self, job: Job, file: Path) -> Check:
         """Every weight of the model, as the original code would assign it."""
-        reading = _reading(read_tensors(file)[0], job.shapes)
+        tensors = read_tensors(file)[0]
+        reading = _reading(tensors, job.shapes)
         rules = flux.RULES if is_flux(job.shapes) else original.RULES
         check = Check(reader=rules, unmatched=reading.unmatched, missing=reading.missing)
+        told, meant = tensors.keys() & set(original.MARKERS), _markers(job)
+        check.matched += len(told & meant)
+        check.missing += sorted(meant - told)
+        check.unmatched += sorted(told - meant)
         for component, state in reading.states.items():
             expected = job.changed(component)
             for name, tensor in state.items():
@@ -115,6 +125,12 @@ def _reading(tensors: Mapping[str, Tensor], shapes: Shapes) -> original.Reading:
     return flux.read(tensors, shapes["transformer"]) if is_flux(shapes) else original.read(tensors, shapes)
 
 
-def _predicts_velocity(job: Job) -> bool:
+def _markers(job: Job) -> set[str]:
+    """The tensors by which a file of Stable Diffusion XL tells that it predicts velocity, up to pure noise or not."""
+    if job.record.family != "stable_diffusion_xl":
+        return set()
     file = job.need_base("A whole checkpoint").folder / "scheduler" / "scheduler_config.json"
-    return json.loads(file.read_bytes()).get("prediction_type") == "v_prediction"
+    config = json.loads(file.read_bytes())
+    if config.get("prediction_type") != "v_prediction":
+        return set()
+    return {"v_pred", "ztsnr"} if config.get("rescale_betas_zero_snr") else {"v_pred"}

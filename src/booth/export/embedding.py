@@ -10,7 +10,7 @@ from torch import Tensor
 from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes
-from booth.export.exporter import UNETS, Check, Job, Loaded, TwoWay
+from booth.export.exporter import UNETS, Check, Job, Loaded, TwoWay, plain_name
 from booth.export.parts import Parts
 from booth.export.readers import embedding as reader
 
@@ -44,7 +44,7 @@ class Embedding(TwoWay):
         return reader.read(read_tensors(file)[0])
 
     def file_name(self, job: Job) -> str:
-        return f"{job.record.subject.token}{self.suffix}"
+        return f"{plain_name(job.record.subject.token)}{self.suffix}"
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
         word = len(names) == 1 and "." not in next(iter(names))  # a dot is in the names of layers

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from booth.export import torch_files
 from booth.export.embedding import Embedding
-from booth.export.exporter import Job
+from booth.export.exporter import Check, Job
 from booth.export.readers import embedding as reader
+from booth.export.readers import torch_file
 
 STAR = 265  # the id of "*", which AUTOMATIC1111 itself writes and nobody reads
 
@@ -37,6 +38,11 @@ class EmbeddingPt(Embedding):
             "sd_checkpoint_name": None,
         }
         torch_files.save(values | {"booth": dict(header)}, file)
+
+    def check(self, job: Job, file: Path) -> Check:
+        check = super().check(job, file)
+        check.unmatched += torch_file.refusals(file)
+        return check
 
     def reading(self, file: Path) -> reader.Reading:
         return reader.read(torch_files.load(file))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -110,7 +112,8 @@ class Check:
             self.difference = float("inf")
             return
         largest = float(expected.abs().max()) or 1.0
-        self.difference = max(self.difference, float((got.double() - expected.double()).abs().max()) / largest)
+        found = float((got.double() - expected.double()).abs().max()) / largest
+        self.difference = max(self.difference, found if math.isfinite(found) else float("inf"))  # NaN is never greater
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -130,7 +133,7 @@ class Exporter(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    programs: ClassVar[tuple[str, ...]]  # who reads it
+    programs: ClassVar[tuple[str, ...]]  # who reads it, at least for some families
     accepts: ClassVar[frozenset[str]]  # any of these fields of Parts
     families: ClassVar[tuple[str, ...]]  # whose concepts it can hold
     suffix: ClassVar[str] = ".safetensors"  # "" for a folder
@@ -166,7 +169,11 @@ class Exporter(ABC):
 
     def file_name(self, job: Job) -> str:
         """How the file is called unless the user says otherwise."""
-        return f"{job.record.name}-{self.name}{self.suffix}"
+        return f"{plain_name(job.record.name)}-{self.name}{self.suffix}"
+
+    def read_by(self, job: Job) -> tuple[str, ...]:
+        """Who reads the file of this very concept."""
+        return self.programs
 
     def write(self, job: Job, tensors: dict[str, Tensor], file: Path, header: dict[str, str]) -> None:
         """Write what `tensors` made."""
@@ -189,6 +196,11 @@ class TwoWay(Exporter):
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
         """The parts in a foreign file of this format, and the keys that are none; `shapes` are the base's."""
+
+
+def plain_name(words: str) -> str:
+    """A concept's own words as a file name: it may come from somebody else, and lead out of the folder."""
+    return re.sub(r"[^\w.-]", "", words).lstrip(".-") or "concept"
 
 
 def stamp(check: Check) -> str:

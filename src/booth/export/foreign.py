@@ -33,7 +33,7 @@ def unknown_trainer(file: Path, keys: Sequence[str]) -> BadDataError:
             return BadDataError(f"{file} is {what} ({shown(keys[0])}). Import a LoRA, an embedding or a checkpoint.")
     return BadDataError(
         f"{file} is of no trainer that booth knows: its {len(keys)} keys begin with {shown(sorted(keys)[0])}. Booth "
-        "reads the files of kohya's scripts, AUTOMATIC1111, OneTrainer, diffusers and peft."
+        "reads the files of kohya's scripts, AUTOMATIC1111, OneTrainer and diffusers."
     )
 
 

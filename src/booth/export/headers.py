@@ -37,7 +37,7 @@ def header(job: Job, exporter: Exporter, *, full: bool = False) -> dict[str, str
         values["modelspec.usage_hint"] = f"{strength}guidance {card.guidance:g}; try: {'; '.join(card.prompts)}"
     if full:
         values["ss_sd_model_name"] = record.base.name
-        values["booth.record"] = record.model_dump_json()
+        values["booth.record"] = record.model_dump_json(exclude={"photo_files"})
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 

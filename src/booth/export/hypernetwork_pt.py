@@ -17,6 +17,7 @@ from booth.export.exporter import UNETS, Check, Job, TwoWay
 from booth.export.hypernetworks import LAYER, Net, apply, from_fields
 from booth.export.parts import Parts
 from booth.export.readers import hypernetwork as reader
+from booth.export.readers import torch_file
 
 PROBES = 16  # random inputs on which a rebuilt network is compared
 
@@ -79,7 +80,7 @@ class HypernetworkPt(TwoWay):
     def check(self, job: Job, file: Path) -> Check:
         """What both programs compute on random inputs, against what was trained."""
         values = torch_files.load(file)
-        check = Check(reader=reader.RULES)
+        check = Check(reader=reader.RULES, unmatched=torch_file.refusals(file))
         hyper = job.parts.hypernetwork
         assert hyper is not None
         for program in (reader.automatic1111, reader.comfyui):

@@ -13,9 +13,10 @@ from booth.core.safe_file import read_tensors, shown
 from booth.export.base_files import Shapes
 from booth.export.exporter import UNETS, Check, Job, Loaded, TwoWay
 from booth.export.original_names import unet_keys
-from booth.export.parts import Layer, Parts, require_whole, without_core
+from booth.export.parts import Layer, Parts, require_whole
 from booth.export.readers import adapter
 from booth.export.stacked import stacked, stacks, unstacked
+from booth.export.tucker import without_core
 
 # sd-scripts itself wants lora_te_ where there is one text encoder; the others take lora_te1_ too.
 ONE_ENCODER = {"unet": "lora_unet", "text_encoder": "lora_te"}
@@ -42,6 +43,12 @@ class Kohya(TwoWay):
                 "ones; write the merged weights with --to checkpoint)"
             )
         return lost
+
+    def read_by(self, job: Job) -> tuple[str, ...]:
+        plain = all(layer.kind == "lora" for _, _, layer in layers_of(job.parts))
+        without = {"AUTOMATIC1111"} if job.record.family == "flux" else set[str]()
+        without |= set() if plain else {"diffusers"}
+        return tuple(program for program in self.programs if program not in without)
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
         if job.record.family == "flux" and job.base is None:

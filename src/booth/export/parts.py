@@ -18,6 +18,7 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.safe_file import read_tensors, shown
 from booth.export.hypernetworks import Hypernetwork, read_hypernetwork
 from booth.export.readers.embedding import ENCODERS
+from booth.export.tucker import without_core
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ROWS_FILE = "learned_embeds.safetensors"
@@ -175,7 +176,7 @@ def diffusers_layers(
         component, _, path = key.partition(".")
         found = ENDING.fullmatch(path)
         if path.endswith(".alpha") and tensor.numel() == 1:
-            alphas[f"{component}.{path.removesuffix('.alpha')}"] = float(tensor)
+            alphas[f"{component}.{_with_wrapper(component, path.removesuffix('.alpha'))}"] = float(tensor)
         elif found is None or component not in {"unet", "transformer", "text_encoder", "text_encoder_2"}:
             unknown.append(key)
         else:
@@ -213,31 +214,6 @@ def _told(metadata: Mapping[str, str]) -> dict[str, Any]:
             "The lora_adapter_metadata in its header is no table of ranks and alphas. Get the file anew."
         )
     return settings
-
-
-def without_core(factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A convolution's factors without their Tucker core (LyCORIS's use_tucker), which is multiplied into one of them.
-
-    That is exact and keeps the rank: the core (r, r, kh, kw) stands between a factor of the output's channels and
-    one (r, in) of the input's, which becomes (r, in, kh, kw) for LoRA and (r, in kh kw) for the others.
-    Raises BadDataError where the shapes do not fit.
-    """
-    plain = dict(factors)
-    if "mid" in plain and "down" in plain:
-        plain["down"] = _with_core(plain.pop("mid"), plain["down"])
-    for core, a, b in (("hada_t1", "hada_w1_a", "hada_w1_b"), ("hada_t2", "hada_w2_a", "hada_w2_b"),
-                       ("lokr_t2", "lokr_w2_a", "lokr_w2_b")):  # fmt: skip
-        if core in plain and a in plain and b in plain:
-            plain[b] = _with_core(plain.pop(core), plain[b]).flatten(1)
-            plain[a] = plain[a].T.contiguous()
-    return plain
-
-
-def _with_core(core: Tensor, inner: Tensor) -> Tensor:
-    try:
-        return torch.einsum("ijkl,jc->ickl", core.double(), inner.flatten(1).double()).float()
-    except RuntimeError as error:
-        raise BadDataError("A core of this file does not fit the factors beside it. Get the file anew.") from error
 
 
 def require_whole(layers: Mapping[str, Mapping[str, Layer]]) -> None:

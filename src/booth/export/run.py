@@ -52,8 +52,9 @@ def export(
     the report and in the file's header. Left out, that is done on the embedded base, where it takes a few seconds;
     other bases would take minutes without a GPU. Formats that no pipeline of diffusers draws with go without.
 
-    Raises UsageError where the format cannot hold the concept, or not all of it and `lossy` is not set; BoothError
-    where reading the file back shows another change than was trained. Then nothing is written.
+    Raises UsageError where `out` has another ending than the format's files, and where the format cannot hold the
+    concept, or not all of it and `lossy` is not set; BoothError where reading the file back shows another change than
+    was trained. Then nothing is written.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"There is no precision {precision!r}. Use {', '.join(PRECISIONS)}.")
@@ -70,13 +71,15 @@ def export(
             "Add --lossy to write the rest."
         )
     place = out or FOLDER / exporter.file_name(job)
+    if exporter.suffix and place.suffix != exporter.suffix:  # programs go by it
+        raise UsageError(f"--to {to} writes a {exporter.suffix} file. Give --out a name that ends so, not {place}.")
     if place.exists():
         raise UsageError(f"{place} is there already. Name another file with --out, or delete it first.")
     drawn = record.base.name == EMBEDDED if picture is None else picture
     if picture:
         job.need_base("Comparing pictures")
     check = _write(job, exporter, place, lossy, metadata == "full", drawn and job.base is not None)
-    return Exported(place, to, exporter.programs, check, lost)
+    return Exported(place, to, exporter.read_by(job), check, lost)
 
 
 def _write(job: Job, exporter: Exporter, place: Path, lossy: bool, full: bool, picture: bool) -> Check:

@@ -21,8 +21,12 @@ KEPT = ("PATH", "PYTHONPATH", "SYSTEMROOT", "LANG", "TMPDIR", "TEMP")  # of the 
 
 
 def save(values: dict[Any, Any], file: Path) -> None:
-    """Write tensors and plain values, which `weights_only=True` reads back."""
-    torch.save(values, file)
+    """Write tensors and plain values, which `weights_only=True` reads back.
+
+    In the form from before torch 1.6: AUTOMATIC1111 takes a zip with members that it does not know for malicious, and
+    each version of torch adds some.
+    """
+    torch.save(values, file, _use_new_zipfile_serialization=False)
 
 
 def load(file: Path) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,13 @@ import yaml
 from huggingface_hub import ModelCard
 
 from booth.concept import Concept
-from booth.core.errors import BadDataError, UsageError
+from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.core.family import Family
 from booth.export.card import model_card
 from booth.export.prompt_card import PLACES, PromptCard, make_prompt_card, read_prompt_card, write_prompt_card
 from booth.export.push import pack, push
 from booth.export.run import export
+from booth.families.loading import CONTROLS_FOLDER
 
 
 def test_the_hub_reads_the_front_matter(lora: Concept):
@@ -121,6 +124,9 @@ def test_pushing_is_private_and_sends_exactly_the_parcel(lora: Concept, monkeypa
             asked.update(how)
             return f"https://huggingface.co/{name}"
 
+        def model_info(self, name: str) -> SimpleNamespace:
+            return SimpleNamespace(private=asked.get("theirs", asked["private"]))
+
         def upload_folder(self, folder_path: Path, **how: Any) -> None:
             files = [p for p in folder_path.rglob("*") if p.is_file()]
             asked["files"] = {p.relative_to(folder_path).as_posix() for p in files}
@@ -132,10 +138,72 @@ def test_pushing_is_private_and_sends_exactly_the_parcel(lora: Concept, monkeypa
     assert asked["files"] == {*parcel.files, "README.md"}
     push(parcel, "me/rex", public=True)
     assert asked["private"] is False
-    with pytest.raises(UsageError, match="no repository"):
-        push(parcel, "rex")
+    for name in ("rex", "me/my rex", "me/rex/x", "me/--", "datasets/me/rex"):
+        with pytest.raises(UsageError, match="no repository"):
+            push(parcel, name)
+    asked.pop("files")
+    for private, advice in ((False, "is public on the Hub.* Add --public"), (True, "is private.* Leave out --public")):
+        asked["theirs"] = private
+        with pytest.raises(UsageError, match=advice):
+            push(parcel, "me/rex", public=private)
+    assert "files" not in asked
     with pytest.raises(BadDataError, match="no file"):
         pack(lora, [Path("none.safetensors")])
+
+
+def test_a_hub_that_cannot_be_reached_is_no_defect_of_booth(lora: Concept, monkeypatch: pytest.MonkeyPatch):
+    from huggingface_hub import HfApi
+
+    def nowhere() -> HfApi:
+        return HfApi(endpoint="http://127.0.0.1:9", token="hf_x")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", nowhere)
+    with pytest.raises(NotAvailableError, match="me/rex was not uploaded"):
+        push(pack(lora), "me/rex")
+
+
+def test_only_the_concepts_own_files_go(lora: Concept, tmp_path: Path):
+    copy = Concept.load(shutil.copytree(lora.folder, tmp_path / "copy"))
+    secret = tmp_path / "secret.txt"
+    secret.write_text("key")
+    (copy.folder / "notes.txt").symlink_to(secret)
+    (copy.folder / "private.txt").write_text("mine")
+    write_prompt_card(copy.folder, PromptCard(strength=1, guidance=3, prompts=("a",), score=1, judge="x"))
+    assert pack(copy).files.keys() == {*pack(lora).files, "prompt-card.json"}
+    for name in ("pytorch_lora_weights.safetensors", "README.md"):
+        (tmp_path / name).write_text("x")
+        with pytest.raises(UsageError, match=f"There is a {name} already"):
+            pack(copy, [tmp_path / name])
+    with pytest.raises(UsageError, match=r"There is a secret\.txt already"):
+        pack(copy, [secret, secret])
+    sample = next((copy.folder / "samples").iterdir())
+    sample.rename(tmp_path / "elsewhere.png")
+    sample.symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(BadDataError, match="is a link"):
+        pack(copy)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "1.png").symlink_to(secret)
+    with pytest.raises(BadDataError, match="is a link"):
+        pack(lora, photos=photos)
+
+
+def test_paths_and_revisions_stay_off_the_card(lora: Concept):
+    base = lora.record.base.model_copy(update={"name": "me/base@0123abc"})
+    settings = lora.record.settings | {"start": "/home/alice/private/nets/canny", "also": ["C:\\Users\\bob\\x.png"]}
+    card = model_card(Concept(lora.folder, lora.record.model_copy(update={"base": base, "settings": settings})))
+    assert yaml.safe_load(card.split("---")[1])["base_model"] == "me/base"
+    assert "| start | canny |" in card
+    assert "alice" not in card
+    assert "bob" not in card
+
+
+def test_a_controlnets_card_tells_what_it_follows():
+    card = model_card(Concept.load(CONTROLS_FOLDER / "canny"))
+    assert "A ControlNet that follows canny, taught to booth's embedded base" in card
+    assert '"a photo of a dog" --control hint.png --control-type canny' in card
+    assert "Write the two words" not in card
+    assert "instance_prompt" not in yaml.safe_load(card.split("---")[1])
 
 
 def test_the_sweep_finds_the_setting_that_the_judge_prefers(lora: Concept, toy: Family):
@@ -163,8 +231,6 @@ def test_a_method_without_strength_is_swept_over_guidance_alone(word: Concept, t
 
 
 def test_a_card_stands_in_the_folder_the_header_and_the_readme(lora: Concept, tmp_path: Path, here: Path):
-    import shutil
-
     from safetensors import safe_open
 
     copy = Concept.load(shutil.copytree(lora.folder, tmp_path / "copy"))

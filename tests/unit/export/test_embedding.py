@@ -12,9 +12,11 @@ from safetensors.torch import load_file, save_file
 from booth.concept import Concept
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.export.bundle import Bundle
 from booth.export.embedding import names_for
 from booth.export.parts import parts_of
 from booth.export.readers import embedding as reader
+from booth.export.readers import torch_file
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
 from harness import draw
@@ -46,6 +48,7 @@ def test_the_pt_is_read_without_running_code_and_has_automatic1111s_fields(word:
     assert values["string_to_param"]["*"].shape == (8, 32)
     assert (values["name"], values["step"]) == ("zwx", 2)
     assert values["booth"]["modelspec.architecture"] == "stable-diffusion-v1/textual-inversion"
+    assert torch_file.refusals(here / "exports" / "zwx.pt") == []
 
 
 def test_two_encoders_share_one_file():
@@ -108,3 +111,13 @@ def test_a_bundle_wants_both_halves(word: Concept, here: Path):
         export(word, "bundle")
     with pytest.raises(UsageError, match="holds rows, and kohya is for layers"):
         export(word, "kohya")
+
+
+def test_what_a_bundle_holds_beside_its_first_word_is_told():
+    row = torch.zeros(1, 8)
+    kept = {"bundle_emb.one.string_to_param.*": row}
+    more = ["bundle_emb.one.clip_l", "bundle_emb.one.string_to_param.+", "bundle_emb.two.clip_l", "bundle_emb.bare"]
+    parts, unknown = Bundle().read(kept | dict.fromkeys(more, row), {}, {"text_encoder": {}})
+    assert parts.rows["text_encoder"].shape == (1, 8)
+    assert sorted(unknown) == sorted(more)
+    assert Bundle().read(kept, {}, {"text_encoder": {}})[1] == []

@@ -11,11 +11,13 @@ from torch import nn
 
 from booth.concept import Concept
 from booth.core.errors import BadDataError
+from booth.export import torch_files
 from booth.export.exporter import Job
 from booth.export.hypernetwork_pt import HypernetworkPt
 from booth.export.hypernetworks import Hypernetwork, apply, from_fields
 from booth.export.parts import Parts
 from booth.export.readers import hypernetwork as reader
+from booth.export.readers import torch_file
 
 WIDTH = 8
 
@@ -123,3 +125,16 @@ def test_fields_of_another_kind_are_told(fields: dict, names: tuple[str, ...], t
     net = {f"linear.0.{name}": torch.zeros(WIDTH, WIDTH) for name in names}
     with pytest.raises(BadDataError, match=told):
         from_fields({WIDTH: (net, net)}, fields)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_automatic1111_accepts_the_form_that_is_written_and_not_torchs_own(dtype: torch.dtype, here: Path):
+    values = {8: ({"linear.0.weight": torch.ones(2, 2, dtype=dtype)},), "name": "x", "booth": {"a": "b"}}
+    torch_files.save(values, here / "old.pt")
+    assert torch_file.refusals(here / "old.pt") == []
+    torch.save(values, here / "new.pt")
+    assert any(".format_version" in why for why in torch_file.refusals(here / "new.pt"))
+    torch.save({"x": Path}, here / "code.pt", _use_new_zipfile_serialization=False)
+    assert torch_file.refusals(here / "code.pt")
+    for name in ("old.pt", "new.pt"):
+        assert torch_files.load(here / name)[8][0]["linear.0.weight"].tolist() == [[1, 1], [1, 1]]

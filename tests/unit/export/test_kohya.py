@@ -12,14 +12,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from booth.concept import Concept
-from booth.core.errors import BoothError, UsageError
+from booth.core.errors import BadDataError, BoothError, UsageError
 from booth.core.family import Family
 from booth.export.base_files import BaseFiles
-from booth.export.exporter import Check
+from booth.export.exporter import Check, Job
 from booth.export.kohya import Kohya, layer_tensors, read_layers
-from booth.export.parts import Layer
+from booth.export.parts import Layer, Parts, diffusers_layers, parts_of
 from booth.export.readers import adapter
 from booth.export.run import export
+from booth.export.tucker import without_core
 from booth.generate.concepts import Applied, attached
 from harness import draw
 
@@ -65,6 +66,7 @@ def test_the_header_tells_trigger_rank_and_proof_but_no_path_or_caption(adapted:
     assert adapted.record.base.name not in str(header)
     with safe_open(export(adapted, "kohya", Path("full.safetensors"), metadata="full").file, "pt") as file:
         assert adapted.record.base.name in file.metadata()["ss_sd_model_name"]
+        assert adapted.record.photo_files[0] not in str(file.metadata())
 
 
 def test_the_reading_finds_wrong_scales_lost_and_foreign_keys(adapted: Concept, toy_base: Path, here: Path):
@@ -73,9 +75,6 @@ def test_the_reading_finds_wrong_scales_lost_and_foreign_keys(adapted: Concept, 
     some = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
 
     def found(tensors: dict) -> Check:
-        from booth.export.exporter import Job
-        from booth.export.parts import parts_of
-
         save_file(tensors, here / "x.safetensors")
         job = Job(adapted.folder, adapted.record, parts_of(adapted.folder, adapted.record), BaseFiles(toy_base))
         return Kohya().check(job, here / "x.safetensors")
@@ -91,8 +90,6 @@ def test_the_reading_finds_wrong_scales_lost_and_foreign_keys(adapted: Concept, 
 
 
 def test_it_comes_back_as_it_went(adapted: Concept, toy_base: Path, here: Path):
-    from booth.export.parts import parts_of
-
     tensors = load_file(export(adapted, "kohya").file)
     parts, unknown = read_layers(tensors | {"lora_unet_nowhere.alpha": torch.tensor(1.0)}, BaseFiles(toy_base).shapes)
     assert unknown == ["lora_unet_nowhere.alpha"]
@@ -152,6 +149,8 @@ def test_half_precision_is_measured_and_nothing_is_overwritten(adapted: Concept,
     assert 1e-6 < done.check.difference < 2e-3
     with pytest.raises(UsageError, match="is there already"):
         export(adapted, "kohya")
+    with pytest.raises(UsageError, match=r"writes a \.safetensors file"):
+        export(adapted, "kohya", Path("rex.pt"))
     with pytest.raises(UsageError, match=r"no export format called 'kohja'. Did you mean 'kohya'"):
         export(adapted, "kohja")
 
@@ -175,3 +174,47 @@ def test_a_failed_check_leaves_no_file(adapted: Concept, here: Path, monkeypatch
     with pytest.raises(BoothError, match=r"1 keys do not match, such as lora_unet_x.alpha"):
         export(adapted, "kohya")
     assert list((here / "exports").iterdir()) == []
+
+
+def test_a_number_that_is_none_passes_no_check():
+    check = Check("the target")
+    check.compare(torch.full((2,), float("nan")), torch.ones(2))
+    assert check.difference == float("inf")
+    assert not check.passed
+
+
+def test_a_foreign_name_stays_in_the_folder(adapted: Concept):
+    def name(words: str) -> str:
+        record = adapted.record.model_copy(update={"name": words})
+        return Kohya().file_name(Job(adapted.folder, record, Parts(), None))
+
+    assert name("../../../../tmp/x") == "tmpx-kohya.safetensors"
+    assert name("/etc\\..") == "etc..-kohya.safetensors"
+    assert name("rex-2.0") == "rex-2.0-kohya.safetensors"
+    assert name("//") == "concept-kohya.safetensors"
+
+
+def test_the_programs_named_are_those_that_read_the_adapter_and_its_family(adapted: Concept):
+    def read_by(variant: str, family: str = "stable_diffusion") -> set[str]:
+        parts = Parts(layers={"unet": {"conv_in": VARIANTS[variant][0]}})
+        record = adapted.record.model_copy(update={"family": family})
+        return set(Kohya().read_by(Job(adapted.folder, record, parts, None)))
+
+    assert read_by("lora") == set(Kohya.programs)
+    assert set(Kohya.programs) - read_by("loha") == {"diffusers"}
+    assert set(Kohya.programs) - read_by("lora", "flux") == {"AUTOMATIC1111"}
+
+
+@pytest.mark.parametrize("wrapper", ["", "text_model."])
+def test_a_text_encoders_alpha_counts_with_and_without_the_wrapper(wrapper: str):
+    module = "encoder.layers.0.self_attn.q_proj"
+    key = f"text_encoder.{wrapper}{module}"
+    tensors = {f"{key}.lora_A.weight": torch.ones(4, 8), f"{key}.lora_B.weight": torch.ones(8, 4)}
+    layers, unknown = diffusers_layers(tensors | {f"{key}.alpha": torch.tensor(1.0)}, {})
+    assert unknown == []
+    assert layers["text_encoder"][f"text_model.{module}"].scale == 0.25
+
+
+def test_a_core_without_numbers_is_refused_before_it_grows():
+    with pytest.raises(BadDataError, match="does not fit"):
+        without_core({"mid": torch.zeros(3000, 0, 1, 1), "down": torch.zeros(0, 3000)})

@@ -201,24 +201,43 @@ def test_a_fine_tuned_flux_goes_out_and_comes_back(
         assert 1e-4 < done.check.difference < 2e-2
 
 
-def test_what_a_file_cannot_hold_is_told(tuned_flux: Concept, xl: Concept, xl_base: Path, here: Path):
+def test_what_a_file_cannot_hold_is_told(tuned_flux: Concept, here: Path):
     settings = tuned_flux.record.settings | {"train_text_encoder": True}
     more = Concept(tuned_flux.folder, tuned_flux.record.model_copy(update={"settings": settings}))
     with pytest.raises(UsageError, match="lose the trained text_encoder, for which files of flux have no place"):
         export(more, "checkpoint")
-    velocity = here / "velocity"
-    shutil.copytree(xl_base, velocity, ignore=shutil.ignore_patterns("*.safetensors"))
-    file = velocity / "scheduler" / "scheduler_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"prediction_type": "v_prediction"}))
-    held = parts_of(xl.folder, xl.record)
-    for base, lost in ((xl_base, []), (velocity, ["that the base predicts velocity"])):
-        at_hand = xl.record.base.model_copy(update={"hash": base_hash(base)})
-        job = Job(xl.folder, xl.record.model_copy(update={"base": at_hand}), held, BaseFiles(base))
-        assert [told.partition(",")[0] for told in Checkpoint().lost(job)] == lost
     with pytest.raises(UsageError, match="no place for class_embedding"):
         original_names.unet({"down_blocks.0.resnets.0.norm1.weight": torch.ones(1), "class_embedding": torch.ones(1)})
     with pytest.raises(UsageError, match=r"no place for transformer_blocks\.0\.new"):
         flux_names.transformer({"transformer_blocks.0.new.weight": torch.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "markers"),
+    [
+        ({}, set()),
+        ({"prediction_type": "v_prediction"}, {"v_pred"}),
+        ({"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}, {"v_pred", "ztsnr"}),
+    ],
+)
+def test_an_xl_file_tells_that_it_predicts_velocity_as_comfyui_looks_for_it(
+    scheduler: dict, markers: set[str], xl: Concept, xl_base: Path, here: Path
+):
+    base = shutil.copytree(xl_base, here / "base")
+    file = base / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | scheduler))
+    at_hand = xl.record.base.model_copy(update={"hash": base_hash(base)})
+    record = xl.record.model_copy(update={"base": at_hand})
+    job, exporter = Job(xl.folder, record, parts_of(xl.folder, record), BaseFiles(base)), Checkpoint()
+    assert exporter.lost(job) == []
+    assert ("AUTOMATIC1111" in exporter.read_by(job)) is (not markers)
+    exporter.write(job, exporter.tensors(job), here / "x.safetensors", {})
+    assert exporter.check(job, here / "x.safetensors").passed
+    tensors = load_file(here / "x.safetensors")
+    assert tensors.keys() & {"v_pred", "ztsnr"} == markers
+    assert exporter.read(tensors, {}, job.shapes)[1] == []
+    save_file({n: t for n, t in tensors.items() if n not in markers}, here / "mute.safetensors")
+    assert exporter.check(job, here / "mute.safetensors").missing == sorted(markers)
 
 
 def test_a_file_of_another_family_is_refused(tuned_flux: Concept, xl_base: Path, toy_base: Path, here: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,9 @@ def test_it_goes_on_from_another(toy: Family, tmp_path: Path) -> None:
         attach(toy, again := make_method("controlnet", start=start).plan()[0])
         assert torch.equal(predict(toy, HINTS), said)
         assert all(p.requires_grad for p in placed(toy).net.parameters())
+        again.method.write(toy, tmp_path / "again")
         again.method.detach(toy)
+    assert "_name_or_path" not in json.loads((tmp_path / "again" / "controlnet" / "config.json").read_text())
 
 
 def test_the_gradient_reaches_the_zero_convolutions_first_and_then_the_copy(toy: Family) -> None:

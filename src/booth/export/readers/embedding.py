@@ -48,7 +48,13 @@ def read_bundle(values: Mapping[str, Tensor]) -> dict[str, Reading]:
             words.setdefault(word, {}).setdefault(table, {})[entry] = tensor
         else:
             words.setdefault(word, {})[name] = tensor
-    return {word: read(found) for word, found in words.items()}
+    readings = {word: read(found) for word, found in words.items()}
+    for word, found in words.items():
+        if "string_to_param" in found:  # read alone, where both are there
+            reading = readings[word]
+            reading.unmatched = [f"string_to_param.{name}" for name in reading.unmatched]
+            reading.unmatched += sorted(found.keys() - {"string_to_param"})
+    return readings
 
 
 def _rows(tensor: Tensor) -> Tensor:

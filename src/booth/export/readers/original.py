@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 RULES = "the original code's reading of checkpoints"
+# By whose presence ComfyUI knows that a Stable Diffusion XL predicts velocity, and is noised until no picture is left.
+MARKERS = ("v_pred", "ztsnr")
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP, OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
 # Stable Diffusion XL's conditioner is a list of embedders: CLIP, OpenCLIP, and three of sizes without weights.
@@ -46,6 +48,8 @@ def read(tensors: Mapping[str, Tensor], shapes: Mapping[str, Mapping[str, tuple[
     reading, used = Reading(), set[str]()
     for component, find in _components(shapes).items():
         used |= take(reading, component, tensors, shapes[component], find)
+    if "text_encoder_2" in shapes:
+        used |= tensors.keys() & set(MARKERS)
     reading.unmatched = sorted(tensors.keys() - used)
     return reading
 
