@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from booth.core.method import MethodConfig
 
 AUTO = "auto"  # as a token: let booth pick a rare one
+CLASS = "class"  # what `noun` is called in files and assignments; it is a word of Python
 
 
 class Companion(BaseModel):
@@ -65,7 +66,7 @@ class RunConfig(BaseModel):
     out: Path | None = Field(
         None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD, or concepts/CONTROL-METHOD"
     )
-    seed: int = Field(0, ge=0, description="decides all randomness of the run")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides all randomness of the run")
     device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
     base_precision: Literal["fp32", "bf16", "int8", "nf4"] | None = Field(
@@ -125,10 +126,8 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
         if key == "settings":
             values["settings"] = {**values.get("settings", {}), **value}
         elif value is not None:
-            values[key] = value
-    if "class" in values:
-        values["noun"] = values.pop("class")
-    _refuse_unknown(values, [*RunConfig.model_fields, "class"], "this run")
+            values[_field(key)] = value
+    _refuse_unknown(values, [*RunConfig.model_fields, CLASS], "this run")
     try:
         config = RunConfig(**values)
     except ValidationError as error:
@@ -180,10 +179,19 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    if key in RunConfig.model_fields or key == "class":
-        values[key] = value
+    if key == "settings":
+        if not isinstance(value, dict):
+            raise UsageError(f"settings={value!r} is no table. Give its entries one by one, such as --set rank=8.")
+        values["settings"] = {**values.get("settings", {}), **value}
+    elif _field(key) in RunConfig.model_fields:
+        values[_field(key)] = value
     else:
         values["settings"] = {**values.get("settings", {}), key: value}
+
+
+def _field(key: str) -> str:
+    """The field of a run that a key stands for."""
+    return "noun" if key == CLASS else key
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: `settings` must be a table; write [settings] and the method's settings below it.")
     if isinstance(values.get("photos"), str):
         values["photos"] = [values["photos"]]
-    return values
+    return {_field(key): value for key, value in values.items()}
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: list[str], where: str) -> None:
