@@ -141,14 +141,22 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
 
 
 def _with_subject(config: RunConfig) -> RunConfig:
-    """Require token and class noun; a method that can do without a subject has neither where no noun is given."""
+    """Require token and class noun; a method that can do without a subject has neither where no noun is given.
+
+    A folder of photos may be called for its subject, so that the noun is asked for when it has been looked at.
+    """
     if not config.noun and not METHODS[config.method].needs_subject:
         return config.model_copy(update={"token": ""})
-    for name, option in (("noun", "--class NOUN"), ("token", "--token TOKEN")):
-        if not getattr(config, name):
-            meaning = RunConfig.model_fields[name].description
-            raise UsageError(f"{option} is missing: {meaning}. See `booth train --help`.")
+    if not config.noun and not any(source.is_dir() for source in config.photos):
+        raise missing("noun", "--class NOUN")
+    if not config.token:
+        raise missing("token", "--token TOKEN")
     return config
+
+
+def missing(name: str, option: str) -> UsageError:
+    """What is told where a field of a run had to be given."""
+    return UsageError(f"{option} is missing: {RunConfig.model_fields[name].description}. See `booth train --help`.")
 
 
 def method_config(method: str, scale: str, settings: Mapping[str, Any]) -> MethodConfig:

@@ -12,13 +12,10 @@ from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
 from booth.core.family import Family
-from booth.core.method import Method, Stage, Subject
+from booth.core.method import Stage, Subject
 from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
-from booth.data.tokens import advice_on_token
 from booth.families.loading import base_hash
-from booth.families.recognition import advice_on_base
-from booth.registry import METHODS
 from booth.train import setup
 from booth.train.artefact import Clock, Scenes, TrainResult, forget_peak_memory, write_concept
 from booth.train.between import Between
@@ -51,7 +48,7 @@ def train(config: RunConfig, *, listener: Listener | None = None, samples: bool 
         subject, photos = setup.load_subjects(config)
         for sentence in (note for each in photos for note in each.notes):
             listener.on_message(sentence)
-        config = config.model_copy(update={"token": subject.token})
+        config = config.model_copy(update={"token": subject.token, "noun": subject.noun})
         out = config.folder.absolute()
         refuse_to_overwrite(out, config.resume)
         run = Run(config, subject, photos, clock, listener, signals, samples)
@@ -91,12 +88,9 @@ class Run:
         with clock.part("load"):
             self.model: Family = setup.load_base(config, self.device)
             self.base_hash = base_hash(self.model.base)
-        kind: type[Method] = METHODS[config.method]
         self.subject = subject
-        self.method = kind(setup.method_settings(config, self.model.scale), self.subject)
+        self.method = setup.make_method(config, self.model, subject)
         self.plan: list[Stage] = self.method.plan()
-        for stage in self.plan:
-            self.model.sites.require(stage.method.title, self.model.title, stage.method.needs)
         control = self.method.control()
         shown = [p for each in photos for p in each.photos]
         hints = Hints(control, shown, listener.on_message) if control else None
@@ -118,9 +112,8 @@ class Run:
         self._autocast = setup.autocast_type(self.precision)
 
     def advice(self) -> list[str]:
-        """Warnings about the base and the token, before anything is trained."""
-        distilled = advice_on_base(self.config.base, self.model.base)
-        return [*([distilled] if distilled else []), *advice_on_token(self.model, self.method)]
+        """Warnings about the base, the token and the folders, before anything is trained."""
+        return setup.advice(self.config, self.model, self.method, self.material.taught)
 
     def finished(self, out: Path) -> Concept:
         """The concept of a run that had already ended, if it was this run."""
