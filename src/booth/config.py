@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from booth.core.method import MethodConfig
 
 AUTO = "auto"  # as a token: let booth pick a rare one
+CLASS = "class"  # what `noun` is called in files and assignments; it is a word of Python
 
 
 class Companion(BaseModel):
@@ -66,7 +67,7 @@ class RunConfig(BaseModel):
         None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD, or concepts/CONTROL-METHOD"
     )
     seed: int = Field(0, ge=0, lt=2**62, description="decides all randomness of the run")
-    device: str | None = Field(None, description="cpu, cuda or mps; none = the best one here")
+    device: str | None = Field(None, description="cpu, cuda or mps; none = cuda where there is one, else cpu")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
     base_precision: Literal["fp32", "bf16", "int8", "nf4"] | None = Field(
         None, description="what the base's frozen weights are held in; none = as the memory plan says"
@@ -125,10 +126,8 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
         if key == "settings":
             values["settings"] = {**values.get("settings", {}), **value}
         elif value is not None:
-            values[key] = value
-    if "class" in values:
-        values["noun"] = values.pop("class")
-    _refuse_unknown(values, [*RunConfig.model_fields, "class"], "this run")
+            values[_field(key)] = value
+    _refuse_unknown(values, [*RunConfig.model_fields, CLASS], "this run")
     try:
         config = RunConfig(**values)
     except ValidationError as error:
@@ -142,14 +141,22 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
 
 
 def _with_subject(config: RunConfig) -> RunConfig:
-    """Require token and class noun; a method that can do without a subject has neither where no noun is given."""
+    """Require token and class noun; a method that can do without a subject has neither where no noun is given.
+
+    A folder of photos may be called for its subject, so that the noun is asked for when it has been looked at.
+    """
     if not config.noun and not METHODS[config.method].needs_subject:
         return config.model_copy(update={"token": ""})
-    for name, option in (("noun", "--class NOUN"), ("token", "--token TOKEN")):
-        if not getattr(config, name):
-            meaning = RunConfig.model_fields[name].description
-            raise UsageError(f"{option} is missing: {meaning}. See `booth train --help`.")
+    if not config.noun and not any(source.is_dir() for source in config.photos):
+        raise missing("noun", "--class NOUN")
+    if not config.token:
+        raise missing("token", "--token TOKEN")
     return config
+
+
+def missing(name: str, option: str) -> UsageError:
+    """What is told where a field of a run had to be given."""
+    return UsageError(f"{option} is missing: {RunConfig.model_fields[name].description}. See `booth train --help`.")
 
 
 def method_config(method: str, scale: str, settings: Mapping[str, Any]) -> MethodConfig:
@@ -180,10 +187,19 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    if key in RunConfig.model_fields or key == "class":
-        values[key] = value
+    if key == "settings":
+        if not isinstance(value, dict):
+            raise UsageError(f"settings={value!r} is no table. Give its entries one by one, such as --set rank=8.")
+        values["settings"] = {**values.get("settings", {}), **value}
+    elif _field(key) in RunConfig.model_fields:
+        values[_field(key)] = value
     else:
         values["settings"] = {**values.get("settings", {}), key: value}
+
+
+def _field(key: str) -> str:
+    """The field of a run that a key stands for."""
+    return "noun" if key == CLASS else key
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -197,7 +213,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: `settings` must be a table; write [settings] and the method's settings below it.")
     if isinstance(values.get("photos"), str):
         values["photos"] = [values["photos"]]
-    return values
+    return {_field(key): value for key, value in values.items()}
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: list[str], where: str) -> None:

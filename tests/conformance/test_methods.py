@@ -249,6 +249,24 @@ def test_mixed_precision_moves_float32_tensors(toy: Family, make: Make):
         freeze(update.groups)
 
 
+def test_over_a_base_in_half_precision_float32_tensors_move(toy_base: Path, make: Make):
+    """A step is smaller than half of bf16's last digit: in bf16 most weights would never move."""
+    model, method = load_family(str(toy_base), dtype=torch.bfloat16), make()
+    before = {name: t.clone() for name, t in tensors(model).items()}
+    for stage in method.plan():
+        update = attach(model, stage)
+        assert {p.dtype for p in update.parameters().values()} == {torch.float32}
+        for autocast in (None, torch.bfloat16):
+            start = {n: p.detach().clone() for n, p in update.parameters().items()}
+            (done,) = training_steps(model, deal, update, seed=3, start=0, stop=1, autocast=autocast)
+            assert done.updated
+            assert any(not torch.equal(p, start[n]) for n, p in update.parameters().items())
+        freeze(update.groups)
+    detach(model, method)
+    after = tensors(model)
+    assert all(after[name].dtype == t.dtype and torch.equal(after[name], t) for name, t in before.items())
+
+
 def test_a_missing_site_is_a_clear_error(toy: Family, make: Make, tmp_path: Path):
     toy.sites = Sites()
     before = {name: t.clone() for name, t in tensors(toy).items()}

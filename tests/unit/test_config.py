@@ -72,6 +72,29 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert config.settings == {"rank": 3, "steps": 4}
 
 
+def test_the_class_in_a_file_gives_way_to_assignments_and_options(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('photos = "a"\nclass = "cat"\n')
+    assert load_run_config(file, {}).noun == "cat"
+    assert load_run_config(file, {}, ["noun=dog"]).noun == "dog"
+    assert load_run_config(file, {}, ["class=dog"]).noun == "dog"
+    assert load_run_config(file, {"noun": "fox"}, ["class=dog"]).noun == "fox"
+    assert load_run_config(file, {"class": "fox"}).noun == "fox"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("settings=3", "table.*--set rank=8"),
+        (f"seed={2**63}", "less than"),
+        ("seed=-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_assignment_is_a_usage_error_in_plain_words(assignment: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        load_run_config(None, RUN, [assignment, "rank=8"])
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

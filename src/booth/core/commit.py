@@ -23,6 +23,7 @@ from booth.core.errors import BadDataError, DamagedFileError, DiskFullError, Uns
 MANIFEST = "manifest.json"
 SCHEMA = 1
 PACKAGES = ("booth", "torch", "diffusers", "transformers", "peft", "safetensors", "numpy", "pillow")
+HALF_FILE = r"(\..+)\.tmp-(\d+)(\.\w+)"  # hidden, so that it is never taken for a picture; savers go by the suffix
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -54,9 +55,10 @@ def committed(folder: Path, about: Mapping[str, Any], needed: int = 0) -> Genera
 def committed_file(file: Path, needed: int = 0) -> Generator[Path]:
     """Yield a path to write, which becomes `file` when the block ends well and vanishes when it does not."""
     require_space(file.parent, needed)
-    work = file.with_name(f"{file.stem}.tmp-{os.getpid()}{file.suffix}")
+    work = file.with_name(f".{file.stem}.tmp-{os.getpid()}{file.suffix}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        sweep(file.parent, f".{file.stem}")
         yield work
         _sync(work)
         os.replace(work, file)
@@ -102,13 +104,15 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def sweep(parent: Path, name: str | None = None) -> None:
-    """Clear away what killed processes left half written in `parent`, for the folder called `name` or for all."""
+    """Clear away what killed processes left half written in `parent`, for what is called `name` or for all."""
     for path in sorted(parent.iterdir()) if parent.is_dir() else ():
-        found = re.fullmatch(r"(.+)\.tmp-(\d+)(-old)?", path.name)
+        found = re.fullmatch(r"(.+)\.tmp-(\d+)(-old)?", path.name) or re.fullmatch(HALF_FILE, path.name)
         if found is None or (name is not None and found.group(1) != name) or _is_alive(int(found.group(2))):
             continue
         folder = path.with_name(found.group(1))
-        if found.group(3) and not folder.exists():
+        if path.is_file():
+            path.unlink(missing_ok=True)
+        elif found.group(3) and not folder.exists():
             os.replace(path, folder)  # killed between the two renames of a replacement
         else:
             shutil.rmtree(path, ignore_errors=True)

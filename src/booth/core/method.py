@@ -64,7 +64,9 @@ class MethodConfig(BaseModel):
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    optimizer: str = Field("adamw", description="adamw, adamw8bit or prodigy")
+    optimizer: Literal["adamw", "adamw8bit", "prodigy"] = Field(
+        "adamw", description="adamw, adamw8bit or prodigy, which finds the rates itself: every learning rate is ignored"
+    )
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the weights' moving average; none = off")
     min_snr_gamma: float | None = Field(None, gt=0, description="min-SNR gamma (2303.09556); none = off")
     prior_weight: float = Field(0.0, ge=0, description="lambda of prior preservation; 0 = off")

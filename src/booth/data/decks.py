@@ -22,6 +22,7 @@ from booth.data.photos import Photo
 
 ENCODED_TOGETHER = 4  # pictures; bounds the memory that the autoencoder takes
 LEAST_AREA = 0.01  # of a picture: a smaller subject is not weighted up any further
+NORMALS = "normals"  # the control whose hints are directions
 Framing = Crop | Literal["buckets"]  # squares, or nearly whole photos
 
 
@@ -44,9 +45,14 @@ class View:
     mask: Image.Image | None
     hint: Image.Image | None
 
-    def mirrored(self) -> View:
-        """All of it seen in a mirror."""
-        return View(*(part and ImageOps.mirror(part) for part in (self.image, self.mask, self.hint)))  # type: ignore[arg-type]
+    def mirrored(self, normals: bool = False) -> View:
+        """All of it seen in a mirror; a hint of `normals` has x in red, which a mirror turns round."""
+        image, mask, hint = (part and ImageOps.mirror(part) for part in (self.image, self.mask, self.hint))
+        assert image is not None
+        if hint is not None and normals:
+            red, green, blue = hint.convert("RGB").split()
+            hint = Image.merge("RGB", (ImageOps.invert(red), green, blue))
+        return View(image, mask, hint)
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ def photo_shelf(
     masks: list[Tensor | None] = []
     followed: list[Tensor] = []
     for photo, shape in zip(photos, shapes, strict=True):
-        views = _views(photo, shape, crop, flip, variants)
+        views = _views(photo, shape, crop, flip, variants, normals=hints is not None and hints.control == NORMALS)
         pictures.append(_encode(model, [view.image for view in views]))
         drawn = [view.mask for view in views if view.mask is not None]
         used = drawn and unmasked_weight < 1
@@ -169,7 +175,7 @@ def _named(name: str, shape: Shape, bucketed: bool) -> str:
     return f"{name} {shape[0]}x{shape[1]}" if bucketed else name
 
 
-def _views(photo: Photo, shape: Shape, crop: Framing, flip: bool, variants: int) -> list[View]:
+def _views(photo: Photo, shape: Shape, crop: Framing, flip: bool, variants: int, normals: bool = False) -> list[View]:
     """All parts of a photo that will be learned from; where random crops lie depends on the photo alone."""
     if crop == "buckets":
         boxes = [bucket_box(photo.image, shape)]
@@ -185,7 +191,7 @@ def _views(photo: Photo, shape: Shape, crop: Framing, flip: bool, variants: int)
         )
         for box in boxes
     ]
-    return views + [view.mirrored() for view in views] if flip else views
+    return views + [view.mirrored(normals) for view in views] if flip else views
 
 
 def _weights(masks: list[Image.Image], like: Tensor, unmasked_weight: float) -> Tensor:

@@ -58,6 +58,7 @@ class Hints:
                 f"No picture has a hint beside it, and {control!r} is no control that makes one. Choose of "
                 f"{', '.join(CONTROLS)} with --set control=NAME, or lay hints beside the pictures."
             )
+        self.control = control
         self._make = CONTROLS[control]() if without else None
         tell(f"Hints: {control}, {'made from the pictures' if without else 'as they lie beside the pictures'}.")
 

@@ -37,15 +37,20 @@ def class_pictures(
     steps: int = 30,
     guidance: float = 5.0,
     kind: str = "subject",
+    side: int | None = None,
 ) -> list[Image.Image]:
     """`count` pictures of the class as `model` draws it now, before any method is attached.
 
-    Picture i depends on the base, noun, seed, steps, guidance and i, never on `count`. Each batch is kept under
-    `cache` as PNGs with their hashes, by the commit protocol: what a killed run has drawn is kept, what is damaged is
-    drawn again. `draw` is called as draw(model, prompts, seeds, steps=, guidance=, batch_size=).
+    Picture i depends on the base, noun, seed, steps, guidance, side and i, never on `count`. `side`, in pixels, is
+    given where it is not the base's own. Each batch is kept under `cache` as PNGs with their hashes, by the commit
+    protocol: what a killed run has drawn is kept, what is damaged is drawn again. `draw` is called as draw(model,
+    prompts, seeds, steps=, guidance=, batch_size=).
     """
     prompt = class_prompt(noun, kind)
-    about = {"base": base_id, "prompt": prompt, "seed": seed, "steps": steps, "guidance": guidance, "batch": BATCH}
+    about: dict[str, str | int | float] = {"base": base_id, "prompt": prompt, "seed": seed, "steps": steps}
+    about |= {"guidance": guidance, "batch": BATCH}
+    if side is not None:
+        about["side"] = side
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     name = "".join(c if c.isalnum() else "-" for c in noun[:40])
     home = cache / f"{name}-{key}"

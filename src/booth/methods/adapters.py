@@ -81,6 +81,8 @@ class Adapter(Method):
         """The tensors in a folder by component and name; BadDataError if there are none."""
 
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
+        if self.config.train_text_encoder:
+            self._require_text_encoder(model)
         self.inject(model, seed)
         groups: list[ParameterGroup] = []
         for name in self._modules:
@@ -160,6 +162,18 @@ class Adapter(Method):
                 "name. Set blocks to another expression, such as attn2, mid_block or up_blocks, or leave it out."
             )
         return sites
+
+    def _require_text_encoder(self, model: Family) -> None:
+        """UsageError if none would carry an adapter, though it is to be trained."""
+        if self.sites(model).keys() & model.sites.text_encoders.keys():
+            return
+        where = ", ".join(self.config.targets)
+        if self.config.blocks is not None:
+            where += f" with {self.config.blocks!r} in its name"
+        raise UsageError(
+            f"train_text_encoder=true trains nothing: no text encoder of {model.title} has a layer for adapters in "
+            f"{where}. Set other targets or blocks, or leave train_text_encoder out."
+        )
 
     def names(self, site: LinearSite) -> list[str]:
         """Full names of the layers of a component that carry the adapter."""

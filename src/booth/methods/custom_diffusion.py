@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class CustomDiffusion(Method):
         super().__init__(config, subject)
         self._token = token_of(self.config, subject)
         self._layers: dict[str, Any] = {}  # by their names in the file
-        self._former: dict[str, Tensor] = {}  # their weights before
+        self._former: dict[str, Tensor] = {}  # their weights before, in what the base was loaded as
         self._hooks: list[RemovableHandle] = []
         self._denoiser: Any = None
 
@@ -68,7 +69,12 @@ class CustomDiffusion(Method):
         token = self._token.attach(model, seed)
         weights: dict[str, nn.Parameter] = {}
         for name, layer in self._layers.items():
+            held = layer.weight.dtype
             self._hooks.append(layer.register_forward_hook(_without_first))
+            if held != torch.float32:  # steps this small would be lost in half precision
+                layer.float()
+                self._hooks.append(layer.register_forward_pre_hook(_in_float32))
+                self._hooks.append(layer.register_forward_hook(partial(_back_in, held)))
             weights[name] = layer.weight.requires_grad_(True)
         return [ParameterGroup("keys_values", weights, self.config.learning_rate, self.config.weight_decay), *token]
 
@@ -77,6 +83,7 @@ class CustomDiffusion(Method):
             hook.remove()
         for name, layer in self._layers.items():
             layer.weight.requires_grad_(False)
+            layer.to(self._former[name].dtype)
             layer.weight.data.copy_(self._former[name])
         if self._denoiser is not None:
             del self._denoiser.taught_by
@@ -136,3 +143,13 @@ class CustomDiffusion(Method):
 def _without_first(layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
     """The same keys or values (B, L, D), of which the first takes no gradient."""
     return torch.cat([output[:, :1].detach(), output[:, 1:]], dim=1) if torch.is_grad_enabled() else output
+
+
+def _in_float32(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a layer in float32 inside a base in half precision is given."""
+    return tuple(x.float() for x in inputs)
+
+
+def _back_in(dtype: torch.dtype, layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    """What the rest of the base expects; under autocast the output is in half precision already."""
+    return output.to(dtype) if output.dtype == torch.float32 else output

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from booth.core.commit import committed, discard, sweep, verify
+from booth.core.commit import committed, discard, require_space, size_of, sweep, verify
 from booth.core.errors import DamagedFileError, NotFiniteError
 
 KEEP = 2
@@ -54,6 +54,11 @@ class Checkpoints:
 
     def __len__(self) -> int:
         return len(self._found())
+
+    def require_space(self, size: int, every: int | None, more: int) -> None:
+        """DiskFullError without room for as many of `size` bytes as will lie here at once, and for `more` bytes."""
+        copies = 1 if every == 0 else KEEP + 1  # a new one is written before an old one goes
+        require_space(self.folder, copies * size + more - size_of(self.folder))
 
     def save(self, done: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
         """Commit the state after `done` steps, then prune.
@@ -138,8 +143,8 @@ def require_finite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise NotFiniteError(
-                f"The tensor {name} is not finite and is not saved. Train with a lower --set learning_rate, or with "
-                "--precision fp32."
+                f"The tensor {name} is not finite and is not saved. Train with a lower --set learning_rate (with "
+                "optimizer=adamw, for prodigy ignores it), or with --precision fp32."
             )
 
 

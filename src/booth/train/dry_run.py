@@ -22,7 +22,7 @@ from booth.train.signals import Signals
 def describe(config: RunConfig) -> dict[str, Any]:
     """The plan, the settings and the report on the photos; raises what the run itself would raise at its start."""
     subject, photos = setup.load_subjects(config)
-    config = config.model_copy(update={"token": subject.token})
+    config = config.model_copy(update={"token": subject.token, "noun": subject.noun})
     refuse_to_overwrite(config.folder.absolute(), config.resume)
     run = Run(config, subject, photos, Clock(), Silent(), Signals())
     return {

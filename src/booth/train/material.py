@@ -19,6 +19,8 @@ from booth.data.hints import Hints
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import PhotoSet
 from booth.data.prior import class_pictures, class_prompt
+from booth.families.control import LatentlyControlledFamily
+from booth.families.memory import native_side
 from booth.generate.draw import draw
 from booth.train import setup
 from booth.train.artefact import Clock
@@ -89,8 +91,9 @@ class Material:
     def free(self, index: int, autocast: torch.dtype | None) -> None:
         """Let go of the autoencoder and, once all prompts of a stage are embedded, of the text encoders.
 
-        They stay where something in them is trained or was, and where there are too many prompts to remember them all.
-        Asked again, it does so again if something was read for drawing.
+        The autoencoder stays where each step encodes hints; text encoders stay where something in them is trained or
+        was, and where there are too many prompts to remember them all. Asked again, it does so again if something was
+        read for drawing.
         """
         if index in self._gone and self._gone[index] <= self.model.freed:
             return
@@ -98,7 +101,9 @@ class Material:
         device = next(next(iter(self.model.components().values())).parameters()).device.type
         with torch.autocast(device, dtype=autocast, enabled=autocast is not None):  # as a step would embed them
             known = prompts is not None and self.model.embed_ahead(prompts)
-        self.model.free(["vae", *(self.model.sites.text_encoders if known else ())])
+        by_latents = isinstance(self.model, LatentlyControlledFamily)
+        encodes = by_latents and self.stages.plan[index].method.control() is not None  # each step its hints
+        self.model.free([*(() if encodes else ("vae",)), *(self.model.sites.text_encoders if known else ())])
         self._gone[index] = set(self.model.freed)
 
     def _lessons(self, stage: Stage) -> list[Lesson]:
@@ -119,6 +124,7 @@ class Material:
         """They show what the untouched base means by the noun."""
         cache, held = cache_folder() / "class_pictures", self.config.base_precision
         base = self.base_hash if held in (None, "fp32") else f"{self.base_hash} in {held}"  # which draws otherwise
+        side = None if self.model.resolution == native_side(self.model.base) else self.model.resolution
         for subject, _ in self.taught:
             if subject.noun in self._class_images:
                 continue
@@ -126,7 +132,7 @@ class Material:
             with self.clock.part("class_pictures"):
                 arguments = (subject.noun, count, self.config.seed, cache, base, draw)
                 self._class_images[subject.noun] = class_pictures(
-                    self.model, *arguments, guidance=self.model.guidance, kind=subject.kind
+                    self.model, *arguments, guidance=self.model.guidance, kind=subject.kind, side=side
                 )
 
     def _ask(self, index: int, config: MethodConfig, start: int, autocast: torch.dtype | None) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from typing import Any
 
@@ -14,6 +15,7 @@ from booth.core.errors import NotAvailableError, UsageError
 from booth.core.method import ParameterGroup
 
 OPTIMIZERS = ("adamw", "adamw8bit", "prodigy")
+PACKAGES = {"adamw8bit": ("bitsandbytes", "gpu"), "prodigy": ("prodigyopt", "prodigy")}  # and booth's extra with it
 SCHEDULES = ("constant", "cosine", "linear")
 
 
@@ -22,26 +24,32 @@ def make_optimizer(name: str, groups: list[ParameterGroup]) -> torch.optim.Optim
     params: list[dict[str, Any]] = [
         {"params": list(g.parameters.values()), "lr": g.learning_rate, "weight_decay": g.weight_decay} for g in groups
     ]
+    require_optimizer(name)
     if name == "adamw":
         return torch.optim.AdamW(params, betas=(0.9, 0.999), eps=1e-8, fused=True)
-    if name == "adamw8bit":
-        try:
+    try:
+        if name == "adamw8bit":
             from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
-        except ImportError as error:
-            raise NotAvailableError(
-                'adamw8bit needs bitsandbytes: pip install "booth[gpu]", or use --set optimizer=adamw.'
-            ) from error
-        return AdamW8bit(params)
-    if name == "prodigy":
-        try:
-            from prodigyopt import Prodigy  # type: ignore[import-untyped]
-        except ImportError as error:
-            raise NotAvailableError(
-                'prodigy needs prodigyopt: pip install "booth[prodigy]", or use --set optimizer=adamw.'
-            ) from error
-        # Prodigy estimates the rate itself: lr is a factor and stays 1 (Mishchenko & Defazio, 2306.06101).
-        return Prodigy([p | {"lr": 1.0} for p in params], safeguard_warmup=True, use_bias_correction=True)
-    raise UsageError(f"There is no optimizer called {name!r}. There are: {', '.join(OPTIMIZERS)}.")
+
+            return AdamW8bit(params)
+        from prodigyopt import Prodigy  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise _missing(name) from error
+    # Prodigy estimates the rate itself: lr is a factor and stays 1 (Mishchenko & Defazio, 2306.06101).
+    return Prodigy([p | {"lr": 1.0} for p in params], safeguard_warmup=True, use_bias_correction=True)
+
+
+def require_optimizer(name: str) -> None:
+    """UsageError for a name that is none, NotAvailableError where its package is missing."""
+    if name not in OPTIMIZERS:
+        raise UsageError(f"There is no optimizer called {name!r}. There are: {', '.join(OPTIMIZERS)}.")
+    if name in PACKAGES and importlib.util.find_spec(PACKAGES[name][0]) is None:
+        raise _missing(name)
+
+
+def _missing(name: str) -> NotAvailableError:
+    package, extra = PACKAGES[name]
+    return NotAvailableError(f'{name} needs {package}: pip install "booth[{extra}]", or use --set optimizer=adamw.')
 
 
 def schedule_factor(name: str, step: int, total: int, warmup: int) -> float:

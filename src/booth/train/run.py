@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from booth.concept import Concept
 from booth.config import RunConfig
-from booth.core.commit import require_space, size_of
 from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
 from booth.core.family import Family
-from booth.core.method import Method, Stage, Subject
+from booth.core.method import Stage, Subject
 from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
-from booth.data.tokens import advice_on_token
 from booth.families.loading import base_hash
-from booth.families.recognition import advice_on_base
-from booth.registry import METHODS
 from booth.train import setup
 from booth.train.artefact import Clock, Scenes, TrainResult, forget_peak_memory, write_concept
 from booth.train.between import Between
-from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
+from booth.train.checkpoints import Checkpoint, Checkpoints, Pace, size_of_tensors
 from booth.train.folders import CHECKPOINTS, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
 from booth.train.loop import training_steps
@@ -51,7 +48,7 @@ def train(config: RunConfig, *, listener: Listener | None = None, samples: bool 
         subject, photos = setup.load_subjects(config)
         for sentence in (note for each in photos for note in each.notes):
             listener.on_message(sentence)
-        config = config.model_copy(update={"token": subject.token})
+        config = config.model_copy(update={"token": subject.token, "noun": subject.noun})
         out = config.folder.absolute()
         refuse_to_overwrite(out, config.resume)
         run = Run(config, subject, photos, clock, listener, signals, samples)
@@ -91,12 +88,9 @@ class Run:
         with clock.part("load"):
             self.model: Family = setup.load_base(config, self.device)
             self.base_hash = base_hash(self.model.base)
-        kind: type[Method] = METHODS[config.method]
         self.subject = subject
-        self.method = kind(setup.method_settings(config, self.model.scale), self.subject)
+        self.method = setup.make_method(config, self.model, subject)
         self.plan: list[Stage] = self.method.plan()
-        for stage in self.plan:
-            self.model.sites.require(stage.method.title, self.model.title, stage.method.needs)
         control = self.method.control()
         shown = [p for each in photos for p in each.photos]
         hints = Hints(control, shown, listener.on_message) if control else None
@@ -110,6 +104,7 @@ class Run:
         self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
         self.pace = Pace(config.checkpoint_every)
         self._saved: tuple[int, int] | None = None  # stage and step of the newest checkpoint
+        self._moving = False  # whether it is being taken to a checkpoint, and its state is of no step
         self.known = setup.known(config, self.method, self.base_hash, self.precision, photos)
         self.material = Material(
             self.stages, subject, photos, hints, config, self.base_hash, clock, listener.on_message
@@ -117,9 +112,8 @@ class Run:
         self._autocast = setup.autocast_type(self.precision)
 
     def advice(self) -> list[str]:
-        """Warnings about the base and the token, before anything is trained."""
-        distilled = advice_on_base(self.config.base, self.model.base)
-        return [*([distilled] if distilled else []), *advice_on_token(self.model, self.method)]
+        """Warnings about the base, the token and the folders, before anything is trained."""
+        return setup.advice(self.config, self.model, self.method, self.material.taught)
 
     def finished(self, out: Path) -> Concept:
         """The concept of a run that had already ended, if it was this run."""
@@ -150,6 +144,7 @@ class Run:
                     self._train_stage()
                 except NotFiniteError as error:
                     self._go_back(error)
+            self.signals.check()  # what came since the last step
         except Interrupted as error:
             raise self._saved_before(error) from error
         finally:
@@ -179,12 +174,11 @@ class Run:
                 recoveries=self.recovery.returns,
                 **self.known,
             )
-        except DiskFullError:
-            raise
         except Interrupted as error:
             raise self._saved_before(error) from error
         except BaseException:
-            self._save()
+            with suppress(DiskFullError):  # a checkpoint may fit where the concept does not, or lie there already
+                self._save()
             raise
         leave(out)
         return concept
@@ -244,6 +238,7 @@ class Run:
         self._go_to(checkpoint)
 
     def _go_to(self, checkpoint: Checkpoint | None) -> None:
+        self._moving = True
         self.stages.detach()  # what is asked of the base is asked of the bare one
         stage, step = (checkpoint.values["stage"], checkpoint.values["step"]) if checkpoint else (0, 0)
         self.material.prepare(stage, step, self._autocast)
@@ -251,16 +246,16 @@ class Run:
         self.history = list(checkpoint.values["history"]) if checkpoint else []
         self._saved = (self.stages.index, self.stages.step) if checkpoint else None
         self.between.take_up(checkpoint)
+        self._moving = False
 
     def _require_room(self, update: Update) -> None:
-        """Before a stage's first step: space for as many checkpoints as will lie there at once, and the artefact."""
+        """Before a stage's first step: space for its checkpoints and the artefact."""
         moments = 4 if update.config.optimizer == "prodigy" else 2  # tensors that the optimiser keeps of each weight
         trained = size_of_tensors(update.parameters())
         self._size = size_of_tensors(self.stages.state()[0]) + (0 if self.stages.step else moments * trained)
         self._size += trained if self.between.selection else 0  # the best checkpoint's weights
-        copies = 1 if self.config.checkpoint_every == 0 else KEEP + 1  # a new one is written before an old one goes
-        needed = copies * self._size + self.stages.trained_bytes + trained
-        require_space(self.checkpoints.folder, needed - size_of(self.checkpoints.folder))
+        artefact = self.stages.trained_bytes + trained
+        self.checkpoints.require_space(self._size, self.config.checkpoint_every, artefact)
 
     def _save_if_due(self, boundary: bool = False) -> None:
         if self.pace.due(self.stages.done, self._size, boundary):
@@ -288,10 +283,14 @@ class Run:
         self.listener.on_checkpoint(folder, self.stages.done)
 
     def _saved_before(self, error: Interrupted) -> Interrupted:
-        """Save, and say where the run can go on; what is not finite stays unsaved, the last good checkpoint serves."""
-        try:
-            self._save()
-            told = f"A checkpoint is saved after {self.stages.done} of {self.stages.total} steps"
-        except NotFiniteError:
-            told = "The last good checkpoint is kept"
+        """Save, and say where the run can go on.
+
+        Unsaved stays what is not finite, and what was interrupted elsewhere than between two steps: its weights may be
+        of another step than the one it is at.
+        """
+        told = f"The last good checkpoint is kept{'' if self._saved else ', if there is one'}"
+        if not self.signals.broke_in and not self._moving:
+            with suppress(NotFiniteError):
+                self._save()
+                told = f"A checkpoint is saved after {self.stages.done} of {self.stages.total} steps"
         return Interrupted(f"{error} {told}; run the same command with --resume to go on.", error.exit_code - 128)

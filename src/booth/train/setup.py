@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from booth.config import AUTO, RunConfig, method_config
+from booth.config import AUTO, RunConfig, method_config, missing
 from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
@@ -22,9 +22,13 @@ from booth.core.tokens import RARE_TOKENS
 from booth.data.batches import Showing
 from booth.data.buckets import bucket_of
 from booth.data.photos import Photo, PhotoSet, load_photos
+from booth.data.tokens import advice_on_token
 from booth.families.loading import load_family
 from booth.families.memory import QUANTISED
 from booth.families.quantised import require_gpu
+from booth.families.recognition import advice_on_base
+from booth.registry import METHODS
+from booth.train.optimizers import require_optimizer
 from booth.train.selection import CAP
 
 
@@ -63,16 +67,27 @@ def make_scaler(precision: str) -> torch.amp.GradScaler | None:
 
 def load_subjects(config: RunConfig) -> tuple[Subject, list[PhotoSet]]:
     """What is to be taught, with the photos of each of `subject.all`; UsageError if two share a token."""
-    named = [(config.token, config.noun, config.photos), *((a.token, a.noun, a.photos) for a in config.also)]
-    sets = [load_photos(photos) for _, _, photos in named]
+    sets = [load_photos(photos) for photos in (config.photos, *(a.photos for a in config.also))]
+    named = [_named(config, sets[0]), *((a.token, a.noun) for a in config.also)]
     subjects: list[Subject] = []
-    for (token, noun, _), photos in zip(named, sets, strict=True):
+    for (token, noun), photos in zip(named, sets, strict=True):
         taken = {s.token for s in subjects}
         chosen = choose_token(token, photos, taken)
         if chosen in taken:
             raise UsageError(f"Two subjects have the token {chosen!r}, so no prompt could tell them apart. Change one.")
         subjects.append(Subject(chosen, noun, config.kind))
     return replace(subjects[0], others=tuple(subjects[1:])), sets
+
+
+def _named(config: RunConfig, photos: PhotoSet) -> tuple[str, str]:
+    """Token and noun as given, or else as the folder of the photos is called; UsageError where no noun is found."""
+    if not config.token:
+        return "", ""  # a method that can do without a subject
+    token = config.token if "token" in config.model_fields_set else photos.token or config.token
+    noun = config.noun or photos.noun
+    if not noun:
+        raise missing("noun", "--class NOUN")
+    return token, noun
 
 
 def choose_token(token: str, photos: PhotoSet, taken: Collection[str] = ()) -> str:
@@ -115,6 +130,33 @@ def method_settings(config: RunConfig, scale: str) -> MethodConfig:
     if config.until == "done" and "steps" not in config.settings:
         return own.model_copy(update={"steps": CAP * own.steps})
     return own
+
+
+def make_method(config: RunConfig, model: Family, subject: Subject) -> Method:
+    """The method with its settings; UsageError or NotAvailableError for what would fail only after much work."""
+    kind: type[Method] = METHODS[config.method]
+    method = kind(method_settings(config, model.scale), subject)
+    for stage in method.plan():
+        model.sites.require(stage.method.title, model.title, stage.method.needs)
+        model.make_noising(stage.method.config.min_snr_gamma)
+        require_optimizer(stage.method.config.optimizer)
+    if config.until == "done" and (method.control() or not subject.noun):
+        raise UsageError(
+            f"--until done scores how well a subject is drawn, and this run of {method.title} "
+            f"{'follows hints' if method.control() else 'has none'}. Leave --until out, and set steps."
+        )
+    return method
+
+
+def advice(config: RunConfig, model: Family, method: Method, taught: Iterable[tuple[Subject, PhotoSet]]) -> list[str]:
+    """Warnings about the base, the token and the folders' names, before anything is trained."""
+    distilled = advice_on_base(config.base, model.base)
+    others = [
+        f"The photos lie in a folder called for {photos.token} {photos.noun}, and are taught as {subject.name}."
+        for subject, photos in taught
+        if subject.name and photos.token and (photos.token, photos.noun) != (subject.token, subject.noun)
+    ]
+    return [*([distilled] if distilled else []), *advice_on_token(model, method), *others]
 
 
 def showing(config: RunConfig) -> Showing:

@@ -15,11 +15,13 @@ CAUGHT = (signal.SIGINT, signal.SIGTERM)
 class Signals:
     """Within this context the two signals raise Interrupted: at once, or at `check` while `patient`.
 
-    A second signal is never made to wait. Outside the main thread signals cannot be caught and are left alone.
+    A second signal is never made to wait; `broke_in` then tells that a step may be half done. Outside the main thread
+    signals cannot be caught and are left alone.
     """
 
     def __init__(self) -> None:
         self.patient = False
+        self.broke_in = False
         self._received: int | None = None
         self._former: dict[int, Any] = {}
 
@@ -41,6 +43,7 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self.patient or self._received is not None:
+            self.broke_in = self.patient
             raise self._interrupted(number)
         self._received = number
 

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from booth.core.method import MethodConfig, ParameterGroup
 from booth.train.optimizers import make_optimizer, schedule_factor
+
+HOW = ("fused", "foreach", "capturable")  # settings of a group that change no result
+INSIDE = "/"  # between the names of nested values of an optimiser's state
 
 
 class Update:
@@ -34,6 +37,8 @@ class Update:
         self._peak_rates: list[float] = [g["lr"] for g in self.optimizer.param_groups]
         self._constrain = constrain
         self._scaler = scaler
+        # Elsewhere than on these devices a fused optimiser may not look at `grad_scale`.
+        self._clips_while_reading = all(p.device.type in ("cpu", "cuda") for p in self.parameters().values())
         self.ema: dict[str, Tensor] | None = None
         if config.ema is not None:
             self.ema = {n: p.detach().float().clone() for n, p in self.parameters().items()}
@@ -66,7 +71,7 @@ class Update:
     def _clip(self, norm: float) -> None:
         """Have gradients of this norm scaled down to the largest allowed, where they are above it."""
         above = norm > self.config.clip
-        if self._scaler is None and self.optimizer.defaults.get("fused"):
+        if self._scaler is None and self.optimizer.defaults.get("fused") and self._clips_while_reading:
             # The fused optimisers divide by `grad_scale` while they read: one pass over the gradients less.
             excess = torch.tensor((norm + 1e-6) / self.config.clip) if above else None
             self.optimizer.grad_scale = excess  # pyright: ignore[reportAttributeAccessIssue]
@@ -121,7 +126,7 @@ class Update:
         saved = self.optimizer.state_dict()
         values: dict[str, Any] = {"rate_scale": self.rate_scale, "state": {}, "groups": []}
         for i, entry in saved["state"].items():
-            for key, value in entry.items():
+            for key, value in _flat(entry).items():
                 if isinstance(value, Tensor):
                     tensors[f"optimizer.{i}.{key}"] = value
                 else:
@@ -145,8 +150,9 @@ class Update:
                 state.setdefault(int(i), {})[key] = tensor.clone()
         for i, entry in values["state"].items():
             state.setdefault(int(i), {}).update(entry)
+        state = {i: _nested(entry) for i, entry in state.items()}
         template = self.optimizer.state_dict()["param_groups"]
-        groups = [t | g for t, g in zip(template, values["groups"], strict=True)]
+        groups = [t | _but_how(g) for t, g in zip(template, values["groups"], strict=True)]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         for parameter, entry in self.optimizer.state.items():
             for key, value in entry.items():
@@ -160,3 +166,29 @@ class Update:
 def _laid_out_as(like: Tensor, value: Tensor) -> Tensor:
     """A copy of `value` with the strides of `like`: the fused optimisers pair elements by their place in memory."""
     return torch.empty_like(like, dtype=value.dtype).copy_(value)
+
+
+def _but_how(group: dict[str, Any]) -> dict[str, Any]:
+    """A group's settings without those of how a step is computed, which are this machine's and version's."""
+    return {key: value for key, value in group.items() if key not in HOW}
+
+
+def _flat(entry: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """The values of an optimiser's state by path: some nest what belongs to a quantised moment."""
+    flat: dict[str, Any] = {}
+    for key, value in entry.items():
+        path, inner = f"{before}{key}", cast("dict[str, Any]", value) if isinstance(value, dict) else None
+        flat |= {path: value} if inner is None else _flat(inner, f"{path}{INSIDE}")
+    return flat
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """What `_flat` was given."""
+    entry: dict[str, Any] = {}
+    for path, value in flat.items():
+        *outer, key = path.split(INSIDE)
+        inner = entry
+        for name in outer:
+            inner = inner.setdefault(name, {})
+        inner[key] = value
+    return entry

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from booth.core import commit
-from booth.core.commit import committed, discard, require_space, sweep, verify
+from booth.core.commit import committed, committed_file, discard, require_space, sweep, verify
 from booth.core.errors import BadDataError, DamagedFileError, DiskFullError, UnsafeFileError
 
 ABOUT = {"kind": "test", "step": 3}
@@ -233,3 +233,17 @@ def test_a_real_file_size_limit_is_a_full_disk(
 
 def test_versions_name_what_is_installed() -> None:
     assert commit.package_versions()["torch"] == torch.__version__
+
+
+def test_what_a_killed_process_leaves_of_a_file_is_hidden_and_goes(tmp_path: Path) -> None:
+    left = tmp_path / f".dog.tmp-{dead_pid()}.png"
+    left.write_bytes(b"half")
+    other = tmp_path / f".cat.tmp-{dead_pid()}.png"
+    other.write_bytes(b"half")
+    with committed_file(tmp_path / "dog.png") as work:
+        assert work.name.startswith(".")
+        assert work.suffix == ".png"
+        work.write_bytes(b"whole")
+    assert sorted(os.listdir(tmp_path)) == [other.name, "dog.png"]
+    sweep(tmp_path)
+    assert os.listdir(tmp_path) == ["dog.png"]

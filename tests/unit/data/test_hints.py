@@ -16,6 +16,7 @@ from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches, Showing
+from booth.data.decks import View
 from booth.data.hints import Hints, make_hints
 from booth.data.photos import PhotoSet, load_photos
 from booth.registry import CONTROLS
@@ -235,3 +236,11 @@ def test_hints_are_made_for_drawing(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match="Two pictures are called a"):
         make_hints([tmp_path / "a.png", tmp_path / "out" / "a.png"], "scribble", tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_mirror_turns_normals_round() -> None:
+    """x is red: what leans to the left leans to the right in a mirror."""
+    left = Image.new("RGB", (4, 4), (55, 90, 200))
+    view = View(noise(0, (4, 4)), None, left)
+    assert view.mirrored(normals=True).hint.getpixel((0, 0)) == (200, 90, 200)  # type: ignore[union-attr]
+    assert view.mirrored().hint.getpixel((0, 0)) == (55, 90, 200)  # type: ignore[union-attr]

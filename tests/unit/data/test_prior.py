@@ -59,7 +59,8 @@ def test_a_picture_does_not_depend_on_how_many_are_wanted(toy: Family, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"noun": "cat"}, {"seed": 4}, {"base_id": "sha256:abd"}, {"steps": 10}, {"guidance": 3.0}]
+    "changed",
+    [{"noun": "cat"}, {"seed": 4}, {"base_id": "sha256:abd"}, {"steps": 10}, {"guidance": 3.0}, {"side": 16}],
 )
 def test_another_base_noun_seed_or_setting_has_its_own_pictures(
     changed: dict[str, Any], toy: Family, tmp_path: Path

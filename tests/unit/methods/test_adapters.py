@@ -59,6 +59,14 @@ def adapted(model: Family) -> dict[str, Any]:
     return {n: m for n, m in unet.named_modules() if isinstance(m, BaseTunerLayer)}
 
 
+@pytest.mark.parametrize("settings", [{"blocks": "attn2"}, {"targets": ("convolution",)}])
+def test_a_text_encoder_that_would_not_be_trained_is_told(toy: Family, settings: dict[str, Any]):
+    method = make("locon", train_text_encoder=True, **settings)
+    with pytest.raises(UsageError, match=r"train_text_encoder=true trains nothing.*" + str(*settings.values())[:3]):
+        method.attach(toy, 0)
+    assert adapted(toy) == {}
+
+
 @pytest.mark.parametrize("name", LOW_RANK)
 def test_what_diffusers_loads_and_fuses_predicts_the_same(toy: Family, toy_base: Path, tmp_path: Path, name: str):
     base = predict(toy.components()["unet"])

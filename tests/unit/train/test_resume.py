@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import pytest
 from lessons import KINDS, Lesson, weights
 
 from booth.concept import Concept
-from booth.core.errors import Interrupted
+from booth.core.errors import Interrupted, NotFiniteError
 from booth.registry import METHODS
 from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.run import train
+from booth.train.stages import Stages
+from booth.train.update import Update
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
@@ -74,6 +78,61 @@ def test_a_stop_without_periodic_checkpoints_saves_too(lesson: Lesson) -> None:
     with pytest.raises(Interrupted):
         train(config, listener=StopAfter(3))
     assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
+
+
+def test_interrupted_within_a_step_the_last_checkpoint_is_kept(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    straight = train(lesson(out="straight"))
+    config, whole = lesson(out="stopped"), Update.step
+
+    def interrupted(update: Update, index: int, norm: float) -> None:
+        whole(update, index, norm)
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Update, "step", interrupted)
+    with pytest.raises(Interrupted, match=r"last good checkpoint is kept.*--resume"):
+        train(config)
+    monkeypatch.setattr(Update, "step", whole)
+    assert [p.name for p in (tmp_path / "stopped.run" / "checkpoints").iterdir()] == ["ckpt-000002"]
+    assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
+
+
+def test_interrupted_on_the_way_back_no_checkpoint_is_lost(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    straight = train(lesson(out="straight"))
+    config, take_up = lesson(out="stopped"), Stages.take_up
+
+    class NotFinite(Listener):
+        def on_step(self, stage: str, step: Step, total: int) -> None:
+            if step.index == 3:
+                monkeypatch.setattr(Stages, "take_up", interrupted)
+                raise NotFiniteError("It came to nothing.")
+
+    def interrupted(*_: object) -> None:
+        raise Interrupted("Stopped by the test.")
+
+    with pytest.raises(Interrupted, match="last good checkpoint is kept"):
+        train(config, listener=NotFinite())
+    monkeypatch.setattr(Stages, "take_up", take_up)
+    assert [p.name for p in (tmp_path / "stopped.run" / "checkpoints").iterdir()] == ["ckpt-000002"]
+    assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
+
+
+def test_a_signal_at_the_last_step_is_heard(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = Stages.close
+
+    def signalled(stages: Stages) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        close(stages)
+
+    monkeypatch.setattr(Stages, "close", signalled)
+    config = lesson()
+    with pytest.raises(Interrupted, match=r"SIGTERM.*after 5 of 5 steps.*--resume"):
+        train(config)
 
 
 def test_different_seeds_end_differently(lesson: Lesson) -> None:

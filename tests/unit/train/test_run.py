@@ -221,8 +221,10 @@ def test_class_pictures_are_drawn_once_for_two_runs(lesson: Lesson, monkeypatch:
     monkeypatch.setattr(material, "draw", counting)
     train(lesson("dreambooth", "a", noun="cat"))
     assert drawn == 1
-    train(lesson("dreambooth", "b", noun="cat"))
+    train(lesson("dreambooth", "b", noun="cat", resolution=32))  # the base's own side
     assert drawn == 1
+    train(lesson("dreambooth", "c", noun="cat", resolution=16))
+    assert drawn == 2
 
 
 def test_bad_photos_leave_nothing_behind(lesson: Lesson, tmp_path: Path) -> None:
@@ -358,10 +360,15 @@ def test_a_disk_that_fills_up_with_the_concept_keeps_the_run(
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), Interrupted("Stopped by SIGTERM.", 15)]
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemoryError),
+        (Interrupted("Stopped by SIGTERM.", 15), Interrupted),
+        (OSError(28, "No space left on device"), DiskFullError),
+    ],
 )
 def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
-    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, error: BaseException, expected: type[BaseException]
 ) -> None:
     draw = artefact.draw
 
@@ -369,7 +376,6 @@ def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
         raise error
 
     monkeypatch.setattr(artefact, "draw", failing)
-    expected = OutOfMemoryError if isinstance(error, torch.OutOfMemoryError) else Interrupted
     with pytest.raises(expected) as caught:
         train(lesson(checkpoint_every=0))
     assert expected is OutOfMemoryError or "--resume" in str(caught.value)

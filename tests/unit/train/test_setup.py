@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from booth.config import RunConfig
+from booth.config import RunConfig, load_run_config
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
+from booth.core.family import Family
+from booth.core.method import Subject
 from booth.core.tokens import RARE_TOKENS
 from booth.data.photos import Photo, PhotoSet
 from booth.train import setup
@@ -144,3 +147,65 @@ def test_a_folder_is_remembered_from_everywhere(tmp_path: Path, monkeypatch: pyt
     assert setup.lasting_name("base") == str(tmp_path / "base")
     assert setup.lasting_name("embedded") == "embedded"
     assert setup.lasting_name("owner/name") == "owner/name"
+
+
+@pytest.fixture
+def kohya(tmp_path: Path) -> Path:
+    """A project folder as kohya's scripts have it."""
+    folder = tmp_path / "img" / "10_ohwx dog"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)).save(folder / "0.png")
+    return tmp_path / "img"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "ohwx dog"),
+        ({"token": "zwx"}, "zwx dog"),
+        ({"noun": "wolf"}, "ohwx wolf"),
+        ({"token": "sks", "noun": "wolf"}, "sks wolf"),
+    ],
+)
+def test_a_kohya_folder_names_what_is_not_given(kohya: Path, given: dict[str, Any], expected: str) -> None:
+    subject, _ = setup.load_subjects(load_run_config(None, {"photos": [kohya], **given}))
+    assert subject.name == expected
+
+
+def test_a_folder_that_names_nothing_needs_a_noun(kohya: Path) -> None:
+    other = (kohya / "10_ohwx dog").rename(kohya / "photos")
+    with pytest.raises(UsageError, match="--class NOUN is missing"):
+        setup.load_subjects(load_run_config(None, {"photos": [other]}))
+
+
+def test_a_method_without_a_subject_takes_none_from_a_folder(kohya: Path) -> None:
+    subject, _ = setup.load_subjects(load_run_config(None, {"photos": [kohya], "method": "controlnet"}))
+    assert subject.name == ""
+
+
+def test_another_name_than_the_folders_is_warned_of(kohya: Path, toy: Family) -> None:
+    run = load_run_config(None, {"photos": [kohya], "token": "zwx"})
+    subject, sets = setup.load_subjects(run)
+    method = setup.make_method(run, toy, subject)
+    assert any("called for ohwx dog" in told for told in setup.advice(run, toy, method, [(subject, sets[0])]))
+    same = Subject("ohwx", "dog")
+    assert not any("called for" in told for told in setup.advice(run, toy, method, [(same, sets[0])]))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"method": "controlnet", "noun": "", "token": "", "until": "done"}, "--until done.*follows hints"),
+        ({"settings": {"optimizer": "lion"}}, "optimizer"),
+    ],
+)
+def test_what_would_fail_later_fails_before_the_work(toy: Family, options: dict[str, Any], told: str) -> None:
+    run = config(**options)
+    with pytest.raises(UsageError, match=told):
+        setup.make_method(run, toy, Subject(run.token, run.noun))
+
+
+def test_an_optimizer_that_is_not_here_is_told_before_the_work(toy: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prodigyopt", None)
+    with pytest.raises(NotAvailableError, match="prodigyopt"):
+        setup.make_method(config(settings={"optimizer": "prodigy"}), toy, Subject("sks", "dog"))

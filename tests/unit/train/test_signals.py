@@ -36,8 +36,10 @@ def test_a_second_signal_is_not_made_to_wait() -> None:
     with Signals() as signals:
         signals.patient = True
         send(signal.SIGTERM)
+        assert not signals.broke_in
         with pytest.raises(Interrupted):
             send(signal.SIGINT)
+        assert signals.broke_in
 
 
 def test_the_former_handlers_come_back() -> None:

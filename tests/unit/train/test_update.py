@@ -172,3 +172,33 @@ def test_a_state_fits_parameters_laid_out_in_another_order() -> None:
     assert straight.ema is not None
     assert resumed.ema is not None
     assert torch.equal(straight.ema["w"], resumed.ema["w"])
+
+
+def test_how_a_step_is_computed_is_not_taken_from_a_checkpoint() -> None:
+    """One of a version that did not fuse goes on here, and is clipped as before."""
+    straight, other = make(clip=0.1), make(clip=0.1)
+    take_step(straight, 0)
+    tensors, values = straight.state()
+    for group in values["groups"]:
+        group |= {"fused": None, "foreach": True, "capturable": True}
+    other.load_state({n: t.clone() for n, t in tensors.items()}, values)
+    assert all(group["fused"] and not group["capturable"] for group in other.optimizer.param_groups)
+    for update in (straight, other):
+        take_step(update, 1)
+    assert all(torch.equal(t, snapshot(other)[n]) for n, t in snapshot(straight).items())
+
+
+def test_nested_tensors_of_an_optimizer_are_kept_as_tensors() -> None:
+    """As bitsandbytes nests what belongs to a quantised moment."""
+    update, other = make(), make()
+    take_step(update, 0)
+    nested = {"absmax": torch.ones(2), "inner": {"code": torch.arange(3.0), "blocksize": 256}}
+    for entry in update.optimizer.state.values():
+        entry["__quantized__"] = nested
+    tensors, values = update.state()
+    assert torch.equal(tensors["optimizer.0.__quantized__/inner/code"], torch.arange(3.0))
+    other.load_state({n: t.clone() for n, t in tensors.items()}, json.loads(json.dumps(values)))
+    taken = [entry["__quantized__"] for entry in other.optimizer.state.values()]
+    assert all(torch.equal(entry["inner"]["code"], torch.arange(3.0)) for entry in taken)
+    assert all(torch.equal(entry["absmax"], torch.ones(2)) for entry in taken)
+    assert all(entry["inner"]["blocksize"] == 256 for entry in taken)
