@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from booth.core.errors import BadDataError
+from booth.evaluate.subjects import lacking
 from booth.registry import METRICS
-from booth.world.vocabulary import NOUNS, SCENES
 
 ARMS = "arms.toml"
 UNTOUCHED = "base"  # the arm that is taught nothing
@@ -132,11 +132,9 @@ def _wrong_subject(subject: str) -> str | None:
     if name.startswith(PHOTOGRAPHS):
         return None if name != PHOTOGRAPHS else "it names no folder"
     seed, at, scene = told.partition("@")
-    if name not in NOUNS:
-        return f"the world has no {name}"
-    if not seed.isdecimal():
-        return f"{seed!r} is no number of an individual"
-    return f"the world has no scene called {scene!r}" if at and scene not in SCENES else None
+    if wrong := lacking(name, scene if at else None):
+        return wrong
+    return None if seed.isdecimal() else f"{seed!r} is no number of an individual"
 
 
 def _read(file: Path, kind: type[Schema], more: dict[str, Any]) -> Schema:

@@ -10,7 +10,7 @@ from PIL import Image
 from booth.world.identity import Identity, near_identities, sample_identity
 from booth.world.render import Factors, render
 from booth.world.sampling import is_held_out_placement, sample_placement
-from booth.world.vocabulary import NOUNS
+from booth.world.vocabulary import NOUNS, SCENES
 
 # DreamBooth's contexts ask for other scenes than the photos show.
 PROMPT_SCENES = (
@@ -67,6 +67,13 @@ def world_subject(seed: int, noun: str | None = None, photos: int = 5, scene: st
     masks = [_mask(factors) for factors in taken]
     photographed = [_photo(factors) for factors in taken]
     return WorldSubject(identity, photographed, masks, *([_photo(f) for f in group] for group in (unseen, alike)))
+
+
+def lacking(noun: str, scene: str | None = None) -> str | None:
+    """What the world has not, of a noun and the scene of its photos, in words; None where it has both."""
+    if noun not in NOUNS:
+        return f"the world has no {noun}"
+    return f"the world has no scene called {scene!r}" if scene is not None and scene not in SCENES else None
 
 
 def other_noun(noun: str) -> str:

@@ -19,7 +19,7 @@ def test_from_pictures_to_a_drawing_that_follows_a_hint(booth_cli, toy_base: Pat
     assert trained.exit_code == 0, trained.stderr
     assert trained.stdout.splitlines()[-1].endswith("concepts/scribble-controlnet")
     assert "Hints: scribble, made from the pictures." in trained.stderr
-    assert '"PROMPT" --control HINT' in trained.stderr
+    assert "PROMPT --control HINT" in trained.stderr
     concept = Concept.load("concepts/scribble-controlnet")
     assert concept.record.settings["caption_dropout"] == 0.5
 

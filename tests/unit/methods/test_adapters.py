@@ -59,10 +59,10 @@ def adapted(model: Family) -> dict[str, Any]:
     return {n: m for n, m in unet.named_modules() if isinstance(m, BaseTunerLayer)}
 
 
-@pytest.mark.parametrize("settings", [{"blocks": "attn2"}, {"targets": ("convolution",)}])
-def test_a_text_encoder_that_would_not_be_trained_is_told(toy: Family, settings: dict[str, Any]):
-    method = make("locon", train_text_encoder=True, **settings)
-    with pytest.raises(UsageError, match=r"train_text_encoder=true trains nothing.*" + str(*settings.values())[:3]):
+@pytest.mark.parametrize(("setting", "told"), [({"blocks": "attn2"}, "attn2"), ({"targets": ("convolution",)}, "conv")])
+def test_a_text_encoder_that_would_not_be_trained_is_told(toy: Family, setting: dict[str, Any], told: str):
+    method = make("locon", train_text_encoder=True, **setting)
+    with pytest.raises(UsageError, match=f"train_text_encoder=true trains nothing.*{told}"):
         method.attach(toy, 0)
     assert adapted(toy) == {}
 

@@ -166,8 +166,8 @@ def test_weights_that_are_not_finite_are_noticed_when_saving(lesson: Lesson, mon
     """A finite gradient can still carry a weight beyond what a number holds."""
     advance = Update.step
 
-    def overflowing(update: Update, index: int) -> None:
-        advance(update, index)
+    def overflowing(update: Update, index: int, norm: float) -> None:
+        advance(update, index, norm)
         if index == 3 and update.rate_scale == 1.0:
             next(iter(update.parameters().values())).data.fill_(math.inf)
 
@@ -181,8 +181,8 @@ def test_weights_that_are_not_finite_in_the_end_never_become_a_concept(
 ) -> None:
     advance = Update.step
 
-    def overflowing(update: Update, index: int) -> None:
-        advance(update, index)
+    def overflowing(update: Update, index: int, norm: float) -> None:
+        advance(update, index, norm)
         if index == 4:
             next(iter(update.parameters().values())).data.fill_(math.nan)
 
