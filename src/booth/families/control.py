@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.sites import ControlSite, PlacedControl, Sites
-from booth.families.layout import DiffusersFamily, _forget_path
+from booth.families.layout import DiffusersFamily, forget_path
 
 FEATURES = ("sample", "hidden_states", "encoder_hidden_states", "pooled_projections")  # not ids, and not the timestep
 
@@ -103,7 +103,7 @@ class ControlledFamily(DiffusersFamily):
 
         def write(net: Any, folder: Path) -> None:
             net.save_pretrained(folder, safe_serialization=True)
-            _forget_path(folder / "config.json")
+            forget_path(folder / "config.json")
 
         site = ControlSite(new, self._read_control, write, self._controls, self.for_pipeline)
         return replace(super()._sites(), control=site)

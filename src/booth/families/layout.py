@@ -210,7 +210,7 @@ class DiffusersFamily(Family):
         changed = set(changed)
         for name in changed:
             self.components()[name].save_pretrained(folder / name, safe_serialization=True)  # type: ignore[operator]
-            _forget_path(folder / name / "config.json")
+            forget_path(folder / name / "config.json")
         if self.scale == "tiny":
             index = json.loads((self.base / INDEX).read_text())
             parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
@@ -288,7 +288,7 @@ def writing_out(kind: Any) -> Any:
     return Written
 
 
-def _forget_path(file: Path) -> None:
+def forget_path(file: Path) -> None:
     """Drop from a saved configuration where on this machine the base lay."""
     values = json.loads(file.read_text())
     values.pop("_name_or_path", None)

@@ -27,12 +27,7 @@ class Hint:
 
 
 def parse_hints(files: Sequence[str], kinds: Sequence[str]) -> list[Hint]:
-    """Read FILE or FILE:STRENGTH, each with the kind at the same place.
-
-    UsageError for unequal numbers, and for a kind that there is none of.
-    """
-    for kind in kinds:
-        _ = CONTROLS[kind]
+    """Read FILE or FILE:STRENGTH, each with the kind at the same place; UsageError for unequal numbers."""
     if kinds and len(kinds) != len(files):
         raise UsageError(
             f"There are {len(files)} --control and {len(kinds)} --control-type. Give each --control its own type."
@@ -114,6 +109,7 @@ def _shipped(hint: Hint, others: Sequence[str], base_hash: str) -> Concept:
     folder = CONTROLS_FOLDER / hint.kind
     if folder.is_dir() and (concept := Concept.load(folder)).record.base.hash == base_hash:
         return concept
+    _ = CONTROLS[hint.kind]  # a ControlNet may follow any word, but one that nothing here follows is a slip of the pen
     there = f" The ControlNets named follow: {', '.join(others)}." if others else ""
     raise UsageError(
         f"No ControlNet here follows {hint.kind} on this base.{there} Train one with `booth train PICTURES --method "
