@@ -101,15 +101,15 @@ FAMILIES = Registry(
 EXPORTERS = Registry(
     "export format",
     {
-        "diffusers": "booth.export.diffusers_layout:Diffusers",
-        "kohya": "booth.export.kohya:Kohya",
-        "embedding": "booth.export.embedding:Embedding",
-        "embedding-pt": "booth.export.embedding_pt:EmbeddingPt",
-        "cldm": "booth.export.cldm:Cldm",
-        "checkpoint": "booth.export.checkpoint:Checkpoint",
-        "extracted": "booth.export.extracted:Extracted",
-        "bundle": "booth.export.bundle:Bundle",
-        "hypernetwork": "booth.export.hypernetwork_pt:HypernetworkPt",
+        "diffusers": "booth.export.lora.diffusers:Diffusers",
+        "kohya": "booth.export.lora.write:Kohya",
+        "embedding": "booth.export.embedding.write:Embedding",
+        "embedding-pt": "booth.export.embedding.write_pt:EmbeddingPt",
+        "cldm": "booth.export.controlnet.write:Cldm",
+        "checkpoint": "booth.export.checkpoint.write:Checkpoint",
+        "extracted": "booth.export.lora.extracted:Extracted",
+        "bundle": "booth.export.bundle.write:Bundle",
+        "hypernetwork": "booth.export.hypernetwork.write:HypernetworkPt",
     },
 )
 

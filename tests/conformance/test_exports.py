@@ -14,12 +14,12 @@ from booth.concept import Concept
 from booth.core.method import Subject
 from booth.export.base_files import BaseFiles, Shapes
 from booth.export.exporter import TwoWay
-from booth.export.foreign import EMBEDDING
-from booth.export.hypernetworks import Hypernetwork
-from booth.export.imports import import_file
-from booth.export.new_concept import write_concept
+from booth.export.hypernetwork.networks import Hypernetwork
 from booth.export.parts import Layer, Parts, component_tensors
 from booth.export.run import export
+from booth.importing.fit import EMBEDDING
+from booth.importing.new_concept import write_concept
+from booth.importing.run import import_file
 from booth.registry import EXPORTERS, FAMILIES
 
 ELSEWHERE = {("cldm", "stable_diffusion")}  # test_cldm.py has it, on a base whose autoencoder has four levels

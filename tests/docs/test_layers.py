@@ -20,6 +20,7 @@ NAMES = NOUNS | {"registry", "config"}
 PARTS = NAMES | {"concept", "data", "families"}
 DRAWING = PARTS | {"generate"}
 TRAINING = DRAWING | {"train"}
+OUTWARD = {"export", "importing", "foreign_configs", "hub"}
 ALLOWED = {
     "core": NOUNS,
     "registry": NOUNS,
@@ -32,12 +33,15 @@ ALLOWED = {
     "concept": DRAWING,  # its convenience of drawing itself, imported when it is called
     "train": TRAINING,
     "export": DRAWING | {"export"},
+    "importing": DRAWING | {"export", "importing"},
+    "foreign_configs": NAMES | {"foreign_configs"},
+    "hub": DRAWING | {"hub"},
     "world": TRAINING | {"world"},
     "evaluate": TRAINING | {"world", "evaluate"},
     "catalogue": PARTS,
     "machine": PARTS,
     "compare": TRAINING | {"evaluate", "catalogue", "compare"},
-    "cli": TRAINING | {"world", "evaluate", "compare", "export", "catalogue", "machine", "cli"},
+    "cli": TRAINING | OUTWARD | {"world", "evaluate", "compare", "catalogue", "machine", "cli"},
 }
 LIBRARIES = {
     "diffusers": {"families", "world"},

@@ -57,3 +57,17 @@ def word(teach: Teach) -> Concept:
 def tuned(teach: Teach) -> Concept:
     """A fully fine-tuned denoiser that answers to ohwx."""
     return teach("dreambooth", token="ohwx", prior_weight=0.0, learning_rate=1e-3)
+
+
+@pytest.fixture(scope="session")
+def adapted(teach: Teach) -> Concept:
+    """A LoRA on denoiser and text encoder whose alpha is not its rank."""
+    options = {"rank": 4, "alpha": 6.0, "train_text_encoder": True}
+    return teach("lora", learning_rate=3e-2, text_encoder_learning_rate=3e-2, token="ukj", **options)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to write into."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -23,7 +23,7 @@ def import_config(
     from booth.config import load_run_config
     from booth.core.commit import committed_file
     from booth.core.errors import BadDataError, UsageError
-    from booth.export.foreign_configs import convert
+    from booth.foreign_configs.convert import convert
     from booth.registry import METHODS
 
     if out.exists():

@@ -48,8 +48,8 @@ def import_file(
     as_json: AsJson = False,
 ) -> None:
     """Make a concept of FILE, which can be drawn, evaluated and raced as if it had been trained here."""
-    from booth.export.imports import import_file as read
     from booth.families.quiet import hush
+    from booth.importing.run import import_file as read
 
     hush()
     concept = read(

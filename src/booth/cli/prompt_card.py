@@ -23,10 +23,10 @@ def prompt_card(
     from booth.concept import Concept
     from booth.data.photos import load_photos
     from booth.evaluate.prompt_judge import NAME, subject_and_prompt
-    from booth.export.prompt_card import make_prompt_card, write_prompt_card
     from booth.families.loading import base_hash, load_family, resolve_base
     from booth.families.quiet import hush
     from booth.generate.concepts import Applied, require_base
+    from booth.generate.prompt_card import make_prompt_card, write_prompt_card
     from booth.train.setup import choose_device
 
     hush()

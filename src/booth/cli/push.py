@@ -32,8 +32,8 @@ def push(
 ) -> None:
     """Upload CONCEPT with a model card to a repository on the Hub; print its address."""
     from booth.concept import Concept
-    from booth.export.push import CARD, pack, require_name
-    from booth.export.push import push as upload
+    from booth.hub.push import CARD, pack, require_name
+    from booth.hub.push import push as upload
 
     require_name(repository)
     parcel = pack(Concept.load(concept), exports or [], photos, evaluation)

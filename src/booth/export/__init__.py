@@ -1,1 +1,1 @@
-"""Concepts out into the files that other programs read, proved to work there; such files in."""
+"""Concepts out into the files that other programs read, proved to work there."""

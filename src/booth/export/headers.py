@@ -14,7 +14,7 @@ from booth import __version__
 from booth.core.concept import ConceptRecord
 from booth.core.safe_file import read_header
 from booth.export.exporter import Exporter, Job
-from booth.export.prompt_card import read_prompt_card
+from booth.generate.prompt_card import read_prompt_card
 
 ARCHITECTURES = {
     "stable_diffusion": "stable-diffusion-v1",

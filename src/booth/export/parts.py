@@ -16,9 +16,9 @@ from torch import Tensor
 from booth.core.concept import ConceptRecord
 from booth.core.errors import BadDataError, UsageError
 from booth.core.safe_file import read_tensors, shown
-from booth.export.hypernetworks import Hypernetwork, read_hypernetwork
-from booth.export.readers.embedding import ENCODERS
-from booth.export.tucker import without_core
+from booth.export.embedding.proof import ENCODERS
+from booth.export.hypernetwork.networks import Hypernetwork, read_hypernetwork
+from booth.export.lora.tucker import without_core
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ROWS_FILE = "learned_embeds.safetensors"

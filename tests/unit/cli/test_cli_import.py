@@ -11,7 +11,7 @@ from told import last_object
 
 from booth.concept import Concept
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "export"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "importing"))
 
 from bad_files import BAD_FILES, Payload, torch_pickle
 

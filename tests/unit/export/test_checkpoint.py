@@ -18,12 +18,12 @@ from safetensors.torch import load_file
 from booth.concept import Concept
 from booth.core.errors import NotAvailableError, UsageError
 from booth.core.family import Family
-from booth.export import original_names
 from booth.export.base_files import BaseFiles
-from booth.export.checkpoint import LAYOUTS
-from booth.export.extracted import approximate
+from booth.export.checkpoint import names as original_names
+from booth.export.checkpoint import proof as original
+from booth.export.checkpoint.write import LAYOUTS
+from booth.export.lora.extracted import approximate
 from booth.export.parts import component_tensors
-from booth.export.readers import original
 from booth.export.run import export
 
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from booth.concept import Concept
 from booth.core.errors import BadDataError, UsageError
-from booth.export import cldm
-from booth.export.imports import import_file
-from booth.export.readers import control
+from booth.export.controlnet import proof as control
+from booth.export.controlnet import write as cldm
 from booth.export.run import export
+from booth.importing.run import import_file
 from original_layout import unet_key
 
 HINTS = ("conv_in", *(f"blocks.{i}" for i in range(6)), "conv_out")

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from booth.concept import Concept
 from booth.core.errors import UsageError
 from booth.export.base_files import BaseFiles
-from booth.export.diffusers_layout import Diffusers
 from booth.export.exporter import Job
+from booth.export.lora.diffusers import Diffusers
 from booth.export.parts import Layer, Parts, diffusers_layers
 
 QUERY, KERNEL = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "down_blocks.0.resnets.0.conv1"

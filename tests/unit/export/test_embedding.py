@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from booth.concept import Concept
 from booth.core.errors import UsageError
 from booth.core.family import Family
-from booth.export.bundle import Bundle
-from booth.export.embedding import names_for
+from booth.export import torch_proof as torch_file
+from booth.export.bundle.write import Bundle
+from booth.export.embedding import proof as reader
+from booth.export.embedding.write import names_for
 from booth.export.parts import parts_of
-from booth.export.readers import embedding as reader
-from booth.export.readers import torch_file
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
 from harness import draw

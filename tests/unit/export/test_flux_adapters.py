@@ -16,13 +16,13 @@ from booth.concept import Concept
 from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.core.method import Subject
 from booth.export.base_files import BaseFiles, Shapes, is_flux
-from booth.export.diffusers_layout import Diffusers
-from booth.export.imports import import_file
-from booth.export.kohya import layer_tensors, read_layers
-from booth.export.new_concept import write_concept
+from booth.export.lora.diffusers import Diffusers
+from booth.export.lora.stacked import stacked, stacks, unstacked
+from booth.export.lora.write import layer_tensors, read_layers
 from booth.export.parts import Layer, Parts, parts_of
 from booth.export.run import export
-from booth.export.stacked import stacked, stacks, unstacked
+from booth.importing.new_concept import write_concept
+from booth.importing.run import import_file
 
 DOUBLE, SINGLE = "transformer_blocks.0", "single_transformer_blocks.0"
 QKV = [f"{DOUBLE}.attn.to_{x}" for x in "qkv"]

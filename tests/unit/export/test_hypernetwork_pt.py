@@ -12,12 +12,12 @@ from torch import nn
 from booth.concept import Concept
 from booth.core.errors import BadDataError
 from booth.export import torch_files
+from booth.export import torch_proof as torch_file
 from booth.export.exporter import Job
-from booth.export.hypernetwork_pt import HypernetworkPt
-from booth.export.hypernetworks import Hypernetwork, apply, from_fields
+from booth.export.hypernetwork import proof as reader
+from booth.export.hypernetwork.networks import Hypernetwork, apply, from_fields
+from booth.export.hypernetwork.write import HypernetworkPt
 from booth.export.parts import Parts
-from booth.export.readers import hypernetwork as reader
-from booth.export.readers import torch_file
 
 WIDTH = 8
 

@@ -16,11 +16,11 @@ from booth.core.errors import BadDataError, BoothError, UsageError
 from booth.core.family import Family
 from booth.export.base_files import BaseFiles
 from booth.export.exporter import Check, Job
-from booth.export.kohya import Kohya, layer_tensors, read_layers
+from booth.export.lora import proof as adapter
+from booth.export.lora.tucker import without_core
+from booth.export.lora.write import Kohya, layer_tensors, read_layers
 from booth.export.parts import Layer, Parts, diffusers_layers, parts_of
-from booth.export.readers import adapter
 from booth.export.run import export
-from booth.export.tucker import without_core
 from booth.generate.concepts import Applied, attached
 from harness import draw
 

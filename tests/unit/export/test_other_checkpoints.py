@@ -25,19 +25,21 @@ from bases import write_base
 from booth.concept import Concept
 from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Subject
-from booth.export import flux_names, original_names
 from booth.export.base_files import BaseFiles
-from booth.export.checkpoint import Checkpoint
+from booth.export.checkpoint import flux_names
+from booth.export.checkpoint import flux_proof as flux
+from booth.export.checkpoint import names as original_names
+from booth.export.checkpoint import proof as original
+from booth.export.checkpoint.write import Checkpoint
 from booth.export.exporter import Job
-from booth.export.imports import import_file
-from booth.export.new_concept import write_concept
 from booth.export.parts import Parts, component_tensors, parts_of
-from booth.export.readers import flux, original
 from booth.export.run import export
 from booth.families.loading import base_hash, load_family
 from booth.families.single_file import identify
 from booth.generate.concepts import Applied, attached
 from booth.generate.draw import draw
+from booth.importing.new_concept import write_concept
+from booth.importing.run import import_file
 
 PROMPT = "a photo of ohwx dog"
 

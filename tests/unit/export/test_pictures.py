@@ -12,7 +12,7 @@ from safetensors import safe_open
 from booth.concept import Concept
 from booth.core.errors import NotAvailableError
 from booth.export.exporter import Loaded
-from booth.export.kohya import Kohya
+from booth.export.lora.write import Kohya
 from booth.export.run import export
 
 ROUNDINGS = 1  # of 255: sums in another order may end on the other side of a half

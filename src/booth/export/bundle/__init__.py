@@ -1,0 +1,1 @@
+"""An adapter and its token in one file."""

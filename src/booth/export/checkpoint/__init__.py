@@ -1,0 +1,1 @@
+"""Whole models in one file, under their authors' names."""

@@ -1,0 +1,1 @@
+"""ControlNets in one file, under the names of the original code."""

@@ -1,0 +1,1 @@
+"""Concepts on the Hub: the model card, and what is sent."""

@@ -1,0 +1,156 @@
+"""Foreign adapter layers in the form of booth's adapters: one kind, a common rank and scale, whole groups of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from booth.core.errors import BadDataError
+from booth.core.family import Family
+from booth.export.parts import Layer
+from booth.importing.lokr_form import lokr_settings
+
+MAGNITUDE = "lora_magnitude_vector"
+KINDS = {"lora": "LoRA", "loha": "LoHa", "lokr": "LoKr"}
+Layers = Mapping[str, Mapping[str, Layer]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a method is made with, and its tensors under canonical names."""
+
+    method: str
+    settings: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer that the file adapts, and the base's weight there."""
+
+    name: str  # COMPONENT.MODULE
+    layer: Layer
+    weight: Tensor
+
+
+def common_form(model: Family, layers: Layers, lossy: bool, *, apart: bool = True) -> Form:
+    """The method that holds such layers with settings and tensors, such as COMPONENT.MODULE.lora_A.weight.
+
+    Smaller ranks are filled up with zeros, a scale that differs from the common one goes into a factor, and layers
+    that the file leaves out are left to be zero; none of that changes a picture. With `apart`, convolutions have a
+    rank of their own, as LoCon has it. Raises BadDataError for what booth's methods do not hold, or for layers of no
+    group unless `lossy`.
+    """
+    groups, left_out = _groups(model, layers)
+    if left_out and not lossy:
+        raise BadDataError(
+            f"{len(left_out)} layers of this file are of a kind that booth's adapters do not take, such as "
+            f"{left_out[0]}. Add --lossy to leave them out."
+        )
+    places = [
+        Place(f"{component}.{module}", layer, _weight(model, component, module))
+        for component, modules in layers.items()
+        for module, layer in modules.items()
+        if f"{component}.{module}" not in left_out
+    ]
+    kind = _only_kind([place.layer for place in places])
+    if kind == "lora":
+        method, settings, tensors = _low_rank(places, apart and "convolution" in groups)
+    elif kind == "loha":
+        method, settings, tensors = "loha", *_loha(places)
+    else:
+        method, settings, tensors = "lokr", *lokr_settings({p.name: (p.layer, p.weight.shape) for p in places})
+    settings |= {
+        "targets": tuple(groups),
+        "train_text_encoder": any(component in model.sites.text_encoders for component in layers),
+    }
+    return Form(method, settings, tensors)
+
+
+def _groups(model: Family, layers: Layers) -> tuple[list[str], list[str]]:
+    """The groups of layers that the file touches, and its layers that are in none."""
+    groups: list[str] = []
+    left_out: list[str] = []
+    for component, modules in layers.items():
+        for module in modules:
+            found = [
+                group
+                for group, suffixes in model.sites.linears[component].groups.items()
+                if f".{module}".endswith(tuple(f".{suffix}" for suffix in suffixes))
+            ]
+            if not found:
+                left_out.append(f"{component}.{module}")
+            elif found[0] not in groups:
+                groups.append(found[0])
+    if not groups:
+        raise BadDataError(f"No layer of this file is of a kind that booth's adapters take, such as {left_out[0]}.")
+    return groups, left_out
+
+
+def _only_kind(layers: list[Layer]) -> str:
+    kinds = sorted({layer.kind for layer in layers})
+    if len(kinds) > 1:
+        raise BadDataError(f"This file mixes {' and '.join(KINDS[k] for k in kinds)}; a concept of booth holds one.")
+    if kinds != ["lora"] and any(layer.magnitude is not None for layer in layers):
+        raise BadDataError(f"This file is a {KINDS[kinds[0]]} with DoRA's lengths; booth holds those with a LoRA only.")
+    return kinds[0]
+
+
+def _weight(model: Family, component: str, module: str) -> Tensor:
+    """The base's; versions of transformers differ in a wrapper around CLIP."""
+    live: Any = dict(model.sites.linears[component].module.named_modules())
+    return (live.get(module) or live[module.removeprefix("text_model.")]).weight.detach()
+
+
+def _low_rank(places: list[Place], apart: bool) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """LoRA, with convolutions apart LoCon; DoRA where a layer has lengths, which the others are given too."""
+    decomposed = any(place.layer.magnitude is not None for place in places)
+    apart = apart and not decomposed
+    inner = {place.name: len(place.layer.factors["down"]) for place in places}
+    own = {place.name for place in places if apart and place.weight.ndim > 2}
+    conv_rank = max((inner[name] for name in own), default=1)
+    rank = max((r for name, r in inner.items() if name not in own), default=conv_rank)
+    alpha = rank * _shared_scale(places)
+    tensors: dict[str, Tensor] = {}
+    for place in places:
+        r = conv_rank if place.name in own else rank
+        down, up = (place.layer.factors[name].float() for name in ("down", "up"))
+        down = torch.cat([down, down.new_zeros(r - len(down), *down.shape[1:])])
+        up = torch.cat([up, up.new_zeros(len(up), r - up.shape[1], *up.shape[2:])], dim=1)
+        tensors[f"{place.name}.lora_A.weight"] = down
+        tensors[f"{place.name}.lora_B.weight"] = up * (place.layer.scale / (alpha / r))
+        if decomposed:
+            tensors[f"{place.name}.{MAGNITUDE}"] = _lengths(place)
+    settings: dict[str, Any] = {"rank": rank, "alpha": float(alpha)} | ({"conv_rank": conv_rank} if apart else {})
+    return "dora" if decomposed else "locon" if apart else "lora", settings, tensors
+
+
+def _lengths(place: Place) -> Tensor:
+    """DoRA's, or those of the merged rows, with which DoRA is LoRA."""
+    if place.layer.magnitude is not None:
+        return place.layer.magnitude.float()
+    return (place.weight.double() + place.layer.change(place.weight)).flatten(1).norm(dim=1).float()
+
+
+def _loha(places: list[Place]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    rank = max(place.layer.rank or 1 for place in places)
+    shared = _shared_scale(places)
+    tensors: dict[str, Tensor] = {}
+    for place in places:
+        missing = rank - (place.layer.rank or 1)
+        for name, factor in place.layer.factors.items():
+            pad = (0, missing) if name.endswith("_a") else (0, 0, 0, missing)
+            tensors[f"{place.name}.{name}"] = F.pad(factor.float(), pad)
+        tensors[f"{place.name}.hada_w1_a"] *= place.layer.scale / shared
+    return {"rank": rank, "alpha": float(rank * shared)}, tensors
+
+
+def _shared_scale(places: list[Place]) -> float:
+    """The scale of all layers; 1 where they differ, or where it is none that can be set."""
+    scales = {place.layer.scale for place in places}
+    return scales.pop() if len(scales) == 1 and min(scales) > 0 else 1.0

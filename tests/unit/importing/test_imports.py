@@ -1,0 +1,120 @@
+"""Files of other trainers as concepts, drawn against diffusers' own loading of the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+
+from booth.concept import Concept
+from booth.core.errors import BadDataError, UsageError
+from booth.core.family import Family
+from booth.export.run import export
+from booth.generate.concepts import Applied, attached
+from booth.importing.run import import_file
+from harness import draw
+
+PROMPT = "a photo of ukj dog"
+
+
+def ours(model: Family, concept: Concept, prompt: str) -> torch.Tensor:
+    with attached(model, [Applied(concept)]):
+        return draw(model.pipeline(), prompt)
+
+
+def foreign_lora(model: Family, file: Path) -> Path:
+    """As kohya's scripts write it: attention, feed-forward and projections, ranks and alphas of every kind."""
+    generator = torch.Generator().manual_seed(0)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in model.components()["unet"].named_modules():
+        if name.endswith(("attn2.to_k", "attn2.to_out.0", "ff.net.0.proj", "proj_in")) and "up_blocks" in name:
+            rank = 2 if name.endswith("proj_in") else 4
+            out, *inside = module.weight.shape
+            key = "lora_unet_" + name.replace(".", "_")
+            tensors[f"{key}.lora_down.weight"] = 0.3 * torch.randn(rank, *inside, generator=generator)
+            tensors[f"{key}.lora_up.weight"] = 0.3 * torch.randn(out, rank, *[1] * len(inside[1:]), generator=generator)
+            tensors[f"{key}.alpha"] = torch.tensor(float(rank) / 2)
+    save_file(tensors, file, metadata={"modelspec.trigger_phrase": "ukj dog", "ss_steps": "77"})
+    return file
+
+
+def test_a_foreign_lora_draws_what_diffusers_draws(toy: Family, toy_base: Path, here: Path):
+    file = foreign_lora(toy, here / "rex.safetensors")
+    bare = draw(toy.pipeline(), PROMPT)
+    concept = import_file(file, base=str(toy_base))
+    assert concept.folder == Path("concepts/ukj-dog-rex")
+    assert (concept.record.method, concept.record.steps) == ("lora", 77)
+    assert (concept.record.settings["rank"], concept.record.settings["alpha"]) == (4, 2.0)
+    assert set(concept.record.settings["targets"]) == {"attention", "feed_forward", "projection"}
+    pipe = StableDiffusionPipeline.from_pretrained(toy_base)
+    pipe.load_lora_weights(str(here), weight_name=file.name)
+    theirs = draw(pipe, PROMPT)
+    assert torch.allclose(ours(toy, Concept.load(concept.folder), PROMPT), theirs, atol=1e-4)
+    assert not torch.allclose(theirs, bare, atol=1e-2)
+    assert torch.equal(draw(toy.pipeline(), PROMPT), bare)
+
+
+def test_layers_of_other_kinds_are_named_and_left_out_on_request(toy: Family, toy_base: Path, here: Path):
+    tensors = load_file(foreign_lora(toy, here / "rex.safetensors"))
+    tensors |= {"lora_unet_conv_norm_out.lora_down.weight": torch.ones(1, 1),
+                "lora_unet_conv_norm_out.lora_up.weight": torch.ones(16, 1)}  # fmt: skip
+    save_file(tensors, here / "more.safetensors")
+    how = {"base": str(toy_base), "noun": "dog", "token": "ukj"}
+    with pytest.raises(BadDataError, match=r"1 layers .* such as unet.conv_norm_out\. Add --lossy"):
+        import_file(here / "more.safetensors", **how)
+    assert not (here / "concepts").exists()
+    assert import_file(here / "more.safetensors", lossy=True, **how).record.method == "lora"
+
+
+@pytest.mark.parametrize("to", ["kohya", "diffusers"])
+def test_a_lora_goes_out_and_comes_back(to: str, adapted: Concept, toy: Family, toy_base: Path, here: Path):
+    before = ours(toy, adapted, PROMPT)
+    again = import_file(export(adapted, to).file, base=str(toy_base))
+    assert again.record.subject == adapted.record.subject
+    assert torch.allclose(ours(toy, again, PROMPT), before, atol=1e-5)
+
+
+def test_a_word_goes_out_and_comes_back(word: Concept, toy: Family, toy_base: Path, here: Path):
+    before = ours(toy, word, "a photo of zwx dog")
+    again = import_file(export(word, "embedding").file, base=str(toy_base))
+    assert torch.equal(ours(toy, again, "a photo of zwx dog"), before)
+    file = export(word, "embedding-pt").file
+    read = import_file(file, base=str(toy_base), noun="dog", out=here / "c", pickles=True)
+    assert torch.equal(ours(toy, read, "a photo of zwx dog"), before)
+
+
+def test_a_checkpoint_goes_out_and_comes_back(tuned: Concept, toy: Family, toy_base: Path, here: Path):
+    before = ours(toy, tuned, "a photo of ohwx dog")
+    again = import_file(export(tuned, "checkpoint").file, base=str(toy_base))
+    assert again.record.method == "dreambooth"
+    assert torch.equal(ours(toy, again, "a photo of ohwx dog"), before)
+
+
+def test_the_subject_is_asked_for_where_the_file_does_not_say(toy: Family, toy_base: Path, here: Path):
+    save_file({"emb_params": torch.ones(1, 32)}, here / "rex.safetensors")
+    with pytest.raises(UsageError, match=r"does not say what it was taught\. Add --class NOUN"):
+        import_file(here / "rex.safetensors", base=str(toy_base))
+    concept = import_file(here / "rex.safetensors", base=str(toy_base), noun="dog")
+    assert concept.record.prompt == "a photo of rex dog"
+    with pytest.raises(UsageError, match="is there already"):
+        import_file(here / "rex.safetensors", base=str(toy_base), noun="dog")
+
+
+@pytest.mark.parametrize("phrase", ["sks dog/../../../escaped/x", "sks dog\\..\\x", "sks/.. dog", "sks do\x1b[2Jg"])
+def test_words_of_a_header_that_could_lead_elsewhere_are_refused(phrase: str, toy_base: Path, here: Path):
+    file = here / "rex.safetensors"
+    save_file({"emb_params": torch.ones(1, 32)}, file, metadata={"modelspec.trigger_phrase": phrase})
+    with pytest.raises(UsageError, match=r"cannot be a (token|class noun)\. Give another with --(token|class)"):
+        import_file(file, base=str(toy_base))
+    assert [p.name for p in here.iterdir()] == ["rex.safetensors"]
+
+
+def test_a_folder_is_called_by_plain_characters_alone(toy: Family, toy_base: Path, here: Path):
+    file = here / "rex.safetensors"
+    save_file({"emb_params": torch.ones(1, 32)}, file, metadata={"modelspec.trigger_phrase": "<rex> ..big dog:2"})
+    concept = import_file(file, base=str(toy_base))
+    assert concept.folder == Path("concepts/rex-big-dog-2-rex")
+    assert concept.record.subject.token == "<rex>"
