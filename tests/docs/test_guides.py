@@ -27,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("src", "docs"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("booth.train.artefact.draw", partial(draw, steps=2))  # samples
+    monkeypatch.setattr("booth.train.samples.draw", partial(draw, steps=2))  # samples
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 

@@ -49,7 +49,7 @@ def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pyte
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("booth.families.loading.EMBEDDED_FOLDER", toy_base)
     monkeypatch.setattr(METHODS["lora"], "tiny", {"steps": 2})
-    monkeypatch.setattr("booth.train.artefact.draw", partial(draw, steps=2))  # samples
+    monkeypatch.setattr("booth.train.samples.draw", partial(draw, steps=2))  # samples
     monkeypatch.setattr("booth.cli.compare.QUICK_STEPS", 2)
     monkeypatch.setattr("booth.evaluate.protocol.QUICK_STEPS", 2)
     return here

@@ -9,7 +9,7 @@ from booth.config import RunConfig, method_config
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Subject
 from booth.registry import METHODS
-from booth.train.quote import seconds_per_picture, seconds_per_step
+from booth.train.estimate import seconds_per_picture, seconds_per_step
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from booth.generate.draw import draw
 from booth.registry import JUDGES, METHODS
 from booth.train import setup
 from booth.train.loop import training_steps
+from booth.train.plan_state import PlanState
 from booth.train.selection import Judge
-from booth.train.stages import Stages
 
 FOLDS = 5
 RATES = (0.5, 1.0, 2.0)  # of the method's own rate
@@ -102,7 +102,7 @@ def _scores(
     plan = kind(settings, Subject(config.token, config.noun, config.kind)).plan()
     precision = setup.choose_precision(config.precision, setup.choose_device(config.device))
     drawn = _class_pictures(config, model, plan)
-    stages = Stages(model, plan, config.seed, lambda: setup.make_scaler(precision))
+    stages = PlanState(model, plan, config.seed, lambda: setup.make_scaler(precision))
     try:
         for stage in plan:
             update, total = stages.open(), stage.method.config.steps

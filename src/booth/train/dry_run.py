@@ -11,12 +11,12 @@ from booth.data.buckets import bucket_of
 from booth.data.photos import PhotoSet
 from booth.registry import METHODS
 from booth.train import setup
-from booth.train.artefact import Clock
+from booth.train.estimate import Estimate, estimate
 from booth.train.folders import refuse_to_overwrite
 from booth.train.listener import Silent
-from booth.train.quote import Quote, quote
 from booth.train.run import Run
 from booth.train.signals import Signals
+from booth.train.timing import Clock
 
 
 def describe(config: RunConfig) -> dict[str, Any]:
@@ -46,11 +46,11 @@ def describe(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def rehearsed(config: RunConfig, model: Family) -> Quote:
+def rehearsed(config: RunConfig, model: Family) -> Estimate:
     """What the run would cost, from a few real steps of a plan that is used for nothing else."""
     settings = setup.method_settings(config, model.scale)
     plan = METHODS[config.method](settings, Subject(config.token, config.noun, config.kind)).plan()
-    return quote(config, model, plan, setup.choose_device(config.device))
+    return estimate(config, model, plan, setup.choose_device(config.device))
 
 
 def _stages(run: Run) -> list[dict[str, Any]]:

@@ -17,17 +17,19 @@ from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
 from booth.families.loading import base_hash
 from booth.train import setup
-from booth.train.artefact import Clock, Scenes, TrainResult, forget_peak_memory, write_concept
-from booth.train.between import Between
+from booth.train.callbacks import Callbacks
 from booth.train.checkpoints import Checkpoint, Checkpoints, Pace, size_of_tensors
 from booth.train.folders import CHECKPOINTS, leave, occupied, refuse_to_overwrite
 from booth.train.listener import Listener, Silent
 from booth.train.loop import training_steps
-from booth.train.material import Material
 from booth.train.memory import plan_memory
+from booth.train.plan_state import PlanState
+from booth.train.record import TrainResult, write_concept
 from booth.train.recovery import SKIPS, Recovery
+from booth.train.samples import Scenes
 from booth.train.signals import Signals
-from booth.train.stages import Stages
+from booth.train.stage_data import StageData
+from booth.train.timing import Clock, forget_peak_memory
 from booth.train.update import Update
 
 __all__ = ["TrainResult", "train"]
@@ -99,14 +101,14 @@ class Run:
         self.images = [p.image for p in photos[0].photos]
         if config.crop == "buckets":
             listener.on_message(setup.in_buckets(shown, self.model))
-        self.stages = Stages(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
+        self.stages = PlanState(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self.recovery = Recovery()
         self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
         self.pace = Pace(config.checkpoint_every)
         self._saved: tuple[int, int] | None = None  # stage and step of the newest checkpoint
         self._moving = False  # whether it is being taken to a checkpoint, and its state is of no step
         self.known = setup.known(config, self.method, self.base_hash, self.precision, photos)
-        self.material = Material(
+        self.material = StageData(
             self.stages, subject, photos, hints, config, self.base_hash, clock, listener.on_message
         )
         self._autocast = setup.autocast_type(self.precision)
@@ -134,7 +136,7 @@ class Run:
         elif self.config.resume:
             self.listener.on_message("There is no checkpoint to go on from; training starts from the beginning.")
         about = (self.config, self.model, self.subject, self.images, self.scenes, work, self.clock, self.listener)
-        self.between = Between(*about)
+        self.between = Callbacks(*about)
         self._go_to(checkpoint)
         self.listener.on_start(self.plan, self.stages.done)
         self.signals.patient = True

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from booth.core.statistics import difference
-from booth.train.stages import Stages
+from booth.train.plan_state import PlanState
 from booth.train.update import Update
 
 SHARE = 0.15  # of the run's time that scoring may cost
@@ -106,7 +106,7 @@ class Selection:
         """The best on the Pareto front; of equals the first."""
         return max(self.scored, key=lambda s: s.overall)
 
-    def restore(self, stages: Stages) -> None:
+    def restore(self, stages: PlanState) -> None:
         """Give the finished last stage the weights of the best checkpoint."""
         if not self.scored:
             self._tell("The run was too short to score its checkpoints; its last weights are kept.")

@@ -18,13 +18,13 @@ from booth.registry import ENCODERS
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """The only encoder is that of colours, and drawing is free."""
     from booth.evaluate import pictures
-    from booth.train import artefact
+    from booth.train import samples
 
     def draw(model: Any, prompts: list[str], seeds: list[int], **_: Any) -> list[Image.Image]:
         return [Image.new("RGB", (32, 32), (s % 256, 90, len(p) % 256)) for p, s in zip(prompts, seeds, strict=True)]
 
     monkeypatch.setattr(pictures, "draw", draw)
-    monkeypatch.setattr(artefact, "draw", draw)
+    monkeypatch.setattr(samples, "draw", draw)
     monkeypatch.setattr(ENCODERS, "_entries", {"planes": "planes:Planes"})
 
 

@@ -20,7 +20,7 @@ from booth.core.errors import Interrupted, UsageError
 from booth.evaluate import pictures
 from booth.evaluate.protocol import Protocol
 from booth.registry import ENCODERS
-from booth.train import artefact
+from booth.train import samples
 from booth.train.listener import Listener, Silent
 from booth.train.loop import Step
 
@@ -34,7 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return [Image.new("RGB", (32, 32), (s % 256, 90, len(p) % 256)) for p, s in zip(prompts, seeds, strict=True)]
 
     monkeypatch.setattr(pictures, "draw", draw)
-    monkeypatch.setattr(artefact, "draw", draw)
+    monkeypatch.setattr(samples, "draw", draw)
     monkeypatch.setitem(ENCODERS._entries, "dino-vits16", "planes:Planes")
     assert ENCODERS["dino-vits16"] is Planes
 

@@ -10,7 +10,7 @@ import pytest
 from lessons import Lesson, blank, short_run
 
 from booth.config import RunConfig
-from booth.train import artefact
+from booth.train import samples
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are blank, which saves most of a short run's time."""
-    monkeypatch.setattr(artefact, "draw", blank)
+    monkeypatch.setattr(samples, "draw", blank)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from lessons import KINDS, Lesson, blank, weights
 from booth.config import RunConfig
 from booth.core.errors import Interrupted
 from booth.registry import METHODS
-from booth.train import artefact
+from booth.train import samples
 from booth.train.run import train
 
 PRELOADED = ["booth.train.run", *(f"booth.methods.{name}" for name in METHODS)]
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("no_samples")
 def learn(config: RunConfig, kill_at: int = 0) -> None:
     """In a process of its own: train, and die at the `kill_at`-th time that the disk is told to keep something."""
     torch.set_num_threads(1)
-    artefact.draw = blank  # type: ignore[assignment]
+    samples.draw = blank  # type: ignore[assignment]
     calls = 0
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from booth.core.errors import Interrupted, NotAvailableError, OutOfMemoryError, 
 from booth.families.loading import load_family
 from booth.families.stable_diffusion import StableDiffusion
 from booth.generate.draw import draw
-from booth.train import artefact, memory, setup
+from booth.train import memory, samples, setup
 from booth.train.dry_run import describe
 from booth.train.listener import Listener
 from booth.train.run import train
@@ -46,7 +46,7 @@ class Watch(Listener):
 @pytest.fixture
 def quick_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of one denoising step."""
-    monkeypatch.setattr(artefact, "draw", lambda *arguments, **how: draw(*arguments, **how, steps=1))
+    monkeypatch.setattr(samples, "draw", lambda *arguments, **how: draw(*arguments, **how, steps=1))
 
 
 @pytest.mark.usefixtures("quick_samples")

@@ -15,7 +15,7 @@ from booth.core.batch import Batch
 from booth.core.errors import Interrupted, NotFiniteError
 from booth.core.rng import Rng
 from booth.data.batches import PhotoBatches
-from booth.train import material
+from booth.train import stage_data
 from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.recovery import Recovery
@@ -87,7 +87,7 @@ class Poison:
             self.rates.append(update.rate_scale)
             backward(update, loss * math.nan if now in steps and applies(update.rate_scale) else loss)
 
-        monkeypatch.setattr(material, "PhotoBatches", Telling)
+        monkeypatch.setattr(stage_data, "PhotoBatches", Telling)
         monkeypatch.setattr(Update, "backward", poisoned)
 
 

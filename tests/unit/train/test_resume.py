@@ -15,8 +15,8 @@ from booth.core.errors import Interrupted, NotFiniteError
 from booth.registry import METHODS
 from booth.train.listener import Listener
 from booth.train.loop import Step
+from booth.train.plan_state import PlanState
 from booth.train.run import train
-from booth.train.stages import Stages
 from booth.train.update import Update
 
 pytestmark = pytest.mark.usefixtures("no_samples")
@@ -104,12 +104,12 @@ def test_interrupted_on_the_way_back_no_checkpoint_is_lost(
     lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     straight = train(lesson(out="straight"))
-    config, take_up = lesson(out="stopped"), Stages.take_up
+    config, take_up = lesson(out="stopped"), PlanState.take_up
 
     class NotFinite(Listener):
         def on_step(self, stage: str, step: Step, total: int) -> None:
             if step.index == 3:
-                monkeypatch.setattr(Stages, "take_up", interrupted)
+                monkeypatch.setattr(PlanState, "take_up", interrupted)
                 raise NotFiniteError("It came to nothing.")
 
     def interrupted(*_: object) -> None:
@@ -117,19 +117,19 @@ def test_interrupted_on_the_way_back_no_checkpoint_is_lost(
 
     with pytest.raises(Interrupted, match="last good checkpoint is kept"):
         train(config, listener=NotFinite())
-    monkeypatch.setattr(Stages, "take_up", take_up)
+    monkeypatch.setattr(PlanState, "take_up", take_up)
     assert [p.name for p in (tmp_path / "stopped.run" / "checkpoints").iterdir()] == ["ckpt-000002"]
     assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
 
 
 def test_a_signal_at_the_last_step_is_heard(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
-    close = Stages.close
+    close = PlanState.close
 
-    def signalled(stages: Stages) -> None:
+    def signalled(stages: PlanState) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         close(stages)
 
-    monkeypatch.setattr(Stages, "close", signalled)
+    monkeypatch.setattr(PlanState, "close", signalled)
     config = lesson()
     with pytest.raises(Interrupted, match=r"SIGTERM.*after 5 of 5 steps.*--resume"):
         train(config)

@@ -28,11 +28,11 @@ from booth.core.errors import (
     UsageError,
 )
 from booth.registry import METHODS
-from booth.train import artefact, between, material
-from booth.train.artefact import forget_peak_memory, peak_memory
+from booth.train import callbacks, record, samples, stage_data
 from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.run import TrainResult, train
+from booth.train.timing import forget_peak_memory, peak_memory
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
@@ -160,10 +160,10 @@ def test_the_numbers_of_a_run_are_plain(lesson: Lesson) -> None:
 
 
 def test_the_last_tenth_of_the_losses_is_averaged() -> None:
-    assert artefact.mean_of_last([9.0] * 18 + [1.0, 2.0]) == 1.5
-    assert artefact.mean_of_last([9.0, 3.0]) == 3.0
-    assert artefact.mean_of_last([9.0] * 18 + [None, 2.0]) == 2.0
-    assert artefact.mean_of_last([None]) is None
+    assert record.mean_of_last([9.0] * 18 + [1.0, 2.0]) == 1.5
+    assert record.mean_of_last([9.0, 3.0]) == 3.0
+    assert record.mean_of_last([9.0] * 18 + [None, 2.0]) == 2.0
+    assert record.mean_of_last([None]) is None
 
 
 def test_samples_and_previews_are_drawn_at_the_same_prompts_and_seeds(
@@ -175,16 +175,16 @@ def test_samples_and_previews_are_drawn_at_the_same_prompts_and_seeds(
         asked.append((prompts, seeds))
         return [Image.new("RGB", (8, 8)) for _ in prompts]
 
-    monkeypatch.setattr(artefact, "draw", draw)
+    monkeypatch.setattr(samples, "draw", draw)
     train(lesson(previews=2, seed=5))
     assert len(asked) == 3
     assert asked[0] == asked[1] == asked[2]
     prompts, seeds = asked[0]
     assert seeds == [5, 6, 7, 8]
     assert all("sks dog" in prompt for prompt in prompts)
-    samples = tmp_path / "out" / "samples"
-    assert sorted(p.name for p in (samples / "previews").iterdir()) == ["000002", "000004"]
-    first = Image.open(sorted(samples.glob("*.png"))[0])
+    folder = tmp_path / "out" / "samples"
+    assert sorted(p.name for p in (folder / "previews").iterdir()) == ["000002", "000004"]
+    first = Image.open(sorted(folder.glob("*.png"))[0])
     assert "Seed: " in first.text["parameters"]  # type: ignore[attr-defined]
 
 
@@ -193,7 +193,7 @@ def test_previews_do_not_change_what_is_learned(lesson: Lesson, monkeypatch: pyt
     monkeypatch.undo()
     from booth.generate.draw import draw
 
-    monkeypatch.setattr(artefact, "draw", lambda *arguments, **how: draw(*arguments, **how, steps=1))
+    monkeypatch.setattr(samples, "draw", lambda *arguments, **how: draw(*arguments, **how, steps=1))
     watched = train(lesson("lora", "watched", ema=0.9, dropout=0.5, previews=1))
     assert weights(watched.folder) == weights(plain.folder)
 
@@ -204,21 +204,21 @@ def test_a_preview_that_cannot_be_kept_does_not_stop_the_run(lesson: Lesson, mon
     def failing(*arguments: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(between, "draw_samples", failing)
+    monkeypatch.setattr(callbacks, "draw_samples", failing)
     train(lesson(previews=2), listener=diary)
     assert sum("could not be kept" in line for line in diary.lines) == 2
 
 
 def test_class_pictures_are_drawn_once_for_two_runs(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = 0
-    draw = material.draw
+    draw = stage_data.draw
 
     def counting(*arguments: Any, **named: Any) -> Any:
         nonlocal drawn
         drawn += 1
         return draw(*arguments, **(named | {"steps": 1}))
 
-    monkeypatch.setattr(material, "draw", counting)
+    monkeypatch.setattr(stage_data, "draw", counting)
     train(lesson("dreambooth", "a", noun="cat"))
     assert drawn == 1
     train(lesson("dreambooth", "b", noun="cat", resolution=32))  # the base's own side
@@ -370,16 +370,16 @@ def test_a_disk_that_fills_up_with_the_concept_keeps_the_run(
 def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
     lesson: Lesson, monkeypatch: pytest.MonkeyPatch, error: BaseException, expected: type[BaseException]
 ) -> None:
-    draw = artefact.draw
+    draw = samples.draw
 
     def failing(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(artefact, "draw", failing)
+    monkeypatch.setattr(samples, "draw", failing)
     with pytest.raises(expected) as caught:
         train(lesson(checkpoint_every=0))
     assert expected is OutOfMemoryError or "--resume" in str(caught.value)
-    monkeypatch.setattr(artefact, "draw", draw)
+    monkeypatch.setattr(samples, "draw", draw)
     diary = Diary()
     train(lesson(checkpoint_every=0, resume=True), listener=diary)
     assert f"start ['lora'] at {STEPS}" in diary.lines

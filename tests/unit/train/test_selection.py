@@ -11,7 +11,7 @@ from lessons import Lesson, weights
 from safetensors.torch import load_file
 
 from booth.core.errors import Interrupted
-from booth.train import between, selection
+from booth.train import callbacks, selection
 from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.run import train
@@ -105,9 +105,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[Script]:
         made.append(Script([0.2, 0.6, 0.5, 0.5, 0.5, 0.1]))
         return made[-1]
 
-    monkeypatch.setattr(between, "JUDGES", {"checkpoints": make})
+    monkeypatch.setattr(callbacks, "JUDGES", {"checkpoints": make})
     monkeypatch.setattr(selection, "WARM", 2)
-    monkeypatch.setattr(between, "Selection", lambda judge, cost, tell: Selection(judge, 0.0, tell))
+    monkeypatch.setattr(callbacks, "Selection", lambda judge, cost, tell: Selection(judge, 0.0, tell))
     return made
 
 

@@ -19,7 +19,7 @@ from booth.core.tokens import RARE_TOKENS
 from booth.generate.concepts import Applied, attached
 from booth.generate.run import Request
 from booth.methods.templates import STYLE_TEMPLATES
-from booth.train import material, setup
+from booth.train import setup, stage_data
 from booth.train.dry_run import describe
 from booth.train.listener import Listener
 from booth.train.run import train
@@ -64,7 +64,7 @@ def painted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         asked.extend(prompts)
         return [Image.new("RGB", (32, 32), (seed % 255, 9, 9)) for seed in seeds]
 
-    monkeypatch.setattr(material, "draw", paint)
+    monkeypatch.setattr(stage_data, "draw", paint)
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "own cache"))
     return asked
 

@@ -23,16 +23,16 @@ from booth.families.control import LatentlyControlledFamily
 from booth.families.memory import native_side
 from booth.generate.draw import draw
 from booth.train import setup
-from booth.train.artefact import Clock
-from booth.train.stages import Stages
+from booth.train.plan_state import PlanState
+from booth.train.timing import Clock
 
 
-class Material:
+class StageData:
     """Makes and keeps the batches of each stage; `photos` are those of each of `subject.all`."""
 
     def __init__(
         self,
-        stages: Stages,
+        stages: PlanState,
         subject: Subject,
         photos: list[PhotoSet],
         hints: Hints | None,

@@ -22,9 +22,10 @@ from booth.core.rng import Rng
 from booth.core.words import duration
 from booth.generate.draw import STEPS, draw
 from booth.train import setup
-from booth.train.artefact import CONTEXTS, peak_memory
 from booth.train.loop import training_steps
-from booth.train.stages import Stages
+from booth.train.plan_state import PlanState
+from booth.train.samples import CONTEXTS
+from booth.train.timing import peak_memory
 
 WARM, MEASURED = 1, 4  # steps that are thrown away, and steps that are timed
 DRAWN = 3  # denoising steps of the picture that is timed
@@ -49,7 +50,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Quote:
+class Estimate:
     """What a run will take, read from steps that were really made and then undone."""
 
     seconds: float  # class pictures, training and samples; not the loading of the base
@@ -63,7 +64,7 @@ class Quote:
         return {k: round(v, 3) for k, v in asdict(self).items()}
 
 
-def quote(config: RunConfig, model: Family, plan: list[Stage], device: str) -> Quote:
+def estimate(config: RunConfig, model: Family, plan: list[Stage], device: str) -> Estimate:
     """Make a few real steps of every stage and take them back; the base is left as it was."""
     pictures = [
         s.method.config.class_pictures
@@ -76,7 +77,7 @@ def quote(config: RunConfig, model: Family, plan: list[Stage], device: str) -> Q
     train = sum(n * speed.mean for n, speed in zip(steps, speeds, strict=True))
     error = math.hypot(*(n * speed.error for n, speed in zip(steps, speeds, strict=True)))
     total = train + (max(pictures, default=0) + len(CONTEXTS)) * drawing
-    return Quote(total, max(LEAST, 2 * error / total), train, peak_memory(device), artefact)
+    return Estimate(total, max(LEAST, 2 * error / total), train, peak_memory(device), artefact)
 
 
 def seconds_per_step(config: RunConfig, model: Family, plan: list[Stage]) -> list[Speed]:
@@ -94,7 +95,7 @@ def seconds_per_picture(model: Family) -> float:
 def _rehearse(config: RunConfig, model: Family, plan: list[Stage]) -> tuple[list[Speed], int]:
     """Speeds and bytes of the artefact. What the photos show does not change how long a step takes."""
     precision = setup.choose_precision(config.precision, setup.choose_device(config.device))
-    stages = Stages(model, plan, config.seed, lambda: setup.make_scaler(precision))
+    stages = PlanState(model, plan, config.seed, lambda: setup.make_scaler(precision))
     speeds: list[Speed] = []
     try:
         for stage in plan:

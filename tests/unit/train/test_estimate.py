@@ -8,8 +8,8 @@ from lessons import Lesson
 
 from booth.core.family import Family
 from booth.core.words import duration
-from booth.train import quote as quoting
-from booth.train.quote import Pledge, Speed, quote
+from booth.train import estimate as estimating
+from booth.train.estimate import Pledge, Speed, estimate
 from booth.train.run import train
 from harness import make_method, tensors
 
@@ -18,11 +18,11 @@ from harness import make_method, tensors
 def test_a_quote_leaves_the_base_as_it_was_and_knows_the_size(
     lesson: Lesson, toy: Family, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quoting, "seconds_per_picture", lambda model: 2.0)
+    monkeypatch.setattr(estimating, "seconds_per_picture", lambda model: 2.0)
     config = lesson(method, steps=500)
     before = {name: t.clone() for name, t in tensors(toy).items()}
     plan = make_method(method, **config.settings).plan()
-    found = quote(config, toy, plan, "cpu")
+    found = estimate(config, toy, plan, "cpu")
     after = tensors(toy)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -34,9 +34,9 @@ def test_a_quote_leaves_the_base_as_it_was_and_knows_the_size(
 
 
 def test_class_pictures_are_part_of_the_price(lesson: Lesson, toy: Family, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quoting, "seconds_per_picture", lambda model: 3.0)
+    monkeypatch.setattr(estimating, "seconds_per_picture", lambda model: 3.0)
     config = lesson("dreambooth", class_pictures=7, prior_weight=1.0)
-    found = quote(config, toy, make_method("dreambooth", **config.settings).plan(), "cpu")
+    found = estimate(config, toy, make_method("dreambooth", **config.settings).plan(), "cpu")
     assert found.seconds == pytest.approx(found.train_seconds + 11 * 3.0)
 
 

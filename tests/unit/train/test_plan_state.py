@@ -17,16 +17,16 @@ from booth.core.family import Family
 from booth.registry import METHODS
 from booth.train.checkpoints import Checkpoint
 from booth.train.loop import training_steps
-from booth.train.stages import Stages
+from booth.train.plan_state import PlanState
 from harness import deal, make_method, tensors
 
 
-def begin(model: Family, method: str = "two_stage", seed: int = 0, **settings: Any) -> Stages:
+def begin(model: Family, method: str = "two_stage", seed: int = 0, **settings: Any) -> PlanState:
     short = {"token_steps": 2} if method == "two_stage" else {}
-    return Stages(model, make_method(method, **(short | {"steps": 3} | settings)).plan(), seed)
+    return PlanState(model, make_method(method, **(short | {"steps": 3} | settings)).plan(), seed)
 
 
-def learn(stages: Stages, count: int) -> None:
+def learn(stages: PlanState, count: int) -> None:
     update = stages.open()
     for step in training_steps(
         stages.model, deal, update, seed=stages.seed, start=stages.step, stop=stages.step + count
@@ -34,7 +34,7 @@ def learn(stages: Stages, count: int) -> None:
         stages.step = step.index
 
 
-def checkpoint(stages: Stages) -> Checkpoint:
+def checkpoint(stages: PlanState) -> Checkpoint:
     state, values = stages.state()
     return Checkpoint(Path(), stages.done, {n: t.clone() for n, t in state.items()}, json.loads(json.dumps(values)))
 

@@ -15,7 +15,7 @@ from booth.train.checkpoints import Checkpoint, require_finite, size_of_tensors
 from booth.train.update import Update
 
 
-class Stages:
+class PlanState:
     """Attaches the stages of a plan one after the other, and writes down and takes up how far they are."""
 
     def __init__(

@@ -13,20 +13,21 @@ from booth.config import RunConfig
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.registry import JUDGES
-from booth.train.artefact import Clock, Scenes, draw_samples
 from booth.train.checkpoints import Checkpoint
+from booth.train.estimate import Pledge
 from booth.train.folders import PREVIEWS
 from booth.train.listener import Listener
 from booth.train.loop import Step
-from booth.train.quote import Pledge
+from booth.train.plan_state import PlanState
+from booth.train.samples import Scenes, draw_samples
 from booth.train.selection import Selection
-from booth.train.stages import Stages
+from booth.train.timing import Clock
 from booth.train.update import Update
 
 BEST = "best."  # before the names of the best checkpoint's tensors
 
 
-class Between:
+class Callbacks:
     """Made before anything is attached, because the judge looks at the untouched base first."""
 
     def __init__(
@@ -66,7 +67,7 @@ class Between:
         kept = {name.removeprefix(BEST): t for name, t in tensors.items() if name.startswith(BEST)}
         self.selection.load_state(checkpoint.values["selection"] if checkpoint else None, kept)
 
-    def after(self, step: Step, stages: Stages) -> None:
+    def after(self, step: Step, stages: PlanState) -> None:
         """What a step is followed by, before anything is saved or drawn."""
         left = stages.stage.method.config.steps - step.index
         told = self._pledge.note(stages.stage.name, step.seconds, left)
@@ -75,7 +76,7 @@ class Between:
         if self.selection is not None and stages.is_last:
             self.selection.note(step.index, step.seconds)
 
-    def is_done(self, stages: Stages, update: Update) -> bool:
+    def is_done(self, stages: PlanState, update: Update) -> bool:
         """Score what is trained if that is due; whether training is to stop here.
 
         Asked before a stage's first step too: a run may have been stopped between a step and its scoring.
@@ -88,7 +89,7 @@ class Between:
                 selection.look(stages.step, update)
         return selection.stopped is not None
 
-    def preview(self, stages: Stages, update: Update) -> None:
+    def preview(self, stages: PlanState, update: Update) -> None:
         """Draw with the averaged weights. A preview that cannot be kept is no reason to stop."""
         done = stages.done
         if self._config.previews == 0 or done % self._config.previews:

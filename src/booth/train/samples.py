@@ -1,0 +1,62 @@
+"""Pictures of what was learned, at the same prompts and seeds whenever they are drawn: samples and previews."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL.Image import Image
+
+from booth.core.family import Family
+from booth.core.method import Subject
+from booth.data.captions import with_subject
+from booth.data.hints import Hints
+from booth.data.photos import PhotoSet
+from booth.generate.draw import STEPS, draw
+from booth.generate.png import SAMPLERS, parameters_text, save_png
+from booth.generate.prompts import file_names
+
+CONTEXTS = ("", " on the beach", " in the jungle", " in the snow")  # what is drawn of every subject
+THINGS = ("", " of a dog", " of a teapot", " of the beach")  # and in every style
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """What is drawn of a run, whenever it is drawn: the subject in a few contexts, or hints to follow."""
+
+    prompts: list[str]
+    hints: list[list[Image]]  # of each ControlNet in place, one a prompt
+
+    @classmethod
+    def of(cls, subject: Subject, hints: Hints | None, photos: list[PhotoSet], side: int) -> Scenes:
+        """Each subject in several places, or several things in a style; with hints, each one's first few pictures.
+
+        `photos` are those of each of `subject.all`.
+        """
+        if hints is None:
+            return cls([prompt for s in subject.all for prompt in sample_prompts(s)], [])
+        shown = [(s, p) for s, each in zip(subject.all, photos, strict=True) for p in each.photos[: len(CONTEXTS)]]
+        prompts = [with_subject(p.caption, s) if p.caption else s.prompt for s, p in shown]
+        return cls(prompts, [[hints.of(p, side) for _, p in shown]])
+
+
+def sample_prompts(subject: Subject) -> list[str]:
+    """Four prompts that show what was learned: the subject in several places, or several things in the style."""
+    if subject.kind == "style":
+        return [f"a picture{thing} in {subject.name}" for thing in THINGS]
+    return [f"{subject.prompt}{context}" for context in CONTEXTS]
+
+
+def draw_samples(model: Family, scenes: Scenes, seed: int, folder: Path) -> list[Path]:
+    """Draw the scenes, each with a seed of its own that is always the same; a broken picture stops no training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    prompts = scenes.prompts
+    seeds = [seed + i for i in range(len(prompts))]
+    files = [folder / name for name in file_names(prompts, seeds)]
+    drawn = draw(model, prompts, seeds, hints=scenes.hints, require_finite=False)
+    for picture, file, prompt, s in zip(drawn, files, prompts, seeds, strict=True):
+        size = f"{picture.width}x{picture.height}"
+        sampler = SAMPLERS[model.sampler]
+        how = {"Steps": STEPS, "Sampler": sampler, "CFG scale": model.guidance, "Seed": s, "Size": size}
+        save_png(picture, file, parameters_text(prompt, "", how))
+    return files
