@@ -1,6 +1,6 @@
 """A tiny random base of each family but Stable Diffusion, with the real classes and the real folder layout.
 
-Latents are 8x8 for pictures of 16x16. The widths are the smallest that the classes take.
+Latents are 8x8 for pictures of 16x16, or as large as SIDES says. The widths are the smallest that the classes take.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2TokenizerFast,
@@ -32,6 +35,7 @@ from booth.world.tokenizer import LENGTH, write_tokenizer
 from toy import WORDS
 
 SIDE = 16  # pixels of a picture
+SIDES = {"lumina_2": 64, "sana": 32}  # of those whose pipelines take 8 pixels a latent, or a side of 32, for granted
 WIDTH = 16  # of everything that has a width
 
 
@@ -44,6 +48,11 @@ def write_base(family: str, folder: Path, **options: Any) -> Path:
             getattr(pipe, name).eval()
     pipe.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def side_of(family: str) -> int:
+    """Pixels a side of the pictures that the tiny base of a family draws in the tests."""
+    return SIDES.get(family, SIDE)
 
 
 def clip_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -69,12 +78,12 @@ def clip(kind: Any, tokenizer: CLIPTokenizer) -> Any:
     return kind(config)
 
 
-def autoencoder(latent_channels: int = 4, **config: Any) -> diffusers.AutoencoderKL:
-    """Two pixels a latent."""
+def autoencoder(latent_channels: int = 4, levels: int = 2, **config: Any) -> diffusers.AutoencoderKL:
+    """Two pixels a latent, and twice as many for each further level."""
     return diffusers.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(4, 4),
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=(4,) * levels,
         layers_per_block=1,
         latent_channels=latent_channels,
         norm_num_groups=2,
@@ -333,7 +342,122 @@ def z_image(folder: Path) -> Any:
     )
 
 
+def gemma_tokenizer() -> GemmaTokenizerFast:
+    """Gemma's kind of tokenizer in which each letter is a token."""
+    marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    letters = [chr(code) for code in range(0x21, 0x7F)]
+    return GemmaTokenizerFast(vocab={c: i for i, c in enumerate([*marks, "▁", "\n", *letters])}, merges=[])
+
+
+def gemma(tokenizer: GemmaTokenizerFast) -> Gemma2Model:
+    """Gemma 2 in two layers."""
+    config = Gemma2Config(
+        vocab_size=len(tokenizer) + 8,
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=WIDTH // 2,
+        query_pre_attn_scalar=WIDTH // 2,
+        max_position_embeddings=2048,
+    )
+    return Gemma2Model(config)
+
+
+def lumina_2(folder: Path) -> Any:
+    tokenizer = gemma_tokenizer()
+    transformer = diffusers.Lumina2Transformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        hidden_size=24,
+        num_layers=1,
+        num_refiner_layers=1,
+        num_attention_heads=2,
+        num_kv_heads=1,
+        multiple_of=8,
+        axes_dim_rope=(4, 4, 4),
+        axes_lens=(300, 32, 32),
+        cap_feat_dim=WIDTH,
+    )
+    return diffusers.Lumina2Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=6.0),
+        vae=autoencoder(
+            levels=4, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False
+        ),
+        text_encoder=gemma(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
+def chroma(folder: Path) -> Any:
+    tokenizer = t5_tokenizer()
+    transformer = diffusers.ChromaTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=(4, 2, 2),
+        approximator_num_channels=16,
+        approximator_hidden_dim=WIDTH,
+        approximator_layers=1,
+    )
+    return diffusers.ChromaPipeline(
+        scheduler=dynamic_scheduler(),
+        vae=autoencoder(scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=t5(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
+def sana(folder: Path) -> Any:
+    tokenizer = gemma_tokenizer()
+    transformer = diffusers.SanaTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_layers=2,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=8,
+        cross_attention_dim=16,
+        caption_channels=WIDTH,
+        sample_size=8,
+        patch_size=1,
+        mlp_ratio=1.0,
+    )
+    vae = diffusers.AutoencoderDC(
+        latent_channels=4,
+        encoder_block_out_channels=(4, 4, 4),
+        decoder_block_out_channels=(4, 4, 4),
+        encoder_layers_per_block=(1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1),
+        encoder_block_types="ResBlock",
+        decoder_block_types="ResBlock",
+        downsample_block_type="conv",
+        upsample_block_type="interpolate",
+        scaling_factor=0.41407,
+    )
+    return diffusers.SanaPipeline(
+        scheduler=diffusers.DPMSolverMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+        vae=vae,
+        text_encoder=gemma(tokenizer),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
 MAKERS: dict[str, Callable[..., Any]] = {
     maker.__name__: maker
-    for maker in (stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image)
+    for maker in (
+        *(stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image),
+        *(lumina_2, chroma, sana),
+    )
 }

@@ -5,6 +5,7 @@ Random numbers are drawn as booth draws them; all that is made of them is made h
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
 from torch.nn import functional as F
 
-from bases import SIDE, write_base
+from bases import side_of, write_base
 from booth.core.batch import Batch
 from booth.core.rng import Rng
 from booth.families.loading import load_family
@@ -31,7 +32,7 @@ RNG = Rng(seed=5, step=2)
 def one_step(family: str, prediction: str, folder: Path) -> tuple[float, float]:
     """The loss of one step on a tiny random base by booth and by the straight lines.
 
-    `prediction` is epsilon, v_prediction or flow; pictures are 16 pixels high and 24 wide.
+    `prediction` is epsilon, v_prediction or flow; pictures are half as wide again as they are high, 24 to 16 pixels with most families.
     """
     if family == "stable_diffusion":
         base = write_toy_base(folder / "base", prediction)
@@ -39,7 +40,8 @@ def one_step(family: str, prediction: str, folder: Path) -> tuple[float, float]:
         options = {} if prediction == "flow" else {"prediction_type": prediction}
         base = write_base(family, folder / "base", **options)
     model = load_family(str(base))
-    shape = model.encode(torch.zeros(2, 3, SIDE, SIDE * 3 // 2)).mean.shape
+    side = side_of(family)
+    shape = model.encode(torch.zeros(2, 3, side, side * 3 // 2)).mean.shape
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     ours = losses(model, Batch(PROMPTS, latents, torch.full((2,), 0.5)), RNG)
     theirs = STRAIGHT[family](diffusers.DiffusionPipeline.from_pretrained(base), latents)
@@ -149,10 +151,45 @@ def z_image(pipe: Any, latents: Tensor) -> Tensor:
     return F.mse_loss(-torch.stack(list(predicted))[:, :, 0], noise - latents)
 
 
+def lumina_2(pipe: Any, latents: Tensor) -> Tensor:
+    x_t, t, noise = noised(pipe, latents, None)
+    hidden, mask, *_ = pipe.encode_prompt(PROMPTS, do_classifier_free_guidance=False, device="cpu")
+    predicted = pipe.transformer(x_t, 1 - t / 1000, hidden, mask).sample
+    return F.mse_loss(-predicted, noise - latents)
+
+
+def chroma(pipe: Any, latents: Tensor) -> Tensor:
+    x_t, t, noise = noised(pipe, latents, mu_of(pipe, 4 * 6))
+    hidden, text_ids, mask, *_ = pipe.encode_prompt(PROMPTS, device="cpu", do_classifier_free_guidance=False)
+    predicted = pipe.transformer(
+        hidden_states=pipe._pack_latents(x_t, 2, 4, 8, 12),
+        timestep=t / 1000,
+        encoder_hidden_states=hidden,
+        txt_ids=text_ids,
+        img_ids=pipe._prepare_latent_image_ids(2, 4, 6, "cpu", torch.float32),
+        attention_mask=torch.cat([mask, torch.ones(2, 4 * 6)], dim=1),
+    ).sample
+    return F.mse_loss(pipe._unpack_latents(predicted, 16, 24, 2), noise - latents)
+
+
+def sana(pipe: Any, latents: Tensor) -> Tensor:
+    pipe.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=pipe.scheduler.config.flow_shift)
+    x_t, t, noise = noised(pipe, latents, None)
+    before = inspect.signature(pipe.__call__).parameters["complex_human_instruction"].default
+    hidden, mask, *_ = pipe.encode_prompt(
+        PROMPTS, do_classifier_free_guidance=False, device="cpu", complex_human_instruction=before
+    )
+    predicted = pipe.transformer(x_t, hidden, t, encoder_attention_mask=mask).sample
+    return F.mse_loss(predicted, noise - latents)
+
+
 Straight = Callable[[Any, Tensor], Tensor]
 STRAIGHT: dict[str, Straight] = {
     function.__name__: function
-    for function in (stable_diffusion, stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image)
+    for function in (
+        *(stable_diffusion, stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image),
+        *(lumina_2, chroma, sana),
+    )
 }
 DIFFUSING = ("stable_diffusion", "stable_diffusion_xl")
 CASES = [

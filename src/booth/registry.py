@@ -83,6 +83,9 @@ PIPELINES = {
     "Flux2KleinPipeline": "flux_2_klein",
     "QwenImagePipeline": "qwen_image",
     "ZImagePipeline": "z_image",
+    "Lumina2Pipeline": "lumina_2",
+    "ChromaPipeline": "chroma",
+    "SanaPipeline": "sana",
 }
 
 FAMILIES = Registry(
@@ -95,6 +98,9 @@ FAMILIES = Registry(
         "flux_2_klein": "booth.families.flux_2_klein:Flux2Klein",
         "qwen_image": "booth.families.qwen_image:QwenImage",
         "z_image": "booth.families.z_image:ZImage",
+        "lumina_2": "booth.families.lumina_2:Lumina2",
+        "chroma": "booth.families.chroma:Chroma",
+        "sana": "booth.families.sana:Sana",
     },
 )
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers.loaders import TextualInversionLoaderMixin
+from safetensors.torch import load_file
 from torch import Tensor
 
-from bases import MAKERS, SIDE, write_base
+from bases import MAKERS, side_of, write_base
 from booth.catalogue import describe_methods
 from booth.core.batch import Batch
 from booth.core.errors import UsageError
@@ -43,7 +44,6 @@ CASES = [
 ]
 
 Bases = Callable[[str], Path]
-HINT = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(13))
 
 
 @pytest.fixture(scope="session")
@@ -60,16 +60,17 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
 
 def draw(model: Family, pipe: Any = None) -> Tensor:
     """One picture in two steps by the family's pipeline, or by another one that is called in the same way."""
-    pipe, hints = pipe or model.pipeline(), {}
+    pipe, hints, side = pipe or model.pipeline(), {}, side_of(model.name)
     if "controlnet" in pipe.components:
         assert model.sites.control is not None
+        hint = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(13))
         by_pixels = "image" in inspect.signature(pipe.__call__).parameters
-        hints = {"image" if by_pixels else "control_image": model.sites.control.for_pipeline(HINT)}
+        hints = {"image" if by_pixels else "control_image": model.sites.control.for_pipeline(hint)}
     torch.manual_seed(11)  # Stable Diffusion 3's encodes hints with the global generator
     return pipe(
         prompt=[PROMPT],
-        height=SIDE,
-        width=SIDE,
+        height=side,
+        width=side,
         num_inference_steps=2,
         generator=torch.Generator().manual_seed(11),
         output_type="pt",
@@ -80,11 +81,12 @@ def draw(model: Family, pipe: Any = None) -> Tensor:
 
 def dealer(model: Family) -> Callable[[Rng], Batch]:
     """Deals two rows of random latents in the shape that the family's autoencoder gives, and hints."""
-    shape = model.encode(torch.zeros(2, 3, SIDE, SIDE)).mean.shape
+    side = side_of(model.name)
+    shape = model.encode(torch.zeros(2, 3, side, side)).mean.shape
 
     def deal(rng: Rng) -> Batch:
         latents = torch.randn(shape, generator=rng.generator("photos"))
-        hints = torch.rand(2, 3, SIDE, SIDE, generator=rng.generator("hints"))
+        hints = torch.rand(2, 3, side, side, generator=rng.generator("hints"))
         return Batch([PROMPT, "a photo of a dog on the beach"], latents, torch.full((2,), 0.5), hints)
 
     return deal
@@ -127,6 +129,23 @@ def test_a_family_says_what_it_is_and_has_what_it_offers(bases: Bases, family: s
     keys = [table.key for table in model.sites.token_tables]
     assert all(keys)
     assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("family", MAKERS)
+def test_a_new_row_is_looked_up_as_those_of_the_table(bases: Bases, family: str, tmp_path: Path) -> None:
+    model, method = load_family(str(bases(family))), make_method("textual_inversion", vectors=1, init_word="a")
+    before = [(site.embedding(), site.tokenizer()) for site in model.sites.token_tables]
+    method.attach(model, 0)
+    for site, (table, tokenizer) in zip(model.sites.token_tables, before, strict=True):
+        ids = torch.tensor(tokenizer("a", add_special_tokens=False).input_ids)
+        new = torch.tensor(site.tokenizer()("sks", add_special_tokens=False).input_ids)
+        assert len(new) == 1
+        assert torch.allclose(site.embedding()(new)[0], table(ids).mean(0))
+    write(model, method, tmp_path)
+    saved = load_file(tmp_path / "learned_embeds.safetensors")
+    for site, (table, tokenizer) in zip(model.sites.token_tables, before, strict=True):
+        start = table.weight[tokenizer("a", add_special_tokens=False).input_ids].mean(0)
+        assert torch.allclose(saved["sks" if len(before) == 1 else site.key][0], start)
 
 
 @pytest.mark.parametrize("family", MAKERS)

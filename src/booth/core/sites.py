@@ -28,6 +28,7 @@ class TokenTable:
     tokenizer: Callable[[], Any]
     set_tokenizer: Callable[[Any], None]
     key: str = ""  # what embedding files that serve several encoders call it: "clip_l"; empty = its name
+    scale: float = 1.0  # what the encoder multiplies each row by that it looks up, as Gemma does
 
 
 @dataclass(frozen=True)

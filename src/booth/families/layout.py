@@ -104,6 +104,11 @@ class DiffusersFamily(Family):
         """What the pipeline is made with beside its parts; `index` is the content of model_index.json."""
         return {}
 
+    @classmethod
+    def latent_side(cls, vae: Mapping[str, Any]) -> int:
+        """How many pixels a side a latent stands for, by the configuration of the autoencoder."""
+        return 2 ** (len(vae["block_out_channels"]) - 1)
+
     @property
     def network(self) -> Any:
         """The denoiser."""
@@ -262,6 +267,7 @@ class DiffusersFamily(Family):
             tokenizer=lambda: self._parts[folder],
             set_tokenizer=set_tokenizer,
             key=self.encoders[name].key,
+            scale=float(getattr(encoder.get_input_embeddings(), "scalar_embed_scale", 1.0)),
         )
 
 

@@ -175,8 +175,7 @@ def native_side(folder: Path) -> int:
     """Side of the pictures that a base was made for, in pixels, as the loaded family has it."""
     family: Any = FAMILIES[recognise(folder)]
     network, vae = _config(folder / family.denoiser[0]), _config(folder / "vae")
-    halvings = len(vae["block_out_channels"]) - 1 if "block_out_channels" in vae else len(vae["temperal_downsample"])
-    return network.get("sample_size", LATENTS) * 2**halvings
+    return network.get("sample_size", LATENTS) * family.latent_side(vae)
 
 
 def parts_of(folder: Path) -> dict[str, Part]:
@@ -230,9 +229,11 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _part(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Part:
-    matrices = sum(math.prod(s) for n, s in shapes.items() if len(s) == 2 and can_be_quantised(n))
+    layers = {n: s for n, s in shapes.items() if n.endswith(".weight") and len(s) == 2 and can_be_quantised(n)}
     half = sum(math.prod(s) for n, s in shapes.items() if n.startswith(ENCODER_HALF))
-    return Part(sum(map(math.prod, shapes.values())), 0 if name == "vae" else matrices, half)
+    return Part(
+        sum(map(math.prod, shapes.values())), 0 if name == "vae" else sum(map(math.prod, layers.values())), half
+    )
 
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:

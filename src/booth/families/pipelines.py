@@ -38,19 +38,29 @@ def starting_from_picture(pipe: Any, masked: bool) -> Any:
 
 @contextmanager
 def told_as_usual(pipe: Any) -> Generator[None]:
-    """Within this context an inpainting pipeline takes a U-Net whose latents are not of 4 channels; others do anyway.
+    """Within this context an inpainting pipeline takes a denoiser that it would stumble over; others do anyway.
 
-    Such pipelines tell a U-Net made for inpainting (9 channels) from any other by the number 4 alone; what they then do
-    is right for any number.
+    Those for U-Nets tell one made for inpainting (9 channels) from any other by the number 4 alone; what they then do
+    is right for any number. Chroma's asks whether its transformer has FLUX.1's guidance embedding, and does not use
+    the answer.
     """
-    unet = getattr(pipe, "unet", None)
-    channels = None if unet is None else unet.config.in_channels
-    ordinary = unet is not None and channels == pipe.vae.config.latent_channels
-    if not ordinary or "Inpaint" not in type(pipe).__name__:
+    part, said = _misunderstood(pipe) if "Inpaint" in type(pipe).__name__ else (None, {})
+    if part is None:
         yield
         return
-    unet.register_to_config(in_channels=4)
+    before = part._internal_dict
+    part.register_to_config(**said)
     try:
         yield
     finally:
-        unet.register_to_config(in_channels=channels)
+        part._internal_dict = before
+
+
+def _misunderstood(pipe: Any) -> tuple[Any, dict[str, Any]]:
+    """The denoiser that a pipeline does not take as it is, if it does not, and what it has to say instead."""
+    unet, transformer = getattr(pipe, "unet", None), getattr(pipe, "transformer", None)
+    if unet is not None and unet.config.in_channels == pipe.vae.config.latent_channels:
+        return unet, {"in_channels": 4}
+    if transformer is not None and "guidance_embeds" not in transformer.config:
+        return transformer, {"guidance_embeds": False}
+    return None, {}

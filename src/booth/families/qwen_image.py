@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,6 +32,10 @@ class QwenImage(FlowFamily):
     }
     kept = {False: (285e6, 17329), True: (17e6, 1033)}  # with 64 tokens
     encoders = {"text_encoder": Encoder(Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer, "qwen25_7b")}
+
+    @classmethod
+    def latent_side(cls, vae: Mapping[str, Any]) -> int:
+        return 2 ** len(vae["temperal_downsample"])
 
     def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
         return {"true_cfg_scale": guidance, "negative_prompt": [negative or " "] * count if guidance > 1 else None}

@@ -62,7 +62,7 @@ class OFT(PeftFolder):
         for site in sites.values():
             for name in self.names(site):
                 weight: Any = site.module.get_submodule(name).weight
-                if weight.ndim > 2:
+                if weight[0, 0].numel() > 1:  # a convolution of one pixel is a linear layer on each
                     raise UsageError(f"OFT turns the inputs of linear layers only. Leave {name} out of its targets.")
                 if weight.shape[1] % self.config.block_size:
                     raise UsageError(

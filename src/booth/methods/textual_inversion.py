@@ -45,13 +45,15 @@ class ExtendedTable(nn.Module):
     """A token table followed by new rows, which are its only trainable tensor.
 
     It gives what F.embedding gives on cat([table, rows]) without building that sum of both: ids below `first` are
-    looked up in the untouched table, which therefore cannot move, and the others in `rows` (n, dim).
+    looked up in the untouched table, which therefore cannot move, and the others in `rows` (n, dim). A table that
+    scales what it gives has its rows scaled alike.
     """
 
-    def __init__(self, table: nn.Module, first: int, rows: Tensor) -> None:
+    def __init__(self, table: nn.Module, first: int, rows: Tensor, scale: float = 1.0) -> None:
         super().__init__()
         self.table = table
         self.first = first
+        self.scale = scale
         self.rows = nn.Parameter(rows)
 
     @property
@@ -62,7 +64,7 @@ class ExtendedTable(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         old = self.table(ids.clamp(max=self.first - 1))
-        new = F.embedding((ids - self.first).clamp(min=0), self.rows)
+        new = F.embedding((ids - self.first).clamp(min=0), self.rows) * self.scale
         return torch.where((ids >= self.first).unsqueeze(-1), new.to(old.dtype), old)
 
 
@@ -209,7 +211,7 @@ class TextualInversion(Method):
         if not ids:
             raise UsageError(f"The text encoder knows no word in {word!r}. Set init_word to an ordinary noun.")
         with torch.no_grad():
-            start = table(torch.tensor(ids, device=weight.device)).float().mean(0)  # (dim,)
+            start = table(torch.tensor(ids, device=weight.device)).float().mean(0) / site.scale  # (dim,)
             rows = start.repeat(self.config.vectors, 1)
             purpose = (site.name,) if subject is self.subject else (site.name, subject.token)
             generator = torch.Generator().manual_seed(derived_seed(seed, self.name, *purpose))
@@ -225,7 +227,7 @@ class TextualInversion(Method):
             first = len(tokenizer)
             if first > len(weight):
                 raise BadDataError(f"The tokenizer has {first} tokens but {site.name} only {len(weight)} rows.")
-            extended = ExtendedTable(table, first, torch.cat(rows[site.name]).to(weight.device))
+            extended = ExtendedTable(table, first, torch.cat(rows[site.name]).to(weight.device), site.scale)
             longer = tokenizer
             for subject, own in zip(self.subject.all, rows[site.name], strict=True):
                 longer = _with_tokens(longer, subject.token, len(own))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bases import SIDE, write_base
+from bases import SIDE, side_of, write_base
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.families.loading import load_family
@@ -23,30 +23,32 @@ def latents_of(model: Family) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("family", ["flux", "flux_2_klein", "qwen_image", "z_image"])
+@pytest.mark.parametrize("family", ["flux", "flux_2_klein", "qwen_image", "z_image", "lumina_2", "chroma", "sana"])
 def test_what_is_encoded_is_decoded_by_the_pipelines_rule(family: str, tmp_path: Path) -> None:
     """Latents go through the pipeline's last lines and come out as the autoencoder's own reconstruction."""
     base = write_base(family, tmp_path / "base")
     model, pipe = load_family(str(base)), diffusers.DiffusionPipeline.from_pretrained(base)
-    pixels = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    side = side_of(family)
+    pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mean = model.encode(pixels).mean
-    if family == "flux":
+    if family in ("flux", "chroma"):
         mean = pipe._pack_latents(mean, 1, 4, 8, 8)
     elif family == "flux_2_klein":
         mean = mean.flatten(2).transpose(1, 2)
     elif family == "qwen_image":
         mean = pipe._pack_latents(mean, 1, 4, 8, 8)
-    pipe.scheduler.step = lambda predicted, t, latents, return_dict: (start(latents),)
+    pipe.scheduler.step = lambda predicted, t, latents, **_: (start(latents),)
 
     def start(latents: Tensor) -> Tensor:
         assert latents.shape == mean.shape
         return mean
 
-    options = {"height": SIDE, "width": SIDE, "num_inference_steps": 1, "output_type": "pt"}
-    drawn = pipe(prompt=PROMPTS[:1], **options).images
+    options = {"height": side, "width": side, "num_inference_steps": 1, "output_type": "pt"}
+    drawn = pipe(prompt=PROMPTS[:1], **options, **model.guided(1.0, "", 1)).images
     with torch.no_grad():
         frames = pixels[:, :, None] if family == "qwen_image" else pixels
-        own = pipe.vae.decode(pipe.vae.encode(frames).latent_dist.mode()).sample
+        encoded = pipe.vae.encode(frames)
+        own = pipe.vae.decode(encoded.latent if family == "sana" else encoded.latent_dist.mode()).sample
     own = own[:, :, 0] if family == "qwen_image" else own
     assert torch.allclose(drawn, (own / 2 + 0.5).clamp(0, 1), atol=1e-5)
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from diffusers import UNet2DConditionModel
 from torch import nn
-from torch.nn import functional as F
 
 from bases import write_base
 from booth.cli.doctor import _in_words
 from booth.core.errors import BadDataError, UsageError
-from booth.core.family import Condition
 from booth.families.loading import load_family
 from booth.families.memory import (
     Task,
@@ -31,10 +27,13 @@ from booth.families.memory import (
     values_of_parts,
 )
 from booth.families.quantised import can_be_quantised
-from booth.families.stable_diffusion import StableDiffusion
 from booth.machine import examine
-from booth.registry import METHODS
+from booth.registry import FAMILIES, METHODS
 from harness import make_method
+
+ROOT = Path(__file__).parent.parent.parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from kept_activations import BASES, bare, counted
 
 HEADERS = {
     "unet": {
@@ -188,7 +187,7 @@ def test_parts_take_turns_where_all_of_them_are_too_much(base: Path) -> None:
     assert choose_offload(base, 1) == "sequential"
 
 
-@pytest.mark.parametrize("family", ["stable_diffusion", "flux", "qwen_image"])
+@pytest.mark.parametrize("family", ["stable_diffusion", "flux", "qwen_image", "lumina_2", "sana"])
 def test_the_headers_count_what_the_loaded_parts_hold(family: str, toy_base: Path, tmp_path: Path) -> None:
     folder = toy_base if family == "stable_diffusion" else write_base(family, tmp_path / "base")
     model = load_family(str(folder))
@@ -209,39 +208,21 @@ def _tied(module: nn.Module) -> int:
     return sum(t.numel() for t in tensors) - sum(t.numel() for t in {id(t): t for t in tensors}.values())
 
 
-class Attention(torch.autograd.Function):
-    """What fused attention keeps: its inputs and its output, and no matrix of weights."""
-
-    @staticmethod
-    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        output = torch.empty_like(query)
-        ctx.save_for_backward(query, key, value, output)
-        return output
+@pytest.mark.parametrize("family", ["stable_diffusion", "sana"])
+def test_the_activations_are_those_that_autograd_keeps(family: str) -> None:
+    model = bare(family)
+    for checkpointing, (fixed, per_pixel) in FAMILIES[family].kept.items():
+        assert fixed + per_pixel * 768**2 == pytest.approx(counted(model, 768, checkpointing), rel=0.01)
 
 
-@pytest.mark.parametrize("side", [512, 768])
-def test_the_activations_are_those_that_autograd_keeps(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        F, "scaled_dot_product_attention", lambda query, key, value, **_: Attention.apply(query, key, value)
-    )
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
-        latents, tokens, t = torch.empty(1, 4, side // 8, side // 8), torch.empty(1, 77, 768), torch.ones(1)
-    model: Any = object.__new__(StableDiffusion)
-    model.__dict__.update(_parts={"unet": unet}, _controls={}, inpaints=False, _pipe=SimpleNamespace())
-    weights = {p.untyped_storage()._cdata for p in unet.parameters()}
-    kept: dict[int, torch.Tensor] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept.setdefault(tensor.untyped_storage()._cdata, tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = model.predict(latents, t, Condition(tokens)).pow(2).mean()
-    counted = sum(tensor.numel() for storage, tensor in kept.items() if storage not in weights)
-    fixed, per_pixel = StableDiffusion.kept[False]
-    assert loss.requires_grad
-    assert fixed + per_pixel * side**2 == pytest.approx(counted, rel=0.01)
+def test_every_family_has_the_activations_that_were_counted() -> None:
+    counts = json.loads((ROOT / "results" / "kept_activations.json").read_text())
+    assert list(counts) == list(FAMILIES) == list(BASES)
+    for family, row in counts.items():
+        for checkpointing, name in ((False, "plain"), (True, "checkpointing")):
+            fixed, per_pixel = FAMILIES[family].kept[checkpointing]
+            assert fixed == pytest.approx(row[name]["fixed"], abs=0.5e6), family
+            assert per_pixel == pytest.approx(row[name]["per_pixel"], abs=0.5), family
 
 
 def test_a_base_without_its_configuration_is_named(base: Path) -> None:

@@ -31,6 +31,7 @@ WHOLE = {
     "flux": diffusers.FluxImg2ImgPipeline,
     "qwen_image": diffusers.QwenImageImg2ImgPipeline,
     "z_image": diffusers.ZImageImg2ImgPipeline,
+    "chroma": diffusers.ChromaImg2ImgPipeline,
 }
 MASKED = {
     "stable_diffusion_xl": diffusers.StableDiffusionXLInpaintPipeline,
@@ -39,6 +40,7 @@ MASKED = {
     "flux_2_klein": diffusers.Flux2KleinInpaintPipeline,
     "qwen_image": diffusers.QwenImageInpaintPipeline,
     "z_image": diffusers.ZImageInpaintPipeline,
+    "chroma": diffusers.ChromaInpaintPipeline,
 }
 CASES = [(family, kind, None) for family, kind in WHOLE.items()] + [(f, kind, MASK) for f, kind in MASKED.items()]
 
@@ -63,6 +65,8 @@ def test_a_picture_is_drawn_over_as_by_diffusers(bases: Bases, family: str, kind
     (ours,) = draw(model, [PROMPT], [3], steps=4, guidance=3.0, size=SIDE, starts=[Start(PICTURE, 0.5, mask)])
     pipe = kind.from_pretrained(bases(family))
     pipe.set_progress_bar_config(disable=True)
+    if family == "chroma":
+        pipe.transformer.register_to_config(guidance_embeds=False)  # which its inpainting asks, copied from FLUX's
     for name in model.components():
         getattr(pipe, name).requires_grad_(False)  # torch convolves by another algorithm for those that do
     (theirs,) = pipe(
@@ -106,6 +110,8 @@ def _more(family: str) -> dict[str, Any]:
         return {"prompt_2": None, "prompt_3": None, "do_classifier_free_guidance": False}
     if family in ("stable_diffusion_xl", "z_image"):
         return {"do_classifier_free_guidance": False}
+    if family == "chroma":
+        return {"max_sequence_length": 512}  # its inpainting has another default
     return {"prompt_2": None} if family == "flux" else {}
 
 
