@@ -4,8 +4,8 @@
 
 The denoiser is made by its published configuration on torch's meta device, where nothing is computed and no memory is
 taken, and predicts once for a picture of 512 and one of 1024 pixels a side. With fused attention what is kept grows
-linearly with the pixels. All weights are trained, which keeps the most. With gradient checkpointing the inputs of blocks
-are kept, and while a block is computed again all that it keeps, of which the largest counts.
+linearly with the pixels. All weights are trained, which keeps the most. With gradient checkpointing the inputs of
+blocks are kept, and while a block is computed again all that it keeps, of which the largest counts.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def counted(model: Any, side: int, checkpointing: bool) -> int:
 
 
 def measured(family: str) -> dict[str, Any]:
-    """A family's row: values kept apart from the picture, and for each of its pixels, without and with checkpointing."""
+    """A family's row: values kept whatever the picture, and for each pixel of it, without and with checkpointing."""
     model = bare(family)
     row: dict[str, Any] = {"base": BASES[family].base, "values": sum(p.numel() for p in model.network.parameters())}
     for name, checkpointing in (("plain", False), ("checkpointing", True)):

@@ -32,7 +32,7 @@ RNG = Rng(seed=5, step=2)
 def one_step(family: str, prediction: str, folder: Path) -> tuple[float, float]:
     """The loss of one step on a tiny random base by booth and by the straight lines.
 
-    `prediction` is epsilon, v_prediction or flow; pictures are half as wide again as they are high, 24 to 16 pixels with most families.
+    `prediction` is epsilon, v_prediction or flow; pictures are half as wide again as they are high.
     """
     if family == "stable_diffusion":
         base = write_toy_base(folder / "base", prediction)

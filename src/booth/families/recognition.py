@@ -11,7 +11,7 @@ from booth.core.errors import BadDataError
 from booth.registry import PIPELINES
 
 SOURCE = "single_file.json"  # in a folder that was made of a single file: that file's name and hash
-DISTILLED_NAMES = re.compile(r"turbo|schnell|lightning|lcm|hyper-?sd|distill", re.IGNORECASE)
+DISTILLED_NAMES = re.compile(r"turbo|schnell|lightning|flash|lcm|hyper-?sd|distill", re.IGNORECASE)
 
 
 def recognise(folder: Path) -> str:

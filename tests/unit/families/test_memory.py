@@ -31,8 +31,7 @@ from booth.machine import examine
 from booth.registry import FAMILIES, METHODS
 from harness import make_method
 
-ROOT = Path(__file__).parent.parent.parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 from kept_activations import BASES, bare, counted
 
 HEADERS = {
@@ -216,7 +215,7 @@ def test_the_activations_are_those_that_autograd_keeps(family: str) -> None:
 
 
 def test_every_family_has_the_activations_that_were_counted() -> None:
-    counts = json.loads((ROOT / "results" / "kept_activations.json").read_text())
+    counts = json.loads((Path(__file__).parents[3] / "results" / "kept_activations.json").read_text())
     assert list(counts) == list(FAMILIES) == list(BASES)
     for family, row in counts.items():
         for checkpointing, name in ((False, "plain"), (True, "checkpointing")):

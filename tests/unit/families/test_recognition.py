@@ -61,6 +61,8 @@ DEV, SCHNELL = {"transformer__config": {"guidance_embeds": True}}, {"transformer
         ("some/klein-base", "Flux2KleinPipeline", {"index": {"is_distilled": False}}, None),
         ("some/klein", "Flux2KleinPipeline", {"index": {"is_distilled": True}}, "model_index.json says so"),
         ("Tongyi-MAI/Z-Image-Turbo", "ZImagePipeline", {}, "'Turbo' in its name"),
+        ("lodestones/Chroma1-Flash", "ChromaPipeline", {}, "'Flash' in its name"),
+        ("lodestones/Chroma1-HD", "ChromaPipeline", SCHNELL, None),
         ("/models/DreamShaperXL_Lightning", "StableDiffusionXLPipeline", {}, "'Lightning' in its name"),
         ("a/b", "StableDiffusionPipeline", {"unet__config": {"time_cond_proj_dim": 256}}, "consistency model"),
         ("a/b", "StableDiffusionPipeline", {"scheduler__scheduler_config": {"_class_name": "LCMScheduler"}}, "LCM"),
