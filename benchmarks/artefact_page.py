@@ -82,7 +82,7 @@ def _found(result: dict[str, Any]) -> str:
         f"ControlNet comes third from the top everywhere: {_fp32(net)} and {_fp32(xl_net)} at the real sizes. The gap "
         f"is not wide on SDXL, where a DreamBooth in half precision ({size(xl['bytes']['fp16'])}) is only just larger "
         "than a ControlNet in full. And sizes compare on one base only: a ControlNet for SDXL is larger than a "
-        f"DreamBooth of {_name(sd15)} ({_fp32(full)}). Callbacks the ends the order is not the same on every base: "
+        f"DreamBooth of {_name(sd15)} ({_fp32(full)}). Between the ends the order is not the same on every base: "
         f"Custom Diffusion grows from {_fp32(keys)} to {_fp32(xl_keys)}, because SDXL has "
         f"{xl_keys['parameters'] / keys['parameters']:.0f} times as many values in the layers through which the prompt "
         "enters, and passes HyperNetwork and rank-stabilised LoRA."
