@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from booth.core.concept import ConceptRecord, read_record
+from booth.core.places import at_home
 from booth.registry import METHODS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Concept:
 
         Raises BadDataError for a folder that is no concept, DamagedFileError for a changed or damaged file.
         """
-        folder = Path(folder)
+        folder = at_home(Path(folder))
         return cls(folder, read_record(folder))
 
     def methods(self) -> list[Method]:

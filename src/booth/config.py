@@ -10,11 +10,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from booth.core.errors import UsageError
+from booth.core.errors import BadDataError, UsageError
+from booth.core.places import at_home
+from booth.core.reading import parse_toml, read_text
 from booth.registry import METHODS
 
 if TYPE_CHECKING:
@@ -24,12 +26,15 @@ AUTO = "auto"  # as a token: let booth pick a rare one
 CLASS = "class"  # what `noun` is called in files and assignments; it is a word of Python
 
 
+Place = Annotated[Path, AfterValidator(at_home)]
+
+
 class Companion(BaseModel):
     """Another subject of the same run; in a line, "FOLDER=TOKEN NOUN"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    photos: list[Path] = Field(min_length=1)
+    photos: list[Place] = Field(min_length=1)
     token: str = Field(min_length=1)
     noun: str = Field(min_length=1)
 
@@ -51,7 +56,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    photos: list[Path] = Field(min_length=1, description="photos, or folders of photos")
+    photos: list[Place] = Field(min_length=1, description="photos, or folders of photos")
     noun: str = Field("", description="class noun of the subject, such as dog (`class` in a file)")
     kind: Literal["subject", "style"] = Field(
         "subject", description="what the photos have in common: one subject, or the style of a picture"
@@ -63,7 +68,7 @@ class RunConfig(BaseModel):
     )
     base: str = Field("embedded", description="embedded, a diffusers folder, a .safetensors checkpoint or a Hub id")
     family: str | None = Field(None, description="what kind of base it has to be; none = whatever it is")
-    out: Path | None = Field(
+    out: Place | None = Field(
         None, description="folder of the concept; none = concepts/TOKEN-NOUN-METHOD, or concepts/CONTROL-METHOD"
     )
     seed: int = Field(0, ge=0, lt=2**62, description="decides all randomness of the run")
@@ -204,11 +209,9 @@ def _field(key: str) -> str:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"The configuration {file} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} is not valid TOML: {error}. Correct it and try again.") from error
+        values = parse_toml(read_text(file))
+    except BadDataError as error:
+        raise UsageError(f"The configuration {file} {error}.") from error
     if not isinstance(values.get("settings", {}), dict):
         raise UsageError(f"{file}: `settings` must be a table; write [settings] and the method's settings below it.")
     if isinstance(values.get("photos"), str):

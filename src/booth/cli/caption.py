@@ -48,7 +48,7 @@ def caption(
     written = {p.path for p in wanted}
     say(f"{len(written)} captions written, {len(captions) - len(written)} kept. Edit the .txt files, then train.")
     if listed := sum(p.listed for p in found.photos):
-        say(f"{listed} stand in metadata.jsonl or prompt.json: edit them there.")
+        say(f"{listed} stand in a list such as metadata.jsonl: edit them there.")
     rows = [[str(path), "written" if path in written else "kept", text or ""] for path, text in captions.items()]
     told = [{"photo": photo, "written": how == "written", "caption": text} for photo, how, text in rows]
     finish({"model": model, "captions": told}, table(rows), as_json)

@@ -11,11 +11,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperGroup
 
 from booth.core.errors import BoothError, DiskFullError, Interrupted, OutOfMemoryError
+from booth.core.places import at_home
 
 DEBUG = "BOOTH_DEBUG"  # set to anything, an unexpected error shows its traceback and warnings are not silenced
 AS_JSON = "booth.as_json"  # where typer's context holds whether --json is on the command line
@@ -29,7 +31,7 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
         if DEBUG not in os.environ:
             warnings.simplefilter("ignore")
         try:
-            verb(*args, **kwargs)
+            verb(*args, **{name: _at_home(value) for name, value in kwargs.items()})
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise
@@ -42,6 +44,13 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
             raise SystemExit(code) from error
 
     return run
+
+
+def _at_home(value: Any) -> Any:
+    """A path, or those of a list, with ~ put out: a shell does not do so in --out=~/x."""
+    if isinstance(value, Path):
+        return at_home(value)
+    return [_at_home(each) for each in value] if isinstance(value, list) else value  # type: ignore[reportUnknownVariableType]
 
 
 class GuardedGroup(TyperGroup):

@@ -23,15 +23,16 @@ def import_config(
     from booth.config import load_run_config
     from booth.core.commit import committed_file
     from booth.core.errors import BadDataError, UsageError
+    from booth.core.reading import read_text
     from booth.foreign_configs.convert import convert
     from booth.registry import METHODS
 
     if out.exists():
         raise UsageError(f"{out} is there already. Name another file with --out, or delete it first.")
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadDataError(f"{file} cannot be read as text. Give a TOML of sd-scripts or a command.") from error
+        text = read_text(file)
+    except BadDataError as error:
+        raise BadDataError(f"{file} {error}. Give a TOML of sd-scripts or a command.") from error
     done = convert(text, str(file))
     with committed_file(out) as place:
         place.write_text(done.to_toml(), encoding="utf-8")

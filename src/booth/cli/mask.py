@@ -29,7 +29,7 @@ def mask(
 ) -> None:
     """Write a mask beside each photo that has none, NAME-masklabel.png, to look at and to mend before training."""
     from booth.core.errors import UsageError
-    from booth.data.masks import make_masks
+    from booth.data.masks import make_masks, require_names
     from booth.data.photos import load_photos
     from booth.families.quiet import hush
     from booth.families.segmentation import CLIPSEG, Segmenter
@@ -37,6 +37,7 @@ def mask(
 
     hush()
     found = load_photos(photos)
+    require_names(found.photos)
     noun = noun or found.noun
     if not noun:
         raise UsageError("Say what is to be found in the photos, such as `booth mask photos/ --class dog`.")

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from booth.core.errors import BadDataError
+from booth.core.reading import parse_toml, read_text
 from booth.evaluate.subjects import lacking
 from booth.registry import METRICS
 
@@ -139,12 +139,10 @@ def _wrong_subject(subject: str) -> str | None:
 
 def _read(file: Path, kind: type[Schema], more: dict[str, Any]) -> Schema:
     try:
-        return kind.model_validate(tomllib.loads(file.read_text(encoding="utf-8")) | more)
-    except OSError as error:
+        return kind.model_validate(parse_toml(read_text(file)) | more)
+    except BadDataError as error:
         told = f" Beside the studies lies {ARMS}, which says how each arm is taught." if file.name == ARMS else ""
-        raise BadDataError(f"{file} cannot be read: {error.strerror}.{told}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadDataError(f"{file} is no TOML: {error}.") from error
+        raise BadDataError(f"{file} {error}.{told}") from error
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
         what = "set of arms" if kind is Setting else "study"

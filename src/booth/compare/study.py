@@ -25,7 +25,7 @@ from booth.core.errors import BoothError, DiskFullError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.metric import Evidence
-from booth.data.layouts import MASK
+from booth.data.beside import MASK
 from booth.data.photos import load_photos
 from booth.evaluate.encoders import load_encoders
 from booth.evaluate.masks import Masks

@@ -24,6 +24,7 @@ MANIFEST = "manifest.json"
 SCHEMA = 1
 PACKAGES = ("booth", "torch", "diffusers", "transformers", "peft", "safetensors", "numpy", "pillow")
 HALF_FILE = r"(\..+)\.tmp-(\d+)(\.\w+)"  # hidden, so that it is never taken for a picture; savers go by the suffix
+KEPT = 40  # characters of a long name while its file is half written, for a name has at most 255 bytes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -55,10 +56,11 @@ def committed(folder: Path, about: Mapping[str, Any], needed: int = 0) -> Genera
 def committed_file(file: Path, needed: int = 0) -> Generator[Path]:
     """Yield a path to write, which becomes `file` when the block ends well and vanishes when it does not."""
     require_space(file.parent, needed)
-    work = file.with_name(f".{file.stem}.tmp-{os.getpid()}{file.suffix}")
+    hidden = f".{file.stem[:KEPT]}"
+    work = file.with_name(f"{hidden}.tmp-{os.getpid()}{file.suffix}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        sweep(file.parent, f".{file.stem}")
+        sweep(file.parent, hidden)
         yield work
         _sync(work)
         os.replace(work, file)

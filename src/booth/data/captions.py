@@ -1,4 +1,4 @@
-"""Captions: a text file beside the photo, or a line of a Hub imagefolder's metadata.jsonl."""
+"""Captions: what a photo shows, in a text file beside it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import json
 import os
 import random
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
 from booth.core.method import Subject
-from booth.data.decoding import read_bytes
+from booth.core.reading import read_text
 
-CAPTION_SUFFIXES = (".txt", ".caption")  # in order of preference
-CAPTION_COLUMNS = ("text", "caption")
-METADATA = "metadata.jsonl"
+# Of files that lie beside a photo, in order of preference; behind the photo's stem or its whole name, in any case.
+CAPTION_SUFFIXES = (".txt", ".caption", ".captions", ".tags", ".json")
+CAPTION_COLUMNS = ("text", "caption", "prompt", "captions", "description", "tags", "caption_text")
 MAX_CAPTION_BYTES = 65_536
-MAX_METADATA_BYTES = 50_000_000
 
 
 def clean(text: str) -> str | None:
@@ -44,59 +44,48 @@ def shuffled_tags(caption: str, keep: int, rng: random.Random) -> str:
 
 
 def read_caption(path: Path) -> str | None:
-    """The caption in a text file (UTF-8, with or without a byte-order mark); None if the file is blank."""
-    return clean(_utf8(read_bytes(path, MAX_CAPTION_BYTES)))
+    """The caption in a file beside a photo; None if it is blank.
+
+    Tags may stand one a line. A .json holds an object with the caption under one of CAPTION_COLUMNS.
+    """
+    text = read_text(path, MAX_CAPTION_BYTES)
+    suffix = path.suffix.lower()
+    if suffix == ".tags":
+        text = ", ".join(line.strip().strip(",") for line in text.splitlines() if line.strip().strip(","))
+    if suffix == ".json":
+        text = _from_json(text)
+    return clean(text)
+
+
+def _from_json(text: str) -> str:
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadDataError("is not JSON; correct it, or write the caption alone into a .txt") from error
+    found = value if isinstance(value, str) else caption_in(value) if isinstance(value, dict) else None
+    if found is None:
+        raise BadDataError(f"has none of {', '.join(CAPTION_COLUMNS[:3])}; write the caption alone into a .txt")
+    return found
+
+
+def caption_in(row: Mapping[str, Any]) -> str | None:
+    """The caption among the columns of a row; a list of tags is one with commas."""
+    named = {str(key).strip().lower(): value for key, value in row.items()}
+    for column in CAPTION_COLUMNS:
+        value = named.get(column)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, list) and value and all(isinstance(v, str) for v in value):  # type: ignore[reportUnknownVariableType]
+            return ", ".join(value)  # type: ignore[reportUnknownArgumentType]
+    return None
 
 
 def write_caption(photo: Path, caption: str) -> None:
     """Put a caption into the text file beside a photo, whole or not at all."""
     file = photo.with_suffix(CAPTION_SUFFIXES[0])
-    work = file.with_name(f".{file.name}.tmp")  # hidden, so that it is no stray file if this is where we are killed
-    work.write_text(f"{caption}\n", encoding="utf-8")
-    os.replace(work, file)
-
-
-def read_metadata(path: Path) -> tuple[dict[Path, str | None], list[str]]:
-    """The captions of a metadata.jsonl by photo, and a sentence for each line that cannot be used.
-
-    A line is {"file_name": path inside the folder, "text" or "caption": ...}; other columns are ignored.
-    """
-    captions: dict[Path, str | None] = {}
-    bad: list[str] = []
-    for number, line in enumerate(_utf8(read_bytes(path, MAX_METADATA_BYTES)).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            photo, caption = _metadata_line(line, path.parent)
-            if photo in captions:
-                raise BadDataError(f"names {photo.name} a second time; keep one")
-            captions[photo] = caption
-        except BadDataError as error:
-            bad.append(f"line {number} {error}")
-    return captions, bad
-
-
-def _utf8(data: bytes) -> str:
+    work = file.with_name(f".booth-{os.getpid()}.tmp")  # hidden, and short whatever the photo is called
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadDataError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-
-
-def _metadata_line(line: str, folder: Path) -> tuple[Path, str | None]:
-    try:
-        row: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadDataError(f"is not JSON ({error}); it must be one object a line") from error
-    name = row.get("file_name") if isinstance(row, dict) else None
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise BadDataError('has no "file_name"; it must name a photo in this folder')
-    photo = folder / os.path.normpath(name)
-    if not photo.resolve().is_relative_to(folder.resolve()):
-        raise BadDataError(f"names {name}, which is outside the folder; copy the photo into it")
-    if not os.path.isfile(photo):
-        raise BadDataError(f"names {name}, which does not exist; correct the name or delete the line")
-    texts = [row[column] for column in CAPTION_COLUMNS if isinstance(row.get(column), str)]
-    if not texts:
-        raise BadDataError(f'has no caption for {name}; add "text"')
-    return photo, clean(texts[0])
+        work.write_text(f"{caption}\n", encoding="utf-8")
+        os.replace(work, file)
+    finally:
+        work.unlink(missing_ok=True)

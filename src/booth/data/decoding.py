@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
-import stat
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from booth.core.errors import BadDataError
+from booth.core.reading import read_bytes as read_file
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # Pillow opens dozens more, each a parser that a stranger's file could reach
 MIN_SIDE = 32  # half the side of the smallest base: enlarging more than twofold would teach blur
@@ -32,13 +35,33 @@ STRANGERS = (
     (b"GIF8", "is a GIF; save the picture as PNG"),
     (b"BM", "is a BMP; save it as PNG"),
     (b"II*\0", "is a TIFF or a camera's raw file; save it as PNG or JPEG"),
-    (b"MM\0*", "is a TIFF; save it as PNG or JPEG"),
+    (b"MM\0*", "is a TIFF or a camera's raw file; save it as PNG or JPEG"),
+    (b"IIRO", "is a camera's raw file; develop it and save it as JPEG"),
+    (b"IIRS", "is a camera's raw file; develop it and save it as JPEG"),
+    (b"IIU\0", "is a camera's raw file; develop it and save it as JPEG"),
+    (b"FUJIFILM", "is a camera's raw file; develop it and save it as JPEG"),
+    (b"\xff\x0a", "is a JPEG XL; save it as PNG or JPEG"),
+    (b"\0\0\0\x0cJXL ", "is a JPEG XL; save it as PNG or JPEG"),
+    (b"\0\0\0\x0cjP  ", "is a JPEG 2000; save it as PNG or JPEG"),
     (b"8BPS", "is a Photoshop file; save it as PNG"),
     (b"%PDF", "is a PDF, not a photo; remove it"),
     (b"PK\3\4", "is a ZIP archive; unpack it and give the folder"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the photo; run `git lfs pull`"),
     (b"<", "is a web page or SVG, not a photo; download the picture itself"),
 )
+
+
+HEIC = (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc", b"heim", b"heis", b"hevm", b"hevs")
+AVIF = (b"avif", b"avis")
+# Beginnings that are long enough to prove a picture whatever a file is called; "BM" and "<" begin texts too.
+PICTURES = tuple(magic for magic, _ in STRANGERS if len(magic) > 2 and magic[:2] not in (b"%P", b"PK", b"ve"))
+
+
+def is_other_picture(head: bytes) -> bool:
+    """Whether the first 32 bytes of a file are those of a picture of a kind that we do not read."""
+    if head[4:8] == b"ftyp":
+        return head[8:12] in (*HEIC, *AVIF, b"crx ")
+    return head.startswith(PICTURES)
 
 
 def sniff(head: bytes) -> str | None:
@@ -52,38 +75,73 @@ def sniff(head: bytes) -> str | None:
     return None
 
 
-def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """The content of a regular file; BadDataError with the reason if it cannot be read or is over `limit` bytes."""
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise BadDataError("is a folder; give the photos themselves or rename it")
-        if not stat.S_ISREG(status.st_mode):
-            raise BadDataError("is not a regular file; copy the photo itself")
-        if status.st_size > limit:
-            raise BadDataError(
-                f"has {status.st_size / 1e6:,.1f} MB, the most is {limit / 1e6:,.1f} MB; make it smaller"
-            )
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadDataError("does not exist; check the name") from error
-    except PermissionError as error:
-        raise BadDataError("cannot be read: no permission; allow it with `chmod u+r`") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadDataError(f"cannot be read ({error}); copy it again") from error
+def read_bytes(path: Path) -> bytes:
+    """The content of a picture's file; BadDataError with the reason if it cannot be read or is far too large."""
+    return read_file(path, MAX_BYTES)
 
 
 def decode(data: bytes) -> Image.Image:
-    """The whole picture in `data` as RGB: upright, in sRGB, transparency on white; errors as in `decode_with_alpha`."""
+    """The whole picture in `data` as RGB: upright, in sRGB, transparency on white; errors as in `decode_fully`."""
     return decode_with_alpha(data)[0]
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as it is to be seen."""
+
+    image: Image.Image  # RGB, upright, in sRGB, transparency on white
+    alpha: Image.Image | None  # L: its opacity, if it has any transparency
+    stored: tuple[int, int]  # width and height before it was turned
+    turn: Image.Transpose | None  # what the camera's orientation tag asked for
+
+
 def decode_with_alpha(data: bytes) -> tuple[Image.Image, Image.Image | None]:
-    """The whole picture in `data` as RGB, upright, in sRGB, transparency on white; and its opacity (L) if it has any.
+    """As `decode`, and the picture's opacity (L) if it has any transparency."""
+    found = decode_fully(data)
+    return found.image, found.alpha
+
+
+def decode_fully(data: bytes) -> Decoded:
+    """The whole picture in `data`, and how it lies in its file.
 
     Raises BadDataError with a sentence without a subject ("is empty ...") for anything that is not one still
     JPEG, PNG or WebP of at least 32 pixels a side and at most 40 megapixels. Nothing over that size is decoded.
     """
+    with _opened(data) as image:
+        turn = _turn_of(image)
+        rgb, alpha = _flat(image if turn is None else image.transpose(turn), image.info.get("icc_profile"))
+        return Decoded(rgb, alpha, image.size, turn)
+
+
+def decode_mask(data: bytes) -> tuple[Image.Image, str]:
+    """A mask (L, white is the subject, upright) from a picture, and what was done to read it, or "".
+
+    A mask is no photo: opacity decides where there is any, else the brightest channel, so that red on black is a mask,
+    and what is painted in a palette's first colours or in a part of 16 bits is stretched to white. Errors are those of
+    `decode_fully`.
+    """
+    with _opened(data) as image:
+        turn = _turn_of(image)
+        upright = image if turn is None else image.transpose(turn)
+        if upright.has_transparency_data:
+            alpha = upright.convert("RGBA").getchannel("A")
+            if alpha.getextrema() != (255, 255):
+                return alpha, "by their transparency"
+        if upright.mode.startswith("I") or upright.mode == "F":
+            values = np.asarray(upright).astype(np.float64)
+        else:
+            values = np.asarray(upright.convert("RGB")).max(2).astype(np.float64)
+        values = values.clip(0)
+        top, full = float(values.max()), 65535.0 if upright.mode.startswith("I;16") else 255.0
+        full = 65535.0 if top > 255 else full
+        scale = 255.0 / (top or 1.0)
+        told = "" if top in (0.0, full) else f"with {top:g} of {full:g} as white, for nothing in them is brighter"
+        return Image.fromarray((values * scale).round().astype(np.uint8)), told
+
+
+@contextmanager
+def _opened(data: bytes) -> Generator[Image.Image]:
+    """A picture with its pixels loaded; whatever fails within the block is a BadDataError about the file."""
     if not data:
         raise BadDataError("is empty (0 bytes); copy it again")
     kind = sniff(data[:12])
@@ -94,8 +152,7 @@ def decode_with_alpha(data: bytes) -> tuple[Image.Image, Image.Image | None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large and odd files: each is an error here or none at all
-            image = _load(data, kind)
-            return _flat(_upright(image), image.info.get("icc_profile"))
+            yield _load(data, kind)
     except (BadDataError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -147,26 +204,27 @@ def _webp_canvas(data: bytes) -> tuple[int, int]:
 def _stranger(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         brand = head[8:12]
-        if brand in (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc"):
-            return "is a HEIC photo, as iPhones save; export it as JPEG"
-        return "is an AVIF; save it as PNG or JPEG" if brand in (b"avif", b"avis") else "is a video; remove it"
+        if brand in HEIC:
+            return "is a HEIC photo, as phones and cameras save; export it as JPEG"
+        if brand == b"crx ":
+            return "is a camera's raw file; develop it and save it as JPEG"
+        return "is an AVIF; save it as PNG or JPEG" if brand in AVIF else "is a video; remove it"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     for magic, advice in STRANGERS:
-        if text.startswith(magic):
+        if head.startswith(magic) or text.startswith(magic):
             return advice
     return "is no JPEG, PNG or WebP, whatever its name says; convert it or remove it"
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as the camera's orientation tag says.
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    """The turn that the camera's orientation tag asks for.
 
     ImageOps.exif_transpose would also write the EXIF block anew, which fails on the odd tags of some cameras.
     """
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a damaged EXIF block says nothing about the pixels
-        return image
-    return image if turn is None else image.transpose(turn)
+        return None
 
 
 def _flat(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Image.Image | None]:

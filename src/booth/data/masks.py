@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from booth.core.commit import committed_file
+from booth.core.errors import BadDataError
+from booth.core.places import NAME_BYTES, printable
+from booth.data.beside import mask_of
 from booth.data.decoding import decode, read_bytes
-from booth.data.layouts import mask_of
 from booth.data.photos import Photo
 
 Finder = Callable[[Image.Image, str], NDArray[np.bool_]]  # (H, W), true where the noun is
@@ -26,6 +29,16 @@ class Made:
     mask: Path | None  # none = the photo has none, because the noun was not seen
     written: bool
     share: float | None = None  # of the photo that is white, where it was written
+
+
+def require_names(photos: Sequence[Photo]) -> None:
+    """Raise BadDataError, before anything is looked for, for photos whose names leave no room for a mask's."""
+    long = [p.path for p in photos if len(os.fsencode(mask_of(p.path).name)) > NAME_BYTES]
+    if long:
+        raise BadDataError(
+            f"{len(long)} photos have too long a name for a mask beside them, such as {printable(long[0])}: "
+            f"{mask_of(Path('NAME')).name} has to fit into {NAME_BYTES} bytes. Rename them."
+        )
 
 
 def make_masks(photos: Sequence[Photo], noun: str, find: Finder, *, overwrite: bool = False) -> Iterator[Made]:

@@ -11,9 +11,11 @@ from pathlib import Path
 from PIL import Image
 
 from booth.core.errors import BadDataError
-from booth.data.decoding import decode, decode_with_alpha, read_bytes
+from booth.core.places import printable
+from booth.data.account import Candidate, Findings, LeftOut, limited, sentences
+from booth.data.decoding import Decoded, decode_fully, decode_mask, read_bytes
 from booth.data.duplicates import find_duplicates
-from booth.data.layouts import Candidate, Findings, find, shown
+from booth.data.layouts import find
 
 FEW = 1000  # photos among which duplicates are looked for, each with each; a larger set shows no single subject
 ASPECT = 0.02  # by how much of itself a hint's aspect may differ from its photo's
@@ -34,7 +36,8 @@ class Photo:
     hint: Image.Image | None = None  # RGB, of the image's size: what a ControlNet follows to it
     hint_sha256: str | None = None  # of the hint's file
     full_size: tuple[int, int] | None = None  # width and height of the file's picture, if they were read
-    listed: bool = False  # the caption stands in metadata.jsonl or prompt.json, which win over a text file
+    listed: bool = False  # the caption stands in a list such as metadata.jsonl, which wins over a text file
+    caption_file: Path | None = None  # where the caption was read
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,10 +53,11 @@ class PhotoSet:
     layout: str  # which layout was recognised, a sentence
     noun: str | None = None  # class word of a kohya folder's name
     token: str | None = None  # rare token of a kohya folder's name
-    skipped: tuple[str, ...] = ()  # a sentence for each file that is not used
+    skipped: tuple[str, ...] = ()  # sentences on the files that are not used
+    left_out: tuple[LeftOut, ...] = ()  # each of them
     duplicates: tuple[str, ...] = ()  # a sentence for each photo that repeats another
     masks: tuple[str, ...] = ()  # a sentence on how many photos have a mask, if any has
-    resized: tuple[str, ...] = ()  # sentences on masks and hints that had another size than their photos
+    resized: tuple[str, ...] = ()  # sentences on masks and hints that had another size or form than their photos
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -68,81 +72,96 @@ def load_photos(sources: list[Path]) -> PhotoSet:
     """
     found = find(sources)
     photos: list[Photo] = []
-    resized: dict[str, list[str]] = {"Masks": [], "Hints": []}
+    changed: dict[str, list[str]] = {}
     for candidate in _once(found):
         try:
-            photos.append(_load(candidate, resized))
+            photos.append(_load(candidate, changed))
         except BadDataError as error:
-            found.bad.append(f"{shown(candidate.path)} {shown(str(error))}")
+            found.bad.append(f"{printable(candidate.path)} {printable(str(error))}")
     if len(found.subjects) > 1:
-        names = ", ".join(sorted(f"{token} {noun}" for token, noun in found.subjects))
+        names = ", ".join(sorted(f"{token} {noun}".strip() for token, noun in found.subjects))
         found.bad.append(
             f"the kohya folders hold several subjects ({names}); name the folder of one, and the others with --also"
         )
     if found.bad:
-        raise BadDataError("\n".join(["These photos cannot be used; nothing was written:", *_bullets(found.bad)]))
+        faults = [f"  - {fault}." for fault in limited(found.bad)]
+        raise BadDataError("\n".join(["These photos cannot be used; nothing was written:", *faults]))
     if not photos:
         raise BadDataError("There are no photos; name a folder or files of JPEG, PNG or WebP.")
-    token, noun = next(iter(found.subjects), (None, None))
-    named = [(shown(p.path), p.sha256, p.image) for p in photos]
+    token, noun = next((s for s in found.subjects if s[1]), (None, None))
+    named = [(printable(p.path), p.sha256, p.image) for p in photos]
     return PhotoSet(
         photos=_relative(photos),
         layout="; ".join(found.layouts) + ".",
         noun=noun,
         token=token,
-        skipped=tuple(found.skipped),
+        skipped=sentences(found.left),
+        left_out=tuple(found.left),
         duplicates=find_duplicates(named) if len(named) <= FEW else (),
         masks=_masked(photos),
-        resized=tuple(
-            f"{what} resized to their pictures: {len(told)}, such as {told[0]}."
-            for what, told in resized.items()
-            if told
-        ),
+        resized=tuple(f"{what}: {len(told)}, such as {told[0]}." for what, told in changed.items()),
     )
 
 
-def _load(candidate: Candidate, resized: dict[str, list[str]]) -> Photo:
-    """Read a photo, with its mask and hint if it has them; `resized` is told of those of another size."""
+def _load(candidate: Candidate, changed: dict[str, list[str]]) -> Photo:
+    """Read a photo, with its mask and hint if it has them; `changed` is told of what was done to those."""
     data = read_bytes(candidate.path)
-    image, mask = decode_with_alpha(data)
+    photo = decode_fully(data)
+    image, mask = photo.image, photo.alpha
     mask_sha256 = hint_sha256 = hint = None
     if candidate.mask is not None:
-        mask, mask_sha256 = _beside(candidate.mask, "mask")
-        if mask.size != image.size:
-            resized["Masks"].append(f"{shown(candidate.mask)} and its picture have {_sizes(mask, image)} pixels")
-        mask = mask.convert("L")
+        mask, mask_sha256 = _beside(candidate.mask, "mask", photo, changed)
     if mask is not None and mask.getextrema()[1] == 0:
         raise BadDataError("has a mask that is empty: paint the subject white in it, or delete it")
     if candidate.hint is not None:
-        hint, hint_sha256 = _beside(candidate.hint, "hint")
-        if hint.size != image.size:
-            _require_shape(candidate.hint, hint, image)
-            resized["Hints"].append(f"{shown(candidate.hint)} and its picture have {_sizes(hint, image)} pixels")
+        hint, hint_sha256 = _beside(candidate.hint, "hint", photo, changed)
     full_size, scale = image.size, min(1.0, KEPT_SIDE / min(image.size))
-    size = (round(image.width * scale), round(image.height * scale))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = _resized(image, size, Image.Resampling.LANCZOS)
     hint = hint and _resized(hint, size, Image.Resampling.LANCZOS)
     mask = mask and _resized(mask, size, Image.Resampling.BOX)
     if mask is not None and mask.getextrema()[0] == 255:
+        if candidate.mask is not None:
+            changed.setdefault("Masks that are white all over and change nothing", []).append(printable(candidate.mask))
         mask = None  # it covers all, as an opaque alpha channel does
     digest = hashlib.sha256(data).hexdigest()
     about = (candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256, full_size, candidate.listed)
-    return Photo(candidate.path, digest, image, *about)
+    return Photo(candidate.path, digest, image, *about, caption_file=candidate.caption_file)
 
 
-def _beside(path: Path, what: str) -> tuple[Image.Image, str]:
-    """The picture in a file beside a photo, and the file's hash."""
+def _beside(path: Path, what: str, photo: Decoded, changed: dict[str, list[str]]) -> tuple[Image.Image, str]:
+    """The mask or hint in a file beside a photo, in the photo's shape, and the file's hash.
+
+    One that was drawn over the photo as it lies in its file is turned with it; BadDataError for any other shape.
+    """
+    told = ""
     try:
         data = read_bytes(path)
-        return decode(data), hashlib.sha256(data).hexdigest()
+        found, told = decode_mask(data) if what == "mask" else (decode_fully(data).image, "")
     except BadDataError as error:
-        raise BadDataError(f"has a {what}, {shown(path.name)}, that {error}") from error
+        raise BadDataError(f"has a {what}, {printable(path.name)}, that {error}") from error
+    if told:
+        changed.setdefault(f"{what.capitalize()}s read {told}", []).append(printable(path))
+    if (
+        not _same_shape(found.size, photo.image.size)
+        and photo.turn is not None
+        and _same_shape(found.size, photo.stored)
+    ):
+        found = found.transpose(photo.turn)
+        changed.setdefault(f"{what.capitalize()}s turned with their pictures", []).append(printable(path))
+    if found.size == photo.image.size:
+        return found, hashlib.sha256(data).hexdigest()
+    sizes = _sizes(found, photo.image)
+    if not _same_shape(found.size, photo.image.size):
+        raise BadDataError(f"and its {what} {printable(path)} have different shapes ({sizes}); crop them alike")
+    changed.setdefault(f"{what.capitalize()}s resized to their pictures", []).append(
+        f"{printable(path)} and its picture have {sizes} pixels"
+    )
+    return found, hashlib.sha256(data).hexdigest()
 
 
-def _require_shape(path: Path, hint: Image.Image, photo: Image.Image) -> None:
-    if abs(hint.width * photo.height / (hint.height * photo.width) - 1) > ASPECT:
-        sizes = _sizes(hint, photo)
-        raise BadDataError(f"and its hint {shown(path)} have different shapes ({sizes}); crop them alike")
+def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= ASPECT
 
 
 def _resized(image: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
@@ -167,7 +186,7 @@ def _once(found: Findings) -> list[Candidate]:
     for candidate in found.candidates:
         path = os.path.abspath(candidate.path)
         if path in kept:
-            found.skipped.append(f"{shown(candidate.path)} skipped: it was named twice.")
+            found.leave(candidate.path, "it was named twice")
         kept.setdefault(path, candidate)
     return list(kept.values())
 
@@ -176,7 +195,3 @@ def _relative(photos: list[Photo]) -> tuple[Photo, ...]:
     """Repeats divided by what they have in common: only their proportions matter, for the step count is set."""
     common = math.gcd(*(p.repeats for p in photos))
     return tuple(replace(p, repeats=p.repeats // common) for p in photos)
-
-
-def _bullets(reasons: list[str]) -> list[str]:
-    return [f"  - {reason}." for reason in reasons]

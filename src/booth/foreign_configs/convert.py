@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from booth.core.errors import BadDataError
+from booth.core.reading import BrokenTomlError, parse_toml
 
 Place = str  # "run.KEY" or "settings.KEY"
 Table = Mapping[str, tuple[Place, Callable[[Any], Any]]]
@@ -141,24 +141,32 @@ def convert(text: str, name: str) -> Converted:
 
     `name` is the file's, for messages.
     """
-    from booth.foreign_configs import diffusers_command
-    from booth.foreign_configs import sd_scripts as sd_scripts_config
-
     try:
-        try:
-            done = sd_scripts_config.read(tomllib.loads(text), name)
-        except tomllib.TOMLDecodeError as error:  # as every command is
-            done = diffusers_command.read(text, name)
-            if done is None:
-                raise BadDataError(
-                    f"{name} is neither a TOML of sd-scripts nor the command line of a diffusers script: {error}."
-                ) from error
+        done = _read(text, name)
     except (TypeError, ValueError, AttributeError) as error:
         raise BadDataError(
             f"{name} has a value of another kind than its trainer takes: {error}. Correct it."
         ) from error
     done.hide_secrets()
     return done
+
+
+def _read(text: str, name: str) -> Converted:
+    from booth.foreign_configs import diffusers_command
+    from booth.foreign_configs import sd_scripts as sd_scripts_config
+
+    try:
+        values = parse_toml(text)
+    except BrokenTomlError as error:  # as every command is
+        done = diffusers_command.read(text, name)
+        if done is None:
+            raise BadDataError(
+                f"{name} is neither a TOML of sd-scripts nor the command line of a diffusers script: it {error}."
+            ) from error
+        return done
+    except BadDataError as error:
+        raise BadDataError(f"{name} {error}.") from error
+    return sd_scripts_config.read(values, name)
 
 
 def _toml(value: Any) -> str:

@@ -38,6 +38,12 @@ ANYWAY = frozenset({
 })  # fmt: skip
 ONLY = {"save_model_as": "safetensors", "caption_extension": ".txt"}  # values that are booth's too
 KNOWN = KOHYA.keys() | ANYWAY | ONLY.keys()
+# What a file of datasets alone may hold, which says nothing of how they are learned.
+DATASET_FILE = {
+    "datasets", "resolution", "caption_extension", "batch_size", "enable_bucket", "shuffle_caption", "keep_tokens",
+    "flip_aug", "random_crop", "num_repeats", "bucket_no_upscale", "min_bucket_reso", "max_bucket_reso",
+    "bucket_reso_steps", "caption_dropout_rate", "color_aug", "face_crop_aug_range", "video_length",
+}  # fmt: skip
 LORA = {"networks.lora", "networks.lora_flux", "networks.lora_sd3"}
 # LyCORIS's algorithms that booth has, and the options that go with them.
 LYCORIS = {"lora": "lora", "locon": "locon", "loha": "loha", "lokr": "lokr"}
@@ -59,6 +65,9 @@ def read(values: Mapping[str, Any], name: str) -> Converted:
         done.settings["vectors"] = whole(flat.pop("num_vectors_per_token", 1))
         if "init_word" in flat:
             done.settings["init_word"] = str(flat.pop("init_word"))
+    elif flat.keys() <= DATASET_FILE:
+        done.run["method"] = "lora"
+        done.notes.append("The file tells of photos and of no method: booth's default is taken, a LoRA.")
     else:
         done.run["method"] = "dreambooth"
         # It trains the text encoder unless told not to.
@@ -152,6 +161,9 @@ def _datasets(done: Converted, values: dict[str, Any]) -> list[str]:
     classes: list[str] = []
     for dataset in values.pop("datasets", []):
         taught: list[dict[str, Any]] = []
+        if "image_directory" in dataset:  # musubi-tuner, which has no subsets
+            done.run.setdefault("photos", []).append(str(dataset.pop("image_directory")))
+            dataset.pop("num_repeats", None)
         for subset in dataset.pop("subsets", []):
             if subset.get("is_reg"):
                 classes.append(str(subset.get("image_dir", "")))

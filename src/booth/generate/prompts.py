@@ -6,16 +6,15 @@ import re
 from pathlib import Path
 
 from booth.core.errors import BadDataError
+from booth.core.reading import read_text
 
 
 def read_prompts(file: Path) -> list[str]:
     """One prompt a line; empty lines, lines that begin with # and those that were there before are skipped."""
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise BadDataError(f"The prompt file {file} cannot be read: {error.strerror}. Check --prompts.") from error
-    except UnicodeDecodeError as error:
-        raise BadDataError(f"The prompt file {file} is not UTF-8 text. Save it as UTF-8.") from error
+        lines = [line.strip() for line in read_text(file).split("\n")]
+    except BadDataError as error:
+        raise BadDataError(f"The prompt file {file} {error}.") from error
     prompts = [line for line in lines if line and not line.startswith("#")]
     if not prompts:
         raise BadDataError(f"The prompt file {file} holds no prompt. Write one a line.")

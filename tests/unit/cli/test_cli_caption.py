@@ -73,7 +73,7 @@ def test_pictures_of_a_controlnets_set_are_captioned_where_its_list_has_no_promp
     result = booth_cli("caption", photos, "--model", "painter", "--overwrite")
     assert result.exit_code == 0, result.stderr
     assert "2 captions written, 1 kept" in result.stderr
-    assert "1 stand in metadata.jsonl or prompt.json: edit them there." in result.stderr
+    assert "1 stand in a list such as metadata.jsonl: edit them there." in result.stderr
     assert captions(photos) == ["from the list", "a square of 20", "a square of 30"]  # as they are trained with
     assert sorted(p.name for p in photos.rglob("*/*.txt")) == ["1.txt", "2.txt"]
     assert not list((photos / "source").glob("*.txt"))

@@ -207,6 +207,7 @@ def test_a_folder_without_photos_is_a_clear_error(tmp_path: Path) -> None:
 def test_a_listed_file_that_is_no_photo_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "a.jpg").write_bytes(jpeg())
+    (tmp_path / "b.jpg").write_bytes(jpeg(1))
     (line,) = problems(tmp_path / "a.jpg", tmp_path / "notes.txt")
     assert "notes.txt is no JPEG, PNG or WebP" in line
 

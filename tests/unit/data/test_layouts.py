@@ -263,6 +263,7 @@ def test_several_sources_are_joined(tmp_path: Path) -> None:
     put(tmp_path / "a", "1.jpg")
     put(tmp_path / "b", "2.jpg")
     (tmp_path / "3.png").write_bytes(png(3))
+    (tmp_path / "4.png").write_bytes(png(4))
     found = load_photos([tmp_path / "a", tmp_path / "3.png", tmp_path / "b"])
     assert names(found) == ["1.jpg", "2.jpg", "3.png"]
     assert found.layout.count(";") == 2

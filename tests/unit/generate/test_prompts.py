@@ -48,7 +48,7 @@ def test_an_empty_or_foreign_prompt_file_is_bad_data(tmp_path: Path, content: by
 
 
 def test_a_missing_prompt_file_is_bad_data(tmp_path: Path) -> None:
-    with pytest.raises(BadDataError, match="cannot be read"):
+    with pytest.raises(BadDataError, match="does not exist"):
         read_prompts(tmp_path / "no.txt")
 
 

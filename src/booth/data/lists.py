@@ -1,0 +1,175 @@
+"""Lists of a whole folder's captions: the Hub's metadata.jsonl and metadata.csv, and JSON of other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from booth.core.errors import BadDataError
+from booth.core.reading import read_text
+from booth.data.captions import caption_in, clean
+
+STEM = "metadata"  # what the Hub's imagefolder calls its list
+LIST_SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")  # in order of preference
+NAME_COLUMNS = (
+    "file_name", "filename", "file", "file_path", "filepath", "path", "image", "image_path", "image_file", "image_name",
+    "img", "img_path", "name", "photo", "picture",
+)  # fmt: skip
+# Of a Hub imagefolder, as diffusers' script reads it.
+HINT_COLUMNS = ("conditioning_image", "conditioning_image_file_name", "control_image", "control_path")
+
+
+@dataclass
+class CaptionList:
+    """What a list says about the photos of a folder."""
+
+    path: Path
+    captions: dict[Path, str | None] = field(default_factory=dict[Path, "str | None"])
+    hints: dict[Path, Path] = field(default_factory=dict[Path, Path])
+    bad: list[str] = field(default_factory=list[str])  # a sentence without a subject for each line
+
+    @property
+    def of_hub(self) -> bool:
+        """Whether its name promises a list, so that a wrong line is an error."""
+        return self.path.stem.lower() == STEM
+
+
+def caption_list(path: Path) -> CaptionList | None:
+    """Read a list; None for a file that names no photo of its folder, as most of other programs.
+
+    Raises BadDataError for a metadata file that cannot be read at all.
+    """
+    found = CaptionList(path)
+    try:
+        rows = list(_rows(path))
+    except BadDataError:
+        if not found.of_hub or path.suffix.lower() == ".json":
+            return None
+        raise
+    named = 0
+    for number, row in rows:
+        try:
+            if isinstance(row, BadDataError):
+                raise row
+            named += _take(row, found)
+        except BadDataError as error:
+            found.bad.append(f"line {number} {error}")
+    broken = any(isinstance(row, BadDataError) for _, row in rows)
+    asked = found.of_hub and path.suffix.lower() != ".json" and (broken or any(_name_in(r) for _, r in rows))
+    return found if named or asked else None
+
+
+def _take(row: Mapping[str, Any], found: CaptionList) -> int:
+    """Put one row into the list; 1 if it names a photo."""
+    folder, name = found.path.parent, _name_in(row)
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise BadDataError('has no "file_name"; it must name a photo in this folder')
+    photo = _inside(folder, name)
+    if photo in found.captions:
+        raise BadDataError(f"names {photo.name} a second time; keep one")
+    hint = next((row[c] for c in HINT_COLUMNS if isinstance(row.get(c), str)), None)
+    if hint is not None:
+        found.hints[photo] = _inside(folder, hint)
+    caption = caption_in(row)
+    if caption is None:
+        columns = ", ".join(repr(str(key)) for key in list(row)[:6])
+        raise BadDataError(f'has no caption for {name}; add "text" (it has {columns})')
+    found.captions[photo] = clean(caption)
+    return 1
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file of that name in the folder, also where the name is a path from another machine or has no suffix."""
+    told = folder / os.path.normpath(name)
+    if _is_below(told, folder):
+        if os.path.isfile(told):
+            return told
+        near = [folder / os.path.normpath(PureWindowsPath(name).as_posix()), folder / PureWindowsPath(name).name]
+        found = next((p for p in near if _is_below(p, folder) and os.path.isfile(p)), None)
+        if found is not None:
+            return found
+        raise BadDataError(f"names {name}, which does not exist; correct the name or delete the line")
+    if os.path.isfile(folder / PureWindowsPath(name).name) and not os.path.isfile(told):
+        return folder / PureWindowsPath(name).name
+    raise BadDataError(f"names {name}, which is outside the folder; copy the photo into it")
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _name_in(row: Mapping[str, Any] | BadDataError) -> Any:
+    """The name of a photo among the columns of a row."""
+    if isinstance(row, BadDataError):
+        return None
+    named = {str(key).strip().lower(): value for key, value in row.items()}
+    return next((named[c] for c in NAME_COLUMNS if isinstance(named.get(c), str)), None)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError]]:
+    """Each row with its number, from 1; an error where a line holds none."""
+    text, suffix = read_text(path), path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        yield from _of_table(text, suffix)
+    elif suffix == ".jsonl":
+        yield from _of_lines(text)
+    else:
+        try:
+            yield from enumerate(_of_json(json.loads(text)), start=1)
+        except (ValueError, RecursionError):  # one object a line, whatever the file is called
+            yield from _of_lines(text)
+
+
+def _of_table(text: str, suffix: str) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError]]:
+    """Rows under a first line of names; spreadsheets of some countries write semicolons."""
+    head = text.split("\n", 1)[0]
+    between = "\t" if suffix == ".tsv" else max(",;\t", key=head.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=between)
+    try:
+        for row in reader:
+            if any(value for value in row.values()):
+                yield reader.line_num, {str(key): value for key, value in row.items()}
+    except csv.Error as error:
+        raise BadDataError(f"is no table ({error}); save it as CSV again") from error
+
+
+def _of_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row: Any = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield number, BadDataError(f"is not JSON ({error}); it must be one object a line")
+            continue
+        yield number, row if isinstance(row, dict) else {}
+
+
+def _of_json(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Rows of one JSON value: a list of objects, names with captions, names with objects, or columns."""
+    if isinstance(value, list):
+        yield from (row for row in value if isinstance(row, dict))  # type: ignore[reportUnknownVariableType]
+        return
+    if not isinstance(value, dict):
+        return
+    columns: dict[str, Any] = value  # type: ignore[reportUnknownVariableType]
+    lists = {key: inner for key, inner in columns.items() if isinstance(inner, list) and inner}
+    if lists and lists.keys() == columns.keys() and all(isinstance(x, str) for inner in lists.values() for x in inner):
+        yield from (dict(zip(lists, row, strict=False)) for row in zip(*lists.values(), strict=False))
+        return
+    for key, inner in columns.items():
+        if isinstance(inner, str):
+            yield {"file_name": key, "text": inner}
+        elif isinstance(inner, dict):  # as kohya's meta_cap.json
+            yield {"file_name": key} | inner
+        elif isinstance(inner, list):
+            yield from (row for row in inner if isinstance(row, dict))  # type: ignore[reportUnknownVariableType]
