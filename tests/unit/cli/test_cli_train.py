@@ -151,7 +151,7 @@ def test_previews_are_drawn_while_training(booth_cli, toy_base: Path, five_photo
         (["PHOTOS", "--class", "dog", "--set", "rank=0"], 2, "greater than or equal to 1"),
         (["PHOTOS", "--class", "dog", "--crop", "middle"], 2, "'center', 'random', 'subject' or 'buckets'"),
         (["PHOTOS", "--class", "dog", "--token", "dog"], 2, "Choose a rare token"),
-        (["PHOTOS", "--class", "dog", "--config", "no.toml"], 2, "no.toml cannot be read"),
+        (["PHOTOS", "--class", "dog", "--config", "no.toml"], 2, "no.toml does not exist"),
         (["PHOTOS", "--class", "dog", "--base", "no-such"], 69, "There is no base 'no-such'"),
         (["PHOTOS", "--class", "dog", "--device", "abacus"], 69, "--device cpu"),
         (["nowhere", "--class", "dog"], 65, "nowhere"),
