@@ -261,7 +261,7 @@ def above(glyph: str, accessory: str | None) -> float:
     if accessory not in HATS:
         return 0.0
     shape, (_, y, width) = sprite(glyph), anchors(glyph).hat
-    return max(0.0, (0.98 * width * shape.width - y * shape.height) / GLYPH)
+    return max(0.0, (1.05 * width * shape.width - y * shape.height) / GLYPH)
 
 
 def below(glyph: str, accessory: str | None) -> float:
