@@ -16,7 +16,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from booth.catalogue import describe_methods, describe_settings
+from booth.catalogue import describe_choices, describe_methods, describe_settings
 from booth.cli.app import app
 from booth.config import RunConfig
 from booth.core.errors import exit_codes
@@ -128,9 +128,30 @@ def settings_page() -> str:
         tiny, full = entry["defaults"]["tiny"], entry["defaults"]["full"]
         described = describe_settings(METHODS[entry["name"]].Config)
         ordered = [s for s in described if s["name"] not in shared] + [s for s in described if s["name"] in shared]
-        rows = [[f"`{s['name']}`", both(tiny[s["name"]], full[s["name"]]), s["meaning"]] for s in ordered]
+        rows = [[f"`{s['name']}`", both(tiny[s["name"]], full[s["name"]]), meaning(s)] for s in ordered]
         parts += [f"## `{entry['name']}`", table(["setting", "default", "meaning"], rows)]
+    parts += ["## Chosen by name", CHOSEN]
+    for field, chosen in describe_choices().items():
+        rows = [[f"`{c['name']}`", f"{c['title']}: {c['about']}", own_settings(c["settings"])] for c in chosen]
+        parts += [f"### `{field}`", table(["name", "what it is", "settings"], rows)]
     return page("Settings", *parts)
+
+
+CHOSEN = (
+    "Optimiser, schedule, weighting, loss and timesteps are settings of every method that name an entry of a registry, "
+    "to which plug-ins add theirs. An entry's own settings are given as "
+    "`--set optimizer.beta1=0.95`, or in a file's `[settings.options.optimizer]` table."
+)
+
+
+def own_settings(settings: list[dict[str, Any]]) -> str:
+    """The settings of an entry in one cell of a table."""
+    return "; ".join(f"`{s['name']}={shown(s['default'])}` {s['meaning']}" for s in settings)
+
+
+def meaning(setting: dict[str, Any]) -> str:
+    """What a setting means and, where it names something, where to find what there is."""
+    return setting["meaning"] + (" ([what there is](#chosen-by-name))" if "choices" in setting else "")
 
 
 def command_line_page() -> str:
@@ -189,6 +210,8 @@ def shown(value: Any) -> str:
     """A default as a user would write it."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
+    if value == {}:
+        return "none"
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
+from pydantic import BaseModel
+
+from booth.choices import CHOICES
 from booth.core.errors import NotAvailableError
-from booth.core.method import Method, MethodConfig, Subject
+from booth.core.method import Subject
 from booth.families.loading import EMBEDDED, load_family
 from booth.registry import FAMILIES, METHODS
 
@@ -16,10 +20,9 @@ def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[dic
     With `sizes`, also how many values each would train on a base that it works on (the embedded one, where it is
     installed, unless another is named) and the bytes that they take in a file.
     """
-    families = {name: FAMILIES[name] for name in FAMILIES}
+    families = FAMILIES.usable()
     entries: list[dict[str, Any]] = []
-    for name in METHODS:
-        kind: type[Method] = METHODS[name]
+    for name, kind in METHODS.usable().items():
         entries.append(
             {
                 "name": name,
@@ -37,30 +40,48 @@ def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[dic
 
 def describe_families() -> list[dict[str, Any]]:
     """Every model family: its sites, the methods that find what they need there, and how it is drawn by default."""
+    methods = METHODS.usable()
     return [
         {
             "name": name,
             "title": family.title,
             "offers": list(family.offers),
-            "methods": [method for method in METHODS if set(METHODS[method].needs) <= set(family.offers)],
+            "methods": [method for method, kind in methods.items() if set(kind.needs) <= set(family.offers)],
             "sampler": family.sampler,
             "guidance": family.guidance,
         }
-        for name, family in FAMILIES.items()
+        for name, family in FAMILIES.usable().items()
     ]
 
 
-def describe_settings(schema: type[MethodConfig]) -> list[dict[str, Any]]:
-    """Each setting of a schema with its type, default and meaning."""
-    return [
-        {
+def describe_settings(schema: type[BaseModel]) -> list[dict[str, Any]]:
+    """Each setting of a schema with its type, default and meaning, and what may be chosen where that is by name."""
+    told: list[dict[str, Any]] = []
+    for name, field in schema.model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        entry = {
             "name": name,
             "type": getattr(field.annotation, "__name__", str(field.annotation)).replace("typing.", ""),
             "default": field.default,
             "meaning": field.description or "",
         }
-        for name, field in schema.model_fields.items()
-    ]
+        told.append(entry | ({"choices": list(CHOICES[str(extra["chosen"])])} if "chosen" in extra else {}))
+    return told
+
+
+def describe_choices() -> dict[str, list[dict[str, Any]]]:
+    """What a method's settings choose by name, by the setting: each with its own settings, `options.SETTING.NAME`."""
+    return {
+        field: [
+            {"name": name, "title": kind.title, "about": _first_line(kind), "settings": describe_settings(kind)}
+            for name, kind in registry.usable().items()
+        ]
+        for field, registry in CHOICES.items()
+    }
+
+
+def _first_line(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").partition("\n")[0]
 
 
 def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
@@ -72,8 +93,7 @@ def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
             raise
         return {}
     found: dict[str, dict[str, Any]] = {}
-    for name in METHODS:
-        kind: type[Method] = METHODS[name]
+    for name, kind in METHODS.usable().items():
         if not set(kind.needs) <= set(model.offers):
             continue
         method = kind(kind.Config.model_validate(kind.defaults(model.scale)), Subject("sks", "dog"))

@@ -36,7 +36,7 @@ class Concept:
         """The method with its settings as trained, not yet attached to anything."""
         from booth.core.method import Subject
 
-        kind = METHODS[self.record.method]
+        kind = METHODS.recorded(self.record.method)
         first, *others = (Subject(s.token, s.noun, s.kind) for s in self.record.subject.all)
         subject = replace(first, others=tuple(others))
         return [kind(kind.Config.model_validate(self.record.settings), subject)]

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from booth.choices import CHOICES, require_choices
 from booth.core.errors import BadDataError, UsageError
 from booth.core.places import at_home
 from booth.core.reading import parse_toml, read_text
-from booth.registry import METHODS
+from booth.registry import FAMILIES, METHODS
 
 if TYPE_CHECKING:
     from booth.core.method import MethodConfig
@@ -116,7 +117,8 @@ class RunConfig(BaseModel):
     def folder(self) -> Path:
         """Where the concept is written."""
         taught = [self.token, self.noun.replace(" ", "-")] if self.noun else [str(self.settings.get("control", ""))]
-        return self.out or Path("concepts") / "-".join(filter(None, [*taught, self.method]))
+        method = self.method.rpartition(":")[2]  # "package.module:Class" is no name for a folder
+        return self.out or Path("concepts") / "-".join(filter(None, [*taught, method]))
 
 
 def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
@@ -141,6 +143,8 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
     for named in (config, *config.also):
         if named.noun and named.noun == named.token:
             raise UsageError(f"The token and the class noun are both {named.noun!r}. Choose a rare token, such as sks.")
+    if config.family is not None and ":" in config.family:
+        FAMILIES.register(FAMILIES[config.family])  # so that its bases are recognised
     method_config(config.method, "full", config.settings)
     return config
 
@@ -171,9 +175,11 @@ def method_config(method: str, scale: str, settings: Mapping[str, Any]) -> Metho
     _refuse_unknown(settings, list(schema.model_fields), f"the method {method}")
     given = {key: _as_list(schema, key, value) for key, value in settings.items()}
     try:
-        return schema(**(kind.defaults(scale) | given))
+        config = schema(**(kind.defaults(scale) | given))
     except ValidationError as error:
         raise _in_plain_words(error, schema) from error
+    require_choices(config)
+    return config
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -196,6 +202,10 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(value, dict):
             raise UsageError(f"settings={value!r} is no table. Give its entries one by one, such as --set rank=8.")
         values["settings"] = {**values.get("settings", {}), **value}
+    elif key.partition(".")[0] in CHOICES and "." in key:  # optimizer.beta1=0.95
+        field, _, option = key.partition(".")
+        options = values.setdefault("settings", {}).setdefault("options", {})
+        options[field] = {**options.get(field, {}), option: value}
     elif _field(key) in RunConfig.model_fields:
         values[_field(key)] = value
     else:

@@ -115,8 +115,7 @@ def _tasks(family: str, side: int, device: str) -> dict[Task, list[str]]:
     from booth.registry import FAMILIES, METHODS
 
     tasks: dict[Task, list[str]] = {}
-    for name in METHODS:
-        kind = METHODS[name]
+    for name, kind in METHODS.usable().items():
         if set(kind.needs) <= set(FAMILIES[family].offers):
             method = kind(kind.Config.model_validate(kind.defaults("full") | {"batch_size": 1}), Subject("sks", "dog"))
             task = task_of(method, [], side=side, activation=2 if device == "cuda" else 4, device=device)

@@ -1,45 +1,31 @@
 """Everything that can be chosen by name: the only file that names concrete classes.
 
-Each entry is "module:Class" and is imported when it is first asked for, so that listing names costs nothing.
+Each entry is "module:Class" and is imported when it is first asked for, so that listing names costs nothing. Installed
+packages add entries through entry points, a program or notebook through `register`, and "package.module:Class" may
+stand wherever a name is taken.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from booth.core.errors import UsageError
+from booth.core.registry import Registry
 
+if TYPE_CHECKING:
+    from booth.core.control import Control
+    from booth.core.encoder import Encoder
+    from booth.core.family import Family
+    from booth.core.method import Method
+    from booth.core.metric import Metric
+    from booth.core.objective import Loss, TimestepSampler, Weighting
+    from booth.core.optimizer import OptimizerFactory, Schedule
 
-class Registry(Mapping[str, Any]):
-    """Names to classes, imported lazily."""
+T = TypeVar("T")
 
-    def __init__(self, kind: str, entries: dict[str, str]) -> None:
-        self.kind = kind
-        self._entries = entries
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._entries:
-            near = get_close_matches(name, self._entries, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"There is no {self.kind} called {name!r}.{hint} There are: {', '.join(self)}.")
-        module, _, attribute = self._entries[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
-METHODS = Registry(
+METHODS: Registry[Method] = Registry(
     "method",
+    "booth.core.method:Method",
     {
         "dreambooth": "booth.methods.dreambooth:DreamBooth",
         "textual_inversion": "booth.methods.textual_inversion:TextualInversion",
@@ -57,10 +43,12 @@ METHODS = Registry(
         "two_stage": "booth.methods.two_stage:TwoStage",
         "controlnet": "booth.methods.controlnet:ControlNet",
     },
+    "booth.methods",
 )
 
-CONTROLS = Registry(
+CONTROLS: Registry[Control] = Registry(
     "control",
+    "booth.core.control:Control",
     {
         "canny": "booth.controls.canny:Canny",
         "scribble": "booth.controls.scribble:Scribble",
@@ -88,8 +76,9 @@ PIPELINES = {
     "SanaPipeline": "sana",
 }
 
-FAMILIES = Registry(
+FAMILIES: Registry[Family] = Registry(
     "model family",
+    "booth.core.family:Family",
     {
         "stable_diffusion": "booth.families.stable_diffusion:StableDiffusion",
         "stable_diffusion_xl": "booth.families.stable_diffusion_xl:StableDiffusionXL",
@@ -102,10 +91,12 @@ FAMILIES = Registry(
         "chroma": "booth.families.chroma:Chroma",
         "sana": "booth.families.sana:Sana",
     },
+    "booth.families",
 )
 
-EXPORTERS = Registry(
+EXPORTERS: Registry[Any] = Registry(
     "export format",
+    "booth.export.exporter:Exporter",
     {
         "diffusers": "booth.export.lora.diffusers:Diffusers",
         "kohya": "booth.export.lora.write:Kohya",
@@ -117,11 +108,13 @@ EXPORTERS = Registry(
         "bundle": "booth.export.bundle.write:Bundle",
         "hypernetwork": "booth.export.hypernetwork.write:HypernetworkPt",
     },
+    "booth.exporters",
 )
 
 # In the order in which their numbers are shown and, for verdicts, believed.
-ENCODERS = Registry(
+ENCODERS: Registry[Encoder] = Registry(
     "encoder",
+    "booth.core.encoder:Encoder",
     {
         "world-judges": "booth.evaluate.encoders.world:WorldJudges",
         "world-identity": "booth.evaluate.encoders.world:WorldIdentity",
@@ -130,10 +123,12 @@ ENCODERS = Registry(
         "clip-vit-base-patch32": "booth.evaluate.encoders.public:Clip",
         "dinov2-base": "booth.evaluate.encoders.public:DinoV2",
     },
+    "booth.encoders",
 )
 
-METRICS = Registry(
+METRICS: Registry[Metric] = Registry(
     "metric",
+    "booth.core.metric:Metric",
     {
         "joint": "booth.evaluate.metrics.joint:Joint",
         "identity": "booth.evaluate.metrics.identity:Identity",
@@ -154,6 +149,100 @@ METRICS = Registry(
         "bleeding": "booth.evaluate.metrics.bleeding:Bleeding",
         "cost": "booth.evaluate.metrics.cost:Cost",
     },
+    "booth.metrics",
 )
 
-JUDGES = Registry("judge of a run", {"checkpoints": "booth.evaluate.checkpoints:CheckpointJudge"})
+OPTIMIZERS: Registry[OptimizerFactory] = Registry(
+    "optimizer",
+    "booth.core.optimizer:OptimizerFactory",
+    {
+        "adamw": "booth.train.optimizers.adamw:AdamW",
+        "adamw8bit": "booth.train.optimizers.adamw8bit:AdamW8bit",
+        "prodigy": "booth.train.optimizers.prodigy:Prodigy",
+    },
+    "booth.optimizers",
+)
+
+SCHEDULES: Registry[Schedule] = Registry(
+    "schedule",
+    "booth.core.optimizer:Schedule",
+    {
+        "constant": "booth.train.schedules.constant:Constant",
+        "cosine": "booth.train.schedules.cosine:Cosine",
+        "linear": "booth.train.schedules.linear:Linear",
+    },
+    "booth.schedules",
+)
+
+WEIGHTINGS: Registry[Weighting] = Registry(
+    "loss weighting",
+    "booth.core.objective:Weighting",
+    {
+        "constant": "booth.train.weightings.constant:Constant",
+        "min_snr": "booth.train.weightings.min_snr:MinSNR",
+        "p2": "booth.train.weightings.p2:P2",
+        "edm": "booth.train.weightings.edm:EDM",
+        "sigma_sqrt": "booth.train.weightings.sigma_sqrt:SigmaSqrt",
+        "cosmap": "booth.train.weightings.cosmap:Cosmap",
+    },
+    "booth.weightings",
+)
+
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    "booth.core.objective:Loss",
+    {"mse": "booth.train.losses.mse:MSE", "huber": "booth.train.losses.huber:Huber"},
+    "booth.losses",
+)
+
+TIMESTEPS: Registry[TimestepSampler] = Registry(
+    "timestep sampler",
+    "booth.core.objective:TimestepSampler",
+    {
+        "uniform": "booth.train.timesteps.uniform:Uniform",
+        "logit_normal": "booth.train.timesteps.logit_normal:LogitNormal",
+        "mode": "booth.train.timesteps.mode:Mode",
+    },
+    "booth.timesteps",
+)
+
+JUDGES: Registry[Any] = Registry(
+    "judge of a run", "builtins:object", {"checkpoints": "booth.evaluate.checkpoints:CheckpointJudge"}
+)
+
+REGISTRIES: tuple[Registry[Any], ...] = (
+    METHODS,
+    FAMILIES,
+    OPTIMIZERS,
+    SCHEDULES,
+    WEIGHTINGS,
+    LOSSES,
+    TIMESTEPS,
+    EXPORTERS,
+    ENCODERS,
+    METRICS,
+    CONTROLS,
+)
+
+
+def register(kind: type[T]) -> type[T]:
+    """Add a class under its own `name` to the registry of what it derives from; usable as a decorator.
+
+    UsageError if it derives from nothing that is chosen by name, or if its name is taken.
+    """
+    bases = {f"{base.__module__}:{base.__qualname__}" for base in kind.__mro__}
+    registry = next((r for r in REGISTRIES if r.base in bases), None)
+    if registry is None:
+        raise UsageError(
+            f"{kind.__name__} is nothing that can be registered. Derive it from one of: "
+            f"{', '.join(r.base.replace(':', '.') for r in REGISTRIES)}."
+        )
+    registry.register(kind)
+    return kind
+
+
+def family_of_pipeline(pipeline: str) -> str | None:
+    """The family of bases whose model_index.json names this pipeline; a plug-in's family says so in `pipelines`."""
+    known = PIPELINES.get(pipeline)
+    others = {} if known else {n: kind for n, kind in FAMILIES.usable().items() if n not in FAMILIES.own}
+    return known or next((n for n, kind in others.items() if pipeline in kind.pipelines), None)

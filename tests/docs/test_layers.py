@@ -16,7 +16,7 @@ FILES = sorted((SOURCE / "booth").rglob("*.py"))
 
 # What each room may import. Files in the package's root are rooms of their own.
 NOUNS = {"core"}
-NAMES = NOUNS | {"registry", "config"}
+NAMES = NOUNS | {"registry", "choices", "config"}
 PARTS = NAMES | {"concept", "data", "families"}
 DRAWING = PARTS | {"generate"}
 TRAINING = DRAWING | {"train"}
@@ -24,6 +24,7 @@ OUTWARD = {"export", "importing", "foreign_configs", "hub"}
 ALLOWED = {
     "core": NOUNS,
     "registry": NOUNS,
+    "choices": NOUNS | {"registry"},
     "config": NAMES,
     "data": NAMES | {"data"},
     "families": NAMES | {"families"},

@@ -11,8 +11,8 @@ from booth.core.words import size
 
 
 def methods(base: Base = None, as_json: AsJson = False) -> None:
-    """List the methods, what each trains and saves and its defaults, and the model families that they work on."""
-    from booth.catalogue import describe_families, describe_methods
+    """List the methods, what each trains and saves and its defaults, the model families, and what is chosen by name."""
+    from booth.catalogue import describe_choices, describe_families, describe_methods
     from booth.families.quiet import hush
 
     hush()
@@ -22,7 +22,9 @@ def methods(base: Base = None, as_json: AsJson = False) -> None:
     lines += [
         _paragraph(family["name"], f"{family['title']}: {', '.join(family['methods'])}", 20) for family in families
     ]
-    finish({"methods": entries, "families": families}, lines, as_json)
+    choices = describe_choices()
+    lines += ["", *(_paragraph(field, ", ".join(c["name"] for c in chosen), 20) for field, chosen in choices.items())]
+    finish({"methods": entries, "families": families, "choices": choices}, lines, as_json)
 
 
 def _in_words(entry: dict[str, Any]) -> list[str]:

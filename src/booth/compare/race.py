@@ -67,7 +67,7 @@ class Race:
 
 def teaching_methods() -> tuple[str, ...]:
     """Every method but those that learn to follow a control picture instead of a subject."""
-    return tuple(name for name in METHODS if "control" not in METHODS[name].needs)
+    return tuple(name for name, kind in METHODS.usable().items() if not kind.follows_control)
 
 
 def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:

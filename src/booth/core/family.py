@@ -56,6 +56,7 @@ class Family(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    pipelines: ClassVar[tuple[str, ...]] = ()  # what model_index.json calls its bases, for a family that is a plug-in
     offers: ClassVar[tuple[str, ...]]  # names of the sites that are not empty, known before any weights are loaded
     sampler: ClassVar[str]  # the scheduler that pictures are drawn with unless another is named
     guidance: ClassVar[float] = 5.0  # guidance scale, likewise
@@ -93,8 +94,8 @@ class Family(ABC):
         """The denoiser's prediction, with the shape of `x_t`."""
 
     @abstractmethod
-    def make_noising(self, min_snr_gamma: float | None = None) -> Noising:
-        """The noising that this base was trained with, weighted by min-SNR if a gamma is given."""
+    def make_noising(self) -> Noising:
+        """The noising that this base was trained with."""
 
     @abstractmethod
     def pipeline(self, scheduler: str | None = None) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.sites import Coverage
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,32 @@ class MethodConfig(BaseModel):
     learning_rate: float = Field(1e-4, gt=0, description="peak learning rate")
     batch_size: int = Field(1, ge=1, description="photos a step")
     accumulate: int = Field(1, ge=1, description="micro-batches a step")
-    schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="learning-rate schedule")
+    schedule: str = Field("constant", description="learning-rate schedule", json_schema_extra={"chosen": "schedule"})
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    optimizer: Literal["adamw", "adamw8bit", "prodigy"] = Field(
-        "adamw", description="adamw, adamw8bit or prodigy, which finds the rates itself: every learning rate is ignored"
+    optimizer: str = Field(
+        "adamw",
+        description="optimiser; with one that finds the rate itself, as prodigy, every learning rate is ignored",
+        json_schema_extra={"chosen": "optimizer"},
     )
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the weights' moving average; none = off")
     min_snr_gamma: float | None = Field(None, gt=0, description="min-SNR gamma (2303.09556); none = off")
+    weighting: str | None = Field(
+        None,
+        description="how much each noise level counts; none = constant, or min_snr where min_snr_gamma is set",
+        json_schema_extra={"chosen": "weighting"},
+    )
+    loss: str = Field("mse", description="how an error is measured", json_schema_extra={"chosen": "loss"})
+    timesteps: str | None = Field(
+        None,
+        description="which noise levels are seen; none = as the base's own",
+        json_schema_extra={"chosen": "timesteps"},
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        {},
+        description="settings of what is chosen by name, such as optimizer.beta1=0.95 or timesteps.mean=0.5",
+    )
     prior_weight: float = Field(0.0, ge=0, description="lambda of prior preservation; 0 = off")
     prior: Literal["pictures", "prediction"] = Field(
         "pictures", description="what the prior is: class pictures, or the base's own prediction at the noised photos"
@@ -86,6 +106,14 @@ class Stage:
     method: Method
 
 
+class Order(IntEnum):
+    """When a method is attached that is drawn with others: what it stands on has to be there by then."""
+
+    WEIGHTS = 0  # it replaces weights
+    LAYERS = 1  # it adds to layers, or stands beside them
+    INPUTS = 2  # it changes what layers are given
+
+
 class Method(ABC):
     """Attach, train, write, detach. Never imports a family: it works on the sites that the family declares."""
 
@@ -98,6 +126,11 @@ class Method(ABC):
     tiny: ClassVar[dict[str, Any]] = {}  # defaults that differ on the embedded base
     needs_subject: ClassVar[bool] = True  # whether a class noun must be given
     over_quantised: ClassVar[bool] = False  # whether it can be trained over layers in 8 or 4 bits, never reading them
+    order: ClassVar[Order] = Order.LAYERS
+    trains_denoiser: ClassVar[bool] = False  # whether every weight of the denoiser receives the gradient
+    copies_encoder: ClassVar[bool] = False  # whether a copy of the denoiser's first half is trained beside it
+    follows_control: ClassVar[bool] = False  # whether its rows carry a hint
+    learns_word: ClassVar[bool] = False  # whether the token becomes a word of its own, with rows that are trained
 
     def __init__(self, config: MethodConfig, subject: Subject) -> None:
         self.config = config
@@ -117,6 +150,23 @@ class Method(ABC):
         """Prompts for a photo that has no caption."""
         return [self.subject.prompt]
 
+    def coverage(self, model: Family) -> Mapping[str, Coverage]:
+        """Of an adapter, which kinds of layers of each component that can carry one it adapts, and which it leaves.
+
+        UsageError where a kind that the settings name is not there. Methods that put nothing on layers have none.
+        """
+        return {}
+
+    @property
+    def trains_text_encoders(self) -> bool:
+        """Whether weights of the text encoders receive the gradient, or something on them, by the settings."""
+        return False
+
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether the text encoders are needed at every step, because what they make of a prompt changes."""
+        return self.learns_word or self.trains_text_encoders
+
     def control(self) -> str | None:
         """Which control its rows carry a hint of; most methods follow none."""
         return None
@@ -128,6 +178,13 @@ class Method(ABC):
     @abstractmethod
     def detach(self, model: Family) -> None:
         """Take everything out again: the base is bit-identical to before."""
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss of each micro-batch while this method is trained, such as a distance; or nothing.
+
+        A scalar that takes the gradient.
+        """
+        return None
 
     def constrain(self) -> None:
         """Bring the tensors back into their allowed set after each update."""

@@ -1,4 +1,4 @@
-"""Steps 2 and 4 of the loop: x_t, t, the target and its weight, always made together so that they cannot disagree.
+"""Steps 2 and 4 of the loop: x_t, t, the target, its weight and its loss, always made together so that they agree.
 
 Notation follows Ho et al. (2006.11239) and Salimans & Ho (2202.00512): x_t = alpha_t x_0 + sigma_t eps.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from booth.core.objective import Loss, NoiseLevels, Prediction, TimestepSampler, Weighting
 from booth.core.rng import Rng
 
 
@@ -23,38 +25,36 @@ class Noised:
     x_t: Tensor  # (B, C, h, w) noised latents
     t: Tensor  # (B,) what the denoiser is told: an integer timestep, or sigma * 1000 for flow matching
     target: Tensor  # (B, C, h, w) what it should predict
-    weight: Tensor  # (B,) weight of each row's squared error
+    weight: Tensor  # (B,) weight of each row's error
+    loss: Loss | None = None  # how the error is measured; none = squared
 
 
 class Noising(ABC):
-    """How a family adds noise and what its denoiser predicts."""
+    """How a family adds noise and what its denoiser predicts, with what a run chooses about it."""
+
+    prediction: ClassVar[Prediction]
+    timesteps: TimestepSampler | None  # none = every noise level equally often
+    weighting: Weighting | None = None  # none = every noise level counts the same
+    loss: Loss | None = None
 
     @abstractmethod
     def sample(self, latents: Tensor, rng: Rng) -> Noised:
         """Noise clean `latents` (B, C, h, w) at independently drawn timesteps."""
 
+    def chosen(self, weighting: Weighting | None, loss: Loss | None, timesteps: TimestepSampler | None) -> Noising:
+        """The same noising with another weighting and loss and, if one is given, other timesteps."""
+        other = copy(self)
+        other.weighting, other.loss = weighting, loss
+        other.timesteps = timesteps or self.timesteps
+        return other
 
-class TimestepSampler(Protocol):
-    """Draws `size` numbers in [0, 1): the position of each row on the noise axis."""
+    def _positions(self, rng: Rng, size: int) -> Tensor:
+        return rng.uniform("timestep", size) if self.timesteps is None else self.timesteps(rng, size)
 
-    def __call__(self, rng: Rng, size: int) -> Tensor: ...
-
-
-def uniform_timesteps(rng: Rng, size: int) -> Tensor:
-    """Every noise level equally often (Ho et al.)."""
-    return rng.uniform("timestep", size)
-
-
-@dataclass(frozen=True)
-class LogitNormalTimesteps:
-    """Noise levels drawn as sigmoid(N(mean, std)), so that the middle is seen most (Esser et al., 2403.03206)."""
-
-    mean: float = 0.0
-    std: float = 1.0
-
-    def __call__(self, rng: Rng, size: int) -> Tensor:
-        z = torch.randn(size, generator=rng.generator("timestep"))
-        return torch.sigmoid(self.mean + self.std * z).clamp(max=1 - 1e-6)
+    def _weight(self, signal: Tensor, noise: Tensor) -> Tensor:
+        if self.weighting is None:
+            return torch.ones(len(signal))
+        return self.weighting(NoiseLevels(signal, noise, self.prediction)).float()
 
 
 class _Discrete(Noising):
@@ -63,59 +63,51 @@ class _Discrete(Noising):
     def __init__(
         self,
         alphas_cumprod: Tensor,
-        min_snr_gamma: float | None = None,
-        timesteps: TimestepSampler = uniform_timesteps,
+        weighting: Weighting | None = None,
+        timesteps: TimestepSampler | None = None,
     ) -> None:
         self.alphas_cumprod = alphas_cumprod.double()
-        self.min_snr_gamma = min_snr_gamma
+        self.weighting = weighting
         self.timesteps = timesteps
 
     def sample(self, latents: Tensor, rng: Rng) -> Noised:
         count = len(self.alphas_cumprod)
-        t = (self.timesteps(rng, len(latents)) * count).long()
+        t = (self._positions(rng, len(latents)) * count).long()
         eps = rng.normal("noise", latents)
         alpha, sigma = self._alpha_sigma(t, latents)
         x_t = alpha * latents + sigma * eps
-        return Noised(x_t, t.to(latents.device), self._target(latents, eps, alpha, sigma), self.weight(t).to(latents))
+        target, weight = self._target(latents, eps, alpha, sigma), self.weight(t).to(latents)
+        return Noised(x_t, t.to(latents.device), target, weight, self.loss)
 
     def _alpha_sigma(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         a = self.alphas_cumprod[t].view(-1, 1, 1, 1)
         return a.sqrt().to(like), (1 - a).sqrt().to(like)
 
     def weight(self, t: Tensor) -> Tensor:
-        """Min-SNR weight (Hang et al., 2303.09556) of each timestep; 1 when no gamma is set."""
-        if self.min_snr_gamma is None:
-            return torch.ones(len(t))
+        """The weight (B,) of each timestep."""
         a = self.alphas_cumprod[t]
-        # SNR is infinite at a noise-free step and 0 at a signal-free one; both limits of the weight are finite.
-        snr = a / (1 - a).clamp(min=1e-12)
-        return self._min_snr(snr, snr.clamp(max=self.min_snr_gamma)).float()
+        return self._weight(a, 1 - a)
 
     @abstractmethod
     def _target(self, latents: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor: ...
 
-    @abstractmethod
-    def _min_snr(self, snr: Tensor, clipped: Tensor) -> Tensor: ...
-
 
 class Epsilon(_Discrete):
-    """The denoiser predicts the noise eps; min-SNR weight min(SNR, gamma) / SNR."""
+    """The denoiser predicts the noise eps."""
+
+    prediction = "epsilon"
 
     def _target(self, latents: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return eps
 
-    def _min_snr(self, snr: Tensor, clipped: Tensor) -> Tensor:
-        return torch.where(snr > 0, clipped / snr.clamp(min=1e-12), torch.ones_like(snr))
-
 
 class Velocity(_Discrete):
-    """The denoiser predicts v = alpha_t eps - sigma_t x_0; min-SNR weight min(SNR, gamma) / (SNR + 1)."""
+    """The denoiser predicts v = alpha_t eps - sigma_t x_0."""
+
+    prediction = "velocity"
 
     def _target(self, latents: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return alpha * eps - sigma * latents
-
-    def _min_snr(self, snr: Tensor, clipped: Tensor) -> Tensor:
-        return clipped / (snr + 1)
 
 
 class FlowMatch(Noising):
@@ -125,16 +117,20 @@ class FlowMatch(Noising):
     number, or follows from the latents.
     """
 
+    prediction = "flow"
+
     def __init__(
-        self, timesteps: TimestepSampler = uniform_timesteps, shift: float | Callable[[Tensor], float] = 1.0
+        self, timesteps: TimestepSampler | None = None, shift: float | Callable[[Tensor], float] = 1.0
     ) -> None:
         self.timesteps = timesteps
         self.shift = shift
 
     def sample(self, latents: Tensor, rng: Rng) -> Noised:
-        u = self.timesteps(rng, len(latents))
+        u = self._positions(rng, len(latents))
         shift = self.shift(latents) if callable(self.shift) else self.shift
-        sigma = (shift * u / (1 + (shift - 1) * u)).to(latents)
+        levels = shift * u / (1 + (shift - 1) * u)
+        sigma = levels.to(latents)
         eps = rng.normal("noise", latents)
         s = sigma.view(-1, 1, 1, 1)
-        return Noised((1 - s) * latents + s * eps, sigma * 1000, eps - latents, torch.ones_like(sigma))
+        weight = self._weight((1 - levels.double()) ** 2, levels.double() ** 2).to(sigma)
+        return Noised((1 - s) * latents + s * eps, sigma * 1000, eps - latents, weight, self.loss)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,32 @@ class TokenTable:
     scale: float = 1.0  # what the encoder multiplies each row by that it looks up, as Gemma does
 
 
+OTHER = "other"  # layers of no group
+Coverage = Mapping[str, tuple[int, int]]  # how many layers of each group are adapted, and how many there are
+
+
 @dataclass(frozen=True)
 class LinearSite:
     """A component whose linear layers (and convolutions) can carry adapters, by groups of module-name suffixes."""
 
     module: nn.Module
     groups: Mapping[str, tuple[str, ...]]  # "attention" -> ("to_q", "to_k", ...), "feed_forward", "convolution" -> ...
+    counts: Mapping[str, int] = field(init=False)  # layers of each group and of none, while nothing is attached
+
+    def __post_init__(self) -> None:
+        matrices = (n for n, m in self.module.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd))
+        found = Counter(self.group_of(name) for name in matrices)
+        object.__setattr__(self, "counts", {group: found[group] for group in (*self.groups, OTHER)})
+
+    def group_of(self, name: str) -> str:
+        """The group of a layer by its full name; the first that names it."""
+        ends = ((g, tuple(f".{s}" for s in suffixes)) for g, suffixes in self.groups.items())
+        return next((group for group, end in ends if f".{name}".endswith(end)), OTHER)
+
+    def coverage(self, names: Iterable[str]) -> Coverage:
+        """What of each group is among these full names of layers."""
+        found = Counter(map(self.group_of, names))
+        return {group: (found[group], count) for group, count in self.counts.items() if count}
 
     def targets(self, groups: list[str]) -> list[str]:
         """Module-name suffixes of the named groups; an unknown group is a usage error."""
@@ -44,6 +65,14 @@ class LinearSite:
         if unknown:
             raise UsageError(f"No layer group {unknown[0]!r} here; there are: {', '.join(self.groups)}.")
         return [suffix for g in groups for suffix in self.groups[g]]
+
+    def require(self, groups: Iterable[str], what: str) -> None:
+        """UsageError for a group that matches nothing in `what`: a kind of layer that is missed is seen in no loss."""
+        self.targets(list(groups))
+        for group in groups:
+            if not self.counts[group]:
+                told = ", ".join(f"{g} ({n})" for g, n in self.counts.items() if n and g != OTHER)
+                raise UsageError(f"No layer of {what} is of the group {group!r}. It has: {told}.")
 
     def layers(self, groups: list[str], blocks: str | None = None) -> list[str]:
         """Full names of the layers of the named groups in which, if it is given, the pattern `blocks` is found."""

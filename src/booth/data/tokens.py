@@ -24,7 +24,7 @@ def _advice(model: Family, method: Method, token: str) -> list[str]:
     rows = tokenizer(token, add_special_tokens=False).input_ids
     if len(rows) == 1 and _is_common(tokenizer, rows[0]):
         return [f"The base knows the token {token!r} as a word, whose meaning will mix into the subject. {better}"]
-    if len(rows) > 1 and "token_tables" not in method.needs:
+    if len(rows) > 1 and not method.learns_word:
         return [f"The token {token!r} is {len(rows)} tokens to this base, which learns slower than one. {better}"]
     return []
 

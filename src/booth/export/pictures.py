@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,8 @@ def _as_loaded(model: Family, job: Job, loaded: Loaded) -> Generator[None]:
     if not loaded.rows:
         yield
         return
-    kind, words = METHODS["textual_inversion"], job.record.subject
+    kind: Any = METHODS["textual_inversion"]
+    words = job.record.subject
     vectors = len(next(iter(loaded.rows.values())))
     token = kind(kind.Config(vectors=vectors), Subject(words.token, words.noun))
     for group in token.attach(model, SEED):

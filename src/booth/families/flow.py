@@ -9,8 +9,9 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from booth.core.errors import UsageError
-from booth.core.noising import FlowMatch, LogitNormalTimesteps, Noising
+from booth.core.noising import FlowMatch, Noising
 from booth.families.layout import DiffusersFamily
+from booth.registry import TIMESTEPS
 
 
 class FlowFamily(DiffusersFamily):
@@ -35,11 +36,9 @@ class FlowFamily(DiffusersFamily):
         """Rounded up, as its pipelines round the steps that are left out down."""
         return steps - int(steps - steps * strength)
 
-    def make_noising(self, min_snr_gamma: float | None = None) -> Noising:
+    def make_noising(self) -> Noising:
         """Logit-normal noise levels (Esser et al., 2403.03206), shifted as they are when a picture is drawn."""
-        if min_snr_gamma is not None:
-            raise UsageError(f"min-SNR does not weigh flow matching, which {self.title} uses. Leave min_snr_gamma out.")
-        return FlowMatch(LogitNormalTimesteps(), self.shift)
+        return FlowMatch(TIMESTEPS["logit_normal"](), self.shift)
 
     def shift(self, latents: Tensor) -> float:
         """How far noise levels move towards 1: fixed, or growing with the number of patches."""

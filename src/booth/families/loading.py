@@ -104,7 +104,7 @@ def load_family(
     folder = resolve_base(base)
     found = recognise(folder)
     kind: Any = FAMILIES[found]
-    if family not in (None, found):
+    if family is not None and FAMILIES[family] is not kind:
         wanted: Any = FAMILIES[family]
         raise UsageError(f"{base} is {kind.title} ({found}), not {wanted.title}. Leave --family out, or name {found}.")
     require_whole(folder, kind)

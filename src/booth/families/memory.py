@@ -18,13 +18,12 @@ from booth.families.files import weight_files
 from booth.families.layout import LATENTS
 from booth.families.quantised import BITSANDBYTES, can_be_quantised
 from booth.families.recognition import recognise
-from booth.registry import FAMILIES
+from booth.registry import FAMILIES, OPTIMIZERS
 
 BYTES = {"fp32": 4.0, "bf16": 2.0}  # a value of the frozen weights
 # A value of a quantised layer with its share of the scales: one a row, which is next to nothing, or for 64 values one
 # of 8 bits, and one of 32 bits for 256 of those (Dettmers et al., 2305.14314, section 3).
 QUANTISED = {"int8": 1.0, "nf4": 0.5 + (1 + 4 / 256) / 64}
-STATE = {"adamw": 8, "adamw8bit": 2, "prodigy": 16}  # what the optimiser keeps of a trained value
 WEIGHT, GRADIENT = 4, 4  # of a trained value, always in float32
 ENCODER_HALF = ("conv_in.", "time_embedding.", "add_embedding.", "down_blocks.", "mid_block.")  # what ControlNet copies
 
@@ -96,25 +95,20 @@ LADDER = (
 def task_of(method: Method, given: Iterable[str], *, side: int, activation: int = 4, device: str = "cpu") -> Task:
     """What a method takes, all its stages together; `given` names the settings that no plan may change."""
     stages = [stage.method for stage in method.plan()]
-    given, heavy = set(given), [m for m in stages if trains_denoiser(m)]
-    encoders = any(getattr(m.config, "train_text_encoder", False) for m in heavy)
+    given, heavy = set(given), [m for m in stages if m.trains_denoiser]
+    encoders = any(m.trains_text_encoders for m in heavy)
     return Task(
         side=side,
         rows=max(m.config.batch_size * (2 if m.config.prior_weight > 0 else 1) for m in stages),
         activation=activation,
         trained=(("denoiser",) if heavy else ()) + (("text_encoders",) if encoders else ()),
-        copies_encoder=any("control" in m.needs for m in stages),
-        reads_prompts=any("token_tables" in m.needs or getattr(m.config, "train_text_encoder", False) for m in stages),
+        copies_encoder=any(m.copies_encoder for m in stages),
+        reads_prompts=any(m.reads_prompts for m in stages),
         over_quantised=all(m.over_quantised for m in stages),
         device=device,
         optimizer=method.config.optimizer if "optimizer" in given else None,
         gradient_checkpointing=method.config.gradient_checkpointing if "gradient_checkpointing" in given else None,
     )
-
-
-def trains_denoiser(method: Method | type[Method]) -> bool:
-    """Whether every weight of it is trained; Custom Diffusion, of all that change it, trains some 5 %."""
-    return "denoiser" in method.needs and "cross_attention" not in method.needs
 
 
 def memory_plans(folder: Path, task: Task, room: int) -> list[MemoryPlan]:
@@ -132,7 +126,7 @@ def memory_plans(folder: Path, task: Task, room: int) -> list[MemoryPlan]:
         if optimizer is not None and (task.optimizer is not None or not (task.trained or task.copies_encoder)):
             continue
         given = checkpointing if task.gradient_checkpointing is None else task.gradient_checkpointing
-        kept = STATE.get(task.optimizer or optimizer or "adamw", STATE["adamw"])
+        kept = OPTIMIZERS[task.optimizer or optimizer or "adamw"].state_bytes
         needed = round(_most(parts, family, task, precision, frees, given, kept))
         missing = _missing(task.device) if precision in QUANTISED or optimizer is not None else None
         plan = MemoryPlan(precision, frees, given, optimizer, needed, needed <= room or not room, missing)

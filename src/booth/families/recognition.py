@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
-from booth.registry import PIPELINES
+from booth.registry import PIPELINES, family_of_pipeline
 
 SOURCE = "single_file.json"  # in a folder that was made of a single file: that file's name and hash
 DISTILLED_NAMES = re.compile(r"turbo|schnell|lightning|flash|lcm|hyper-?sd|distill", re.IGNORECASE)
@@ -19,11 +19,12 @@ def recognise(folder: Path) -> str:
     pipeline = _read(folder / "model_index.json").get("_class_name")
     if not isinstance(pipeline, str):
         raise BadDataError(f"{folder / 'model_index.json'} does not say what the base is. Get the base again.")
-    if pipeline not in PIPELINES:
+    family = family_of_pipeline(pipeline)
+    if family is None:
         raise BadDataError(
             f"{folder} is a base for {pipeline}, which booth does not know. It knows {', '.join(PIPELINES)}."
         )
-    return PIPELINES[pipeline]
+    return family
 
 
 def advice_on_base(name: str, folder: Path) -> str | None:

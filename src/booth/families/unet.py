@@ -101,12 +101,12 @@ class UNetFamily(ControlledFamily):
     def control_config(self) -> dict[str, Any]:
         return super().control_config() | {"in_channels": self.network.config.out_channels}
 
-    def make_noising(self, min_snr_gamma: float | None = None) -> Noising:
+    def make_noising(self) -> Noising:
         kind = self.scheduler.config.prediction_type
         classes: dict[str, type[Epsilon | Velocity]] = {"epsilon": Epsilon, "v_prediction": Velocity}
         if kind not in classes:
             raise BadDataError(f"The base's scheduler says prediction_type={kind!r}; epsilon and v_prediction work.")
-        return classes[kind](self.scheduler.alphas_cumprod, min_snr_gamma)
+        return classes[kind](self.scheduler.alphas_cumprod)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         dtype, added = self.network.dtype, self.added(x_t, condition)

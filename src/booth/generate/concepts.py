@@ -12,6 +12,7 @@ from pathlib import Path
 from booth.concept import Concept
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.method import Order
 from booth.registry import METHODS
 
 
@@ -125,10 +126,8 @@ def require_tokens(applied: Sequence[Applied]) -> None:
         )
 
 
-def _place(applied: Applied) -> int:
-    """What replaces weights goes before what adds to layers, and what changes a layer's input goes around both."""
-    needs = METHODS[applied.concept.record.method].needs
-    return 0 if "denoiser" in needs else 2 if "attention" in needs else 1
+def _place(applied: Applied) -> Order:
+    return METHODS.recorded(applied.concept.record.method).order
 
 
 def _short(content_hash: str) -> str:

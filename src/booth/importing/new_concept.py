@@ -32,7 +32,7 @@ def write_concept(
     model = load_family(base)
     form = _form(model, parts, lossy, about)
     kind = METHODS[form.method]
-    method: Method = kind(kind.Config.model_validate(kind.defaults(model.scale) | form.settings), subject)
+    method: Method = kind(kind.Config.model_validate({**kind.defaults(model.scale), **form.settings}), subject)
     with committed(place, {"kind": "concept"}) as folder:
         _write(model, method, folder, form.tensors)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -18,7 +18,7 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
 from booth.core.rng import derived_seed
-from booth.core.sites import LinearSite
+from booth.core.sites import Coverage, LinearSite
 
 
 class AdapterConfig(MethodConfig):
@@ -79,6 +79,10 @@ class Adapter(Method):
     @abstractmethod
     def read(self, folder: Path, model: Family) -> dict[str, dict[str, Tensor]]:
         """The tensors in a folder by component and name; BadDataError if there are none."""
+
+    @property
+    def trains_text_encoders(self) -> bool:
+        return self.config.train_text_encoder
 
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
         if self.config.train_text_encoder:
@@ -152,9 +156,9 @@ class Adapter(Method):
         """The components that are going to carry the adapter; UsageError if the settings leave none."""
         model.sites.require(self.title, model.title, self.needs)
         without = {} if self.config.train_text_encoder else model.sites.text_encoders
-        for site in model.sites.linears.values():
-            if site.module is model.sites.denoiser:
-                site.targets(list(self.config.targets))  # a text encoder may lack a group, the denoiser may not
+        for name, site in model.sites.linears.items():
+            if site.module is model.sites.denoiser:  # a text encoder may lack a group, the denoiser may not
+                site.require(self.config.targets, f"the {name} of {model.title}")
         sites = {n: s for n, s in model.sites.linears.items() if n not in without and self.names(s)}
         if not sites:
             raise UsageError(
@@ -162,6 +166,10 @@ class Adapter(Method):
                 "name. Set blocks to another expression, such as attn2, mid_block or up_blocks, or leave it out."
             )
         return sites
+
+    def coverage(self, model: Family) -> Mapping[str, Coverage]:
+        adapted = self.sites(model)
+        return {n: s.coverage(self.names(s) if n in adapted else ()) for n, s in model.sites.linears.items()}
 
     def _require_text_encoder(self, model: Family) -> None:
         """UsageError if none would carry an adapter, though it is to be trained."""

@@ -53,6 +53,8 @@ class ControlNet(Method):
     title = "ControlNet"
     trains = "a copy of the denoiser's encoder half or first blocks and its zero convolutions; the base is locked"
     needs = ("control",)
+    copies_encoder = True
+    follows_control = True
     files = (f"{FOLDER}/",)
     Config = ControlNetConfig
     tiny = {"steps": 4000, "learning_rate": 1e-4, "batch_size": 8}

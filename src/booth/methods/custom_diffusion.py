@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
+from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Subject
 from booth.methods.textual_inversion import TextualInversion
 from booth.methods.with_token import TokenConfig, token_of
 
@@ -43,6 +43,8 @@ class CustomDiffusion(Method):
     title = "Custom Diffusion"
     trains = "the weights that make keys and values of the prompt in cross-attention, and the new token's rows"
     needs = ("token_tables", "attention", "cross_attention", "denoiser")
+    order = Order.WEIGHTS
+    learns_word = True
     files = (FILE, *TextualInversion.files)
     Config = CustomDiffusionConfig
     tiny = {

@@ -10,7 +10,7 @@ from torch import nn
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
+from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Subject
 
 
 class DreamBoothConfig(MethodConfig):
@@ -35,6 +35,8 @@ class DreamBooth(Method):
     title = "DreamBooth"
     trains = "every weight of the denoiser (and of the text encoders with train_text_encoder)"
     needs = ("denoiser",)
+    order = Order.WEIGHTS
+    trains_denoiser = True
     files = ("unet/", "text_encoder/ (if trained)")
     Config = DreamBoothConfig
     tiny = {
@@ -51,6 +53,10 @@ class DreamBooth(Method):
         super().__init__(config, subject)
         self._changed: dict[str, nn.Module] = {}
         self._types: dict[str, torch.dtype] = {}  # what the base was loaded as
+
+    @property
+    def trains_text_encoders(self) -> bool:
+        return self.config.train_text_encoder
 
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
         groups: list[ParameterGroup] = []

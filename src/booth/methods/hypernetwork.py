@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
+from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Subject
 from booth.core.rng import derived_seed
 from booth.methods.dropout import GradientDropout
 
@@ -141,6 +141,7 @@ class HyperNetwork(Method):
     title = "HyperNetwork"
     trains = "small residual networks before the keys and the values of every attention, two for each context width"
     needs = ("attention",)
+    order = Order.INPUTS
     files = (FILE,)
     Config = HyperNetworkConfig
     tiny = {"steps": 400, "learning_rate": 4e-4, "batch_size": 4}

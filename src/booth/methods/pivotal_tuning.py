@@ -57,6 +57,7 @@ class PivotalTuning(Method):
     title = "Pivotal tuning"
     trains = "first the new token's rows, then low-rank matrices beside the denoiser's linear layers (and the rows)"
     needs = ("token_tables", "linears")
+    learns_word = True
     files = (*TextualInversion.files, *LoRA.files)
     Config = PivotalTuningConfig
     tiny = LoRA.tiny | {"token_steps": 250, "token_learning_rate": 3e-3, "moving_learning_rate": 1e-3}

@@ -86,6 +86,7 @@ class TextualInversion(Method):
     title = "Textual Inversion"
     trains = "the new token's rows in the token table of each text encoder"
     needs = ("token_tables",)
+    learns_word = True
     over_quantised = True
     files = (FILE,)
     Config = TextualInversionConfig

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
 
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
+from booth.core.sites import Coverage
 from booth.methods.lora import LoRA
 from booth.methods.textual_inversion import TextualInversion
 from booth.methods.with_token import TokenLoRAConfig, lora_config_of, token_of
@@ -29,6 +31,7 @@ class TextualInversionLoRA(Method):
     title = "Textual Inversion with LoRA"
     trains = "the new token's rows and low-rank matrices beside the denoiser's linear layers, together"
     needs = ("token_tables", "linears")
+    learns_word = True
     over_quantised = True
     files = (*TextualInversion.files, *LoRA.files)
     Config = TextualInversionLoRAConfig
@@ -41,12 +44,19 @@ class TextualInversionLoRA(Method):
         self._token = token_of(self.config, subject)
         self._lora = LoRA(lora_config_of(self.config), subject)
 
+    @property
+    def trains_text_encoders(self) -> bool:
+        return self._lora.trains_text_encoders
+
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
         model.sites.require(self.title, model.title, self.needs)
         self._token.attach(model, seed)
         groups = self._lora.attach(model, seed)
         # Last, because an adapter on a text encoder freezes all that is there when it comes in.
         return [self._token.moving(self.config.token_learning_rate), *groups]
+
+    def coverage(self, model: Family) -> Mapping[str, Coverage]:
+        return self._lora.coverage(model)
 
     def detach(self, model: Family) -> None:
         self._lora.detach(model)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, ParameterGroup, Stage, Subject
+from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Stage, Subject
 from booth.methods.dreambooth import DreamBooth, DreamBoothConfig
 from booth.methods.lora import LoRA, LoRAConfig
 from booth.methods.textual_inversion import TextualInversion, TextualInversionConfig
@@ -56,6 +56,9 @@ class TwoStage(Method):
     title = "Two-stage"
     trains = "first the new token's rows, then every weight of the denoiser (or a LoRA on it)"
     needs = ("token_tables", "denoiser", "linears")
+    order = Order.WEIGHTS
+    trains_denoiser = True
+    learns_word = True
     files = (*TextualInversion.files, "unet/ or pytorch_lora_weights.safetensors")
     Config = TwoStageConfig
     tiny = {

@@ -127,7 +127,7 @@ class _Stand:
         with torch.no_grad():
             self._like = model.encode(torch.zeros(1, 3, side, side, device=device)).mean
         hint = torch.zeros(self._rows, 3, side, side, device=device)
-        self._control = hint if "control" in stage.method.needs else None
+        self._control = hint if stage.method.follows_control else None
 
     def __call__(self, rng: Rng) -> Batch:
         latents = rng.normal("photos", self._like.expand(self._rows, -1, -1, -1))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from booth.core.batch import Batch, BatchSource
 from booth.core.family import Family
+from booth.core.objective import Loss
 from booth.core.rng import Rng, derived_seed
 from booth.train.update import Update
 
@@ -28,15 +29,17 @@ def losses(model: Family, batch: Batch, rng: Rng) -> Tensor:
     condition = model.embed(batch.prompts, batch.control, batch.sizes)  # 1 embed the prompt
     noised = batch.noised(model.noising, rng)  # 2 add noise at timestep t
     prediction = model.predict(noised.x_t, noised.t, condition)  # 3 predict
-    return compare(prediction, noised.target, batch.weight * noised.weight, batch.mask)  # 4 compare
+    return compare(prediction, noised.target, batch.weight * noised.weight, batch.mask, noised.loss)  # 4 compare
 
 
-def compare(prediction: Tensor, target: Tensor, weight: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Weighted sum over rows of the mean squared error; `weight` (B,) already holds each row's share.
+def compare(
+    prediction: Tensor, target: Tensor, weight: Tensor, mask: Tensor | None = None, loss: Loss | None = None
+) -> Tensor:
+    """Weighted sum over rows of the mean error, squared unless a `loss` is given; `weight` (B,) holds each row's share.
 
     `mask` (B, 1, h, w) weighs the places of each row.
     """
-    error = (prediction.float() - target.float()).pow(2)  # (B, C, h, w)
+    error = loss(prediction, target) if loss else (prediction.float() - target.float()).pow(2)  # (B, C, h, w)
     if mask is not None:
         error = error * mask
     return (weight * error.flatten(1).mean(1)).sum()
@@ -73,7 +76,7 @@ def training_steps(
             rng = Rng(seed, index, micro)
             torch.manual_seed(derived_seed(seed, index, micro, "layers"))  # dropout draws from the global generator
             with torch.autocast(device, dtype=autocast, enabled=autocast is not None):
-                loss = losses(model, batches(rng), rng)
+                loss = update.penalised(losses(model, batches(rng), rng))
             update.backward(loss / update.accumulate)
             total += loss.item() / update.accumulate
         norm = update.gradient_norm()

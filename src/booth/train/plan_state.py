@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from booth.choices import noising_of
 from booth.core.family import Family
 from booth.core.method import ParameterGroup, Stage
 from booth.core.rng import derived_seed
@@ -75,7 +76,7 @@ class PlanState:
             method = self.stage.method
             self._attached += 1  # first, so that a failure half-way through is detached too
             groups = method.attach(self.model, self.seed)
-            self.update = Update(groups, method.config, method.constrain, self._make_scaler())
+            self.update = Update(groups, method.config, method.constrain, self._make_scaler(), method.penalty)
             self._settle()
         return self.update
 
@@ -147,7 +148,7 @@ class PlanState:
     def _settle(self) -> None:
         """Derive from where the trainable tensors are what may be remembered, and apply the stage's settings."""
         model, config = self.model, self.stage.method.config
-        model.noising = model.make_noising(config.min_snr_gamma)
+        model.noising = noising_of(model, config)
         model.recompute_activations(config.gradient_checkpointing)
         model.remember_embeddings(not any(model.trainable_in(name) for name in model.sites.text_encoders))
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from booth.choices import optimizer_of
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
@@ -252,9 +253,9 @@ class Run:
 
     def _require_room(self, update: Update) -> None:
         """Before a stage's first step: space for its checkpoints and the artefact."""
-        moments = 4 if update.config.optimizer == "prodigy" else 2  # tensors that the optimiser keeps of each weight
+        kept = optimizer_of(update.config).state_bytes * sum(p.numel() for p in update.parameters().values())
         trained = size_of_tensors(update.parameters())
-        self._size = size_of_tensors(self.stages.state()[0]) + (0 if self.stages.step else moments * trained)
+        self._size = size_of_tensors(self.stages.state()[0]) + (0 if self.stages.step else kept)
         self._size += trained if self.between.selection else 0  # the best checkpoint's weights
         artefact = self.stages.trained_bytes + trained
         self.checkpoints.require_space(self._size, self.config.checkpoint_every, artefact)

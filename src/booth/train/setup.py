@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from booth.choices import noising_of, optimizer_of
 from booth.config import AUTO, RunConfig, method_config, missing
 from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
@@ -28,7 +29,6 @@ from booth.families.memory import QUANTISED
 from booth.families.quantised import require_gpu
 from booth.families.recognition import advice_on_base
 from booth.registry import METHODS
-from booth.train.optimizers import require_optimizer
 from booth.train.selection import CAP
 
 
@@ -138,8 +138,8 @@ def make_method(config: RunConfig, model: Family, subject: Subject) -> Method:
     method = kind(method_settings(config, model.scale), subject)
     for stage in method.plan():
         model.sites.require(stage.method.title, model.title, stage.method.needs)
-        model.make_noising(stage.method.config.min_snr_gamma)
-        require_optimizer(stage.method.config.optimizer)
+        noising_of(model, stage.method.config)
+        optimizer_of(stage.method.config).require()
     if config.until == "done" and (method.control() or not subject.noun):
         raise UsageError(
             f"--until done scores how well a subject is drawn, and this run of {method.title} "
@@ -224,6 +224,9 @@ def identity(known: Mapping[str, Any]) -> dict[str, Any]:
 
 def require_same(former: dict[str, Any], now: dict[str, Any], where: str) -> None:
     """Raise UsageError that names what differs from the run that is to be resumed."""
+    # A checkpoint from before there was a setting is of its default.
+    defaults = {n: f.get_default(call_default_factory=True) for n, f in MethodConfig.model_fields.items() if n in now}
+    former = defaults | former
     names = sorted(n for n in former.keys() | now.keys() if former.get(n) != now.get(n))
     if not names:
         return
@@ -263,7 +266,7 @@ def _out_of_memory(config: RunConfig, settings: dict[str, Any]) -> OutOfMemoryEr
         advice.append(f"--set memory={settings['memory']}")
     if settings.get("optimizer") == "adamw" and importlib.util.find_spec("bitsandbytes"):
         advice.append("--set optimizer=adamw8bit")
-    if config.method in {"dreambooth", "two_stage"}:
+    if METHODS[config.method].trains_denoiser:
         advice.append("--method lora")
     advice.append("close what else uses the memory")
     return OutOfMemoryError(f"Out of memory. The last checkpoint is kept. In this order, try: {'; '.join(advice)}.")

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from PIL.Image import Image
 
+from booth.choices import noising_of
 from booth.config import RunConfig
 from booth.core.cache import cache_folder
 from booth.core.family import Family
@@ -144,7 +145,7 @@ class StageData:
         assert isinstance(source, OwnPredictions)
         self.tell(f"Asking the base for its own predictions at {len(rngs) * config.batch_size} noised photos.")
         with self.clock.part("own_predictions"):
-            source.ask(self.model, self.model.make_noising(config.min_snr_gamma), rngs, autocast)
+            source.ask(self.model, noising_of(self.model, config), rngs, autocast)
 
 
 def _prompts(method: Method, subject: Subject) -> list[str]:

@@ -12,8 +12,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from booth.choices import optimizer_of, schedule_of
 from booth.core.method import MethodConfig, ParameterGroup
-from booth.train.optimizers import make_optimizer, schedule_factor
+from booth.core.optimizer import OptimizerFactory, Schedule
 
 HOW = ("fused", "foreach", "capturable")  # settings of a group that change no result
 INSIDE = "/"  # between the names of nested values of an optimiser's state
@@ -28,15 +29,18 @@ class Update:
         config: MethodConfig,
         constrain: Callable[[], None] | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        penalty: Callable[[], Tensor | None] | None = None,
     ) -> None:
         self.groups = groups
         self.config = config
         self.accumulate = config.accumulate
         self.rate_scale = 1.0  # halved by each recovery from a loss that was not finite
-        self.optimizer = make_optimizer(config.optimizer, groups)
+        self.optimizer = make_optimizer(optimizer_of(config), groups)
+        self._schedule = schedule_of(config)
         self._peak_rates: list[float] = [g["lr"] for g in self.optimizer.param_groups]
         self._constrain = constrain
         self._scaler = scaler
+        self._penalty = penalty
         # Elsewhere than on these devices a fused optimiser may not look at `grad_scale`.
         self._clips_while_reading = all(p.device.type in ("cpu", "cuda") for p in self.parameters().values())
         self.ema: dict[str, Tensor] | None = None
@@ -56,6 +60,11 @@ class Update:
     def loss_scale(self) -> float | None:
         """What the loss is multiplied by while gradients are in half precision; None in other precisions."""
         return None if self._scaler is None else float(self._scaler.get_scale())
+
+    def penalised(self, loss: Tensor) -> Tensor:
+        """The loss of a micro-batch with what the method adds to it, if it adds anything."""
+        penalty = None if self._penalty is None else self._penalty()
+        return loss if penalty is None else loss + penalty
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of one micro-batch."""
@@ -81,7 +90,7 @@ class Update:
     def step(self, index: int, norm: float) -> None:
         """One optimiser step at the rate of 0-based step `index`, with gradients of this norm clipped."""
         self._clip(norm)
-        factor = self.rate_scale * schedule_factor(self.config.schedule, index, self.config.steps, self.config.warmup)
+        factor = self.rate_scale * rate_factor(self._schedule, index, self.config.steps, self.config.warmup)
         for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
             group["lr"] = peak * factor
         if self._scaler is None:
@@ -161,6 +170,21 @@ class Update:
         self.rate_scale = values["rate_scale"]
         if self._scaler is not None and "scaler" in values:
             self._scaler.load_state_dict(values["scaler"])
+
+
+def make_optimizer(factory: OptimizerFactory, groups: list[ParameterGroup]) -> torch.optim.Optimizer:
+    """An optimiser over the groups, each with its own learning rate and weight decay."""
+    factory.require()
+    return factory.make(
+        [{"params": list(g.parameters.values()), "lr": g.learning_rate, "weight_decay": g.weight_decay} for g in groups]
+    )
+
+
+def rate_factor(schedule: Schedule, step: int, total: int, warmup: int) -> float:
+    """What the peak learning rate is multiplied by at 0-based `step` of `total`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return schedule((step - warmup) / max(1, total - warmup))
 
 
 def _laid_out_as(like: Tensor, value: Tensor) -> Tensor:

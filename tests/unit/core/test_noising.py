@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from booth.core.noising import Epsilon, FlowMatch, LogitNormalTimesteps, Noising, Velocity, uniform_timesteps
+from booth.core.noising import Epsilon, FlowMatch, Noising, Velocity
 from booth.core.rng import Rng
+from booth.train.timesteps.logit_normal import LogitNormal
+from booth.train.timesteps.uniform import Uniform
+from booth.train.weightings.min_snr import MinSNR
 
 # Stable Diffusion's own schedule: 1000 betas, linear in the square root.
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
@@ -32,8 +35,10 @@ def test_epsilon_and_velocity_noise_by_the_same_formula():
 def test_min_snr_weights_by_hand(t: int, gamma: float):
     a = float(ALPHAS_CUMPROD[t])
     snr = a / (1 - a)
-    assert float(Epsilon(ALPHAS_CUMPROD, gamma).weight(torch.tensor([t]))) == pytest.approx(min(snr, gamma) / snr)
-    assert float(Velocity(ALPHAS_CUMPROD, gamma).weight(torch.tensor([t]))) == pytest.approx(
+    assert float(Epsilon(ALPHAS_CUMPROD, MinSNR(gamma=gamma)).weight(torch.tensor([t]))) == pytest.approx(
+        min(snr, gamma) / snr
+    )
+    assert float(Velocity(ALPHAS_CUMPROD, MinSNR(gamma=gamma)).weight(torch.tensor([t]))) == pytest.approx(
         min(snr, gamma) / (snr + 1)
     )
 
@@ -43,13 +48,13 @@ def test_the_velocity_weight_is_not_the_well_known_wrong_one():
     t = torch.tensor([0, 500, 999])
     snr = ALPHAS_CUMPROD[t] / (1 - ALPHAS_CUMPROD[t])
     wrong = snr.clamp(max=5) / snr + 1
-    ratio = wrong / Velocity(ALPHAS_CUMPROD, 5.0).weight(t)
+    ratio = wrong / Velocity(ALPHAS_CUMPROD, MinSNR()).weight(t)
     assert [round(r) for r in ratio.tolist()] == [236, 7, 429]
 
 
 @pytest.mark.parametrize("kind", [Epsilon, Velocity])
 def test_weights_are_finite_where_the_signal_or_the_noise_is_zero(kind: type[Epsilon | Velocity]):
-    weight = kind(torch.tensor([1.0, 0.5, 0.0]), 5.0).weight(torch.arange(3))
+    weight = kind(torch.tensor([1.0, 0.5, 0.0]), MinSNR()).weight(torch.arange(3))
     assert weight.isfinite().all()
     assert (weight >= 0).all()
     assert (weight <= 1).all()
@@ -59,7 +64,7 @@ def test_weights_are_finite_where_the_signal_or_the_noise_is_zero(kind: type[Eps
 
 def test_each_rows_weight_is_its_own_timesteps():
     x, rng = torch.zeros(32, 1, 1, 1), Rng(0)
-    noising = Velocity(ALPHAS_CUMPROD, 5.0)
+    noising = Velocity(ALPHAS_CUMPROD, MinSNR())
     noised = noising.sample(x, rng)
     assert torch.equal(noised.weight, noising.weight(noised.t))
     assert len(noised.weight.unique()) > 20
@@ -83,7 +88,7 @@ def test_flow_matching_is_a_straight_line(shift: float):
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.7, 0.5)])
 def test_logit_normal_timesteps_have_their_distribution(mean: float, std: float):
-    u = LogitNormalTimesteps(mean, std)(Rng(1), 20_000)
+    u = LogitNormal(mean=mean, std=std)(Rng(1), 20_000)
     assert ((u >= 0) & (u < 1)).all()
     z = torch.logit(u.double())
     assert float(z.mean()) == pytest.approx(mean, abs=0.03)
@@ -91,11 +96,11 @@ def test_logit_normal_timesteps_have_their_distribution(mean: float, std: float)
 
 
 def test_uniform_timesteps_reach_every_one_of_the_thousand():
-    t = (uniform_timesteps(Rng(2), 40_000) * 1000).long()
+    t = (Uniform()(Rng(2), 40_000) * 1000).long()
     assert t.unique().tolist() == list(range(1000))
 
 
-@pytest.mark.parametrize("noising", [Epsilon(ALPHAS_CUMPROD, 5.0), Velocity(ALPHAS_CUMPROD), FlowMatch()])
+@pytest.mark.parametrize("noising", [Epsilon(ALPHAS_CUMPROD, MinSNR()), Velocity(ALPHAS_CUMPROD), FlowMatch()])
 def test_the_draw_depends_on_seed_step_and_micro_batch_alone(noising: Noising):
     x: Tensor = torch.zeros(4, 1, 2, 2)
     first = noising.sample(x, Rng(1, 2, 3))

@@ -17,6 +17,7 @@ from booth.data.batches import Lesson, PhotoBatches
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import Photo, PhotoSet
 from booth.train.loop import losses
+from booth.train.weightings.min_snr import MinSNR
 from harness import attach, make_method, steps
 
 RNGS = [Rng(3, step) for step in range(4)]
@@ -67,7 +68,7 @@ def test_the_target_is_what_the_denoiser_of_diffusers_predicts_at_that_noise(
 
 def test_a_batch_without_targets_is_noised_as_the_noising_says(toy: Family) -> None:
     batch, rng = dealer(toy)(RNGS[0]), RNGS[0]
-    noising = Epsilon(toy.scheduler.alphas_cumprod, 5.0)
+    noising = Epsilon(toy.scheduler.alphas_cumprod, MinSNR())
     drawn, expected = batch.noised(noising, rng), noising.sample(batch.latents, rng)
     for name in ("x_t", "t", "target", "weight"):
         assert torch.equal(getattr(drawn, name), getattr(expected, name))

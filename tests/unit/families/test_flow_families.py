@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from bases import SIDE, side_of, write_base
+from booth.choices import noising_of
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.method import MethodConfig
 from booth.families.loading import load_family
 
 PROMPTS = ["a photo of sks dog", "a cat on the beach"]
@@ -63,7 +65,7 @@ def test_schnell_is_told_no_guidance(tmp_path: Path) -> None:
 def test_what_flow_matching_has_not_is_refused(tmp_path: Path) -> None:
     model = load_family(str(write_base("flux", tmp_path / "base")))
     with pytest.raises(UsageError, match=r"FLUX\.1.*min_snr_gamma"):
-        model.make_noising(5.0)
+        noising_of(model, MethodConfig(min_snr_gamma=5.0))
     with pytest.raises(UsageError, match=r"FLUX\.1 takes no negative prompt"):
         model.guided(3.5, "a cat", 1)
     with pytest.raises(UsageError, match=r"'ddim'.*euler"):

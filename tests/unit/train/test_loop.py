@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from booth.choices import noising_of
 from booth.core.batch import Batch
 from booth.core.family import Family
+from booth.core.method import MethodConfig
 from booth.core.rng import Rng
 from booth.train.loop import compare, losses
 from harness import attach, deal, make_method, steps
@@ -32,7 +34,7 @@ def test_prior_preservation_has_separate_means_and_independent_timesteps(
 
     The two usual mistakes, one joint mean and the photos weighted by the class pictures' timesteps, give other numbers.
     """
-    toy.noising = toy.make_noising(gamma)
+    toy.noising = noising_of(toy, MethodConfig(min_snr_gamma=gamma))
     batch, rng = batch_with_prior(photos, class_pictures), Rng(4)
     total = losses(toy, batch, rng).item()
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from booth.choices import optimizer_of, schedule_of
 from booth.core.errors import NotAvailableError, UsageError
 from booth.core.method import MethodConfig, ParameterGroup
-from booth.train.optimizers import OPTIMIZERS, SCHEDULES, make_optimizer, schedule_factor
-from booth.train.update import Update
+from booth.registry import SCHEDULES
+from booth.train.update import Update, make_optimizer, rate_factor
 
 
 def groups() -> list[ParameterGroup]:
@@ -35,7 +36,7 @@ def test_each_minimises_a_square(name: str):
 
 
 def test_adamw_takes_rate_and_decay_of_each_group():
-    made = make_optimizer("adamw", groups())
+    made = make_optimizer(optimizer_of(MethodConfig()), groups())
     assert isinstance(made, torch.optim.AdamW)
     assert [(g["lr"], g["weight_decay"]) for g in made.param_groups] == [(1e-1, 0.5), (1e-2, 0.0)]
     assert made.defaults["betas"] == (0.9, 0.999)
@@ -58,30 +59,29 @@ def test_a_missing_package_is_named_with_the_way_out(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, package, None)  # as if not installed
     monkeypatch.setitem(sys.modules, f"{package}.optim", None)
     with pytest.raises(NotAvailableError, match=rf"{package}.*booth\[{extra}\].*optimizer=adamw"):
-        make_optimizer(name, groups())
+        make_optimizer(optimizer_of(MethodConfig(optimizer=name)), groups())
 
 
 def test_an_unknown_optimizer_or_schedule_is_a_usage_error():
     with pytest.raises(UsageError, match=r"'sgd'.*adamw, adamw8bit, prodigy"):
-        make_optimizer("sgd", groups())
+        optimizer_of(MethodConfig(optimizer="sgd"))
     with pytest.raises(UsageError, match=r"'step'.*constant, cosine, linear"):
-        schedule_factor("step", 0, 10, 0)
-    assert OPTIMIZERS == ("adamw", "adamw8bit", "prodigy")
+        schedule_of(MethodConfig(schedule="step"))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_warm_up_rises_in_equal_steps_to_one(name: str):
-    assert [schedule_factor(name, i, 10, 4) for i in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert [rate_factor(SCHEDULES[name](), i, 10, 4) for i in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
 def test_schedules_by_hand():
-    assert [schedule_factor("constant", i, 4, 0) for i in range(4)] == [1, 1, 1, 1]
-    assert [schedule_factor("linear", i, 4, 0) for i in range(4)] == [1, 0.75, 0.5, 0.25]
-    assert schedule_factor("linear", 6, 10, 2) == 0.5
-    cosine = [schedule_factor("cosine", i, 4, 0) for i in range(4)]
+    assert [rate_factor(SCHEDULES["constant"](), i, 4, 0) for i in range(4)] == [1, 1, 1, 1]
+    assert [rate_factor(SCHEDULES["linear"](), i, 4, 0) for i in range(4)] == [1, 0.75, 0.5, 0.25]
+    assert rate_factor(SCHEDULES["linear"](), 6, 10, 2) == 0.5
+    cosine = [rate_factor(SCHEDULES["cosine"](), i, 4, 0) for i in range(4)]
     assert cosine == pytest.approx([1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2])
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_no_step_of_a_run_has_a_rate_of_zero(name: str):
-    assert all(schedule_factor(name, i, 50, 5) > 0 for i in range(50))
+    assert all(rate_factor(SCHEDULES[name](), i, 50, 5) > 0 for i in range(50))

@@ -102,7 +102,7 @@ def test_a_trained_text_encoder_is_not_remembered(toy: Family) -> None:
 
 def test_settings_of_a_stage_reach_the_model(toy: Family) -> None:
     begin(toy, "lora", min_snr_gamma=5.0).open()
-    assert toy.noising.min_snr_gamma == 5.0  # type: ignore[attr-defined]
+    assert toy.noising.weighting.gamma == 5.0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("settings", [{}, {"train_text_encoder": True}])

@@ -87,11 +87,7 @@ class WorldJudges(WorldIdentity):
     title = "the world's judges"
     roles = ("judge",)
     titles: ClassVar[dict[str, str]] = {}
-
-    @property
-    def nouns(self) -> tuple[str, ...]:
-        """The nouns that it knows."""
-        return self.judges.labels.nouns
+    nouns = world.NOUN_NAMES
 
     def verdicts(self, images: Sequence[Image]) -> list[world.Verdict]:
         """What is in each picture."""

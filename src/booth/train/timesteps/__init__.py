@@ -1,0 +1,1 @@
+"""Samplers of timesteps, one a file."""

@@ -1,0 +1,1 @@
+"""Weightings of the noise levels, one a file."""
