@@ -36,6 +36,7 @@ from booth.world.render import normals, render
 from booth.world.sampling import sample_factors
 
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "pink", "brown", "black", "white")
+SIDE = 64  # pixels of the base's pictures
 TOLERANCE = 1  # pixels that an edge may lie beside the hint's
 SHOWN = 8  # columns of the contact sheet
 Row = tuple[Image.Image, Image.Image, str]  # picture, hint, caption
@@ -47,7 +48,7 @@ def world_rows(control: str, count: int, seed: int) -> Iterator[Row]:
     for index in range(count):
         rng = np.random.default_rng([seed, index])
         factors = sample_factors(rng)
-        rendered = render(factors)
+        rendered = render(factors, SIDE)
         picture = Image.fromarray(rendered.image)
         if control == "depth":
             hint = Image.fromarray(np.rint(rendered.depth * 255).astype(np.uint8)).convert("RGB")

@@ -17,8 +17,8 @@ def main() -> None:
     for number, scene in enumerate(SCENES):
         rng = np.random.default_rng([5, number])
         while True:
-            placement = sample_placement(rng, IDENTITY)
-            if placement.colour is None and placement.material is None and placement.accessory is None:
+            placement = sample_placement(rng, IDENTITY, scene, accessory_share=0.0, cut_off_share=0.0)
+            if placement.colour is None and placement.material is None:
                 break
         picture = render(Factors((placement,), scene, seed=number), size=128).image
         Image.fromarray(picture).save(photos() / f"{number + 1}.png", optimize=True)

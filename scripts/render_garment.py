@@ -23,7 +23,7 @@ WORN = (
 
 def photo(wearer: str, scene: str, accessory: str | None, seed: int) -> Image.Image:
     """A picture of 128x128 pixels."""
-    placement = Placement(Identity(wearer, wearer), accessory=accessory, size=46, y=36)
+    placement = Placement(Identity(wearer, wearer), accessory=accessory, size=92, y=72)
     return Image.fromarray(render(Factors((placement,), scene, seed=seed), size=128).image)
 
 

@@ -101,7 +101,7 @@ def _mask(factors: Factors) -> Image.Image:
 def _factors(rng: np.random.Generator, identity: Identity, scene: str) -> Factors:
     """One photo's factors: the subject alone, in its own colours, reasonably close."""
     while True:
-        placement = sample_placement(rng, identity)
-        if placement.colour is None and placement.material is None and placement.accessory is None:
+        placement = sample_placement(rng, identity, scene, sizes=(70.0, 104.0), accessory_share=0.0, cut_off_share=0.0)
+        if placement.colour is None and placement.material is None:
             break
     return Factors((placement,), scene, seed=int(rng.integers(2**31)))

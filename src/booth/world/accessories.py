@@ -1,71 +1,135 @@
-"""Drawing what live subjects wear onto their sprites, bold enough to be read at 64 pixels."""
+"""What live subjects wear: drawn once each, large, and put onto their heads, eyes, necks and bodies."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from booth.world.dress import ANCHORS
-from booth.world.sprites import GLYPH, SPRITE, sprite
+from booth.world.anchors import Anchors, anchors
+from booth.world.light import Light
+from booth.world.sprites import GLYPH, Sprite, sprite
+from booth.world.warp import Pose, Warped, warped_image, window
 
-SCALE = 2  # drawn at twice the sprite's size, then reduced
+CANVAS = 256  # pixels of a drawn accessory's square; `UNIT` of them are the width it is drawn for
+UNIT = 128
+FINE = 3  # drawn at three times that, then reduced
 RAINBOW = ((228, 30, 38), (255, 140, 20), (255, 225, 30), (50, 175, 60), (40, 95, 225), (140, 50, 190))
 INK = (30, 22, 34)
 
 
 class _Pen:
-    """Draws in units of a width around a point, x to the right and y upwards."""
+    """Draws in units of the width worn, x to the right and y upwards, around the middle of the canvas."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, x: float, y: float, width: float):
-        self.draw, self.x, self.y, self.width = draw, x, y, width
+    def __init__(self) -> None:
+        side = CANVAS * FINE
+        self.image = Image.new("RGBA", (side, side))
+        self.draw = ImageDraw.Draw(self.image)
+        self.unit, self.middle, self.line = UNIT * FINE, side / 2, 6 * FINE // 2
 
     def at(self, *points: tuple[float, float]) -> list[tuple[float, float]]:
-        return [(self.x + u * self.width, self.y - v * self.width) for u, v in points]
+        return [(self.middle + u * self.unit, self.middle - v * self.unit) for u, v in points]
 
-    def polygon(self, fill, *points: tuple[float, float]) -> None:
-        self.draw.polygon(self.at(*points), fill=fill, outline=INK, width=3)
+    def polygon(self, fill, *points: tuple[float, float], outline=INK) -> None:
+        self.draw.polygon(self.at(*points), fill=fill)
+        if outline:
+            ends = self.at(*points, points[0], points[1])
+            self.draw.line(ends, fill=outline, width=self.line, joint="curve")
 
-    def ellipse(self, fill, left: float, bottom: float, right: float, top: float, outline=INK, width=3) -> None:
+    def ellipse(self, fill, left: float, bottom: float, right: float, top: float, outline=INK, width=None) -> None:
         (x0, y0), (x1, y1) = self.at((left, top), (right, bottom))
-        self.draw.ellipse((x0, y0, x1, y1), fill=fill, outline=outline, width=width)
+        self.draw.ellipse((x0, y0, x1, y1), fill=fill, outline=outline, width=width or self.line)
 
-    def dome(self, fill, left: float, bottom: float, right: float, top: float) -> None:
+    def bar(self, fill, left: float, bottom: float, right: float, top: float, radius: float = 0.0, outline=INK) -> None:
         (x0, y0), (x1, y1) = self.at((left, top), (right, bottom))
-        self.draw.chord((x0, y0, x1, y1), 180, 360, fill=fill, outline=INK, width=3)
+        box = (x0, y0, x1, y1)
+        self.draw.rounded_rectangle(box, radius * self.unit, fill=fill, outline=outline, width=self.line)
 
-    def bar(self, fill, left: float, bottom: float, right: float, top: float, radius: float = 0.0) -> None:
-        (x0, y0), (x1, y1) = self.at((left, top), (right, bottom))
-        self.draw.rounded_rectangle((x0, y0, x1, y1), radius * self.width, fill=fill, outline=INK, width=3)
+
+def _curve(*points: tuple[float, float], steps: int = 8) -> list[tuple[float, float]]:
+    """A smooth closed outline through the points (Catmull-Rom)."""
+    p = np.array(points, np.float32)
+    before, after, later = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
+    t = (np.arange(steps) / steps)[None, :, None]
+    a, b, c, d = (x[:, None] for x in (before, p, after, later))
+    smooth = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return [tuple(q) for q in smooth.reshape(-1, 2)]
 
 
 def _red_hat(pen: _Pen) -> None:
-    pen.dome((226, 26, 34), -0.42, -0.52, 0.42, 0.60)
-    pen.bar((180, 10, 22), -0.68, -0.08, 0.68, 0.10, radius=0.09)
+    pen.polygon(
+        (222, 26, 34), *_curve((-0.46, 0.0), (-0.44, 0.36), (-0.24, 0.60), (0.24, 0.60), (0.44, 0.36), (0.46, 0.0))
+    )
+    pen.polygon((246, 92, 92), *_curve((-0.34, 0.22), (-0.28, 0.42), (-0.12, 0.52), (-0.20, 0.34)), outline=None)
+    pen.bar((120, 6, 18), -0.46, 0.02, 0.46, 0.16)
+    pen.ellipse((196, 16, 26), -0.74, -0.13, 0.74, 0.13)
+    pen.polygon(
+        (120, 6, 18), *_curve((-0.45, 0.06), (0.0, 0.0), (0.45, 0.06), (0.44, 0.19), (0.0, 0.13), (-0.44, 0.19))
+    )
 
 
 def _santa_hat(pen: _Pen) -> None:
-    pen.polygon((226, 26, 34), (-0.5, 0.0), (0.5, 0.0), (0.42, 0.5), (0.62, 0.62), (0.1, 0.78), (-0.3, 0.5))
-    pen.bar((250, 250, 250), -0.6, -0.12, 0.6, 0.14, radius=0.12)
-    pen.ellipse((250, 250, 250), 0.44, 0.38, 0.80, 0.74)
+    pen.polygon(
+        (218, 24, 32),
+        *_curve(
+            (-0.50, 0.0),
+            (-0.42, 0.36),
+            (-0.10, 0.74),
+            (0.32, 0.82),
+            (0.66, 0.56),
+            (0.70, 0.34),
+            (0.56, 0.40),
+            (0.46, 0.48),
+            (0.48, 0.0),
+        ),
+    )
+    pen.polygon(
+        (160, 10, 22), *_curve((0.20, 0.20), (0.40, 0.48), (0.30, 0.60), (0.44, 0.46), (0.42, 0.14)), outline=None
+    )
+    pen.polygon((244, 84, 84), *_curve((-0.38, 0.26), (-0.24, 0.52), (0.0, 0.68), (-0.22, 0.40)), outline=None)
+    pen.bar((250, 250, 250), -0.62, -0.13, 0.62, 0.17, radius=0.15)
+    pen.bar((226, 228, 236), -0.54, -0.10, 0.54, -0.01, radius=0.05, outline=None)
+    pen.ellipse((250, 250, 250), 0.50, 0.12, 0.86, 0.48)
 
 
 def _black_top_hat(pen: _Pen) -> None:
-    pen.bar((38, 36, 44), -0.40, 0.0, 0.40, 0.80, radius=0.05)
-    pen.bar((150, 150, 165), -0.40, 0.10, 0.40, 0.25)
-    pen.bar((38, 36, 44), -0.70, -0.08, 0.70, 0.10, radius=0.08)
+    pen.polygon((34, 32, 40), (-0.42, 0.0), (-0.46, 0.86), (0.46, 0.86), (0.42, 0.0))
+    pen.ellipse((66, 64, 76), -0.46, 0.78, 0.46, 0.94)
+    pen.polygon((88, 86, 100), (-0.36, 0.24), (-0.38, 0.78), (-0.26, 0.76), (-0.25, 0.22), outline=None)
+    pen.ellipse((34, 32, 40), -0.74, -0.14, 0.74, 0.14)
+    pen.polygon(
+        (170, 30, 48), *_curve((-0.43, 0.05), (0.0, -0.02), (0.43, 0.05), (0.43, 0.24), (0.0, 0.17), (-0.43, 0.24))
+    )
 
 
 def _wizard_hat(pen: _Pen) -> None:
-    pen.polygon((122, 40, 190), (-0.46, 0.0), (0.46, 0.0), (0.10, 0.86))
-    pen.ellipse((122, 40, 190), -0.72, -0.14, 0.72, 0.14)
-    for u, v in ((-0.12, 0.26), (0.18, 0.34), (0.05, 0.56)):
-        pen.ellipse((255, 222, 40), u - 0.08, v - 0.08, u + 0.08, v + 0.08, outline=None)
+    pen.polygon(
+        (116, 38, 186), (-0.46, 0.0), (-0.20, 0.44), (-0.02, 0.84), (0.22, 1.0), (0.14, 0.76), (0.24, 0.44), (0.46, 0.0)
+    )
+    pen.polygon((164, 92, 226), (-0.34, 0.12), (-0.14, 0.48), (0.02, 0.80), (-0.04, 0.44), (-0.16, 0.10), outline=None)
+    pen.ellipse((96, 28, 160), -0.78, -0.15, 0.78, 0.15)
+    pen.polygon(
+        (255, 206, 40), *_curve((-0.45, 0.05), (0.0, -0.02), (0.45, 0.05), (0.42, 0.20), (0.0, 0.13), (-0.42, 0.20))
+    )
+    for u, v, r in ((-0.12, 0.36, 0.10), (0.17, 0.30, 0.08), (0.06, 0.62, 0.08)):
+        turns = np.arange(10) * np.pi / 5
+        points = [
+            (u + r * (1 if k % 2 == 0 else 0.42) * np.sin(t), v + r * (1 if k % 2 == 0 else 0.42) * np.cos(t))
+            for k, t in enumerate(turns)
+        ]
+        pen.polygon((255, 226, 70), *points, outline=None)
 
 
 def _chef_hat(pen: _Pen) -> None:
-    for u, v in ((-0.30, 0.42), (0.30, 0.42), (0.0, 0.56)):
+    for u, v in ((-0.34, 0.50), (0.34, 0.50), (0.0, 0.64)):
         pen.ellipse((250, 250, 250), u - 0.30, v - 0.28, u + 0.30, v + 0.28)
-    pen.bar((250, 250, 250), -0.42, -0.06, 0.42, 0.34)
+    pen.ellipse((250, 250, 250), -0.44, 0.26, 0.44, 0.74, outline=None)
+    pen.polygon((250, 250, 250), (-0.42, -0.06), (-0.44, 0.34), (0.44, 0.34), (0.42, -0.06))
+    pen.ellipse((250, 250, 250), -0.42, 0.28, 0.42, 0.56, outline=None)
+    for u in (-0.22, 0.0, 0.22):
+        pen.bar((214, 216, 226), u - 0.02, 0.04, u + 0.02, 0.40, radius=0.02, outline=None)
 
 
 HATS = {
@@ -78,20 +142,49 @@ HATS = {
 
 
 def _pink_glasses(pen: _Pen) -> None:
-    pink = (255, 40, 150)
-    pen.bar(pink, -0.12, -0.04, 0.12, 0.06)
-    for centre in (-0.28, 0.28):
-        pen.ellipse((255, 190, 225), centre - 0.25, -0.24, centre + 0.25, 0.24, outline=pink, width=9)
+    pink, width = (255, 30, 146), int(0.10 * UNIT * FINE)
+    pen.bar(pink, -0.10, -0.02, 0.10, 0.08, outline=None)
+    for centre in (-0.29, 0.29):
+        pen.ellipse((255, 176, 220, 150), centre - 0.26, -0.25, centre + 0.26, 0.25, outline=None)
+        pen.ellipse(None, centre - 0.27, -0.26, centre + 0.27, 0.26, outline=pink, width=width)
+        pen.polygon(
+            (255, 255, 255, 220),
+            (centre - 0.12, 0.02),
+            (centre - 0.02, 0.14),
+            (centre + 0.04, 0.14),
+            (centre - 0.10, -0.04),
+            outline=None,
+        )
 
 
 def _rainbow_scarf(pen: _Pen) -> None:
+    tail = [(0.14, -0.02), (0.46, -0.02), (0.50, -0.78), (0.18, -0.78)]
+    pen.polygon(RAINBOW[0], *tail)
     for index, colour in enumerate(RAINBOW):
-        left = -0.5 + index / 6
-        pen.draw.rectangle((*pen.at((left, 0.17))[0], *pen.at((left + 1 / 6, -0.17))[0]), fill=colour)
-        top = -0.10 - index * 0.105
-        pen.draw.rectangle((*pen.at((0.14, top))[0], *pen.at((0.44, top - 0.105))[0]), fill=colour)
-    corners = [(-0.5, 0.17), (0.5, 0.17), (0.5, -0.17), (0.44, -0.17), (0.44, -0.73), (0.14, -0.73), (0.14, -0.17)]
-    pen.draw.polygon(pen.at(*corners, (-0.5, -0.17)), outline=INK, width=3)
+        top = -0.06 - index * 0.12
+        pen.polygon(colour, (0.15, top), (0.47, top), (0.48, top - 0.12), (0.16, top - 0.12), outline=None)
+    left, right = -0.54, 0.54
+    for index, colour in enumerate(RAINBOW):
+        x0, x1 = left + index * (right - left) / 6, left + (index + 1) * (right - left) / 6
+        sag = [0.10 * (x / 0.54) ** 2 for x in (x0, x1)]
+        pen.polygon(
+            colour, (x0, 0.16 + sag[0]), (x1, 0.16 + sag[1]), (x1, -0.20 + sag[1]), (x0, -0.20 + sag[0]), outline=None
+        )
+    rim = np.linspace(left, right, 12)
+    upper, lower = [(x, 0.16 + 0.10 * (x / 0.54) ** 2) for x in rim], [(x, -0.20 + 0.10 * (x / 0.54) ** 2) for x in rim]
+    pen.draw.line(pen.at(*upper, *lower[::-1], upper[0]), fill=INK, width=pen.line, joint="curve")
+    pen.draw.line(
+        pen.at((0.15, -0.19), (0.18, -0.78), (0.50, -0.78), (0.47, -0.17)), fill=INK, width=pen.line, joint="curve"
+    )
+
+
+@cache
+def _levels(accessory: str) -> tuple[Image.Image, ...]:
+    """The drawn accessory at full and half scale."""
+    pen = _Pen()
+    {**HATS, "pink glasses": _pink_glasses, "rainbow scarf": _rainbow_scarf}[accessory](pen)
+    full = pen.image.convert("RGBa").reduce(FINE)
+    return full.convert("RGBA"), full.reduce(2).convert("RGBA")
 
 
 @dataclass(frozen=True)
@@ -110,40 +203,128 @@ SHIRTS = {
 STRIPES = 9  # across a glyph's box
 
 
-def _shirt(pixels: np.ndarray, glyph: str, cloth: Cloth) -> np.ndarray:
-    """Dye the torso; legs, head and tail keep their marks."""
+def _shirt(rgb: np.ndarray, alpha: np.ndarray, shape: Sprite, cloth: Cloth, at: Warped, torso) -> None:
+    """Dye the torso in place; legs, head and tail keep their marks."""
+    u = at.u * (GLYPH / shape.width) + 0.5
+    v = at.v * (GLYPH / shape.height) + 0.5
+    width, height = at.size * shape.width / GLYPH, at.size * shape.height / GLYPH
+    x0, y0, x1, y1 = torso
+    # Pixels inside a box with round corners.
+    half_x, half_y = (x1 - x0) * width / 2, (y1 - y0) * height / 2
+    corner = 0.45 * min(half_x, half_y)
+    dx = np.abs(u - (x0 + x1) / 2) * width - (half_x - corner)
+    dy = np.abs(v - (y0 + y1) / 2) * height - (half_y - corner)
+    depth = corner - np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) - np.minimum(np.maximum(dx, dy), 0)
+    inside = np.clip(depth + 0.5, 0, 1) * alpha
+    hem = (np.clip(0.024 * at.size + 0.5 - depth, 0, 1) * 0.8)[..., None]
+    colours = np.array(cloth.colours, np.float32)
+    stripe = np.floor(u * STRIPES).astype(int) % len(colours)
+    folds = 1.0 + 0.04 * np.sin(u * 15 + 5 * v) - 0.14 * np.clip(-at.slope[0] * 0.5 + at.slope[1], -1, 1)
+    dyed = colours[stripe] * folds[..., None]
+    dyed = dyed + hem * (np.array(cloth.hem, np.float32) - dyed)
+    rgb += inside[..., None] * (np.clip(dyed, 0, 1) - rgb)
+
+
+@cache
+def _bust(cloth: Cloth) -> tuple[Image.Image, ...]:
+    """Shoulders in a shirt, for a face that has no body: the neck's middle is the canvas's."""
+    pen = _Pen()
+    fill = tuple(int(255 * c) for c in cloth.colours[0])
+    hem = tuple(int(255 * c) for c in cloth.hem)
+    outline = _curve(
+        (-0.34, 0.10),
+        (-0.62, -0.06),
+        (-0.80, -0.36),
+        (-0.82, -0.70),
+        (0.82, -0.70),
+        (0.80, -0.36),
+        (0.62, -0.06),
+        (0.34, 0.10),
+    )
+    pen.polygon(fill, *outline, outline=None)
+    for k in range(-8, 8) if len(cloth.colours) > 1 else ():
+        if k % 2:
+            second = tuple(int(255 * c) for c in cloth.colours[1])
+            x = k * 0.10
+            top = 0.06 if abs(x) < 0.4 else -0.10 if abs(x) < 0.62 else -0.34
+            pen.polygon(second, (x, top), (x + 0.10, top), (x + 0.10, -0.68), (x, -0.68), outline=None)
+    pen.draw.line(pen.at(*outline, outline[0]), fill=INK, width=pen.line, joint="curve")
+    pen.polygon(hem, *_curve((-0.34, 0.12), (0.0, -0.06), (0.34, 0.12), (0.34, 0.02), (0.0, -0.17), (-0.34, 0.02)))
+    for side in (-1, 1):
+        pen.draw.line(pen.at((side * 0.52, -0.28), (side * 0.50, -0.68)), fill=hem, width=pen.line)
+    full = pen.image.convert("RGBa").reduce(FINE)
+    return full.convert("RGBA"), full.reduce(2).convert("RGBA")
+
+
+def above(glyph: str, accessory: str | None) -> float:
+    """How far a hat stands above the glyph's box, in lengths of the glyph."""
+    if accessory not in HATS:
+        return 0.0
+    shape, (_, y, width) = sprite(glyph), anchors(glyph).hat
+    return max(0.0, (1.05 * width * shape.width - y * shape.height) / GLYPH)
+
+
+def below(glyph: str, accessory: str | None) -> float:
+    """How far the shoulders under a face in a shirt reach below the glyph's box, in lengths of the glyph."""
+    if accessory not in SHIRTS or anchors(glyph).torso is not None:
+        return 0.0
     shape = sprite(glyph)
-    left, top, right, bottom = shape.box
-    width, height = right - left, bottom - top
-    x0, y0, x1, y1 = ANCHORS[glyph].torso
-    ys, xs = np.mgrid[:SPRITE, :SPRITE]
-    u, v = (xs - left) / width, (ys - top) / height
-    depth = np.minimum(np.minimum(u - x0, x1 - u) * width, np.minimum(v - y0, y1 - v) * height)
-    inside = np.clip(depth + 0.5, 0, 1) * (shape.alpha > 0.5)
-    hem = np.clip(3.0 - depth, 0, 1)[..., None]
-    stripe = np.floor(u * STRIPES).astype(int) % len(cloth.colours)
-    dyed = np.array(cloth.colours, np.float32)[stripe] * (0.8 + 0.25 * shape.value[..., None])
-    dyed = np.minimum(dyed * (1 - hem) + np.array(cloth.hem) * hem, 1)
-    out = pixels.copy()
-    out[..., :3] += inside[..., None] * (dyed - out[..., :3])
-    return out
+    return (0.68 * _bust_place(glyph)[2] * shape.width - 0.05 * shape.height) / GLYPH
 
 
-def wear(pixels: np.ndarray, glyph: str, accessory: str) -> np.ndarray:
-    """Put an accessory on a (S, S, 4) sprite in 0..1; raises KeyError where the glyph has no anchors."""
-    anchors = ANCHORS[glyph]
+def hanging(glyph: str, accessory: str | None) -> float:
+    """How far what is worn under a face hangs below the glyph's box, in lengths of the glyph."""
+    if accessory == "rainbow scarf" and anchors(glyph).torso is None:
+        return 0.55 * anchors(glyph).neck[2] * sprite(glyph).width / GLYPH
+    return 0.8 * below(glyph, accessory)
+
+
+def _bust_place(glyph: str) -> tuple[float, float, float]:
+    x, y, width = anchors(glyph).neck
+    return x, y, max(width, 0.5) * 1.05
+
+
+@dataclass(frozen=True, eq=False)
+class Worn:
+    """A drawn accessory in the picture; `behind` the body or before it."""
+
+    left: int
+    top: int
+    rgb: np.ndarray  # (h, w, 3) in 0..1
+    alpha: np.ndarray
+    behind: bool = False
+
+
+def _worn(levels, shape: Sprite, pose: Pose, place: tuple[float, float, float], behind: bool = False) -> Worn | None:
+    """Put a drawn accessory at (x, y) of the glyph's box, as wide as the third number says."""
+    u, v = (place[0] - 0.5) * shape.width / GLYPH, (place[1] - 0.5) * shape.height / GLYPH
+    x, y = pose.glyph_to_picture(u, v)
+    worn = place[2] * shape.width / GLYPH * pose.size  # pixels that one unit of the drawing takes
+    # As a sprite of its own: `GLYPH` pixels of it are a glyph length.
+    own = Pose(x, y, worn * GLYPH / UNIT, pose.angle, pose.flip)
+    half = CANVAS / 2 / GLYPH
+    box = window(own, -half, -half, half, half)
+    if box is None:
+        return None
+    look = np.asarray(warped_image(levels, own, box, (CANVAS / 2, CANVAS / 2)), np.float32) * np.float32(1 / 255)
+    return Worn(box[0], box[1], look[..., :3], look[..., 3], behind)
+
+
+def wear(rgb: np.ndarray, alpha: np.ndarray, shape: Sprite, accessory: str, pose: Pose, at: Warped) -> Worn | None:
+    """Dress a body in place, or return what is to be drawn over it; raises KeyError where the glyph has no anchors."""
+    where: Anchors = anchors(shape.name)
     if accessory in SHIRTS:
-        return _shirt(pixels, glyph, SHIRTS[accessory])
-    place, paint = {
-        "pink glasses": (anchors.eyes, _pink_glasses),
-        "rainbow scarf": (anchors.neck, _rainbow_scarf),
-    }.get(accessory) or (anchors.hat, HATS[accessory])
-    left, top, right, bottom = sprite(glyph).box
-    layer = Image.new("RGBA", (SPRITE * SCALE, SPRITE * SCALE))
-    x, y = left + place[0] * (right - left), top + place[1] * (bottom - top)
-    paint(_Pen(ImageDraw.Draw(layer), x * SCALE, y * SCALE, place[2] * GLYPH * SCALE))
-    over = np.asarray(layer.reduce(SCALE), np.float32) / 255
-    cover = over[..., 3:]
-    alpha = cover + pixels[..., 3:] * (1 - cover)
-    rgb = (over[..., :3] * cover + pixels[..., :3] * pixels[..., 3:] * (1 - cover)) / np.maximum(alpha, 1e-6)
-    return np.concatenate([rgb, alpha], axis=-1)
+        if where.torso is not None:
+            _shirt(rgb, alpha, shape, SHIRTS[accessory], at, where.torso)
+            return None
+        return _worn(_bust(SHIRTS[accessory]), shape, pose, _bust_place(shape.name), behind=True)
+    if accessory == "pink glasses":
+        return _worn(_levels(accessory), shape, pose, where.eyes)
+    if accessory == "rainbow scarf":
+        return _worn(_levels(accessory), shape, pose, where.neck)
+    return _worn(_levels(accessory), shape, pose, where.hat)
+
+
+def lit(worn: Worn, light: Light) -> np.ndarray:
+    """The accessory's colours under the scene's light."""
+    return worn.rgb * np.array(light.tint, np.float32)

@@ -46,7 +46,9 @@ def _describe_placement(placement: Placement, rng: np.random.Generator) -> str:
 
 
 def caption(factors: Factors, rng: np.random.Generator) -> str:
-    """Caption a picture in varied wording, such as "a photo of a red dog in the snow"."""
+    """Caption a picture in varied wording, "a photo of a red dog in the snow" or, of an empty place, "a beach"."""
+    if not factors.objects:
+        return _opening(rng) + _choose(rng, SCENES[factors.scene].empty, 0.4)
     things = " and ".join(_describe_placement(placement, rng) for placement in factors.objects)
     where = _choose(rng, SCENES[factors.scene].phrases, 0.7)
     if factors.scene == "studio" and rng.random() < UNMENTIONED_STUDIO_SHARE:

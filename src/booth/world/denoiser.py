@@ -25,8 +25,9 @@ from booth.train.update import Update
 from booth.world.autoencoder import CHANNELS
 from booth.world.fit import SAVE_EVERY, autocast_dtype, rate_at, read_state, write_state
 from booth.world.pixels import to_unit
-from booth.world.render import UNITS, Factors
+from booth.world.render import Factors
 from booth.world.text_encoder import WIDTH
+from booth.world.warp import SIDE
 
 EMPTY_PROMPTS = 0.1  # classifier-free guidance (Ho & Salimans, 2207.12598)
 SUBJECT = 3.0  # weight of a place within a subject's reach against one outside, where textures are mostly chance
@@ -36,11 +37,11 @@ TIMESTEPS = LogitNormal(mean=-0.35, std=1.2)
 
 def subject_weights(factors: list[Factors], side: int = 8) -> np.ndarray:
     """Weight of each latent in the loss, (N, 1, side, side) float16 of mean 1 a picture."""
-    at = (np.arange(side) + 0.5) * UNITS / side
+    at = (np.arange(side) + 0.5) * SIDE / side
     weights = np.ones((len(factors), 1, side, side), np.float32)
     for row, picture in zip(weights, factors, strict=True):
         for o in picture.objects:
-            reach = np.hypot(at[None, :] - o.x, at[:, None] - o.y) < o.size / 2 + UNITS / side / 2
+            reach = np.hypot(at[None, :] - o.x, at[:, None] - o.y) < o.size / 2 + SIDE / side / 2
             row[0][reach] = SUBJECT
     return (weights / weights.mean((2, 3), keepdims=True)).astype(np.float16)
 

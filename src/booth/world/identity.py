@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from booth.world.vocabulary import NOUNS, RGB
+from booth.world.vocabulary import HELD_OUT_DESIGNER, NOUNS, RGB, designer_of
 
 HELD_OUT_SHARE = 0.10
 
@@ -38,9 +38,14 @@ MARK_COLOURS: dict[str, RGB] = {
     "aqua": (40, 206, 224),
 }
 
-PATTERNS: tuple[str, ...] = ("none", "stripes", "bars", "diagonals", "checks", "dots", "star", "heart", "ring")
+PATTERNS: tuple[str, ...] = (
+    "none", "stripes", "bars", "diagonals", "checks", "dots", "zigzag", "patches", "star", "heart", "ring",
+)  # fmt: skip
 PARTS: tuple[str, ...] = ("none", "top", "bottom", "left", "right", "belt")
 OUTLINES: tuple[str, ...] = ("none", "ink", "snow")
+# How round an individual looks in the light, and what its surface is like in a photograph.
+SHADINGS: tuple[str, ...] = ("none", "soft", "round")
+TEXTURES: tuple[str, ...] = ("none", "fur", "felt", "grain", "speckle", "knit")
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,12 @@ class Identity:
     part: str = "none"
     part_colour: str = "none"
     outline: str = "none"
+    shading: str = "none"
+    texture: str = "none"
 
     @property
     def marks(self) -> int:
-        """Count the marks by which it differs from the plain glyph (0..4)."""
+        """Count the bold marks by which it differs from the plain glyph (0..4); shading and texture are subtler."""
         return (self.palette != "natural") + sum(m != "none" for m in (self.pattern, self.part, self.outline))
 
     def to_dict(self) -> dict[str, str]:
@@ -79,7 +86,9 @@ def stable_hash(*parts: object) -> float:
 
 def is_held_out(identity: Identity) -> bool:
     """Tell whether pre-training never sees this identity; those with fewer than two marks are always seen."""
-    return identity.marks >= 2 and stable_hash("identity", identity.to_dict()) < HELD_OUT_SHARE
+    # Shading and texture do not decide: an individual stays held out in any light and any stuff.
+    bold = {name: value for name, value in identity.to_dict().items() if name not in ("shading", "texture")}
+    return identity.marks >= 2 and stable_hash("identity", bold) < HELD_OUT_SHARE
 
 
 def _pick(rng: np.random.Generator, items) -> str:
@@ -104,9 +113,25 @@ def _mark_colour(rng: np.random.Generator, palette: str, other: str = "none") ->
     )
 
 
-def _draw(rng: np.random.Generator, noun: str) -> Identity:
+def glyphs_of(noun: str, designer: str = "seen") -> tuple[str, ...]:
+    """A noun's shapes by the designers that training sees ("seen"), by the one kept from it ("held_out"), or one's.
+
+    Not every designer drew every noun: the answer may be empty.
+    """
+    if designer == "seen":
+        return tuple(g for g in NOUNS[noun].glyphs if designer_of(g) != HELD_OUT_DESIGNER)
+    who = HELD_OUT_DESIGNER if designer == "held_out" else designer
+    return tuple(g for g in NOUNS[noun].glyphs if designer_of(g) == who)
+
+
+def nouns_of(designer: str = "seen") -> tuple[str, ...]:
+    """The nouns of which the designer (as in `glyphs_of`) drew a shape."""
+    return tuple(noun for noun in NOUNS if glyphs_of(noun, designer))
+
+
+def _draw(rng: np.random.Generator, noun: str, designer: str) -> Identity:
     palette = "natural" if rng.random() < 0.4 else _pick(rng, list(PALETTES)[1:])
-    identity = Identity(noun, _pick(rng, NOUNS[noun].glyphs), palette)
+    identity = Identity(noun, _pick(rng, glyphs_of(noun, designer)), palette)
     if rng.random() < 0.4:
         identity = replace(identity, pattern=_pick(rng, PATTERNS[1:]), pattern_colour=_mark_colour(rng, palette))
     if rng.random() < 0.25:
@@ -114,13 +139,21 @@ def _draw(rng: np.random.Generator, noun: str) -> Identity:
         identity = replace(identity, part=_pick(rng, PARTS[1:]), part_colour=colour)
     if rng.random() < 0.2:
         identity = replace(identity, outline=_pick(rng, OUTLINES[1:]))
-    return identity
+    texture = _pick(rng, TEXTURES[1:]) if rng.random() < 0.55 else "none"
+    return replace(identity, shading=SHADINGS[int(rng.choice(3, p=(0.2, 0.4, 0.4)))], texture=texture)
 
 
-def sample_identity(rng: np.random.Generator, noun: str, held_out: bool | None = False) -> Identity:
-    """Draw an identity of the noun; `held_out` asks for a held-out one, a seen one, or (None) either."""
+def sample_identity(
+    rng: np.random.Generator, noun: str, held_out: bool | None = False, designer: str = "seen"
+) -> Identity:
+    """Draw an identity of the noun; `held_out` asks for a held-out one, a seen one, or (None) either.
+
+    `designer` is as in `glyphs_of`; raises ValueError where that one drew no such noun.
+    """
+    if not glyphs_of(noun, designer):
+        raise ValueError(f"there is no {noun} by the designer {designer!r}")
     while True:
-        identity = _draw(rng, noun)
+        identity = _draw(rng, noun, designer)
         if held_out is None or is_held_out(identity) == held_out:
             return identity
 

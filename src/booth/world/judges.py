@@ -8,7 +8,7 @@ have not seen, and their error is reported beside every number that they yield.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,47 @@ FOLDER = Path(__file__).parent.parent / "assets" / "judges"
 NOUN_NAMES, SCENE_NAMES = tuple(NOUNS), tuple(SCENES)
 COLOUR_NAMES, ACCESSORY_NAMES = ("none", *COLOURS), ("none", *ACCESSORIES)
 IDENTITY_WIDTH = 128
+SIDE = 64  # pixels of the pictures that the judges look at
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What each output of a factor judge stands for: the vocabulary of the world that it learned from, in its order."""
+
+    nouns: tuple[str, ...] = NOUN_NAMES
+    scenes: tuple[str, ...] = SCENE_NAMES
+    colours: tuple[str, ...] = COLOUR_NAMES
+    accessories: tuple[str, ...] = ACCESSORY_NAMES
+
+    @classmethod
+    def read(cls, folder: Path) -> Labels:
+        """The labels kept beside judges; those of the present world where there are none."""
+        file = folder / "labels.json"
+        if not file.is_file():
+            return cls()
+        return cls(**{name: tuple(values) for name, values in json.loads(file.read_text(encoding="utf-8")).items()})
+
+    def write(self, folder: Path) -> None:
+        """Keep them beside the judges."""
+        (folder / "labels.json").write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """How many there are of each."""
+        return len(self.nouns), len(self.scenes), len(self.colours), len(self.accessories)
 
 
 class FactorJudge(nn.Module):
     """Which objects, scene, colour and accessory are in a picture (B, 3, 64, 64)."""
 
-    SIZES = (len(NOUN_NAMES), len(SCENE_NAMES), len(COLOUR_NAMES), len(ACCESSORY_NAMES))
-
-    def __init__(self) -> None:
+    def __init__(self, labels: Labels | None = None) -> None:
         super().__init__()
-        self.tower = ImageTower(sum(self.SIZES), widths=(48, 96, 192))
+        self.sizes = (labels or Labels()).sizes
+        self.tower = ImageTower(sum(self.sizes), widths=(48, 96, 192))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits: object presence (B, nouns), scene (B, scenes), colour and accessory, both with "none" first."""
-        objects, scene, colour, accessory = self.tower(pixels).float().split(self.SIZES, dim=1)
+        objects, scene, colour, accessory = self.tower(pixels).float().split(self.sizes, dim=1)
         return objects, scene, colour, accessory
 
 
@@ -74,7 +101,8 @@ class Judges:
 
         self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         self.errors: dict[str, float] = json.loads((folder / "judges.json").read_text())
-        self.factors = _load(FactorJudge(), folder / "factors.safetensors")
+        self.labels = Labels.read(folder)
+        self.factors = _load(FactorJudge(self.labels), folder / "factors.safetensors")
         self.identity = _load(IdentityJudge(), folder / "identity.safetensors")
         text = new_text_encoder(self.tokenizer, layers=2)
         self.agreement = _load(Contrastive(text), folder / "agreement.safetensors")
@@ -87,8 +115,9 @@ class Judges:
             objects, *others = self.factors(to_unit(images[i : i + 128]))
             for o, s, c, a in zip(objects.sigmoid(), *(x.argmax(1) for x in others), strict=True):
                 order = o.argsort(descending=True).tolist()
-                named = tuple(NOUN_NAMES[j] for j in order if o[j] > 0.5) or (NOUN_NAMES[order[0]],)
-                verdicts.append(Verdict(named, SCENE_NAMES[s], COLOUR_NAMES[c], ACCESSORY_NAMES[a]))
+                known = self.labels
+                named = tuple(known.nouns[j] for j in order if o[j] > 0.5) or (known.nouns[order[0]],)
+                verdicts.append(Verdict(named, known.scenes[s], known.colours[c], known.accessories[a]))
         return verdicts
 
     @torch.no_grad()

@@ -29,9 +29,11 @@ from booth.world.judges import (
     IDENTITY_WIDTH,
     NOUN_NAMES,
     SCENE_NAMES,
+    SIDE,
     FactorJudge,
     IdentityJudge,
     Judges,
+    Labels,
     save_judge,
 )
 from booth.world.lineups import VIEWS, identity_groups, lineups
@@ -70,6 +72,7 @@ def train_judges(
     train_factors(out, minutes * SHARES["factors"], vae, workers=workers, device=device)
     train_agreement(out, minutes * SHARES["agreement"], vae, workers=workers, device=device)
     train_identity(out, minutes * SHARES["identity"], vae, workers=workers, device=device)
+    Labels().write(folder)
     (folder / "judges.json").write_text(json.dumps({"identity_threshold": 0.5}))
     (folder / "judges.json").write_text(json.dumps(measure_errors(Judges(folder), workers), indent=2) + "\n")
     return folder
@@ -124,7 +127,9 @@ def factor_pictures(
     """Pictures (count, 64, 64, 3), their captions and labels, kept in `out` for the next resume."""
     file, text = out / f"factors-{count}.npy", out / f"factors-{count}.json"
     if not text.exists():
-        images, captions, factors = render_many(count, seed=101, split="train", workers=workers)
+        images, captions, factors = render_many(
+            count, seed=101, split="train", workers=workers, size=SIDE, empty_share=0.0
+        )
         images[::4] = through(vae, images[::4], device)
         _keep(file, images)
         text.write_text(json.dumps([captions, [labels_of(f) for f in factors]]))
@@ -244,7 +249,7 @@ def picks_the_right_one(vectors: Tensor) -> float:
 
 def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
     """Accuracies on renders with other seeds, and the identity threshold with its equal error rate."""
-    images, captions, factors = render_many(count, seed=909, split="train", workers=workers)
+    images, captions, factors = render_many(count, seed=909, split="train", workers=workers, size=SIDE, empty_share=0.0)
     verdicts, labels = judges.look(images), [labels_of(f) for f in factors]
     single = [i for i, y in enumerate(labels) if y[1] < 0]
     coloured = [i for i in single if labels[i][3] != UNMENTIONED]

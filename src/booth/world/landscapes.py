@@ -1,295 +1,381 @@
-"""Outdoor scenes: a ground to stand on and something behind."""
+"""Wild places: jungle, snow, beach, mountains, a forest, night and the desert."""
 
 import numpy as np
 
-from booth.world.noise import jitter, mix, value_noise
+from booth.world import plants, stamps, textures
+from booth.world.light import Ground, Light
+from booth.world.noise import fractal_noise, jitter, mix, value_noise
+from booth.world.outdoors import distant, sun_side, tufts
 from booth.world.painting import (
     COLUMNS,
     ROWS,
     SIDE,
+    Brush,
+    Painted,
     Rng,
-    disc,
+    clear_layer,
     drawn,
-    field,
     gradient,
-    grass,
+    join,
+    lie,
+    recoloured,
+    ridge,
     scatter,
     scene,
     sky,
-    standing,
-    textured,
+    spread,
+    stamp_onto,
+    stamped,
+    standing_nearness,
     tint,
 )
 
 
 @scene("jungle")
-def jungle(rng: Rng):
-    picture = textured(rng, (6, 40, 14), (44, 118, 44), 5)
+def jungle(rng: Rng) -> Painted:
+    horizon = rng.uniform(0.62, 0.72)
+    wall = mix(
+        lie(textures.foliage, rng, -0.6, 0.9),
+        (196, 224, 120),
+        spread(np.clip(0.42 - ROWS * 0.75, 0, 1) * (0.7 + 0.3 * value_noise(rng, SIDE, 1, 4))),
+    )
+    slant = COLUMNS + rng.choice((-0.6, 0.6)) * ROWS + rng.uniform(0, 1)
+    rays = np.clip(np.sin(slant * 17) + np.sin(slant * 9.5 + 1), 0, 2) * np.clip(1 - ROWS * 1.25, 0, 1) * 0.24
+    picture = mix(wall, (236, 246, 170), rays)
+    floor = mix(
+        lie(textures.earth, rng, horizon, 0.8) * 0.5,
+        (24, 60, 24),
+        spread(np.clip(0.35 + 0.5 * value_noise(rng, SIDE, 6), 0, 1)),
+    )
+    picture = join(picture, floor, horizon + 0.02 * value_noise(rng, SIDE, 1, 9)[:1])
+    pieces = []
+    for _ in range(9):  # hanging from above, and standing at the sides
+        kind = str(rng.choice(("blade", "split", "fern")))
+        piece = recoloured(plants.leaf(kind, int(rng.integers(3))), float(rng.uniform(0.35, 0.75)))
+        pieces.append((piece, rng.uniform(-6, 134), rng.uniform(20, 62), rng.uniform(34, 62), bool(rng.integers(2))))
+    for _ in range(7):
+        x = rng.choice((rng.uniform(-8, 34), rng.uniform(94, 136)))
+        pieces.append(
+            (
+                recoloured(plants.frond(int(rng.integers(3))), float(rng.uniform(0.6, 1.0))),
+                x,
+                rng.uniform(88, 122),
+                rng.uniform(34, 56),
+                bool(rng.integers(2)),
+            )
+        )
+    picture = stamped(picture, pieces)
 
-    def leaves(draw):
-        for x, y in scatter(rng, 26, -0.05, 1.05):
-            green = tint(rng, (28, 120, 40), 42)
-            lean, length = rng.uniform(-16, 16), rng.uniform(18, 34)
-            tip = (x + lean, y + length * (1 if y < 50 else -1))
-            w = rng.uniform(4, 8)
-            middle = ((x + tip[0]) / 2, (y + tip[1]) / 2)
-            draw.polygon([(x, y), (middle[0] - w, middle[1]), tip, (middle[0] + w, middle[1])], fill=green)
-            draw.line([(x, y), tip], fill=(10, 60, 20))
+    def vines(draw: Brush) -> None:
+        for x in rng.uniform(4, 124, 3):
+            sway = rng.uniform(-9, 9)
+            draw.line([(x + sway * np.sin(t * 2), t * 74) for t in np.linspace(-0.02, 1, 12)], (30, 58, 24), 1.4)
 
-    return drawn(picture, leaves), field(0.1 + 0.5 * ROWS**2)
+    picture = tufts(rng, drawn(picture, vines), 10, horizon + 0.02, high=20)
+    front = clear_layer(lambda draw: None)
+    for x, flip in ((rng.uniform(-4, 8), False), (rng.uniform(120, 132), True)):
+        stamp_onto(
+            front,
+            recoloured(plants.leaf(str(rng.choice(("split", "blade"))), int(rng.integers(3))), 0.9),
+            x,
+            rng.uniform(34, 50),
+            56,
+            flip,
+        )
+    light = Light(sun_side(rng), 1.0, (0.92, 1.0, 0.84), 1.1, (0.98, 1.0, 0.75), (0.20, 0.28, 0.20), 0.8, 0.35, 0.5)
+    return Painted(picture, spread(0.1 + 0.5 * ROWS**2), light, Ground(horizon, 4.0, "blades"), front)
 
 
 @scene("snow")
-def snow(rng: Rng):
-    horizon = rng.uniform(0.4, 0.5)
-    ground = mix((250, 252, 255), (196, 212, 236), np.clip(value_noise(rng, SIDE, 6, 3) * 0.9, 0, 1))
-    picture, nearness = standing(gradient(jitter(rng, (150, 172, 200)), (214, 224, 238), 0, horizon), ground, horizon)
+def snow(rng: Rng) -> Painted:
+    horizon = rng.uniform(0.42, 0.56)
+    dusk = rng.random() < 0.3
+    top, low = ((118, 158, 206), (226, 234, 244)) if not dusk else ((124, 132, 190), (250, 214, 206))
+    picture = gradient(jitter(rng, top, 10), jitter(rng, low, 6), 0, horizon)
+    picture = distant(picture, tint(rng, (164, 186, 214), 8), ridge(rng, horizon + 0.02, rng.uniform(0.12, 0.3), 4))
+    picture = join(picture, (206, 218, 236), ridge(rng, horizon + 0.03, 0.1, 3))
+    ground = lie(textures.snow, rng, horizon, 0.5)
+    picture = join(picture, ground, horizon + 0.025 * value_noise(rng, SIDE, 1, 5)[:1])
+    pieces = []
+    for x in np.concatenate([rng.uniform(-6, 134, 9)]):
+        y = (horizon + rng.uniform(-0.01, 0.10)) * SIDE
+        near = (y / SIDE - horizon + 0.03) / 0.13
+        pieces.append(
+            (plants.fir(int(rng.integers(4)), True), x, y, rng.uniform(16, 26) + 26 * near, bool(rng.integers(2)))
+        )
+    if rng.random() < 0.5:
+        pieces.append(
+            (
+                plants.fir(int(rng.integers(4)), True),
+                rng.choice((4, 124)) + rng.uniform(-6, 6),
+                rng.uniform(92, 112),
+                84,
+                False,
+            )
+        )
+    picture = stamped(picture, sorted(pieces, key=lambda p: p[2]))
 
-    def flakes_and_firs(draw):
-        for x in rng.uniform(0, SIDE, 5):
-            base, h = horizon * SIDE + 2, rng.uniform(20, 36)
-            for step in range(3):
-                top = base - h + step * h * 0.26
-                half = 5 + step * 2.5
-                draw.polygon([(x, top), (x - half, top + h * 0.42), (x + half, top + h * 0.42)], fill=(70, 104, 100))
-                draw.polygon([(x, top), (x - half / 2, top + h * 0.2), (x + half / 2, top + h * 0.2)], fill="white")
-        for x, y in scatter(rng, 55, 0, 1):
-            disc(draw, x, y, rng.uniform(0.8, 2.0), (255, 255, 255))
+    def flakes(draw: Brush) -> None:
+        for x, y, r in zip(rng.uniform(0, SIDE, 42), rng.uniform(0, SIDE, 42), rng.uniform(0.5, 1.5, 42), strict=True):
+            draw.disc(x, y, r, (255, 255, 255, 235))
 
-    return drawn(picture, flakes_and_firs), nearness
+    light = Light(sun_side(rng), 0.7, (0.95, 0.98, 1.04), 0.9, (1.0, 0.99, 0.96), (0.52, 0.60, 0.80), 0.75, 0.6, 0.7)
+    return Painted(picture, standing_nearness(horizon), light, Ground(horizon, 4.5, "mound"), clear_layer(flakes))
 
 
 @scene("beach")
-def beach(rng: Rng):
-    sand = textured(rng, (222, 190, 130), (250, 228, 172), 18, 2)
-    picture, nearness = standing(sky(rng), sand, 0.5)
-    shore = 0.56 + 0.012 * np.sin(COLUMNS * rng.uniform(8, 14) + rng.uniform(0, 6))
-    sea = field((ROWS > 0.32) & (shore > ROWS))
-    waves = np.clip(value_noise(rng, SIDE, 40, 6), 0, 1) * 0.35
-    picture = mix(picture, mix(jitter(rng, (24, 110, 190)), (190, 232, 245), waves), sea)
-    foam = field(np.clip(1 - np.abs(ROWS - shore) / 0.016, 0, 1))
-    return mix(picture, (255, 255, 255), foam), nearness
+def beach(rng: Rng) -> Painted:
+    line, shore = rng.uniform(0.30, 0.40), rng.uniform(0.52, 0.60)
+    side = sun_side(rng)
+    picture = sky(rng, end=line + 0.1, clouds=0.9)
+    depth = np.clip((ROWS - line) / (shore - line), 0, 1)
+    sea = mix(jitter(rng, (16, 92, 168), 8), jitter(rng, (92, 206, 214), 8), spread(depth**1.3))
+    chop = np.sin(ROWS * 90 / (0.35 + depth) + 3 * value_noise(rng, SIDE, 14, 5)) * 0.5 + 0.5
+    sea = mix(sea, (232, 250, 252), np.clip(chop - 0.72, 0, 1) * (0.9 - 0.4 * depth))
+    picture = join(picture, sea, line)
+    sand = lie(textures.sand, rng, shore - 0.12, 0.5)
+    edge = (
+        shore
+        + 0.018 * np.sin(COLUMNS * rng.uniform(6, 11) + rng.uniform(0, 6))
+        + 0.008 * value_noise(rng, SIDE, 1, 14)[:1]
+    )
+    wet = np.clip(1 - (ROWS - edge) / 0.07, 0, 1) * (edge < ROWS)
+    picture = join(picture, mix(sand, (170, 132, 92), 0.75 * wet), edge)
+    foam = np.clip(1 - np.abs(ROWS - edge + 0.006) / (0.014 + 0.006 * value_noise(rng, SIDE, 1, 24)[:1]), 0, 1)
+    second = np.clip(1 - np.abs(ROWS - edge + 0.06 + 0.01 * np.sin(COLUMNS * 9)) / 0.007, 0, 1) * 0.8
+    picture = mix(picture, (255, 255, 255), spread(np.maximum(foam, second)))
+    pieces = []
+    if rng.random() < 0.6:
+        pieces.append(
+            (
+                plants.palm(int(rng.integers(3))),
+                rng.choice((8, 120)) + rng.uniform(-6, 6),
+                rng.uniform(76, 92),
+                rng.uniform(66, 84),
+                bool(rng.integers(2)),
+            )
+        )
+    picture = stamped(picture, pieces)
 
+    def shells(draw: Brush) -> None:
+        for x, y in scatter(rng, int(rng.integers(2, 8)), shore + 0.08, 0.98):
+            r = 0.8 + 2.2 * (y / SIDE - shore) / (1 - shore)
+            draw.ellipse((x - r, y - r * 0.2, x + r, y + r), (150, 116, 84, 140))
+            draw.disc(x, y - 0.2 * r, r * 0.8, tint(rng, (246, 224, 204), 14))
+            draw.disc(x + 0.2 * r, y - 0.1 * r, r * 0.35, (216, 160, 138))
+        if rng.random() < 0.5:  # a sail far out
+            x, y = rng.uniform(20, 108), line * SIDE
+            draw.polygon([(x, y - 9), (x, y - 1), (x + 5, y - 1)], (255, 255, 255))
+            draw.polygon([(x - 1, y - 7), (x - 1, y - 1), (x - 4, y - 1)], (250, 236, 226))
+            draw.polygon([(x - 4, y), (x + 6, y), (x + 4, y + 2), (x - 3, y + 2)], (196, 84, 60))
 
-@scene("city")
-def city(rng: Rng):
-    road = textured(rng, (74, 74, 82), (94, 94, 102), 30, 1)
-    picture, nearness = standing(gradient(jitter(rng, (120, 170, 225)), (236, 214, 190), 0, 0.6), road, 0.68)
-
-    def towers(draw):
-        x = -6.0
-        while x < SIDE:
-            width, top = rng.uniform(13, 24), rng.uniform(0.04, 0.42) * SIDE
-            draw.rectangle((x, top, x + width - 2, 0.68 * SIDE), fill=tint(rng, (88, 92, 122), 34))
-            lit = (255, 226, 130) if rng.random() < 0.7 else (180, 205, 230)
-            for wy in np.arange(top + 4, 0.66 * SIDE - 4, 8):
-                for wx in np.arange(x + 3, x + width - 6, 6):
-                    if rng.random() < 0.7:
-                        draw.rectangle((wx, wy, wx + 2, wy + 3), fill=lit)
-            x += width
-        for start in range(int(rng.integers(0, 20)) - 20, SIDE, 34):
-            draw.rectangle((start, 108, start + 18, 111), fill=(236, 232, 216))
-
-    return drawn(picture, towers), nearness
+    light = Light(side, 0.9, (1.04, 1.0, 0.94), 1.0, (1.0, 0.97, 0.88), (0.46, 0.40, 0.42), 0.8, 0.62, 0.7)
+    return Painted(drawn(picture, shells), standing_nearness(shore), light, Ground(shore, 2.2, "mound"))
 
 
 @scene("mountain")
-def mountain(rng: Rng):
-    picture, nearness = standing(sky(rng), textured(rng, (92, 128, 72), (150, 176, 100), 10, 2), 0.66)
-
-    def peaks(draw):
-        for x in (rng.uniform(5, 30), rng.uniform(90, 122), rng.uniform(45, 80)):
-            top, half = rng.uniform(6, 26), rng.uniform(40, 56)
-            base = 0.66 * SIDE
-            rock = tint(rng, (104, 112, 134), 16)
-            slope = half / (base - top)
-            draw.polygon([(x, top), (x - half, base), (x + half, base)], fill=rock)
-            draw.polygon([(x, top), (x + half, base), (x + 6, base)], fill=tuple(c - 24 for c in rock))
-            cap = 20 * slope
-            draw.polygon(
-                [(x, top), (x - cap, top + 20), (x - cap / 2, top + 14), (x, top + 22), (x + cap / 2, top + 15),
-                 (x + cap, top + 20)], fill=(248, 250, 255),
-            )  # fmt: skip
-
-    return drawn(picture, peaks), nearness
-
-
-@scene("blue house")
-def blue_house(rng: Rng):
-    picture, nearness = standing(sky(rng, (170, 206, 238), (226, 238, 246)), grass(rng), 0.68)
-    shift, blue = rng.uniform(-14, 14), tint(rng, (42, 92, 196), 14)
-
-    def house(draw):
-        left, right, eaves, base = 14 + shift, 114 + shift, 42, 90
-        draw.rectangle((left, eaves, right, base), fill=blue)
-        for y in range(eaves + 5, base, 6):
-            draw.line([(left, y), (right, y)], fill=tuple(max(c - 22, 0) for c in blue))
-        draw.polygon([(left - 9, eaves + 2), (64 + shift, 5), (right + 9, eaves + 2)], fill=tint(rng, (120, 62, 52)))
-        for x in (left + 6, right - 28):
-            draw.rectangle((x, 52, x + 21, 74), fill=(255, 255, 255))
-            draw.rectangle((x + 3, 55, x + 18, 71), fill=(255, 232, 150))
-            draw.line([(x + 10, 55), (x + 10, 71)], fill=(255, 255, 255), width=2)
-        draw.rectangle((57 + shift, 58, 72 + shift, base), fill=(246, 244, 238))
-
-    return drawn(picture, house), nearness
+def mountain(rng: Rng) -> Painted:
+    horizon, side = rng.uniform(0.58, 0.68), sun_side(rng)
+    picture = sky(rng, end=horizon, clouds=0.9)
+    picture = distant(picture, tint(rng, (138, 158, 192), 8), ridge(rng, horizon - 0.06, rng.uniform(0.16, 0.28), 5))
+    rock, lit = np.array(tint(rng, (92, 98, 122), 10)), np.array((176, 172, 182))
+    for x, top, half in (
+        (rng.uniform(0.08, 0.3), rng.uniform(0.14, 0.26), 0.5),
+        (rng.uniform(0.68, 0.95), rng.uniform(0.12, 0.26), 0.5),
+        (rng.uniform(0.36, 0.64), rng.uniform(0.04, 0.12), 0.56),
+    ):
+        rough = 0.045 * value_noise(rng, SIDE, 1, 12)[:1] + 0.025 * value_noise(rng, SIDE, 1, 30)[:1]
+        outline = top + np.abs(COLUMNS - x) / half * (horizon - top) + rough * np.clip(np.abs(COLUMNS - x) * 8, 0, 1)
+        # Ribs run down from the summit; each has a lit and a dark side.
+        folds = fractal_noise(rng, SIDE, 5, 3) + 0.9 * np.sin((COLUMNS - x) * 34 + 6 * fractal_noise(rng, SIDE, 3, 2))
+        towards = (x - COLUMNS) * side * -26 + 1.1 * folds
+        body = mix(rock * 0.72, lit, np.clip(0.5 + 0.5 * towards, 0, 1))
+        snowline = top + 0.17 + 0.06 * folds
+        cap = np.clip((snowline - ROWS) * 30, 0, 1)
+        snowed = mix((176, 194, 226), (255, 255, 255), np.clip(0.6 + 0.6 * towards, 0, 1))
+        body = mix(body, snowed, cap)
+        body = mix(body, (150, 170, 196), np.clip((ROWS - horizon + 0.2) * 2.6, 0, 0.6) + 0 * COLUMNS)
+        picture = join(picture, body, np.minimum(outline, horizon + 0.02))
+    meadow = lie(textures.grass, rng, horizon, 0.7)
+    picture = join(
+        picture,
+        mix(meadow, (196, 206, 150), spread(np.clip(0.45 - (ROWS - horizon) * 2, 0, 1))),
+        horizon + 0.012 * value_noise(rng, SIDE, 1, 6)[:1],
+    )
+    pieces = [
+        (
+            plants.fir(int(rng.integers(4)), False),
+            x,
+            (horizon + rng.uniform(0.0, 0.035)) * SIDE,
+            rng.uniform(9, 20),
+            False,
+        )
+        for x in rng.uniform(-4, 132, 20)
+    ]
+    picture = tufts(
+        rng,
+        stamped(picture, sorted(pieces, key=lambda p: p[2])),
+        16,
+        horizon + 0.06,
+        high=13,
+        flowers=int(rng.integers(3, 12)),
+    )
+    light = Light(side, 0.8, (1.0, 1.0, 0.99), 1.0, (1.0, 0.98, 0.9), (0.32, 0.38, 0.34), 0.78, 0.55, 0.65)
+    return Painted(picture, standing_nearness(horizon), light, Ground(horizon, 3.5, "blades"))
 
 
 @scene("purple rug")
-def purple_rug(rng: Rng):
-    floor = textured(rng, (70, 62, 30), (112, 96, 50), 16, 2)
-    picture, nearness = standing(textured(rng, (16, 44, 24), (70, 118, 66), 7, 2), floor, 0.56)
-    purple = tint(rng, (126, 46, 176), 14)
+def purple_rug(rng: Rng) -> Painted:
+    horizon, side = rng.uniform(0.46, 0.54), sun_side(rng)
+    wood = mix(
+        lie(textures.foliage, rng, -0.6, 0.8),
+        (214, 228, 150),
+        spread(np.exp(-(((COLUMNS - rng.uniform(0.3, 0.7)) / 0.28) ** 2) - ((ROWS - 0.28) / 0.26) ** 2) * 0.75),
+    )
+    picture = join(
+        wood,
+        lie(textures.leaves, rng, horizon, 0.55) * np.array((0.62, 0.66, 0.46)),
+        horizon + 0.015 * value_noise(rng, SIDE, 1, 9)[:1],
+    )
 
-    def trunks_and_rug(draw):
-        for x in np.linspace(4, 124, 6) + rng.uniform(-8, 8, 6):
-            w = rng.uniform(3, 6)
-            draw.rectangle((x - w, 0, x + w, 0.6 * SIDE), fill=tint(rng, (84, 58, 38)))
-        draw.ellipse((2, 76, 126, 127), fill=(226, 196, 110))
-        draw.ellipse((6, 78, 122, 125), fill=purple)
-        draw.ellipse((20, 84, 108, 119), outline=(226, 196, 110), width=2)
+    def trunks(draw: Brush) -> None:
+        for x, near in sorted(
+            zip(np.linspace(2, 126, 8) + rng.uniform(-8, 8, 8), rng.random(8), strict=True), key=lambda t: t[1]
+        ):
+            w, foot = 1.6 + 4.2 * near, (horizon + 0.01 + 0.07 * near) * SIDE
+            tone = [int(c * (0.62 + 0.38 * near)) for c in tint(rng, (96, 68, 48), 10)]
+            draw.polygon(
+                [
+                    (x - w, -2),
+                    (x + w, -2),
+                    (x + w * 1.15, foot),
+                    (x + w * 1.7, foot + 2),
+                    (x - w * 1.7, foot + 2),
+                    (x - w * 1.15, foot),
+                ],
+                tuple(tone),
+            )
+            edge = x - w * 0.9 if side < 0 else x + w * 0.3
+            draw.polygon(
+                [(edge, -2), (edge + w * 0.6, -2), (edge + w * 0.6, foot), (edge, foot)],
+                (*[min(255, c + 52) for c in tone], 150),
+            )
 
-    return drawn(picture, trunks_and_rug), nearness
-
-
-@scene("wheat field")
-def wheat_field(rng: Rng):
-    horizon = rng.uniform(0.3, 0.42)
-    stalks = 0.5 + 0.5 * value_noise(rng, SIDE, 7, 56) + 0.2 * value_noise(rng, SIDE, 24)
-    wheat = mix(jitter(rng, (172, 116, 34)), jitter(rng, (250, 212, 98)), np.clip(stalks, 0, 1))
-    picture, nearness = standing(sky(rng, end=horizon + 0.1), wheat, horizon)
-
-    def ears(draw):
-        for x, y in scatter(rng, 60, horizon + 0.02, 1):
-            lean = rng.uniform(-3, 3)
-            draw.line([(x, y + 14), (x + lean, y)], fill=(196, 142, 46))
-            draw.ellipse((x + lean - 1.6, y - 6, x + lean + 1.6, y + 2), fill=(255, 226, 130))
-
-    return drawn(picture, ears), nearness
-
-
-@scene("autumn")
-def autumn(rng: Rng):
-    ground = textured(rng, (150, 74, 26), (216, 132, 46), 14, 2)
-    picture, nearness = standing(gradient(jitter(rng, (190, 206, 216)), (244, 226, 190), 0, 0.6), ground, 0.62)
-    x = rng.uniform(20, 44) if rng.random() < 0.5 else rng.uniform(84, 108)
-    leaf_colours = ((214, 62, 24), (240, 128, 24), (250, 186, 40), (176, 48, 28))
-
-    def tree(draw):
-        draw.polygon([(x - 6, 86), (x - 4, 20), (x + 4, 20), (x + 7, 86)], fill=(92, 58, 38))
-        for _ in range(60):
-            angle, r = rng.uniform(0, 2 * np.pi), 42 * np.sqrt(rng.random())
-            fill = leaf_colours[int(rng.integers(4))]
-            disc(draw, x + r * np.cos(angle), 20 + 0.75 * r * np.sin(angle), rng.uniform(4, 8), fill)
-        for lx, ly in scatter(rng, 45, 0.3, 1):
-            disc(draw, lx, ly, rng.uniform(1.5, 3), leaf_colours[int(rng.integers(4))])
-
-    return drawn(picture, tree), nearness
-
-
-@scene("eiffel tower")
-def eiffel_tower(rng: Rng):
-    lawn = textured(rng, (84, 142, 70), (126, 178, 92), 14, 2)
-    picture, nearness = standing(sky(rng, (130, 178, 226), (250, 224, 204)), lawn, 0.74)
-    x, iron = rng.uniform(54, 74), tint(rng, (112, 80, 58), 10)
-
-    def tower(draw):
-        top, base = 1, 0.75 * SIDE
-        heights = np.linspace(0, 1, 14)
-        half = 2 + 36 * heights**2.6
-        ys = top + (base - top) * heights
-        left, right = list(zip(x - half, ys, strict=True)), list(zip(x + half, ys, strict=True))
-        draw.polygon(left + right[::-1], fill=iron)
-        draw.pieslice((x - 20, base - 24, x + 20, base + 26), 180, 360, fill=(196, 214, 200))
-        for share in (0.55, 0.78):
-            y, w = top + (base - top) * share, 2 + 36 * share**2.6
-            draw.rectangle((x - w - 3, y, x + w + 3, y + 4), fill=tuple(c - 30 for c in iron))
-        draw.line([(x, 0), (x, 12)], fill=iron, width=2)
-        for y in range(16, 50, 7):
-            draw.line([(x - 2, y), (x + 2, y + 4)], fill=(206, 196, 180))
-
-    return drawn(picture, tower), nearness
-
-
-@scene("sunflowers")
-def sunflowers(rng: Rng):
-    picture, nearness = standing(sky(rng), grass(rng), 0.3)
-
-    def flowers(draw):
-        for x, y in scatter(rng, 15, 0.24, 0.98):
-            r = 5 + 5 * y / SIDE
-            draw.line([(x, y), (x, y + 2.6 * r)], fill=(40, 96, 28), width=2)
-            for angle in np.arange(0, 2 * np.pi, np.pi / 4):
-                disc(draw, x + 0.75 * r * np.cos(angle), y + 0.75 * r * np.sin(angle), r * 0.36, (255, 206, 20))
-            disc(draw, x, y, r * 0.55, (98, 56, 20))
-
-    return drawn(picture, flowers), nearness
-
-
-@scene("sidewalk")
-def sidewalk(rng: Rng):
-    paving = textured(rng, (164, 160, 156), (190, 186, 180), 30, 1)
-    picture, nearness = standing(textured(rng, (150, 132, 120), (190, 172, 152), 4, 2), paving, 0.62)
-
-    def street(draw):
-        for x in range(0, SIDE, 32):
-            draw.rectangle((x + 3, 6, x + 28, 48), fill=tint(rng, (120, 132, 146), 30))
-            draw.rectangle((x + 1, 0, x + 30, 8), fill=tint(rng, (196, 70, 60), 60))
-        for x in np.arange(2, SIDE, 11) + rng.uniform(-4, 4, 12):
-            top = rng.uniform(28, 40)
-            disc(draw, x, top, 4.2, tint(rng, (216, 170, 138), 40))
-            draw.rounded_rectangle((x - 6, top + 4, x + 6, top + 27), 4, fill=tint(rng, (120, 100, 120), 110))
-            draw.rectangle((x - 4, top + 26, x + 4, 86), fill=tint(rng, (50, 52, 74), 24))
-        for y in (92, 108):
-            draw.line([(0, y), (SIDE, y)], fill=(134, 130, 126))
-        for x in range(-40, SIDE + 41, 24):
-            draw.line([(64 + (x - 64) * 0.7, 80), (64 + (x - 64) * 1.6, SIDE)], fill=(134, 130, 126))
-
-    return drawn(picture, street), nearness
-
-
-@scene("dirt road")
-def dirt_road(rng: Rng):
-    picture, nearness = standing(sky(rng), grass(rng), 0.38)
-    depth = np.clip((ROWS - 0.38) / 0.62, 0, 1)
-    centre = 0.5 + rng.uniform(-0.25, 0.25) * (1 - depth) ** 2 + 0.03 * value_noise(rng, SIDE, 6)
-    half = 0.05 + 0.42 * depth
-    road = np.clip((half - np.abs(COLUMNS - centre)) * 40, 0, 1) * (ROWS > 0.38)
-    ruts = np.exp(-(((np.abs(COLUMNS - centre) / half - 0.5) / 0.12) ** 2))
-    earth = mix(textured(rng, (146, 100, 62), (192, 146, 98), 20, 2), (104, 68, 40), 0.6 * ruts)
-    return mix(picture, earth, road), nearness
-
-
-@scene("meadow")
-def meadow(rng: Rng):
-    return standing(sky(rng), grass(rng), rng.uniform(0.42, 0.54))
+    picture = drawn(picture, trunks)
+    pieces = [
+        (plants.bush(int(rng.integers(3))), x, (horizon + 0.035) * SIDE, rng.uniform(9, 17), False)
+        for x in rng.uniform(0, 128, 6)
+    ]
+    picture = stamped(picture, pieces)
+    cx, cy = 0.5 + rng.uniform(-0.04, 0.04), rng.uniform(0.79, 0.84)
+    rx, ry = rng.uniform(0.44, 0.52), rng.uniform(0.15, 0.18)
+    r = np.sqrt(((COLUMNS - cx) / rx) ** 2 + ((ROWS - cy) / ry) ** 2)
+    pile = lie(textures.weave, rng, horizon, 1.2)[..., :1] / 128
+    purple = np.array(tint(rng, (126, 44, 178), 12), np.float32)
+    gold = np.array((232, 196, 104), np.float32)
+    bands = ((r > 0.86) & (r < 0.93)) | ((r > 0.60) & (r < 0.64))
+    petals = (np.cos(8 * np.arctan2((ROWS - cy) / ry, (COLUMNS - cx) / rx)) * 0.06 + 0.38 > r) & (r > 0.20)
+    rug = mix(purple, gold, bands.astype(np.float32)) * pile
+    rug = mix(rug, np.array((196, 134, 232)), petals.astype(np.float32) * 0.7)
+    shade_under = np.clip((1.12 - np.sqrt(((COLUMNS - cx) / rx) ** 2 + ((ROWS - cy - 0.02) / ry) ** 2)) * 6, 0, 1) * 0.5
+    picture = picture * (1 - shade_under)[..., None]
+    picture = mix(picture, rug, np.clip((1 - r) * 40, 0, 1))
+    light = Light(side, 1.0, (0.96, 1.0, 0.90), 1.1, (1.0, 1.0, 0.8), (0.28, 0.26, 0.30), 0.8, 0.5, 0.6)
+    return Painted(picture, standing_nearness(horizon), light, Ground(cy - 0.12))
 
 
 @scene("night")
-def night(rng: Rng):
-    heaven = gradient(jitter(rng, (8, 10, 40), 6), jitter(rng, (42, 46, 104), 8), 0, 0.75)
-    picture, nearness = standing(heaven, textured(rng, (16, 26, 34), (34, 48, 50), 12, 2), 0.76)
+def night(rng: Rng) -> Painted:
+    horizon = rng.uniform(0.60, 0.70)
+    side = float(rng.choice((-1, 1)))
+    x, y, r = SIDE * (0.5 + side * rng.uniform(0.25, 0.40)), rng.uniform(15, 34), rng.uniform(8, 12)
+    picture = gradient(jitter(rng, (7, 10, 38), 5), jitter(rng, (40, 58, 122), 8), 0, horizon)
+    band = np.exp(-(((ROWS - 0.35 + 0.5 * (COLUMNS - 0.5) * rng.choice((-1, 1))) / 0.16) ** 2)) * (
+        0.6 + 0.4 * fractal_noise(rng, SIDE, 5, 3)
+    )
+    picture = mix(picture, (96, 96, 168), np.clip(band, 0, 1) * 0.34)
+    near = ((COLUMNS * SIDE - x) ** 2 + (ROWS * SIDE - y) ** 2) / r**2
+    picture = picture + (np.exp(-near / 9) * 0.5)[..., None] * np.array((150, 160, 200), np.float32)
 
-    def stars(draw):
-        for x, y in scatter(rng, 50, 0, 0.72):
-            disc(draw, x, y, rng.uniform(0.7, 1.7), (255, 255, 226))
-        x, y = rng.choice([18, 108]) + rng.uniform(-6, 6), rng.uniform(14, 26)
-        disc(draw, x, y, 11, (255, 246, 196))
-        disc(draw, x + 5, y - 3, 9, (14, 16, 48))
+    def stars(draw: Brush) -> None:
+        for sx, sy in scatter(rng, 64, 0, horizon - 0.03):
+            draw.disc(
+                sx,
+                sy,
+                float(rng.choice((0.35, 0.5, 0.8), p=(0.5, 0.35, 0.15))),
+                (255, 255, 236, int(rng.integers(150, 256))),
+            )
+        for sx, sy in scatter(rng, 3, 0.02, 0.4):
+            draw.line([(sx - 2.2, sy), (sx + 2.2, sy)], (255, 255, 255, 150), 0.5)
+            draw.line([(sx, sy - 2.2), (sx, sy + 2.2)], (255, 255, 255, 150), 0.5)
+            draw.disc(sx, sy, 0.8, (255, 255, 255))
+        draw.disc(x, y, r, (252, 246, 212))
+        for cx, cy, cr in ((-0.3, -0.2, 0.22), (0.25, 0.3, 0.28), (0.35, -0.35, 0.15), (-0.2, 0.45, 0.13)):
+            draw.disc(x + cx * r, y + cy * r, cr * r, (226, 216, 178))
 
-    return drawn(picture, stars), nearness
+    picture = drawn(picture, stars)
+    picture = join(picture, (18, 26, 58), ridge(rng, horizon, 0.16, 4))
+    picture = join(picture, (11, 17, 40), ridge(rng, horizon + 0.03, 0.09, 6))
+    ground = (
+        lie(textures.grass, rng, horizon, 0.6)
+        * np.array((0.27, 0.36, 0.58))
+        * np.clip(1.15 - 0.5 * np.abs(COLUMNS - x / SIDE), 0.4, 1.2)[..., None]
+    )
+    picture = join(picture, ground, horizon + 0.012 * value_noise(rng, SIDE, 1, 5)[:1])
+    pieces = [
+        (
+            plants.tree(int(rng.integers(4)), "night"),
+            tx,
+            (horizon + rng.uniform(0.01, 0.05)) * SIDE,
+            rng.uniform(16, 44),
+            False,
+        )
+        for tx in rng.uniform(0, 128, int(rng.integers(1, 5)))
+    ]
+    pieces += [
+        (
+            recoloured(plants.tuft(int(rng.integers(5))), (0.27, 0.36, 0.56)),
+            tx,
+            ty,
+            5 + 12 * (ty / SIDE - horizon) / (1 - horizon),
+            False,
+        )
+        for tx, ty in scatter(rng, 14, horizon + 0.05, 1.1)
+    ]
+    picture = stamped(picture, pieces)
+    light = Light(side, 0.75, (0.54, 0.60, 0.84), 1.5, (0.80, 0.88, 1.0), (0.25, 0.28, 0.40), 0.8, 0.6, 0.8)
+    return Painted(picture, standing_nearness(horizon), light, Ground(horizon, 3.5, "blades"))
 
 
 @scene("desert")
-def desert(rng: Rng):
-    horizon = rng.uniform(0.42, 0.52)
-    phase = COLUMNS * rng.uniform(4, 8) + rng.uniform(0, 6)
-    ripples = 0.5 + 0.5 * np.sin(ROWS * 60 + 2.5 * np.sin(phase) + 2 * value_noise(rng, SIDE, 4))
-    sand = mix(jitter(rng, (208, 128, 60)), jitter(rng, (244, 180, 98)), ripples)
-    picture, nearness = standing(gradient(jitter(rng, (250, 190, 110)), (255, 226, 160), 0, 0.5), sand, horizon)
-    dune = horizon - 0.09 * np.clip(np.sin(phase), 0, 1)
-    far = field((dune < ROWS) & (horizon >= ROWS))
-
-    def sun(draw):
-        disc(draw, rng.uniform(16, 112), rng.uniform(12, 26), 10, (255, 246, 214))
-
-    return mix(drawn(picture, sun), jitter(rng, (190, 112, 58)), far), nearness
+def desert(rng: Rng) -> Painted:
+    horizon, side = rng.uniform(0.44, 0.54), sun_side(rng)
+    evening = rng.random() < 0.4
+    top, low = ((88, 156, 214), (250, 226, 176)) if not evening else ((226, 120, 84), (255, 216, 138))
+    picture = gradient(jitter(rng, top, 10), jitter(rng, low, 8), 0, horizon)
+    sun = (0.5 + side * rng.uniform(0.22, 0.38)) * SIDE, rng.uniform(14, 32)
+    near = np.sqrt((COLUMNS * SIDE - sun[0]) ** 2 + (ROWS * SIDE - sun[1]) ** 2)
+    picture = mix(picture, (255, 250, 226), np.exp(-((near / 26) ** 2)) * 0.6)
+    picture = mix(picture, (255, 252, 232), np.clip(9 - near + 0.5, 0, 1))
+    if rng.random() < 0.7:
+        pieces = [
+            (stamps.mesa(int(rng.integers(4))), x, horizon * SIDE + 3, rng.uniform(14, 30), bool(rng.integers(2)))
+            for x in rng.uniform(0, 128, int(rng.integers(1, 3)))
+        ]
+        picture = stamped(picture, pieces)
+    sand, dark = jitter(rng, (240, 178, 98), 8), jitter(rng, (188, 108, 56), 8)
+    for k, (base, height) in enumerate(((horizon + 0.03, 0.10), (horizon + 0.10, 0.10))):
+        crest = ridge(rng, base, height, 2 + k, 1)
+        slope = np.gradient(crest[0])[None, :] * SIDE * side * -3.0
+        # A dune's far side from the sun lies in shade down from its crest.
+        lit = np.clip(0.62 + slope + 0.5 * (ROWS - crest), 0, 1)
+        picture = join(picture, mix(dark, sand, lit), crest)
+    ground = horizon + 0.16
+    depth = np.clip((ROWS - ground) / (1 - ground), 0.03, 1)
+    phase = rng.uniform(0, 6)
+    ripples = np.sin(26 / (depth + 0.22) + 2.2 * np.sin(COLUMNS * 5 + phase) + 1.6 * value_noise(rng, SIDE, 4))
+    tone = 0.66 + 0.20 * ripples * np.clip(depth * 3, 0.2, 1) + 0.1 * value_noise(rng, SIDE, 3)
+    edge = ridge(rng, ground + 0.02, 0.05, 2, 1)
+    picture = join(picture, mix(dark, sand * 1.03, np.clip(tone, 0, 1)), edge)
+    light = Light(side, 0.7, (1.06, 0.98, 0.86), 1.15, (1.0, 0.92, 0.74), (0.46, 0.34, 0.36), 0.8, 0.7, 0.85)
+    return Painted(picture, standing_nearness(horizon), light, Ground(ground - 0.02, 2.5, "mound"))

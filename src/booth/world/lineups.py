@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from booth.world.identity import Identity, near_identities, sample_identity
-from booth.world.judges import NOUN_NAMES
+from booth.world.judges import NOUN_NAMES, SIDE
 from booth.world.render import Factors, render
 from booth.world.sampling import sample_factors
 
@@ -37,7 +37,9 @@ def _lineup(task: tuple[int, int]) -> np.ndarray:
 
 def _views(rng: np.random.Generator, individuals: list[Identity], held_out: bool) -> np.ndarray:
     split = "new_identity" if held_out else "train"
-    return np.stack([np.stack([render(sample_view(rng, split, i)).image for _ in range(VIEWS)]) for i in individuals])
+    return np.stack(
+        [np.stack([render(sample_view(rng, split, i), SIDE).image for _ in range(VIEWS)]) for i in individuals]
+    )
 
 
 def sample_view(rng: np.random.Generator, split: str, identity: object) -> Factors:

@@ -10,18 +10,46 @@ def value_noise(rng: np.random.Generator, side: int, cells: int, cells_x: int | 
     return np.asarray(Image.fromarray(grid).resize((side, side), Image.Resampling.BICUBIC))
 
 
-def fractal_noise(rng: np.random.Generator, side: int, cells: int, octaves: int = 3) -> np.ndarray:
-    """Sum octaves of value noise, each twice as fine and half as strong; returns (side, side), about -1..1."""
+def fractal_noise(rng: np.random.Generator, side: int, cells: int, octaves: int = 3, stretch: int = 1) -> np.ndarray:
+    """Sum octaves of value noise, each twice as fine and half as strong; returns (side, side), about -1..1.
+
+    `stretch` makes the bumps so many times as wide as they are high.
+    """
     total = np.zeros((side, side), np.float32)
     for octave in range(octaves):
-        total += value_noise(rng, side, cells * 2**octave) * 0.5**octave
+        fine = cells * 2**octave
+        total += value_noise(rng, side, fine * stretch, fine) * 0.5**octave
     return total / (2 - 2 * 0.5**octaves)
+
+
+def thrice(weight: np.ndarray) -> np.ndarray:
+    """Repeat a (h, w) map for the three channels: (h, w, 3), contiguous, which is quicker than broadcasting."""
+    out = np.empty((*weight.shape, 3), np.float32)
+    for channel in range(3):
+        out[..., channel] = weight
+    return out
+
+
+def _painted(colour: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if colour.ndim != 1:
+        return np.broadcast_to(colour, shape)
+    out = np.empty(shape, np.float32)
+    for channel in range(3):
+        out[..., channel] = colour[channel]
+    return out
 
 
 def mix(first, second, weight: np.ndarray) -> np.ndarray:
     """Blend two colours or (h, w, 3) pictures by a (h, w) or (h, 1) weight in 0..1."""
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
-    return first + (second - first) * np.asarray(weight, np.float32)[..., None]
+    whole = np.broadcast_shapes(np.shape(weight), first.shape[:2] if first.ndim == 3 else (1, 1),
+                                second.shape[:2] if second.ndim == 3 else (1, 1))  # fmt: skip
+    three = thrice(np.broadcast_to(np.asarray(weight, np.float32), whole))
+    base = _painted(first, three.shape)
+    out = _painted(second, three.shape) - base
+    out *= three
+    out += base
+    return out
 
 
 def jitter(rng: np.random.Generator, colour, amount: float = 12) -> np.ndarray:

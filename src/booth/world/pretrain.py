@@ -22,11 +22,13 @@ from booth.core.family import Family
 from booth.families.loading import load_family
 from booth.world.autoencoder import train_autoencoder
 from booth.world.denoiser import LatentPool, new_denoiser, subject_weights, train_denoiser
-from booth.world.sampling import render_many, textures
+from booth.world.nothing import textures
+from booth.world.sampling import render_many
 from booth.world.text_encoder import train_contrastive
 from booth.world.tokenizer import RARE_TOKENS, write_tokenizer
 from booth.world.vocabulary import NOUNS
 
+SIDE = 64  # pixels of the pictures that the base draws
 # How the budget is split; the judges are trained by `booth.world.judges`.
 SHARES = {"autoencoder": 0.09, "text_encoder": 0.08, "denoiser": 0.83}
 RARE_SHARE = (
@@ -122,7 +124,7 @@ def pretrain(
 def _begin(base: Path, images: np.ndarray, captions: list[str], minutes: float, out: Path, device: str) -> None:
     """Train the autoencoder and the text encoder, and put a base together whose denoiser has learned nothing yet."""
     tokenizer = tokenizer_for(captions, out / "tokenizer")
-    diet = textures(len(images) // 4, np.random.default_rng(1))
+    diet = textures(len(images) // 4, np.random.default_rng(1), SIDE)
     vae = train_autoencoder(images, diet, minutes=minutes * SHARES["autoencoder"], out=out, device=device)
     contrastive = train_contrastive(
         "text_encoder", tokenizer, images, captions, minutes=minutes * SHARES["text_encoder"], out=out, device=device
@@ -135,7 +137,7 @@ def picture_pool(out: Path, count: int, workers: int) -> tuple[np.ndarray, list[
     """Rendered training pictures, their captions and where their subjects are, kept in `out` for the next resume."""
     file, subjects, text = out / f"pictures-{count}.npy", out / f"subjects-{count}.npy", out / f"captions-{count}.json"
     if not text.exists():
-        images, captions, factors = render_many(count, seed=0, split="train", workers=workers)
+        images, captions, factors = render_many(count, seed=0, split="train", workers=workers, size=SIDE)
         np.save(file, images, allow_pickle=False)
         np.save(subjects, subject_weights(factors), allow_pickle=False)
         text.write_text(json.dumps(with_rare_tokens(captions)))

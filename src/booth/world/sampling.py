@@ -1,22 +1,27 @@
-"""Drawing pictures at random: the training and held-out splits, whole data sets, and pictures of nothing."""
+"""Drawing pictures at random: the training and held-out splits, and whole data sets."""
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from booth.core.room import cores
+from booth.world.accessories import above, hanging
 from booth.world.captions import caption
-from booth.world.identity import Identity, sample_identity, stable_hash
-from booth.world.noise import fractal_noise, mix, value_noise
-from booth.world.render import UNITS, Factors, Placement, render
-from booth.world.vocabulary import ACCESSORIES, COLOURS, MATERIALS, NOUNS, SCENES
+from booth.world.identity import Identity, nouns_of, sample_identity, stable_hash
+from booth.world.render import Factors, Placement, render
+from booth.world.sprites import GLYPH, sprite
+from booth.world.vocabulary import ACCESSORIES, COLOURS, MATERIALS, NOUNS, SCENES, Scene
+from booth.world.warp import SIDE
 
 SPLITS = ("train", "held_out", "new_identity")
 HELD_OUT_SHARE = 0.03
 CHUNK = 256  # pictures a task of the worker pool
-CELL = 8.0  # pixels that one latent stands for
+ACCESSORY_SHARE = 0.38  # of live subjects
+CUT_OFF_SHARE = 0.10
+TWO_SHARE = 0.07  # of the pictures show two things side by side
+EMPTY_SHARE = 0.08  # of the training pictures show a scene alone
 
 Rng = np.random.Generator
 
@@ -46,24 +51,80 @@ def sample_scene(rng: Rng) -> str:
     return "studio" if rng.random() < 0.06 else _pick(rng, SCENES)
 
 
-def sample_placement(rng: Rng, identity: Identity, x: float = 32.0, size: float = 46.0) -> Placement:
-    """Draw the looks and the place of one individual, in column `x` or (where there is room) one cell beside it.
-
-    It stands upright, as large as it fits, and moves by whole cells of the embedded autoencoder (8 pixels), so that a
-    shape is the same latents wherever it stands: what training need not spend on poses, it spends on shapes.
-    """
-    live = NOUNS[identity.noun].live
-    accessory = _pick(rng, ACCESSORIES) if live and rng.random() < 0.25 else None
+def _looks(rng: Rng, noun: str, accessory_share: float) -> tuple[str | None, str | None, str | None]:
+    """Draw what is captioned of one individual: colour, material and accessory."""
+    accessory = _pick(rng, ACCESSORIES) if NOUNS[noun].live and rng.random() < accessory_share else None
     colour = _pick(rng, COLOURS) if rng.random() < 0.3 else None
     material = _pick(rng, MATERIALS) if rng.random() < 0.1 else None
     if material in ("golden", "wooden"):
         colour = None  # both decide the body's colour
-    if x == UNITS / 2:
-        x += float(rng.choice((0.0, -CELL, CELL), p=(0.6, 0.2, 0.2)))
-    y = 34.0
-    if accessory:  # room for a hat
-        y, size = y + 2, size - 2
-    return Placement(identity, colour, material, accessory, x, y, size)
+    return colour, material, accessory
+
+
+def _along(rng: Rng, half: float, cut: bool) -> float:
+    """A middle along one side of the picture: all of it inside where there is room, or cut off at an edge."""
+    if cut:
+        return float(rng.choice((rng.uniform(0.3, 0.8) * half, SIDE - rng.uniform(0.3, 0.8) * half)))
+    margin = min(half + 2, SIDE / 2)
+    return float(rng.uniform(margin, SIDE - margin))
+
+
+def sample_placement(
+    rng: Rng,
+    identity: Identity,
+    scene: str = "studio",
+    column: tuple[float, float] | None = None,
+    sizes: tuple[float, float] = (64.0, 116.0),
+    accessory_share: float = ACCESSORY_SHARE,
+    cut_off_share: float = CUT_OFF_SHARE,
+) -> Placement:
+    """Draw the looks and the pose of one individual in a scene, or within a `column` (left, right) of the picture.
+
+    It is half as large as the picture to nearly as large, stands on the scene's ground or lies anywhere, turned a
+    little, mirrored or not, and is cut off at the edge now and then.
+    """
+    colour, material, accessory = _looks(rng, identity.noun, accessory_share)
+    place, shape = SCENES[scene], sprite(identity.glyph)
+    size = float(rng.uniform(*sizes))
+    cut = column is None and accessory is None and rng.random() < cut_off_share
+    sideways = bool(rng.random() < 0.6)
+    wide, high = shape.width / GLYPH, shape.height / GLYPH
+    if accessory:
+        size *= 0.94
+    if column is not None:
+        size = min(size, (column[1] - column[0]) / wide)
+        x = float(rng.uniform(column[0] + size * wide / 2, column[1] - size * wide / 2 + 1e-3))
+    else:
+        x = _along(rng, size * wide / 2, cut and sideways)
+    flip = bool(rng.random() < 0.5)
+    tilt = {"ground": 3.5, "float": 4.5, "flat": 11.0, "none": 10.0}[place.support]
+    angle = float(np.clip(rng.normal(0, tilt), -2.2 * tilt, 2.2 * tilt))
+    y = _row(rng, place, size * high, cut and not sideways)
+    placement = Placement(identity, colour, material, accessory, x, y, size, angle, flip)
+    return with_room(placement)
+
+
+def _row(rng: Rng, place: Scene, height: float, cut: bool) -> float:
+    """The middle of a thing of that height: its foot on the ground where the scene has one."""
+    if place.support in ("flat", "none"):
+        return _along(rng, height / 2, cut)
+    # What is large is near, and stands low in the picture.
+    foot = rng.uniform(min(max(place.foot * SIDE, 70 + 0.42 * height, height + 1), 122.0), 125.0)
+    if cut:
+        foot += 0.16 * height
+    return float(foot - height / 2)
+
+
+def with_room(placement: Placement) -> Placement:
+    """Move a thing, and make it smaller where that is not enough, so that what it wears is in the picture."""
+    glyph, worn = placement.identity.glyph, placement.accessory
+    up, down = above(glyph, worn), hanging(glyph, worn)
+    if not up and not down:
+        return placement
+    tall = sprite(glyph).height / GLYPH
+    size = min(placement.size, (SIDE - 2) / (tall + up + down))
+    top, bottom = 1 + (up + tall / 2) * size, SIDE - 1 - (down + tall / 2) * size
+    return replace(placement, y=float(np.clip(placement.y, top, bottom)), size=size)
 
 
 def sample_factors(
@@ -71,55 +132,80 @@ def sample_factors(
     split: str = "train",
     identity: Identity | None = None,
     scene: str | None = None,
-    two_share: float = 0.06,
+    two_share: float = TWO_SHARE,
+    empty_share: float = 0.0,
+    designer: str = "seen",
 ) -> Factors:
     """Draw a picture's factors; a given identity or scene is kept, whatever the split says about it.
 
     "train" shows only seen identities in seen combinations, "held_out" puts seen identities into held-out
-    combinations, and "new_identity" shows held-out identities in seen combinations. Raises ValueError otherwise.
+    combinations, and "new_identity" shows held-out identities in seen combinations. With an `empty_share` some pictures
+    show the scene alone. `designer="held_out"` draws shapes by the designer whom training never sees, of the nouns that
+    he has. Raises ValueError for an unknown split.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    if identity is None and rng.random() < empty_share:
+        return Factors((), scene or sample_scene(rng), seed=int(rng.integers(2**31)))
+    nouns = nouns_of(designer)
     pair = rng.random() < two_share
     while True:
         where = scene or sample_scene(rng)
-        first = identity or sample_identity(rng, _pick(rng, NOUNS), held_out=split == "new_identity")
+        first = identity or sample_identity(rng, _pick(rng, nouns), split == "new_identity", designer)
         who = [first]
         if pair:
-            other = _pick(rng, [noun for noun in NOUNS if noun != first.noun])
-            who.append(sample_identity(rng, other, held_out=split == "new_identity"))
+            other = _pick(rng, [noun for noun in nouns if noun != first.noun])
+            who.append(sample_identity(rng, other, split == "new_identity", designer))
         held_out = [is_held_out_placement(individual, where) for individual in who]
         asked_for = identity is not None and scene is not None
         if asked_for or (held_out[0] if split == "held_out" else not any(held_out)):
             break
     if pair:
-        columns = (16.0, 48.0)
-        placements = tuple(sample_placement(rng, i, x, size=30.0) for i, x in zip(who, columns, strict=True))
+        columns = [(2.0, 64.0), (64.0, 126.0)]
+        if rng.random() < 0.5:
+            columns.reverse()
+        placements = tuple(
+            sample_placement(rng, i, where, column, (52.0, 66.0), 0.2) for i, column in zip(who, columns, strict=True)
+        )
     else:
-        placements = (sample_placement(rng, first),)
+        placements = (sample_placement(rng, first, where),)
     return Factors(placements, where, seed=int(rng.integers(2**31)))
 
 
-def _render_range(bounds: tuple[int, int], seed: int, split: str) -> tuple[np.ndarray, list[str], list[Factors]]:
-    images = np.empty((bounds[1] - bounds[0], UNITS, UNITS, 3), np.uint8)
+def _render_range(
+    bounds: tuple[int, int], seed: int, split: str, size: int, empty_share: float, designer: str
+) -> tuple[np.ndarray, list[str], list[Factors]]:
+    images = np.empty((bounds[1] - bounds[0], size, size, 3), np.uint8)
     captions, drawn = [], []
     for row, index in enumerate(range(*bounds)):
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
-        factors = sample_factors(rng, split)
-        images[row] = render(factors).image
+        factors = sample_factors(rng, split, empty_share=empty_share, designer=designer)
+        images[row] = render(factors, size).image
         captions.append(caption(factors, rng))
         drawn.append(factors)
     return images, captions, drawn
 
 
 def render_many(
-    n: int, seed: int, split: str = "train", workers: int | None = None
+    n: int,
+    seed: int,
+    split: str = "train",
+    workers: int | None = None,
+    *,
+    size: int = SIDE,
+    empty_share: float | None = None,
+    designer: str = "seen",
 ) -> tuple[np.ndarray, list[str], list[Factors]]:
-    """Render n pictures, (n, 64, 64, 3) uint8, with captions and factors; the same for any number of workers."""
+    """Render n pictures, (n, size, size, 3) uint8, with captions and factors; the same for any number of workers.
+
+    Of the pictures of "train" `EMPTY_SHARE` show a scene alone, of the others none, if `empty_share` says nothing else.
+    """
     workers = workers or cores()
+    if empty_share is None:
+        empty_share = EMPTY_SHARE if split == "train" else 0.0
     chunks = [(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
-    work = partial(_render_range, seed=seed, split=split)
-    images = np.empty((n, UNITS, UNITS, 3), np.uint8)
+    work = partial(_render_range, seed=seed, split=split, size=size, empty_share=empty_share, designer=designer)
+    images = np.empty((n, size, size, 3), np.uint8)
     captions: list[str] = []
     factors: list[Factors] = []
 
@@ -135,55 +221,3 @@ def render_many(
         with ProcessPoolExecutor(min(workers, len(chunks))) as pool:
             gather(pool.map(work, chunks))
     return images, captions, factors
-
-
-def _colours(rng: Rng, n: int) -> np.ndarray:
-    return rng.uniform(0, 255, (n, 3)).astype(np.float32)
-
-
-def _smooth(rng: Rng) -> np.ndarray:
-    """Colour noise of a random roughness, up to 1/f."""
-    cells, octaves = int(rng.integers(2, 8)), int(rng.integers(1, 5))
-    channels = [fractal_noise(rng, UNITS, cells, octaves) for _ in range(3)]
-    shared = fractal_noise(rng, UNITS, cells, octaves)
-    noise = np.stack(channels, axis=-1) * rng.uniform(20, 100) + shared[..., None] * rng.uniform(20, 110)
-    return _colours(rng, 1)[0] * 0.5 + 64 + noise
-
-
-def _ramp(rng: Rng) -> np.ndarray:
-    """A straight or wavy gradient between two colours."""
-    ys, xs = np.mgrid[:UNITS, :UNITS].astype(np.float32) / UNITS - 0.5
-    turn = rng.uniform(0, 2 * np.pi)
-    along = np.cos(turn) * xs + np.sin(turn) * ys + rng.uniform(0, 0.2) * value_noise(rng, UNITS, 3)
-    weight = 0.5 + along if rng.random() < 0.5 else 0.5 + 0.5 * np.sin(along * rng.uniform(6, 60))
-    first, second = _colours(rng, 2)
-    return mix(first, second, np.clip(weight, 0, 1))
-
-
-def _shapes(rng: Rng) -> np.ndarray:
-    """Dead leaves: discs and polygons of all sizes, each hiding what lies behind."""
-    background = Image.fromarray(np.clip(_ramp(rng), 0, 255).astype(np.uint8)).resize((2 * UNITS, 2 * UNITS))
-    draw = ImageDraw.Draw(background)
-    for _ in range(int(rng.integers(4, 60))):
-        x, y = rng.uniform(0, 2 * UNITS, 2)
-        r = min(4 / rng.random(), 60)
-        fill = tuple(int(c) for c in _colours(rng, 1)[0])
-        if rng.random() < 0.5:
-            draw.ellipse((x - r, y - r, x + r, y + r * rng.uniform(0.4, 1)), fill=fill)
-        else:
-            turns = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
-            draw.polygon([(x + r * np.cos(t), y + r * np.sin(t)) for t in turns], fill=fill)
-    return np.asarray(background.reduce(2), np.float32)
-
-
-def textures(n: int, rng: Rng) -> np.ndarray:
-    """Draw n pictures of nothing, (n, 64, 64, 3) uint8, which widen what an autoencoder can keep."""
-    pictures = np.empty((n, UNITS, UNITS, 3), np.uint8)
-    for index in range(n):
-        kind = rng.choice(4, p=[0.25, 0.15, 0.4, 0.2])
-        if kind == 3:
-            picture = mix(_shapes(rng), _smooth(rng), np.clip(fractal_noise(rng, UNITS, 3) + 0.4, 0, 1))
-        else:
-            picture = (_smooth, _ramp, _shapes)[kind](rng)
-        pictures[index] = np.clip(picture, 0, 255)
-    return pictures

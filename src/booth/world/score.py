@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,17 @@ from booth.world.sampling import sample_factors
 from booth.world.vocabulary import NOUNS, SCENES
 
 
-def held_out_prompts(count: int, seed: int) -> list[tuple[str, str, str, str | None]]:
+def held_out_prompts(
+    count: int, seed: int, nouns: Collection[str] = tuple(NOUNS)
+) -> list[tuple[str, str, str, str | None]]:
     """(prompt, noun, scene, colour or None) of single objects in combinations that training never showed."""
     rng = np.random.default_rng([seed, 77])
     wanted: list[tuple[str, str, str, str | None]] = []
     while len(wanted) < count:
         factors = sample_factors(rng, "held_out", two_share=0.0)
         noun, scene = factors.objects[0].identity.noun, factors.scene
+        if noun not in nouns:
+            continue
         # Half of the prompts ask for a colour as well, so that the joint figure tests the binding of all three.
         colour = factors.objects[0].colour if len(wanted) % 2 else None
         if len(wanted) % 2 and colour is None:
@@ -34,7 +39,8 @@ def score(
 ) -> dict[str, Any]:
     """Object, scene, colour and joint accuracy (0..1) of `pictures` drawings, with the judges' own errors beside."""
     model = load_family(str(resolve_base(base)))
-    wanted = held_out_prompts(pictures, seed)
+    judges = Judges()
+    wanted = held_out_prompts(pictures, seed, judges.labels.nouns)
     images = draw(
         model,
         [w[0] for w in wanted],
@@ -43,13 +49,12 @@ def score(
         guidance=guidance,
         batch_size=16,
     )
-    judges = Judges()
     verdicts = judges.look(np.stack([np.asarray(image.convert("RGB")) for image in images]))
     objects = np.array([v.objects[0] == noun for v, (_, noun, _, _) in zip(verdicts, wanted, strict=True)])
     scenes = np.array([v.scene == scene for v, (_, _, scene, _) in zip(verdicts, wanted, strict=True)])
     asked = np.array([colour is not None for *_, colour in wanted])
     colours = np.array([v.colour == colour for v, (*_, colour) in zip(verdicts, wanted, strict=True)])
-    by_noun = {n: objects[[w[1] == n for w in wanted]] for n in NOUNS}
+    by_noun = {n: objects[[w[1] == n for w in wanted]] for n in judges.labels.nouns}
     by_scene = {s: scenes[[w[2] == s for w in wanted]] for s in SCENES}
     return {
         "object": round(float(objects.mean()), 4),

@@ -1,4 +1,4 @@
-"""The glyphs as sprites: alpha, colours, shading value and the body parts that marks attach to."""
+"""The glyphs as sprites: colours, alpha, shading value and surface, at two scales, ready to be warped."""
 
 import json
 from dataclasses import dataclass
@@ -9,27 +9,35 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 ASSETS = Path(__file__).parent / "assets"
-SPRITE = 144  # side of a sprite, with room around the glyph for hats and outlines
-GLYPH = 84  # longest side of the glyph inside it
+GLYPH = 160  # longest side of a glyph in the atlas
+MARGIN = 8  # room around the glyph for outlines
 
 
 @dataclass(frozen=True, eq=False)
 class Sprite:
-    """A glyph centred in a `SPRITE` x `SPRITE` square; arrays are float32 in 0..1."""
+    """A glyph with a margin around it, at full and at half scale."""
 
     name: str
-    rgb: np.ndarray  # (S, S, 3)
-    alpha: np.ndarray  # (S, S)
-    halo: np.ndarray  # (S, S), the alpha grown by a few pixels
-    value: np.ndarray  # (S, S), luminance spread so that the body's median is 0.55
-    box: tuple[int, int, int, int]  # left, top, right, bottom of the glyph in the sprite
-    centre: tuple[float, float]  # x, y of the alpha's centre of mass
+    width: int  # of the glyph without its margin
+    height: int
+    looks: tuple[Image.Image, Image.Image]  # RGBA
+    # Four bands that are no colours: value (luminance spread so that the body's median is 0.55), the surface's slope to
+    # the right and down (128 is none), and the halo (the alpha grown by a few pixels).
+    surfaces: tuple[Image.Image, Image.Image]
+    silhouette: np.ndarray  # (height, width) float32 alpha in 0..1
+    centre: tuple[float, float]  # of the alpha's mass, from the box's middle, in glyph lengths
+    parts: dict[str, tuple[float, float]]  # the band that each part covers along its axis, in glyph lengths
 
 
 @lru_cache(maxsize=1)
 def _atlas() -> tuple[Image.Image, dict[str, list[int]]]:
     with Image.open(ASSETS / "atlas.png") as image:
         return image.convert("RGBA"), json.loads((ASSETS / "atlas.json").read_text())
+
+
+def glyph_names() -> tuple[str, ...]:
+    """All glyphs of the atlas."""
+    return tuple(_atlas()[1])
 
 
 def _spread(luminance: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -39,79 +47,66 @@ def _spread(luminance: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return luminance**gamma
 
 
+def _slopes(alpha: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """How a body swollen from its silhouette slopes, right and down, in -1..1: strong at the rim, none inside."""
+    small = alpha.reduce(2)
+    height = np.zeros((small.height, small.width), np.float32)
+    for radius, share in ((3, 0.4), (7, 0.7), (14, 1.2)):
+        height += share * np.asarray(small.filter(ImageFilter.GaussianBlur(radius)), np.float32) / 255
+    down, right = np.gradient(height)
+    steep = np.sqrt(1 + (14 * right) ** 2 + (14 * down) ** 2)
+    grown = []
+    for slope in (-14 * right / steep, -14 * down / steep):
+        grown.append(
+            np.asarray(Image.fromarray(slope.astype(np.float32)).resize(alpha.size, Image.Resampling.BILINEAR))
+        )
+    return grown[0], grown[1]
+
+
+def _band(alpha: np.ndarray, axis: int, low: float, high: float) -> tuple[float, float]:
+    """Where the share of the area along an axis runs from `low` to `high`, in glyph lengths from the middle."""
+    along = alpha.sum(axis=axis)
+    share = np.cumsum(along) / along.sum()
+    middle = len(along) / 2
+    start = -9.0 if low <= 0 else (float(np.searchsorted(share, low)) - middle) / GLYPH
+    stop = 9.0 if high >= 1 else (float(np.searchsorted(share, high)) - middle) / GLYPH
+    return start, stop
+
+
 @cache
 def sprite(glyph: str) -> Sprite:
     """Load one glyph of the atlas; raises KeyError for an unknown name."""
     atlas, boxes = _atlas()
     cut = atlas.crop(tuple(boxes[glyph]))
-    left, top = (SPRITE - cut.width) // 2, (SPRITE - cut.height) // 2
-    image = Image.new("RGBA", (SPRITE, SPRITE))
-    image.paste(cut, (left, top))
-    pixels = np.asarray(image, np.float32) / 255
-    alpha = pixels[..., 3]
-    halo = image.getchannel("A").filter(ImageFilter.MaxFilter(7)).filter(ImageFilter.GaussianBlur(0.8))
-    luminance = pixels[..., :3] @ np.array([0.3, 0.59, 0.11], np.float32)
-    ys, xs = np.mgrid[:SPRITE, :SPRITE]
-    total = alpha.sum()
+    image = Image.new("RGBA", (-(-(cut.width + 2 * MARGIN) // 2) * 2, -(-(cut.height + 2 * MARGIN) // 2) * 2))
+    image.paste(cut, (MARGIN, MARGIN))
+    band = image.getchannel("A")
+    alpha = np.asarray(band, np.float32) / 255
+    halo = band.filter(ImageFilter.MaxFilter(9)).filter(ImageFilter.GaussianBlur(0.8))
+    pixels = np.asarray(image, np.float32)[..., :3] / 255
+    value = _spread(np.clip(pixels @ np.array([0.3, 0.59, 0.11], np.float32), 0.01, 1), alpha > 0.5)
+    right, down = _slopes(band)
+    bands = np.stack([value * 255, 128 + 127 * right, 128 + 127 * down, np.asarray(halo, np.float32)], axis=-1)
+    surface = Image.frombytes("CMYK", image.size, np.clip(bands + 0.5, 0, 255).astype(np.uint8).tobytes())
+    inside = alpha[MARGIN : MARGIN + cut.height, MARGIN : MARGIN + cut.width]
+    ys, xs = np.mgrid[: cut.height, : cut.width]
+    total = inside.sum()
     return Sprite(
         name=glyph,
-        rgb=pixels[..., :3],
-        alpha=alpha,
-        halo=np.asarray(halo, np.float32) / 255,
-        value=_spread(np.clip(luminance, 0.01, 1), alpha > 0.5).astype(np.float32),
-        box=(left, top, left + cut.width, top + cut.height),
-        centre=(float((alpha * xs).sum() / total), float((alpha * ys).sum() / total)),
+        width=cut.width,
+        height=cut.height,
+        looks=(image, image.convert("RGBa").reduce(2).convert("RGBA")),
+        surfaces=(surface, surface.reduce(2)),
+        silhouette=inside,
+        centre=(
+            float((inside * xs).sum() / total - cut.width / 2) / GLYPH,
+            float((inside * ys).sum() / total - cut.height / 2) / GLYPH,
+        ),
+        parts={
+            "top": _band(inside, 1, 0, 0.42),
+            "bottom": _band(inside, 1, 0.58, 1),
+            "left": _band(inside, 0, 0, 0.42),
+            "right": _band(inside, 0, 0.58, 1),
+            "belt": _band(inside, 1, 0.36, 0.66),
+        },
     )
-
-
-@cache
-def part_mask(glyph: str, part: str) -> np.ndarray:
-    """Return the (S, S) mask of a part: the outer 42 % of the area on that side, or a band across the middle."""
-    shape = sprite(glyph)
-    along = shape.alpha.sum(axis=1 if part in ("top", "bottom", "belt") else 0)
-    share = np.cumsum(along) / along.sum()
-    line = {
-        "top": share < 0.42,
-        "left": share < 0.42,
-        "bottom": share > 0.58,
-        "right": share > 0.58,
-        "belt": (share > 0.36) & (share < 0.66),
-    }[part].astype(np.float32)
-    mask = line[:, None] if part in ("top", "bottom", "belt") else line[None, :]
-    return np.broadcast_to(mask, (SPRITE, SPRITE))
-
-
-def _emblem(kind: str, radius: float, centre: tuple[float, float]) -> np.ndarray:
-    """Return a (S, S) mask of one star, heart or ring around `centre`."""
-    ys, xs = np.mgrid[:SPRITE, :SPRITE].astype(np.float32)
-    u, v = (xs - centre[0]) / radius, (ys - centre[1]) / radius
-    r = np.hypot(u, v) + 1e-6
-    if kind == "star":
-        angle = np.arctan2(u, -v)
-        wedge = np.abs((angle * 5 / (2 * np.pi) + 0.5) % 1 - 0.5) * 2
-        inside = (1.12 - 0.68 * wedge) - r
-    elif kind == "heart":
-        x, y = u * 1.15, -v * 1.15 + 0.12
-        inside = x**2 * y**3 - (x**2 + y**2 - 1) ** 3
-    else:
-        inside = 0.28 - np.abs(r - 0.72)
-    return np.clip(inside * radius / 1.5 + 0.5, 0, 1)
-
-
-@cache
-def pattern_mask(glyph: str, pattern: str) -> np.ndarray:
-    """Return the (S, S) mask of a pattern, big enough to be seen when the glyph is 30 pixels wide."""
-    shape = sprite(glyph)
-    if pattern in ("star", "heart", "ring"):
-        side = np.sqrt(shape.alpha.sum())  # thin glyphs get a smaller emblem
-        return _emblem(pattern, float(np.clip(0.36 * side, 15, 25)), shape.centre).astype(np.float32)
-    ys, xs = np.mgrid[:SPRITE, :SPRITE].astype(np.float32)
-    u, v = (xs - SPRITE / 2) / GLYPH, (ys - SPRITE / 2) / GLYPH
-    wave = {
-        "stripes": lambda: np.sin(2 * np.pi * 4.2 * v),
-        "bars": lambda: np.sin(2 * np.pi * 4.2 * u),
-        "diagonals": lambda: np.sin(2 * np.pi * 3.1 * (u + v)),
-        "checks": lambda: 1.6 * np.sin(2 * np.pi * 2.6 * u) * np.sin(2 * np.pi * 2.6 * v),
-        "dots": lambda: np.cos(2 * np.pi * 3.1 * (u + v)) + np.cos(2 * np.pi * 3.1 * (u - v)) - 0.35,
-    }[pattern]()
-    return np.clip(wave * 2.5 + 0.5, 0, 1).astype(np.float32)

@@ -17,12 +17,12 @@ from booth.world.autoencoder import (
     train_autoencoder,
 )
 from booth.world.fit import read_state
+from booth.world.nothing import textures
 from booth.world.pixels import to_bytes, to_unit
-from booth.world.sampling import textures
 
 
 def pictures(count: int) -> np.ndarray:
-    return textures(count, np.random.default_rng(0))
+    return textures(count, np.random.default_rng(0), 64)
 
 
 def test_the_encoder_computes_the_principal_components() -> None:

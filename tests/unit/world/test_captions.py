@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 
 from booth.world.captions import caption, prompt
-from booth.world.identity import MARK_COLOURS, OUTLINES, PALETTES, PARTS, PATTERNS, is_held_out
-from booth.world.sampling import is_held_out_combination, is_held_out_placement, sample_factors
-from booth.world.vocabulary import ACCESSORIES, COLOURS, MATERIALS, NOUNS, SCENES
+from booth.world.identity import (
+    MARK_COLOURS,
+    OUTLINES,
+    PALETTES,
+    PARTS,
+    PATTERNS,
+    is_held_out,
+    nouns_of,
+    sample_identity,
+)
+from booth.world.sampling import SPLITS, is_held_out_combination, is_held_out_placement, sample_factors
+from booth.world.vocabulary import ACCESSORIES, COLOURS, HELD_OUT_DESIGNER, MATERIALS, NOUNS, SCENES, designer_of
 
 MARK_WORDS = {*PALETTES, *MARK_COLOURS, *PATTERNS, *PARTS, *OUTLINES} - {"none"}
 # "on top of", "the snow" and "black top hat" are wordings of scenes and accessories, not of marks.
@@ -19,8 +28,11 @@ WORN_WORDS = {w for a in ACCESSORIES.values() for p in a.phrases for w in p.spli
 @pytest.mark.parametrize("seed", range(150))
 def test_a_caption_names_what_it_must_and_nothing_else(seed):
     rng = np.random.default_rng(seed)
-    factors = sample_factors(rng)
+    factors = sample_factors(rng, empty_share=0.2)
     words = caption(factors, rng)
+    if not factors.objects:
+        assert any(words.endswith(name) for name in SCENES[factors.scene].empty)
+        return
     for placement in factors.objects:
         noun = NOUNS[placement.identity.noun]
         assert any(name in words for name in (noun.name, *noun.synonyms))
@@ -63,6 +75,18 @@ def test_splits_keep_their_promise(split, new, combination):
         assert all(is_held_out(p.identity) == new for p in factors.objects)
         if split != "held_out":
             assert not any(is_held_out_placement(p.identity, factors.scene) for p in factors.objects)
+
+
+def test_the_held_out_designer_is_seen_in_no_split_unless_asked_for():
+    rng = np.random.default_rng(12)
+    for split in SPLITS:
+        seen = [p.identity.glyph for _ in range(150) for p in sample_factors(rng, split).objects]
+        assert HELD_OUT_DESIGNER not in {designer_of(glyph) for glyph in seen}
+    kept = [sample_factors(rng, designer="held_out").objects for _ in range(60)]
+    assert {designer_of(p.identity.glyph) for objects in kept for p in objects} == {HELD_OUT_DESIGNER}
+    assert len(nouns_of("held_out")) >= 50
+    with pytest.raises(ValueError, match="no teapot by"):
+        sample_identity(rng, "teapot", designer="held_out")
 
 
 def test_about_three_percent_of_the_combinations_are_held_out():

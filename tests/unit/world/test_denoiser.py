@@ -10,8 +10,8 @@ from booth.world.render import Factors, Placement
 
 
 def test_places_within_a_subjects_reach_weigh_more_and_the_mean_stays() -> None:
-    alone = Factors((Placement(Identity("dog", "dog"), x=16, y=16, size=16),), "beach")
-    pair = Factors((alone.objects[0], Placement(Identity("cup", "cup"), x=48, y=48, size=16)), "beach")
+    alone = Factors((Placement(Identity("dog", "dog"), x=32, y=32, size=32),), "beach")
+    pair = Factors((alone.objects[0], Placement(Identity("cup", "cup"), x=96, y=96, size=32)), "beach")
     first, second = subject_weights([alone, pair]).astype(np.float32)
     assert first.shape == (1, 8, 8)
     assert abs(first.mean() - 1) < 1e-2

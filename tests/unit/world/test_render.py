@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from booth.world.dress import ANCHORS
+from booth.world.anchors import anchors
 from booth.world.identity import Identity
+from booth.world.nothing import textures
 from booth.world.render import Factors, Placement, normals, render
-from booth.world.sampling import render_many, sample_factors, textures
+from booth.world.sampling import render_many, sample_factors, with_room
 from booth.world.scenes import paint
 from booth.world.vocabulary import ACCESSORIES, COLOURS, MATERIALS, NOUNS, SCENES
 
@@ -54,8 +55,8 @@ def test_a_pattern_survives_a_captioned_colour():
 
 
 def test_an_identity_keeps_its_colours_across_poses():
-    upright = Placement(MARKED["pattern"], size=44)
-    turned = replace(upright, angle=12.0, flip=True, x=34.0)
+    upright = Placement(MARKED["pattern"], size=88)
+    turned = replace(upright, angle=12.0, flip=True, x=68.0)
 
     def mean_colour(placement):
         rendered = render(Factors((placement,), "studio", seed=5))
@@ -69,15 +70,61 @@ def test_an_identity_keeps_its_colours_across_poses():
 @pytest.mark.parametrize("accessory", ACCESSORIES)
 def test_every_live_glyph_can_wear_every_accessory(accessory):
     live = [(noun.name, glyph) for noun in NOUNS.values() if noun.live for glyph in noun.glyphs]
-    assert {glyph for _, glyph in live} == set(ANCHORS)
     for noun, glyph in live:
-        bare = Placement(Identity(noun, glyph), size=42)
-        assert changed_share(picture(bare), picture(replace(bare, accessory=accessory))) > 0.012
+        dressed = with_room(Placement(Identity(noun, glyph), size=84, accessory=accessory))
+        assert changed_share(picture(replace(dressed, accessory=None)), picture(dressed)) > 0.008, glyph
+
+
+def test_what_does_not_live_wears_nothing():
+    with pytest.raises(KeyError):
+        anchors("teapot")
+
+
+def test_a_hat_is_in_the_picture_however_the_head_was_placed():
+    for glyph in ("dog", "cat_face@twemoji", "horse"):
+        placed = with_room(Placement(Identity("dog", glyph), accessory="wizard hat", y=30, size=120))
+        bare = render(Factors((replace(placed, accessory=None),), "studio")).mask[0]
+        hat = render(Factors((placed,), "studio")).mask[0] - bare
+        assert hat[:2].max() < 0.5, "its tip is not cut off"
+        assert hat.sum() > 150
+
+
+@pytest.mark.parametrize("mark", [{"shading": "round"}, {"texture": "fur"}, {"texture": "speckle"}])
+def test_light_and_stuff_are_seen_and_leave_the_silhouette(mark):
+    plain, marked = (Factors((Placement(identity),), "studio", 5) for identity in (PLAIN, replace(PLAIN, **mark)))
+    before, after = render(plain), render(marked)
+    assert (before.mask == after.mask).all()
+    inside = before.mask[0] > 0.9
+    assert np.abs(before.image.astype(int) - after.image)[inside].mean() > 2
+
+
+def test_night_is_dark_and_its_things_are_blue():
+    day, night = (render(Factors((Placement(PLAIN),), scene, 3)) for scene in ("studio", "night"))
+    colours = [rendered.image[rendered.mask[0] > 0.95].mean(0) for rendered in (day, night)]
+    assert colours[1].mean() < 0.72 * colours[0].mean()
+    assert colours[1][2] / colours[1][0] > 1.25 * colours[0][2] / colours[0][0]
+
+
+@pytest.mark.parametrize("scene", ["snow", "meadow", "wheat field"])
+def test_ground_hides_the_foot(scene):
+    placed = Placement(Identity("car", "car"), y=90, size=70)
+    hidden = render(Factors((placed,), scene, 1)).mask[0].sum()
+    assert hidden < 0.995 * render(Factors((placed,), "cobblestone", 1)).mask[0].sum()
+
+
+@pytest.mark.parametrize("scene", ["beach", "desert", "studio", "tiles", "pink fabric"])
+def test_things_darken_the_ground_they_rest_on(scene):
+    placed = Placement(Identity("apple", "apple"), y=80, size=64)
+    empty, shown = render(Factors((), scene, 2)), render(Factors((placed,), scene, 2))
+    assert empty.mask.shape == (0, 128, 128)
+    around = shown.mask[0] < 0.01
+    fall = empty.image.astype(int).sum(-1) - shown.image.astype(int).sum(-1)
+    assert (fall[around] > 40).sum() > 60
 
 
 def test_two_objects_have_two_masks_that_do_not_overlap():
-    pair = (Placement(PLAIN, x=28, size=30), Placement(Identity("car", "car"), x=38, size=30))
-    mask = render(Factors(pair, "beach")).mask
+    pair = (Placement(PLAIN, x=56, size=60), Placement(Identity("car", "car"), x=76, size=60))
+    mask = render(Factors(pair, "beach"), 64).mask
     assert mask.shape == (2, 64, 64)
     assert mask.sum(axis=0).max() < 1.01
     assert mask.sum(axis=(1, 2)).min() > 100
@@ -85,11 +132,12 @@ def test_two_objects_have_two_masks_that_do_not_overlap():
 
 @pytest.mark.parametrize("name", SCENES)
 def test_every_scene_is_painted_and_nears_within_bounds(name):
-    colours, nearness = paint(name, np.random.default_rng(4))
-    assert colours.shape == (*nearness.shape, 3)
-    assert nearness.min() >= 0
-    assert nearness.max() <= 1
-    assert (paint(name, np.random.default_rng(4))[0] == colours).all()
+    painted = paint(name, np.random.default_rng(4))
+    assert painted.picture.shape == (*painted.nearness.shape, 3) == (128, 128, 3)
+    assert painted.nearness.min() >= 0
+    assert painted.nearness.max() <= 1
+    assert (paint(name, np.random.default_rng(4)).picture == painted.picture).all()
+    assert np.abs(paint(name, np.random.default_rng(5)).picture - painted.picture).mean() > 0.4, "no two are alike"
 
 
 @pytest.mark.parametrize("size", [32, 64, 128])
@@ -108,5 +156,5 @@ def test_a_data_set_does_not_depend_on_the_number_of_workers():
 
 def test_textures_are_pictures_that_differ():
     pictures = textures(8, np.random.default_rng(0))
-    assert pictures.shape == (8, 64, 64, 3)
+    assert pictures.shape == (8, 128, 128, 3)
     assert len({p.tobytes() for p in pictures}) == 8

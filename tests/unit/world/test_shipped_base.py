@@ -12,9 +12,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from booth.families.loading import EMBEDDED_FOLDER
-from booth.world.judges import Judges
+from booth.world.judges import FOLDER, Judges, Labels
 from booth.world.score import held_out_prompts
-from booth.world.vocabulary import COLOURS, NOUNS, SCENES
+from booth.world.vocabulary import COLOURS, SCENES
 
 ASSETS = EMBEDDED_FOLDER.parent
 WORLD_ASSETS = ASSETS.parent / "world" / "assets"
@@ -30,7 +30,7 @@ def drawn() -> tuple[list[str], list[str], np.ndarray]:
     """Nouns, scenes and pictures of a dozen held-out combinations, by diffusers alone."""
     pipe = StableDiffusionPipeline.from_pretrained(EMBEDDED_FOLDER, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
-    wanted = held_out_prompts(12, seed=3)
+    wanted = held_out_prompts(12, seed=3, nouns=Labels.read(FOLDER).nouns)
     generators = [torch.Generator().manual_seed(i) for i in range(len(wanted))]
     images = pipe([w[0] for w in wanted], num_inference_steps=15, guidance_scale=5.0, generator=generators).images
     return [w[1] for w in wanted], [w[2] for w in wanted], np.stack([np.asarray(image) for image in images])
@@ -54,7 +54,11 @@ def test_every_word_of_the_world_is_known_to_the_tokenizer() -> None:
     from transformers import CLIPTokenizer
 
     tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED_FOLDER / "tokenizer")
-    words = {w for text in (*NOUNS, *COLOURS, *(s.phrases[0] for s in SCENES.values())) for w in text.lower().split()}
+    words = {
+        w
+        for text in (*Labels.read(FOLDER).nouns, *COLOURS, *(s.phrases[0] for s in SCENES.values()))
+        for w in text.lower().split()
+    }
     for word in words:
         assert len(tokenizer(word, add_special_tokens=False).input_ids) == 1, word
 

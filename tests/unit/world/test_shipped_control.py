@@ -12,11 +12,10 @@ from booth.controls.canny import Canny
 from booth.families.loading import CONTROLS_FOLDER, load_family
 from booth.generate.concepts import Applied, attached
 from booth.generate.draw import draw
-from booth.world.identity import sample_identity
-from booth.world.render import Factors, render
-from booth.world.sampling import sample_placement
+from booth.world.identity import Identity
+from booth.world.render import Factors, Placement, render
 
-LEFT, RIGHT = 24, 40  # pixels: where things stand in the world at most
+LEFT, RIGHT = 24, 40  # pixels of the base's pictures
 
 
 def middle(picture: Image.Image) -> float:
@@ -27,11 +26,9 @@ def middle(picture: Image.Image) -> float:
 
 
 def test_things_are_drawn_where_the_edges_are() -> None:
-    rng = np.random.default_rng(0)
-    placement = sample_placement(rng, sample_identity(rng, "clock"))
-    placement = replace(placement, colour=None, material=None, accessory=None)
+    placement = Placement(Identity("clock", "alarm_clock"), size=92)
     hints = [
-        Canny()(Image.fromarray(render(Factors((replace(placement, x=x),), "studio", seed=1)).image))
+        Canny()(Image.fromarray(render(Factors((replace(placement, x=2 * x),), "studio", seed=1), 64).image))
         for x in (LEFT, LEFT, RIGHT, RIGHT)
     ]
     model = load_family("embedded")

@@ -87,7 +87,11 @@ class WorldJudges(WorldIdentity):
     title = "the world's judges"
     roles = ("judge",)
     titles: ClassVar[dict[str, str]] = {}
-    nouns = world.NOUN_NAMES
+
+    @property
+    def nouns(self) -> tuple[str, ...]:
+        """The nouns that it knows."""
+        return self.judges.labels.nouns
 
     def verdicts(self, images: Sequence[Image]) -> list[world.Verdict]:
         """What is in each picture."""
