@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from booth.catalogue import describe_choices, describe_methods, describe_settings
 from booth.cli.app import app
-from booth.config import RunConfig
+from booth.config import SETTINGS, RunConfig
 from booth.core.errors import exit_codes
 from booth.core.method import MethodConfig
 from booth.registry import EXPORTERS, FAMILIES, METHODS
@@ -40,6 +40,15 @@ def pages() -> dict[str, str]:
         "proof.md": proof_page(),
         "command-line.md": command_line_page(),
     }
+
+
+def settings_file() -> str:
+    """What the command line checks of a method's settings before it loads torch."""
+    known = {
+        name: {"needs_subject": kind.needs_subject, "settings": list(kind.Config.model_fields)}
+        for name, kind in METHODS.items()
+    }
+    return "{\n" + ",\n".join(f'"{name}": {json.dumps(about)}' for name, about in known.items()) + "\n}\n"
 
 
 def readme() -> str:
@@ -233,3 +242,4 @@ if __name__ == "__main__":
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
     README.write_text(readme(), encoding="utf-8")
+    SETTINGS.write_text(settings_file(), encoding="utf-8")

@@ -6,6 +6,8 @@ against that method's schema.
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from booth.core.method import MethodConfig
 
 AUTO = "auto"  # as a token: let booth pick a rare one
+SETTINGS = Path(__file__).parent / "assets" / "settings.json"  # of the built-in methods, written by `make docs`
 CLASS = "class"  # what `noun` is called in files and assignments; it is a word of Python
 
 
@@ -116,7 +119,8 @@ class RunConfig(BaseModel):
     @property
     def folder(self) -> Path:
         """Where the concept is written."""
-        taught = [self.token, self.noun.replace(" ", "-")] if self.noun else [str(self.settings.get("control", ""))]
+        noun = re.sub(r"[\s/\\:]+", "-", self.noun)  # one folder, whatever the class is called
+        taught = [self.token, noun] if noun else [str(self.settings.get("control", ""))]
         method = self.method.rpartition(":")[2]  # "package.module:Class" is no name for a folder
         return self.out or Path("concepts") / "-".join(filter(None, [*taught, method]))
 
@@ -139,6 +143,7 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
         config = RunConfig(**values)
     except ValidationError as error:
         raise _in_plain_words(error, RunConfig) from error
+    _refuse_early(config)
     config = _with_subject(config)
     for named in (config, *config.also):
         if named.noun and named.noun == named.token:
@@ -147,6 +152,18 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
         FAMILIES.register(FAMILIES[config.family])  # so that its bases are recognised
     method_config(config.method, "full", config.settings)
     return config
+
+
+def _refuse_early(config: RunConfig) -> None:
+    """What is known of the built-in methods without loading torch, so that a slip of the finger is told at once."""
+    known = json.loads(SETTINGS.read_text(encoding="utf-8")).get(config.method) if config.method in METHODS else None
+    if known is None:
+        if config.method not in METHODS:
+            _ = METHODS[config.method]  # which says what there is
+        return
+    _refuse_unknown(config.settings, known["settings"], f"the method {config.method}")
+    if known["needs_subject"] and not config.noun and not any(source.is_dir() for source in config.photos):
+        raise missing("noun", "--class NOUN")
 
 
 def _with_subject(config: RunConfig) -> RunConfig:

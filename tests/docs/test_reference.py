@@ -23,13 +23,19 @@ def test_the_page_is_current(script: ModuleType, name: str) -> None:
     assert page.read_text(encoding="utf-8") == script.pages()[name], "run `make docs`"
 
 
+def test_the_settings_that_are_checked_early_are_current(script: ModuleType) -> None:
+    file = ROOT / "src" / "booth" / "assets" / "settings.json"
+    assert file.read_text(encoding="utf-8") == script.settings_file(), "run `make docs`"
+
+
 def test_the_readme_s_table_is_current(script: ModuleType) -> None:
     assert (ROOT / "README.md").read_text(encoding="utf-8") == script.readme(), "run `make docs`"
 
 
 def test_all_pages_are_there_and_no_other(script: ModuleType) -> None:
     assert sorted(script.pages()) == sorted(PAGES)
-    assert sorted(p.name for p in (ROOT / "docs" / "reference").iterdir()) == sorted(PAGES)
+    by_hand = ["inputs.md"]
+    assert sorted(p.name for p in (ROOT / "docs" / "reference").iterdir()) == sorted([*PAGES, *by_hand])
 
 
 def test_the_methods_page_and_its_diagrams_are_current() -> None:

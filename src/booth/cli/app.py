@@ -25,6 +25,7 @@ from booth.cli.methods import methods
 from booth.cli.prompt_card import prompt_card
 from booth.cli.push import push
 from booth.cli.recommend import recommend
+from booth.cli.streams import make_lasting
 from booth.cli.study import study
 from booth.cli.taste import taste
 from booth.cli.train import train
@@ -88,4 +89,5 @@ def main() -> None:
     # OpenMP's threads spin for milliseconds while they wait, which starves them of each other where another program is
     # busy. Short spins nearly halve the time of a picture on two cores then, and cost a tenth on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    make_lasting()
     app()

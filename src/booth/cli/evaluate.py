@@ -65,6 +65,10 @@ def evaluate(
 
     Several concepts, of one subject each, are measured one by one; the mean over subjects comes with --json.
     """
+    from booth.core.places import require_writable
+
+    require_writable(out or Path("evaluations"))
+
     from booth.concept import Concept
     from booth.core.errors import UsageError
     from booth.evaluate.pool import pooled

@@ -82,6 +82,12 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Draw pictures of a concept, of several together, or of the untouched base; print their files."""
+    from booth.core.places import require_writable
+    from booth.generate.words import tell_apart
+
+    tell_apart(words or [], more or [], prompts is not None, base)  # before anything heavy is loaded
+    require_writable(out)
+
     from booth.families.quiet import hush
     from booth.generate.controls import parse_hints
     from booth.generate.request import read_request

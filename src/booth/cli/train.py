@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -87,7 +88,14 @@ def train(
 ) -> None:
     """Teach the subject in PHOTOS to a base; print the folder of the concept."""
     from booth.config import load_run_config
-    from booth.families.quiet import hush
+    from booth.core.errors import BadDataError
+    from booth.train.folders import refuse_to_overwrite
+
+    for source in photos or []:  # what can be told before anything heavy is loaded
+        if not os.path.lexists(source):
+            raise BadDataError(f"{source} does not exist; check the name.")
+    if out is not None:
+        refuse_to_overwrite(out.absolute(), resume)
 
     overrides = {
         "photos": photos or None,
@@ -111,6 +119,9 @@ def train(
         "settings": {} if steps is None else {"steps": steps},
     }
     run = load_run_config(config, overrides, assignments or [])
+
+    from booth.families.quiet import hush
+
     hush()
     if dry_run:
         from booth.train.dry_run import describe

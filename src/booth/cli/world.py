@@ -42,13 +42,13 @@ def subject(
 ) -> None:
     """Draw photos of one individual that the embedded base has never seen, to teach it as one's own thing is taught."""
     from booth.core.errors import UsageError
+    from booth.core.places import require_empty
     from booth.evaluate.subjects import world_subject
     from booth.world.vocabulary import NOUNS
 
     if noun not in NOUNS:
         raise UsageError(f"The world has no {noun!r}. It has {', '.join(NOUNS)}.")
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty. Name another folder with --out.")
+    require_empty(out)
     taken = world_subject(seed, noun, photos)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"{i}.png" for i in range(1, len(taken.photos) + 1)]

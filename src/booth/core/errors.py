@@ -73,7 +73,7 @@ class DiskFullError(BoothError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM ended a run, whose checkpoint is saved. No Exception, so that no handler swallows it."""
+    """A signal ended a run, whose checkpoint is saved. No Exception, so that no handler swallows it."""
 
     def __init__(self, message: str, number: int = signal.SIGINT) -> None:
         super().__init__(message)
@@ -84,5 +84,6 @@ def exit_codes() -> list[tuple[int, str]]:
     """All exit codes with their meanings, in numeric order."""
     classes: list[type[BoothError]] = [BoothError, *BoothError.__subclasses__()]
     codes = [(0, "done"), *((c.exit_code, c.meaning) for c in classes)]
+    codes += [(129, "the terminal was closed (SIGHUP); the checkpoint was saved")]
     codes += [(130, "interrupted (SIGINT); the checkpoint was saved"), (143, "terminated (SIGTERM); likewise saved")]
     return sorted(codes)

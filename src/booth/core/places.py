@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from booth.core.errors import DiskFullError, UsageError
@@ -57,6 +58,29 @@ def free_file(file: Path) -> Path:
         number += 1
         found = file.with_name(f"{file.stem}-{number}{file.suffix}")
     return found
+
+
+def free_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Files of these names or, where one of them is there, all with the same next free number behind."""
+    number = 1
+    while True:
+        end = f"-{number}" if number > 1 else ""
+        files = [folder / f"{Path(name).stem}{end}{Path(name).suffix}" for name in names]
+        if not any(os.path.lexists(file) for file in files):
+            return files
+        number += 1
+
+
+def require_empty(folder: Path) -> None:
+    """Raise UsageError unless a folder that is going to be filled has nothing in it yet, and can be written."""
+    if os.path.isdir(folder) and os.listdir(folder):
+        raise UsageError(f"{folder} is not empty. Name another folder, or delete it first.")
+    require_writable(folder)
+
+
+def as_text(path: Path) -> str:
+    """A path as text that every file and record can hold: bytes of it that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def printable(path: Path | str) -> str:

@@ -8,11 +8,13 @@ import random
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from booth.core.errors import BadDataError
-from booth.core.method import Subject
 from booth.core.reading import read_text
+
+if TYPE_CHECKING:
+    from booth.core.method import Subject  # which loads torch
 
 # Of files that lie beside a photo, in order of preference; behind the photo's stem or its whole name, in any case.
 CAPTION_SUFFIXES = (".txt", ".caption", ".captions", ".tags", ".json")

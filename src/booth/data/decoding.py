@@ -134,8 +134,9 @@ def decode_mask(data: bytes) -> tuple[Image.Image, str]:
         values = values.clip(0)
         top, full = float(values.max()), 65535.0 if upright.mode.startswith("I;16") else 255.0
         full = 65535.0 if top > 255 else full
-        scale = 255.0 / (top or 1.0)
-        told = "" if top in (0.0, full) else f"with {top:g} of {full:g} as white, for nothing in them is brighter"
+        flat = top == float(values.min())  # nothing tells what its value means
+        scale = 255.0 / (full if flat else top)
+        told = "" if flat or top == full else f"with {top:g} of {full:g} as white, for nothing in them is brighter"
         return Image.fromarray((values * scale).round().astype(np.uint8)), told
 
 

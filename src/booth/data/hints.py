@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from booth.core.errors import BadDataError, UsageError
+from booth.core.places import require_writable
 from booth.data.crops import square
 from booth.data.decoding import decode, read_bytes
 from booth.data.photos import Photo
@@ -22,6 +24,7 @@ def make_hints(pictures: Sequence[Path], control: str, out: Path, side: int | No
 
     Raises BadDataError, before anything is written, for a file that is no picture or two of the same name.
     """
+    require_writable(out)
     make = CONTROLS[control]()
     made: dict[Path, Image.Image] = {}
     for file in pictures:
@@ -32,6 +35,8 @@ def make_hints(pictures: Sequence[Path], control: str, out: Path, side: int | No
         target = out / f"{file.stem}.png"
         if target in made:
             raise BadDataError(f"Two pictures are called {file.stem}. Rename one, or make their hints one by one.")
+        if os.path.lexists(target):
+            raise UsageError(f"{target} is there already. Name another folder, or delete it first.")
         made[target] = make(image if side is None else square(image, side, "center"))
     out.mkdir(parents=True, exist_ok=True)
     for target, hint in made.items():

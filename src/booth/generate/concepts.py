@@ -13,6 +13,7 @@ from booth.concept import Concept
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Order
+from booth.core.places import at_home
 from booth.registry import METHODS
 
 
@@ -32,7 +33,7 @@ class Applied:
 def parse_applied(text: str) -> Applied:
     """Read FOLDER or FOLDER:STRENGTH, such as concepts/sks-dog-lora:0.8."""
     folder, colon, strength = text.rpartition(":")
-    if not colon or Path(text).exists():
+    if not colon or at_home(Path(text)).exists():
         return Applied(Concept.load(text))
     return Applied(Concept.load(folder), read_strength(strength, text, "FOLDER:0.8"))
 
@@ -46,12 +47,6 @@ def read_strength(strength: str, text: str, right: str) -> float:
     if not math.isfinite(scale):
         raise UsageError(f"{strength!r} in {text!r} is no strength. Write {right}.")
     return scale
-
-
-def names_folder(text: str) -> bool:
-    """Whether `text` is FOLDER or FOLDER:STRENGTH and not a prompt."""
-    folder, colon, _ = text.rpartition(":")
-    return Path(text).is_dir() or (bool(colon and folder) and Path(folder).is_dir())
 
 
 def common_base(applied: Sequence[Applied]) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from booth.core.errors import UsageError
-from booth.generate.concepts import names_folder, parse_applied
+from booth.generate.concepts import parse_applied
 from booth.generate.prompts import read_prompts
 from booth.generate.run import Request
+from booth.generate.words import tell_apart
 
 
 def read_request(
@@ -20,22 +21,9 @@ def read_request(
     base: str | None,
     **how: Any,
 ) -> Request:
-    """Tell concept from prompt in `words`, and fill in what was left out.
-
-    Two words are a concept and a prompt. One that is no folder is the prompt where a base or other concepts are named
-    and prompts do not come from a file; otherwise it is the concept, which is drawn at its own prompt.
-    """
-    rest = list(words)
-    own_prompt_file = prompt_file is not None
-    if len(rest) > 2 or (len(rest) == 2 and own_prompt_file):
-        raise UsageError(
-            f"Too many words: {' '.join(map(repr, rest))}. Write the prompt in quotes, or give --prompts instead of it."
-        )
-    alone = len(rest) == 1 and not own_prompt_file and bool(base or more) and not names_folder(rest[0])
-    prompt = rest.pop() if len(rest) == 2 or alone else None
-    applied = [parse_applied(text) for text in (*rest, *more)]
-    if not applied and base is None:
-        raise UsageError("Name a concept's folder, or draw the untouched base with --base embedded and a prompt.")
+    """What a command's words and options ask for, with what was left out filled in; see booth.generate.words."""
+    told = tell_apart(words, more, prompt_file is not None, base)
+    prompt, applied = told.prompt, [parse_applied(text) for text in told.concepts]
     if prompt_file is not None:
         prompts = read_prompts(prompt_file)
     elif prompt is not None:

@@ -13,6 +13,7 @@ from PIL.Image import Image
 from booth import __version__
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.places import free_file, require_writable
 from booth.core.room import room_on
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes
@@ -25,6 +26,7 @@ from booth.generate.prompts import file_names, with_subject
 from booth.generate.sheet import contact_sheet
 from booth.generate.start import Start
 from booth.generate.upscale import REDRAWN, check_upscaled, upscaled
+from booth.generate.words import foreign_syntax
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,12 @@ class Request:
         told: list[str] = []
         if self.negative and self.guidance is not None and self.guidance <= 1:
             told = [f"At a guidance scale of {self.guidance:g} the negative prompt does nothing: it takes more than 1."]
+        for prompt in (*self.prompts, self.negative):
+            told += [
+                f"The prompt {prompt!r} holds {meaning}, which is drawn as words. Take it out, and see the options of "
+                "`booth generate` for what it asks for."
+                for meaning in foreign_syntax(prompt)
+            ]
         subjects = [s for a in self.concepts for s in a.concept.record.subject.all if s.token]
         return told + [
             f"The prompt {prompt!r} does not name the subject, so it may not appear. "
@@ -97,6 +105,7 @@ def generate(
         raise UsageError(f"-n {request.count} draws nothing. Use at least 1.")
     if request.upscale < 1:
         raise UsageError(f"--upscale {request.upscale} makes no sense. Use 2 for twice the size.")
+    require_writable(out)
     began = time.perf_counter()
     base = request.base or (common_base(request.concepts) if request.concepts else EMBEDDED)
     folder = resolve_base(base)
@@ -115,8 +124,8 @@ def generate(
     with attached(model, concepts):
         images = _draw(model, request, taken, prompts, seeds, (offload, request.device), on_picture, on_message)
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / name for name in file_names(prompts, seeds)]
-    for image, file, prompt, seed in zip(images, files, prompts, seeds, strict=True):
+    files: list[Path] = []
+    for image, name, prompt, seed in zip(images, file_names(prompts, seeds), prompts, seeds, strict=True):
         settings = {
             "Steps": request.steps,
             "Sampler": SAMPLERS[request.scheduler or model.sampler],
@@ -129,11 +138,12 @@ def generate(
             "Hints": "; ".join(hint.file.name for hint in taken) or None,
             "Version": f"booth {__version__}",
         }
-        save_png(image, file, parameters_text(prompt, request.negative, settings))
+        files.append(free_file(out / name))
+        save_png(image, files[-1], parameters_text(prompt, request.negative, settings))
     drawn = Drawn(files, 0.0)
     if sheet:
         rows = [images[i : i + request.count] for i in range(0, len(images), request.count)]
-        drawn.sheet = out / "sheet.png"
+        drawn.sheet = free_file(out / "sheet.png")
         contact_sheet(rows, list(request.prompts)).save(drawn.sheet)
     drawn.seconds = round(time.perf_counter() - began, 3)
     return drawn

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from booth.core.places import free_file
 from booth.generate.concepts import Applied
 from booth.generate.run import Drawn, Request, generate
 from booth.generate.sheet import contact_sheet, stacked
@@ -28,7 +29,7 @@ def showcase(
     names = ["the base alone", f"taught {name} by {applied.concept.record.method}"]
     scenes = [prompt.removeprefix(f"a photo of {name}").strip() or prompt for prompt in prompts]
     sheet = stacked([contact_sheet([shown], ["the photos"]), contact_sheet(rows, names, scenes)])
-    taught.sheet = out / "sheet.png"
+    taught.sheet = free_file(out / "sheet.png")
     sheet.save(taught.sheet)
     taught.images = plain.images + taught.images
     taught.seconds = round(plain.seconds + taught.seconds, 3)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from booth.core.errors import BadDataError, UsageError
-from booth.data.decoding import decode, read_bytes
+from booth.data.decoding import decode, decode_mask, read_bytes
 
 STRENGTH = 0.8  # of image to image, as in diffusers; with a mask it is 1
 PIXELS = 8  # each side of a picture is a multiple of this many pixels
@@ -61,13 +63,13 @@ def read_start(image: Path | None, strength: float | None, mask: Path | None) ->
         return None, []
     if strength is not None and not 0 < strength <= 1:
         raise UsageError(f"--strength {strength:g} makes no sense: it is over 0, which keeps all, and at most 1.")
-    picture = _read(image)
+    picture = _read(image, decode)
     if mask is None:
         return Start(picture, strength or STRENGTH), []
-    area = _read(mask).convert("L")
-    told: list[str] = []
+    area, how = _read(mask, decode_mask)
+    told = [f"The mask {mask} is read {how}."] if how else []
     if area.size != picture.size:
-        told = [f"The mask {mask} is resized from {_size(area)} to {_size(picture)}, the size of {image}."]
+        told += [f"The mask {mask} is resized from {_size(area)} to {_size(picture)}, the size of {image}."]
     area = _black_and_white(area, picture.size)
     if area.getextrema() == (0, 0):
         raise BadDataError(f"The mask {mask} is empty: it is black everywhere. Paint white what is to be drawn anew.")
@@ -78,9 +80,12 @@ def read_start(image: Path | None, strength: float | None, mask: Path | None) ->
     return Start(picture, strength or 1.0, area), told
 
 
-def _read(path: Path) -> Image.Image:
+Read = TypeVar("Read")
+
+
+def _read(path: Path, how: Callable[[bytes], Read]) -> Read:
     try:
-        return decode(read_bytes(path))
+        return how(read_bytes(path))
     except BadDataError as error:
         raise BadDataError(f"{path} {error}.") from error
 

@@ -11,6 +11,7 @@ from typing import IO
 from booth.core.commit import discard, sweep
 from booth.core.concept import RECORD
 from booth.core.errors import UsageError
+from booth.core.places import require_name, require_writable
 
 CHECKPOINTS = "checkpoints"
 PREVIEWS = "previews"
@@ -23,8 +24,10 @@ def work_folder(out: Path) -> Path:
 
 def refuse_to_overwrite(out: Path, resume: bool) -> None:
     """Raise UsageError where a run would end in losing what is already there."""
+    require_name(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file. Name another folder with --out.")
+    require_writable(out.parent)
     if out.is_dir() and any(out.iterdir()):
         if not (out / RECORD).is_file():
             raise UsageError(f"{out} holds other files. Name another folder with --out.")

@@ -11,7 +11,7 @@ from typing import Any
 from booth.choices import optimizer_of
 from booth.concept import Concept
 from booth.config import RunConfig
-from booth.core.errors import DiskFullError, Interrupted, NotFiniteError
+from booth.core.errors import BoothError, DiskFullError, Interrupted, NotFiniteError
 from booth.core.family import Family
 from booth.core.method import Stage, Subject
 from booth.data.hints import Hints
@@ -41,7 +41,8 @@ def train(config: RunConfig, *, listener: Listener | None = None, samples: bool 
 
     Without `samples` nothing is drawn at the end; for those who draw what they want to see themselves.
 
-    SIGINT and SIGTERM save a checkpoint and raise Interrupted, whose exit_code is 130 or 143. With `resume` the run
+    SIGINT, SIGTERM and SIGHUP save a checkpoint and raise Interrupted, whose exit_code is 130, 143 or 129; whatever
+    else fails between two steps, such as a full disk under a preview, leaves a checkpoint too. With `resume` the run
     goes on from its last checkpoint, or returns the concept if it was finished already. Every BoothError may come.
     """
     listener = listener or Silent()
@@ -107,6 +108,7 @@ class Run:
         self.history: list[float | None] = []  # loss of each step of the plan; None where it was not finite
         self.pace = Pace(config.checkpoint_every)
         self._saved: tuple[int, int] | None = None  # stage and step of the newest checkpoint
+        self._between_steps = False  # whether weights and optimiser are of the very step that is counted
         self._moving = False  # whether it is being taken to a checkpoint, and its state is of no step
         self.known = setup.known(config, self.method, self.base_hash, self.precision, photos)
         self.material = StageData(
@@ -150,6 +152,11 @@ class Run:
             self.signals.check()  # what came since the last step
         except Interrupted as error:
             raise self._saved_before(error) from error
+        except BaseException:
+            if self._between_steps:
+                with suppress(BoothError, OSError):  # there may be no room for it either
+                    self._save()
+            raise
         finally:
             self.signals.patient = False
 
@@ -205,6 +212,7 @@ class Run:
         finished = self.between.is_done(stages, update)
         self._free()
         for step in () if finished else steps:
+            self._between_steps = True
             stages.step = step.index
             self.history.append(step.loss if math.isfinite(step.loss) else None)
             self.clock.add("train", step.seconds)
@@ -221,6 +229,7 @@ class Run:
             if done:
                 break
             self._free()  # again, if it was read for drawing
+            self._between_steps = False
         stages.close()
         self._save_if_due(boundary=True)
 

@@ -18,6 +18,7 @@ from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Subject
+from booth.core.places import as_text
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.data.batches import Showing
@@ -191,7 +192,7 @@ def known(config: RunConfig, method: Method, base_hash: str, precision: str, set
         "seed": config.seed,
         "precision": precision + (f", base in {held}" if held != "fp32" else ""),
         "photos": [p.sha256 for p in photos],
-        "photo_files": [str(p.path.absolute()) for p in photos],
+        "photo_files": [as_text(p.path.absolute()) for p in photos],
     }
 
 

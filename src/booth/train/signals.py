@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: while training they wait for the end of the step, so that a checkpoint can be saved."""
+"""SIGINT, SIGTERM and a closed terminal's SIGHUP wait for the end of a step, so that a checkpoint can be saved."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 from booth.core.errors import Interrupted
 
-CAUGHT = (signal.SIGINT, signal.SIGTERM)
+CAUGHT = tuple(s for name in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)))  # Windows lacks one
+
+ALWAYS = (signal.SIGINT, signal.SIGTERM)  # asked for by someone, also of a process in the background
 
 
 class Signals:
-    """Within this context the two signals raise Interrupted: at once, or at `check` while `patient`.
+    """Within this context the signals raise Interrupted: at once, or at `check` while `patient`.
 
     A second signal is never made to wait; `broke_in` then tells that a step may be half done. Outside the main thread
-    signals cannot be caught and are left alone.
+    signals cannot be caught and are left alone, and so is SIGHUP where it is ignored: `nohup` wants to go on.
     """
 
     def __init__(self) -> None:
@@ -27,7 +29,8 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            self._former = {s: signal.signal(s, self._handle) for s in CAUGHT}
+            ignored = [s for s in CAUGHT if s not in ALWAYS and signal.getsignal(s) == signal.SIG_IGN]
+            self._former = {s: signal.signal(s, self._handle) for s in CAUGHT if s not in ignored}
         return self
 
     def __exit__(

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from booth.core.errors import UsageError
+from booth.core.places import free_file, require_empty
 from booth.generate.sheet import contact_sheet
 from booth.world.sampling import SPLITS, render_many
 
@@ -19,6 +20,7 @@ def write_gallery(out: Path, count: int, seed: int, split: str) -> tuple[list[Pa
     """Write `count` PNGs with their captions in metadata.jsonl; a contact sheet of 48 goes beside the folder."""
     if split not in SPLITS:
         raise UsageError(f"There is no split called {split!r}. There are: {', '.join(SPLITS)}.")
+    require_empty(out)
     pictures, captions, _ = render_many(count, seed=seed, split=split)
     images = [Image.fromarray(picture) for picture in pictures]
     out.mkdir(parents=True, exist_ok=True)
@@ -29,6 +31,6 @@ def write_gallery(out: Path, count: int, seed: int, split: str) -> tuple[list[Pa
     (out / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shown = images[:SHOWN]
     rows = [shown[i : i + ACROSS] for i in range(0, len(shown), ACROSS)]
-    sheet = out.with_name(f"{out.name}-sheet.jpg")
+    sheet = free_file(out.with_name(f"{out.name}-sheet.jpg"))
     contact_sheet(rows, [""] * len(rows)).save(sheet, quality=92)
     return files, sheet

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+from booth.core.places import free_files
 from booth.evaluate.report.evaluation import evaluation_page
 from booth.evaluate.run import Evaluation
 
@@ -15,11 +16,12 @@ JSON, CSV, PAGE = "evaluation.json", "evaluation.csv", "report.html"
 
 
 def write_files(evaluation: Evaluation, folder: Path) -> Path:
-    """Write all three into `folder`; return the page."""
-    write_whole(folder / JSON, json.dumps(evaluation.to_json(), indent=1) + "\n")
-    write_whole(folder / CSV, as_csv(evaluation))
-    write_whole(folder / PAGE, evaluation_page(evaluation))
-    return folder / PAGE
+    """Write all three into `folder`, beside those of an earlier evaluation under the next number; return the page."""
+    numbers, rows, page = free_files(folder, (JSON, CSV, PAGE))
+    write_whole(numbers, json.dumps(evaluation.to_json(), indent=1) + "\n")
+    write_whole(rows, as_csv(evaluation))
+    write_whole(page, evaluation_page(evaluation))
+    return page
 
 
 def as_csv(evaluation: Evaluation) -> str:
