@@ -201,7 +201,7 @@ def put(folder: Path, name: str, image: Image.Image) -> Path:
         (Image.new("L", (32, 32), 0), "is empty"),
         (Image.new("L", (32, 32), 100), "is empty"),
         (Image.new("L", (32, 32), 255), "is full"),
-        (Image.new("RGBA", (32, 32), (255, 255, 255, 0)), "is full"),
+        (Image.new("RGBA", (32, 32), (255, 255, 255, 0)), "is empty"),  # its transparency says so
     ],
 )
 def test_a_mask_that_is_empty_or_full_is_an_error(mask: Image.Image, told: str, tmp_path: Path) -> None:
