@@ -13,9 +13,11 @@ from bases import write_base
 from booth.concept import Concept
 from booth.core.method import Subject
 from booth.export.base_files import BaseFiles, Shapes
+from booth.export.component_files import component_tensors
 from booth.export.exporter import TwoWay
 from booth.export.hypernetwork.networks import Hypernetwork
-from booth.export.parts import Layer, Parts, component_tensors
+from booth.export.layer import Layer
+from booth.export.parts import Parts
 from booth.export.run import export
 from booth.importing.fit import EMBEDDING
 from booth.importing.new_concept import write_concept

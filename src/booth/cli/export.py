@@ -73,6 +73,9 @@ def export(
         f"Read back by {done.check.reader}: {done.check.matched} tensors match {done.check.against}; the largest "
         f"relative difference is {done.check.difference:.1e}."
     )
+    say(f"Read by {', '.join(done.programs)}.")
+    for program, why in done.not_by.items():
+        say(f"note: not by {program}, which {why}.")
     if done.check.picture is not None:
         say(f"A picture by the file differs from one by the concept by at most {done.check.picture} of 255 in a pixel.")
     elif picture:

@@ -55,10 +55,15 @@ def import_file(
     concept = read(
         file, base=base or "embedded", noun=noun, token=token, control=control, out=out, pickles=pickles, lossy=lossy
     )
+    imported = concept.record.data["imported"]
+    for note in imported.get("notes", []):
+        say(f"note: {note}.")
+    for loss in imported.get("left_out", []):
+        say(f"warning: left out {loss}.")
     if concept.record.method == "controlnet":
         prompt, hint = "a photo", ["--control", "FILE", "--control-type", str(concept.record.settings["control"])]
     else:
         prompt, hint = concept.record.prompt, []
     say(f"Draw with it:\n  {shlex.join(['booth', 'generate', str(concept.folder), prompt, *hint])}")
-    told = {"concept": str(concept.folder), "method": concept.record.method, **concept.record.data["imported"]}
+    told = {"concept": str(concept.folder), "method": concept.record.method, **imported}
     finish(told, [str(concept.folder)], as_json)

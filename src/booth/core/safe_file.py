@@ -107,7 +107,10 @@ def read_header(file: Path) -> Header:
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors and the metadata of a checked file; BadDataError for one that holds NaN or infinity."""
+    """All tensors and the metadata of a checked file; BadDataError for one that holds NaN or infinity.
+
+    An adapter's alpha may be infinite: trainers write one that no half has room for where nobody divides it.
+    """
     header = read_header(file)
     import torch
     from safetensors import SafetensorError
@@ -118,6 +121,8 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except SafetensorError as error:
         raise _broken(file, str(error)) from error
     for name, tensor in tensors.items():
+        if name.endswith(".alpha") and tensor.numel() == 1:
+            continue
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise BadDataError(
                 f"{file}: {shown(name)} holds NaN or infinity, so that every picture would be black. "

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from booth.core.errors import BoothError
 from booth.core.safe_file import read_header
-from booth.export.parts import canonical, component_tensors, weight_files
+from booth.export.component_files import canonical, component_tensors, weight_files
+from booth.export.original import flux
 from booth.families.loading import resolve_base
 
-COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "vae")
+COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae")
 Shapes = dict[str, dict[str, tuple[int, ...]]]  # component: tensor name: shape
 
 
@@ -40,10 +41,8 @@ class BaseFiles:
 
 
 def is_flux(shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> bool:
-    """Whether it is FLUX.1: Stable Diffusion 3 has no single-stream blocks, and FLUX.2 is told no pooled vector."""
-    names = shapes.get("transformer", {})
-    single = any(name.startswith("single_transformer_blocks.") for name in names)
-    return single and "time_text_embed.text_embedder.linear_1.weight" in names
+    """Whether it is FLUX.1."""
+    return flux.is_flux(shapes.get("transformer", {}))
 
 
 def base_at_hand(name: str) -> BaseFiles | None:

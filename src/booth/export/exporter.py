@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from safetensors.torch import save_file
@@ -18,13 +17,13 @@ from torch import Tensor
 from booth.core.concept import ConceptRecord
 from booth.core.errors import NotAvailableError, UsageError
 from booth.export.base_files import BaseFiles, Shapes
-from booth.export.parts import Layer, Parts
+from booth.export.check import Check
+from booth.export.layer import Layer
+from booth.export.parts import Parts
 from booth.families.loading import base_hash
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 UNETS = ("stable_diffusion", "stable_diffusion_xl")  # the families with a U-Net, which the older programs draw with
-# Largest relative difference of a weight change that counts as equal: a few roundings of the type that is written.
-TOLERANCES = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2}
 
 
 @dataclass(frozen=True)
@@ -81,43 +80,13 @@ class Job:
         for module, layer in self.parts.layers.get(component, {}).items():
             weight = state[f"{module}.weight"]
             state[f"{module}.weight"] = (weight.double() + layer.change(weight)).float()
+            if layer.bias is not None:
+                state[f"{module}.bias"] = state[f"{module}.bias"] + layer.bias.float()
         return state
 
     def base_state(self, component: str) -> dict[str, Tensor]:
         """A component of the base, as stored."""
         return self.need_base("This export").tensors(component)
-
-
-@dataclass
-class Check:
-    """What an independent reading of a written file found."""
-
-    reader: str  # by whose rules
-    matched: int = 0  # tensors that the target takes
-    unmatched: list[str] = field(default_factory=list[str])  # keys that it would leave unread
-    missing: list[str] = field(default_factory=list[str])  # what it would look for in vain
-    difference: float = 0.0  # largest relative difference of a weight, or of its change
-    against: str = "the base"  # whose names and shapes
-    tolerance: float = TOLERANCES["fp32"]
-    picture: int | None = None  # greatest difference of 255 between pictures by concept and by file, if they were drawn
-
-    @property
-    def passed(self) -> bool:
-        """Whether the target sees what was trained, as exactly as the file's numbers allow."""
-        return not self.unmatched and not self.missing and self.difference <= self.tolerance
-
-    def compare(self, got: Tensor, expected: Tensor) -> None:
-        """Note the difference of two tensors, relative to the largest value that is expected."""
-        if got.shape != expected.shape:
-            self.difference = float("inf")
-            return
-        largest = float(expected.abs().max()) or 1.0
-        found = float((got.double() - expected.double()).abs().max()) / largest
-        self.difference = max(self.difference, found if math.isfinite(found) else float("inf"))  # NaN is never greater
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self) | {"passed": self.passed}
 
 
 @dataclass(frozen=True)

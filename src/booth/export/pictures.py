@@ -12,11 +12,12 @@ from PIL import Image as Images
 from PIL.Image import Image
 
 from booth.concept import Concept
+from booth.core import file_names
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.sites import PlacedControl
+from booth.export.component_files import canonical
 from booth.export.exporter import Job, Loaded
-from booth.export.parts import CONTROL_FOLDER, canonical
 from booth.families.loading import load_family
 from booth.generate.concepts import Applied, attached
 from booth.generate.draw import draw
@@ -46,7 +47,7 @@ def _as_loaded(model: Family, job: Job, loaded: Loaded) -> Generator[None]:
     """The model as a program has it after loading the file; it is not the base any more afterwards."""
     components = model.components()
     for component, weights in loaded.weights.items():
-        if component == CONTROL_FOLDER:
+        if component == file_names.CONTROLNET:
             assert model.sites.control is not None
             net = model.sites.control.copy(True)
             net.load_state_dict(weights)

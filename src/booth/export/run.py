@@ -10,7 +10,8 @@ from booth.concept import Concept
 from booth.core.commit import committed_file
 from booth.core.errors import BoothError, UsageError
 from booth.export.base_files import base_at_hand
-from booth.export.exporter import PRECISIONS, TOLERANCES, Check, Exporter, Job, stamp
+from booth.export.check import ROUNDINGS, TOLERANCES, Check
+from booth.export.exporter import PRECISIONS, Exporter, Job, stamp
 from booth.export.headers import hashes, header
 from booth.export.parts import parts_of
 from booth.export.pictures import greatest_difference
@@ -30,9 +31,15 @@ class Exported:
     check: Check
     lost: list[str]
 
+    @property
+    def not_by(self) -> dict[str, str]:
+        """The programs that do not see what was trained, and why."""
+        verdicts = self.check.programs.items()
+        return {name: v.why_not(max(self.check.tolerance, ROUNDINGS)) for name, v in verdicts if name not in self.programs}
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
-        return asdict(self) | {"file": str(self.file), "check": self.check.to_json()}
+        return asdict(self) | {"file": str(self.file), "check": self.check.to_json(), "not_by": self.not_by}
 
 
 def export(
@@ -79,7 +86,8 @@ def export(
     if picture:
         job.need_base("Comparing pictures")
     check = _write(job, exporter, place, lossy, metadata == "full", drawn and job.base is not None)
-    return Exported(place, to, exporter.read_by(job), check, lost)
+    readers = tuple(check.readers(lossy)) if check.programs else exporter.read_by(job)
+    return Exported(place, to, readers, check, lost)
 
 
 def _write(job: Job, exporter: Exporter, place: Path, lossy: bool, full: bool, picture: bool) -> Check:

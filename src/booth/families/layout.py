@@ -20,6 +20,7 @@ from diffusers.loaders import TextualInversionLoaderMixin
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from booth.core import file_names
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
 from booth.core.sites import LinearSite, Sites, TokenTable
@@ -199,7 +200,7 @@ class DiffusersFamily(Family):
 
     def read_lora(self, folder: Path) -> dict[str, dict[str, Tensor]]:
         layers: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in load_file(folder / "pytorch_lora_weights.safetensors").items():
+        for key, tensor in load_file(folder / file_names.LORA).items():
             component, _, rest = key.partition(".")
             rest = rest.removeprefix(self._file_prefix(component)).replace(f"{MAGNITUDE}.weight", MAGNITUDE)
             layers.setdefault(component, {})[rest] = tensor

@@ -10,23 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from booth.core.errors import BadDataError
 from booth.core.family import Family
-from booth.export.parts import Layer
+from booth.export.layer import KINDS, Layer
+from booth.importing.form import MAGNITUDE, Form, NotHeld, pattern_of
 from booth.importing.lokr_form import lokr_settings
 
-MAGNITUDE = "lora_magnitude_vector"
-KINDS = {"lora": "LoRA", "loha": "LoHa", "lokr": "LoKr"}
 Layers = Mapping[str, Mapping[str, Layer]]
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a method is made with, and its tensors under canonical names."""
-
-    method: str
-    settings: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
+MOST_PADDING = 4  # times what the file holds: beyond that layers keep the ranks of their own
 
 
 @dataclass(frozen=True)
@@ -43,15 +33,12 @@ def common_form(model: Family, layers: Layers, lossy: bool, *, apart: bool = Tru
 
     Smaller ranks are filled up with zeros, a scale that differs from the common one goes into a factor, and layers
     that the file leaves out are left to be zero; none of that changes a picture. With `apart`, convolutions have a
-    rank of their own, as LoCon has it. Raises BadDataError for what booth's methods do not hold, or for layers of no
-    group unless `lossy`.
+    rank of their own, as LoCon has it. Raises NotHeld for what no adapter of booth's is; with `lossy` layers of no
+    group are left out.
     """
     groups, left_out = _groups(model, layers)
-    if left_out and not lossy:
-        raise BadDataError(
-            f"{len(left_out)} layers of this file are of a kind that booth's adapters do not take, such as "
-            f"{left_out[0]}. Add --lossy to leave them out."
-        )
+    if not groups or (left_out and not lossy):
+        raise NotHeld(f"{len(left_out)} layers are of a kind that booth's adapters do not take, such as {left_out[0]}")
     places = [
         Place(f"{component}.{module}", layer, _weight(model, component, module))
         for component, modules in layers.items()
@@ -67,9 +54,10 @@ def common_form(model: Family, layers: Layers, lossy: bool, *, apart: bool = Tru
         method, settings, tensors = "lokr", *lokr_settings({p.name: (p.layer, p.weight.shape) for p in places})
     settings |= {
         "targets": tuple(groups),
-        "train_text_encoder": any(component in model.sites.text_encoders for component in layers),
+        "train_text_encoder": any(place.name.partition(".")[0] in model.sites.text_encoders for place in places),
     }
-    return Form(method, settings, tensors)
+    left = [f"{len(left_out)} layers of kinds that booth's adapters do not take, such as {n}" for n in left_out[:1]]
+    return Form(method, settings, tensors, left_out=left)
 
 
 def _groups(model: Family, layers: Layers) -> tuple[list[str], list[str]]:
@@ -77,27 +65,32 @@ def _groups(model: Family, layers: Layers) -> tuple[list[str], list[str]]:
     groups: list[str] = []
     left_out: list[str] = []
     for component, modules in layers.items():
+        site = model.sites.linears.get(component)
         for module in modules:
             found = [
                 group
-                for group, suffixes in model.sites.linears[component].groups.items()
+                for group, suffixes in (site.groups.items() if site is not None else ())
                 if f".{module}".endswith(tuple(f".{suffix}" for suffix in suffixes))
             ]
             if not found:
                 left_out.append(f"{component}.{module}")
             elif found[0] not in groups:
                 groups.append(found[0])
-    if not groups:
-        raise BadDataError(f"No layer of this file is of a kind that booth's adapters take, such as {left_out[0]}.")
     return groups, left_out
 
 
 def _only_kind(layers: list[Layer]) -> str:
     kinds = sorted({layer.kind for layer in layers})
     if len(kinds) > 1:
-        raise BadDataError(f"This file mixes {' and '.join(KINDS[k] for k in kinds)}; a concept of booth holds one.")
+        raise NotHeld(f"it mixes {' and '.join(KINDS[k] for k in kinds)}")
+    if kinds[0] not in {"lora", "loha", "lokr"}:
+        raise NotHeld(f"it is of the kind {KINDS[kinds[0]]}")
+    if any(layer.bias is not None for layer in layers):
+        raise NotHeld("it changes biases too")
+    if any(layer.by_columns for layer in layers):
+        raise NotHeld("its DoRA gives lengths to columns, and booth's to rows")
     if kinds != ["lora"] and any(layer.magnitude is not None for layer in layers):
-        raise BadDataError(f"This file is a {KINDS[kinds[0]]} with DoRA's lengths; booth holds those with a LoRA only.")
+        raise NotHeld(f"it is a {KINDS[kinds[0]]} with DoRA's lengths")
     return kinds[0]
 
 
@@ -113,13 +106,15 @@ def _low_rank(places: list[Place], apart: bool) -> tuple[str, dict[str, Any], di
     apart = apart and not decomposed
     inner = {place.name: len(place.layer.factors["down"]) for place in places}
     own = {place.name for place in places if apart and place.weight.ndim > 2}
+    if _grows(places, inner, own):
+        return _of_own_ranks(places, inner, decomposed)
     conv_rank = max((inner[name] for name in own), default=1)
     rank = max((r for name, r in inner.items() if name not in own), default=conv_rank)
     alpha = rank * _shared_scale(places)
     tensors: dict[str, Tensor] = {}
     for place in places:
         r = conv_rank if place.name in own else rank
-        down, up = (place.layer.factors[name].float() for name in ("down", "up"))
+        down, up = _as_wide_as(place)
         down = torch.cat([down, down.new_zeros(r - len(down), *down.shape[1:])])
         up = torch.cat([up, up.new_zeros(len(up), r - up.shape[1], *up.shape[2:])], dim=1)
         tensors[f"{place.name}.lora_A.weight"] = down
@@ -130,6 +125,36 @@ def _low_rank(places: list[Place], apart: bool) -> tuple[str, dict[str, Any], di
     return "dora" if decomposed else "locon" if apart else "lora", settings, tensors
 
 
+def _grows(places: list[Place], inner: Mapping[str, int], own: set[str]) -> bool:
+    """Whether filling all layers up to a common rank would take far more than the file has."""
+    wide = {place.name: place.weight.shape[0] + place.weight[0].numel() for place in places}
+    most = {kind: max((inner[n] for n in wide if (n in own) == kind), default=0) for kind in (True, False)}
+    filled = sum(most[name in own] * width for name, width in wide.items())
+    return filled > MOST_PADDING * sum(inner[name] * width for name, width in wide.items())
+
+
+def _of_own_ranks(
+    places: list[Place], inner: Mapping[str, int], decomposed: bool
+) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """Every layer with the rank that it has, and a scale of 1."""
+    tensors: dict[str, Tensor] = {}
+    for place in places:
+        down, up = _as_wide_as(place)
+        tensors[f"{place.name}.lora_A.weight"], tensors[f"{place.name}.lora_B.weight"] = down, up * place.layer.scale
+        if decomposed:
+            tensors[f"{place.name}.{MAGNITUDE}"] = _lengths(place)
+    common = min(inner.values())
+    patterns = {pattern_of(name): rank for name, rank in inner.items() if rank != common}
+    return "dora" if decomposed else "lora", {"rank": common, "alpha": None, "ranks": patterns}, tensors
+
+
+def _as_wide_as(place: Place) -> tuple[Tensor, Tensor]:
+    """Both factors with as many sides as the weight: files have two for a 1x1 kernel, or four for a linear layer."""
+    down, up = (place.layer.factors[name].float() for name in ("down", "up"))
+    ones = [1] * (place.weight.ndim - 2)
+    return down.reshape(len(down), *place.weight.shape[1:]), up.reshape(*up.shape[:2], *ones)
+
+
 def _lengths(place: Place) -> Tensor:
     """DoRA's, or those of the merged rows, with which DoRA is LoRA."""
     if place.layer.magnitude is not None:
@@ -138,16 +163,19 @@ def _lengths(place: Place) -> Tensor:
 
 
 def _loha(places: list[Place]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    rank = max(place.layer.rank or 1 for place in places)
-    shared = _shared_scale(places)
+    ranks = {place.name: place.layer.rank or 1 for place in places}
+    grows = _grows(places, ranks, set())
+    rank, shared = (min if grows else max)(ranks.values()), 1.0 if grows else _shared_scale(places)
     tensors: dict[str, Tensor] = {}
     for place in places:
-        missing = rank - (place.layer.rank or 1)
+        missing = 0 if grows else rank - ranks[place.name]
         for name, factor in place.layer.factors.items():
             pad = (0, missing) if name.endswith("_a") else (0, 0, 0, missing)
             tensors[f"{place.name}.{name}"] = F.pad(factor.float(), pad)
         tensors[f"{place.name}.hada_w1_a"] *= place.layer.scale / shared
-    return {"rank": rank, "alpha": float(rank * shared)}, tensors
+    patterns = {pattern_of(name): r for name, r in ranks.items() if r != rank} if grows else {}
+    settings = {"rank": rank, "alpha": None if grows else float(rank * shared)}
+    return settings | ({"ranks": patterns} if patterns else {}), tensors
 
 
 def _shared_scale(places: list[Place]) -> float:

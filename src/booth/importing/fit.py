@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from booth.core.errors import BadDataError
 from booth.core.safe_file import shown
 from booth.export.base_files import Shapes
-from booth.export.parts import Layer, Parts
+from booth.export.parts import Parts
 
 EMBEDDING = "text_model.embeddings.token_embedding.weight"
 # How the keys of files begin that booth recognises and cannot use here, and what they are.
@@ -45,9 +44,6 @@ def require_fit(file: Path, parts: Parts, unknown: list[str], shapes: Shapes, ba
             f"{file} is for another architecture than the base {base}: {len(unknown)} of its keys find no layer "
             f"there, such as {shown(sorted(unknown)[0]) if unknown else 'all'}. Name its own base with --base."
         )
-    for component, modules in parts.layers.items():
-        for module, layer in modules.items():
-            _require_shape(file, component, module, layer, shapes, base)
     for table, rows in parts.rows.items():
         _require_rows(file, table, rows, shapes, base)
     lacking = [t for t in shapes if t.startswith("text_encoder") and parts.rows and t not in parts.rows]
@@ -63,38 +59,6 @@ def require_fit(file: Path, parts: Parts, unknown: list[str], shapes: Shapes, ba
             f"{file} has {len(unknown)} keys that find no layer in the base {base}, such as "
             f"{shown(sorted(unknown)[0])}. Add --lossy to leave them out, or name its own base with --base."
         )
-
-
-def _require_shape(file: Path, component: str, module: str, layer: Layer, shapes: Shapes, base: str) -> None:
-    wanted = shapes.get(component, {}).get(f"{module}.weight")
-    if wanted is None:
-        raise BadDataError(
-            f"{file} changes {shown(module)} of {component}, which the base {base} does not have. Name its own base "
-            "with --base."
-        )
-    try:
-        made = layer.shape
-    except (IndexError, RuntimeError) as error:
-        raise BadDataError(
-            f"{file}: the factors of {shown(module)} do not fit each other. Get the file anew."
-        ) from error
-    if not _fits(layer, made, wanted):
-        raise BadDataError(
-            f"{file} is for another architecture than the base {base}: its {shown(module)} is "
-            f"{'x'.join(map(str, made))}, the base's {'x'.join(map(str, wanted))}. Name its own base with --base."
-        )
-
-
-def _fits(layer: Layer, made: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether an update has a weight's sides; LoHa's and LoKr's factors have those of a kernel in one number."""
-    if layer.magnitude is not None and layer.magnitude.shape != wanted[:1]:
-        return False
-    if any(0 in factor.shape for factor in layer.factors.values()):
-        return False
-    if layer.kind == "lora":
-        return made[: len(wanted)] == wanted and all(side == 1 for side in made[len(wanted) :])
-    flat = all(factor.ndim == 2 for name, factor in layer.factors.items() if name != "lokr_w2")
-    return flat and made[:1] == wanted[:1] and math.prod(made) == math.prod(wanted)
 
 
 def _require_rows(file: Path, table: str, rows: Tensor, shapes: Shapes, base: str) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from booth.core.errors import BadDataError
-from booth.export.parts import Layer
+from booth.export.layer import Layer
+from booth.importing.form import NotHeld, pattern_of
 
 Sizes = tuple[int, ...]
 
@@ -20,7 +19,7 @@ def lokr_settings(layers: Mapping[str, tuple[Layer, Sizes]]) -> tuple[dict[str, 
     """LoKr's settings and tensors for layers by COMPONENT.MODULE with the shapes of their weights.
 
     The first block is kept whole, as booth's method has it, with the scale in it. The second one is kept in two
-    factors where peft would do so at the common rank, and else whole. Raises BadDataError where no factor splits the
+    factors where peft would do so at the common rank, and else whole. Raises NotHeld where no factor splits the
     sides of all weights as the file does.
     """
     firsts = {name: _first(layer) for name, (layer, _) in layers.items()}
@@ -36,7 +35,7 @@ def lokr_settings(layers: Mapping[str, tuple[Layer, Sizes]]) -> tuple[dict[str, 
             tensors[f"{name}.lokr_w2"] = _second(layer)
         elif "lokr_w2" in layer.factors:  # a rank at which peft, too, keeps the block whole
             tensors[f"{name}.lokr_w2"] = _second(layer)
-            ranks[_pattern(name)] = whole_from[name]
+            ranks[pattern_of(name)] = whole_from[name]
         else:
             a, b = layer.factors["lokr_w2_a"].float(), layer.factors["lokr_w2_b"].float()
             missing = rank - len(b)
@@ -56,12 +55,15 @@ def first_side(width: int, factor: int) -> int:
 def _factor(firsts: Mapping[str, Tensor], shapes: Mapping[str, Sizes]) -> int:
     """What booth's method is told, so that it splits every weight's sides into these first blocks and what is left."""
     sides = {(shape[axis], firsts[name].shape[axis]) for name, shape in shapes.items() for axis in (0, 1)}
-    for factor in (-1, *range(1, 1 + max(first for _, first in sides))):
+    # No first block is larger than the factor, and from the root of the widest side on nothing but that side's own
+    # divisors make a difference.
+    least = max(first for _, first in sides)
+    for factor in (-1, *range(least, 2 + max(least, math.isqrt(max(width for width, _ in sides))))):
         if all(first_side(width, factor) == first for width, first in sides):
             return factor
-    raise BadDataError(
-        "This LoKr splits its layers as no factor of booth's does (LyCORIS's unbalanced_factorization, or several "
-        "factors in one file). Merge it into a checkpoint with the program that wrote it, and import that."
+    raise NotHeld(
+        "it splits its layers as no factor of booth's LoKr does (LyCORIS's unbalanced_factorization, or several "
+        "factors in one file)"
     )
 
 
@@ -78,9 +80,3 @@ def _second(layer: Layer) -> Tensor:
 def _whole_from(first: Tensor, shape: Sizes) -> int:
     """The rank from which on peft keeps the second block whole: half of its longer side."""
     return math.ceil(max(shape[0] // first.shape[0], shape[1] // first.shape[1]) / 2)
-
-
-def _pattern(name: str) -> str:
-    """Finds the layer by its name inside its component, whatever wrapper is around CLIP."""
-    module = name.partition(".")[2].removeprefix("text_model.")
-    return rf"(^|\.){re.escape(module)}$"

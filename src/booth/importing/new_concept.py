@@ -12,15 +12,20 @@ import torch
 from torch import Tensor
 
 from booth.concept import Concept
+from booth.core import file_names
 from booth.core.commit import committed, package_versions
 from booth.core.concept import RECORD, BaseRecord, ConceptRecord, StageRecord, SubjectRecord
 from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.core.method import Method, Subject
+from booth.export.component_files import canonical
 from booth.export.hypernetwork.networks import Hypernetwork
-from booth.export.parts import CONTROL_FOLDER, Parts, canonical
+from booth.export.layer import Layer
+from booth.export.parts import Parts
 from booth.families.loading import base_hash, load_family, resolve_base
-from booth.importing.adapter_forms import MAGNITUDE, Form, common_form
+from booth.importing.adapter_forms import common_form
+from booth.importing.form import MAGNITUDE, Form, NotHeld
+from booth.importing.merged_form import merged_form
 from booth.registry import METHODS
 
 
@@ -33,32 +38,43 @@ def write_concept(
     form = _form(model, parts, lossy, about)
     kind = METHODS[form.method]
     method: Method = kind(kind.Config.model_validate({**kind.defaults(model.scale), **form.settings}), subject)
-    with committed(place, {"kind": "concept"}) as folder:
-        _write(model, method, folder, form.tensors)
+    with committed(place, {"kind": "concept"}, _size(model, form)) as folder:
+        _write(model, method, folder, form)
         try:
             method.restore(model, folder)
         finally:
             method.detach(model)
+        about = {**about, "notes": form.notes, "left_out": [*about.get("left_out", []), *form.left_out]}
         record = _record(place, base, model, method, about, folder, time.perf_counter() - began)
         (folder / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return Concept(place, record)
 
 
-def _write(model: Family, method: Method, folder: Path, tensors: Mapping[str, Tensor]) -> None:
+def _size(model: Family, form: Form) -> int:
+    """Bytes that are going to be written, as far as they are told by the form."""
+    if not form.on_base:
+        return sum(t.numel() * 4 for t in form.tensors.values())
+    changed = {name.partition(".")[0] for name in form.tensors}
+    modules: list[Any] = [module for name, module in model.components().items() if name in changed]
+    return sum(p.numel() * 4 for module in modules for p in module.parameters())
+
+
+def _write(model: Family, method: Method, folder: Path, form: Form) -> None:
     """Attach the method, fill its tensors, and let it write them; the base is bare again afterwards.
 
-    Tensors that the file leaves out are zero, which changes nothing, but DoRA's lengths stay those of the base's rows.
+    Tensors that the file leaves out are zero, which changes nothing, or those of the base where they are whole weights;
+    DoRA's lengths stay those of the base's rows.
     """
     stages = method.plan()
     try:
         for stage in stages:
             for group in stage.method.attach(model, 0):
                 for name, parameter in group.parameters.items():
-                    value = tensors.get(_canonical(name))
+                    value = form.tensors.get(_canonical(name))
                     with torch.no_grad():
                         if value is not None:
                             parameter.copy_(value.reshape(parameter.shape))
-                        elif not name.endswith(MAGNITUDE):
+                        elif not form.on_base and not name.endswith(MAGNITUDE):
                             parameter.zero_()
         for stage in stages:
             stage.method.write(model, folder)
@@ -72,9 +88,9 @@ def _form(model: Family, parts: Parts, lossy: bool, about: Mapping[str, Any]) ->
     if parts.rows:
         return _with_rows(model, parts, lossy)
     if parts.layers:
-        return common_form(model, parts.layers, lossy)
+        return _adapter(model, parts.layers, lossy)
     if parts.control is not None:
-        tensors = {f"{CONTROL_FOLDER}.{name}": t for name, t in parts.control().items()}
+        tensors = {f"{file_names.CONTROLNET}.{name}": t for name, t in parts.control().items()}
         return Form("controlnet", {"control": about["control"]}, tensors)
     if parts.hypernetwork is not None:
         return _hypernetwork(parts.hypernetwork)
@@ -87,19 +103,48 @@ def _form(model: Family, parts: Parts, lossy: bool, about: Mapping[str, Any]) ->
     return Form("dreambooth", {"train_text_encoder": bool(trained)}, tensors)
 
 
+def _adapter(model: Family, layers: Mapping[str, Mapping[str, Layer]], lossy: bool) -> Form:
+    """One of booth's adapters, or the merged weights where none holds what the file does."""
+    try:
+        return common_form(model, layers, lossy)
+    except NotHeld as error:
+        return merged_form(model, layers, str(error), lossy)
+
+
 def _with_rows(model: Family, parts: Parts, lossy: bool) -> Form:
-    """A token, and the adapter that was trained with it if there is one."""
+    """A token, and what was trained with it: a LoRA, or whatever else merged into the denoiser."""
     vectors = {"vectors": len(next(iter(parts.rows.values())))}
     rows = {f"{table}.rows": rows.float() for table, rows in parts.rows.items()}
     if not parts.layers:
         return Form("textual_inversion", vectors, rows)
-    adapter = common_form(model, parts.layers, lossy, apart=False)
+    try:
+        adapter = common_form(model, parts.layers, lossy, apart=False)
+        if adapter.method != "lora":
+            raise NotHeld(f"a token goes together with a LoRA alone, and this is a {adapter.method}")
+    except NotHeld as error:
+        return _with_rows_merged(model, parts, str(error), lossy, vectors, rows)
     settings = dict(adapter.settings)
-    if adapter.method != "lora":
-        raise BadDataError(f"The adapter in this bundle is of the kind {adapter.method}; booth holds a LoRA there.")
-    if settings.pop("train_text_encoder"):
-        raise BadDataError("This bundle adapts the text encoder too, which the two-stage method does not.")
-    return Form("two_stage", vectors | settings | {"second": "lora"}, {**adapter.tensors, **rows})
+    tensors = {**adapter.tensors, **rows}
+    if settings["train_text_encoder"] or "ranks" in settings:
+        return Form("ti_lora", vectors | settings, tensors, left_out=adapter.left_out)
+    settings.pop("train_text_encoder")
+    return Form("two_stage", vectors | settings | {"second": "lora"}, tensors, left_out=adapter.left_out)
+
+
+def _with_rows_merged(
+    model: Family, parts: Parts, why: str, lossy: bool, vectors: Mapping[str, Any], rows: Mapping[str, Tensor]
+) -> Form:
+    """A token and the whole denoiser, which is all that goes together with one."""
+    encoders = sorted(parts.layers.keys() & model.sites.text_encoders.keys())
+    if encoders and not lossy:
+        raise BadDataError(
+            f"This bundle has to be merged, because {why}; beside a token booth holds the merged denoiser alone, and "
+            f"this one changes the {encoders[0]} too. Add --lossy to leave that out."
+        )
+    merged = merged_form(model, {c: m for c, m in parts.layers.items() if c not in encoders}, why, lossy)
+    left = [*merged.left_out, *(f"the layers of {name}" for name in encoders)]
+    settings = {**vectors, "second": "full"}
+    return Form("two_stage", settings, {**merged.tensors, **rows}, True, merged.notes, left)
 
 
 def _hypernetwork(h: Hypernetwork) -> Form:
@@ -150,7 +195,7 @@ def _record(
         subject=SubjectRecord(token=subject.token, noun=subject.noun),
         prompt=subject.prompt,
         stages=[stage],
-        data={"imported": {"format": about["format"], "sha256": about["sha256"]}},
+        data={"imported": {k: about[k] for k in ("format", "sha256", "notes", "left_out") if about.get(k)}},
         seed=0,
         steps=about["steps"],
         precision="fp32",

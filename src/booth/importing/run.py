@@ -61,6 +61,8 @@ def import_file(
     name, parts, unknown = _read(file, content, files.shapes)
     require_fit(file, parts, unknown, files.shapes, base, lossy)
     about: dict[str, Any] = {"format": name, "sha256": _sha256(file), "steps": _steps(content.metadata)}
+    if unknown:
+        about["left_out"] = [f"{len(unknown)} tensors that find no place there, such as {shown(sorted(unknown)[0])}"]
     if parts.control is not None:
         subject = Subject("", "")
         about["control"] = control or _followed(file, content.metadata)
@@ -136,8 +138,8 @@ def _followed(file: Path, metadata: Mapping[str, str]) -> str:
 
 
 def _steps(metadata: Mapping[str, str]) -> int:
-    told = metadata.get("ss_steps", "0")
-    return int(told) if told.isdigit() and len(told) < 10 else 0
+    told = metadata.get("ss_steps", "0").strip()
+    return int(told) if re.fullmatch(r"[0-9]{1,9}", told) else 0
 
 
 def _sha256(file: Path) -> str:

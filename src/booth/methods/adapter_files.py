@@ -14,14 +14,13 @@ from torch import Tensor
 
 from booth.core.errors import BadDataError
 from booth.core.family import Family
+from booth.core.file_names import LORA as FILE
+from booth.core.file_names import PEFT_ROOT as ROOT
+from booth.core.file_names import PEFT_SETTINGS as SETTINGS
+from booth.core.file_names import PEFT_WEIGHTS as WEIGHTS
 from booth.core.sites import LinearSite
 from booth.methods.adapters import Adapter, RankedAdapter, RankedConfig
 from booth.methods.dropout import GradientDropout
-
-FILE = "pytorch_lora_weights.safetensors"
-WEIGHTS = "adapter_model.safetensors"
-SETTINGS = "adapter_config.json"
-ROOT = "base_model.model."  # peft's name for the model that it wraps
 
 
 class LowRankConfig(RankedConfig):

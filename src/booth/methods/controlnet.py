@@ -9,11 +9,10 @@ from pydantic import Field
 from torch import nn
 
 from booth.core.family import Family
+from booth.core.file_names import CONTROLNET as FOLDER
 from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
 from booth.core.rng import derived_seed
 from booth.core.sites import ControlSite, PlacedControl
-
-FOLDER = "controlnet"
 
 
 class ControlNetConfig(MethodConfig):

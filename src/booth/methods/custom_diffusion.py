@@ -14,11 +14,10 @@ from torch.utils.hooks import RemovableHandle
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
+from booth.core.file_names import CUSTOM_DIFFUSION as FILE
 from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Subject
 from booth.methods.textual_inversion import TextualInversion
 from booth.methods.with_token import TokenConfig, token_of
-
-FILE = "pytorch_custom_diffusion_weights.safetensors"
 
 
 class CustomDiffusionConfig(TokenConfig):

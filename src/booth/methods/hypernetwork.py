@@ -17,11 +17,11 @@ from torch.utils.hooks import RemovableHandle
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
+from booth.core.file_names import HYPERNETWORK as FILE
 from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Subject
 from booth.core.rng import derived_seed
 from booth.methods.dropout import GradientDropout
 
-FILE = "hypernetwork.safetensors"
 HEADER = "hypernetwork"  # the header's entry, a JSON object with A1111's names
 
 # By A1111's names; its "swish" is Hardswish.

@@ -16,12 +16,11 @@ from torch.nn import functional as F
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
+from booth.core.file_names import EMBEDDING as FILE
 from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
 from booth.core.rng import derived_seed
 from booth.core.sites import TokenTable
 from booth.methods.templates import OBJECT_TEMPLATES, STYLE_TEMPLATES
-
-FILE = "learned_embeds.safetensors"
 
 
 class TextualInversionConfig(MethodConfig):

@@ -22,8 +22,8 @@ from booth.export.base_files import BaseFiles
 from booth.export.checkpoint import names as original_names
 from booth.export.checkpoint import proof as original
 from booth.export.checkpoint.write import LAYOUTS
+from booth.export.component_files import component_tensors
 from booth.export.lora.extracted import approximate
-from booth.export.parts import component_tensors
 from booth.export.run import export
 
 

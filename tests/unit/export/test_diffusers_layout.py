@@ -16,8 +16,10 @@ from booth.concept import Concept
 from booth.core.errors import UsageError
 from booth.export.base_files import BaseFiles
 from booth.export.exporter import Job
+from booth.export.layer import Layer
 from booth.export.lora.diffusers import Diffusers
-from booth.export.parts import Layer, Parts, diffusers_layers
+from booth.export.lora.read import named_layers
+from booth.export.parts import Parts
 
 QUERY, KERNEL = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "down_blocks.0.resnets.0.conv1"
 TEXT = "text_model.encoder.layers.0.self_attn.q_proj"
@@ -74,7 +76,7 @@ def test_it_comes_back_as_it_went_and_the_check_needs_the_headers_word(job: Job,
     with safe_open(here / "x.safetensors", "pt") as file:
         metadata = file.metadata()
     tensors = load_file(here / "x.safetensors")
-    layers, unknown = diffusers_layers(tensors, metadata)
+    layers, unknown = named_layers(tensors, metadata)
     assert unknown == []
     for component, modules in job.parts.layers.items():
         for module, layer in modules.items():

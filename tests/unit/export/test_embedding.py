@@ -15,7 +15,7 @@ from booth.core.family import Family
 from booth.export import torch_proof as torch_file
 from booth.export.bundle.write import Bundle
 from booth.export.embedding import proof as reader
-from booth.export.embedding.write import names_for
+from booth.export.embedding.names import names_for
 from booth.export.parts import parts_of
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached

@@ -16,10 +16,14 @@ from booth.concept import Concept
 from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.core.method import Subject
 from booth.export.base_files import BaseFiles, Shapes, is_flux
+from booth.export.layer import Layer
 from booth.export.lora.diffusers import Diffusers
-from booth.export.lora.stacked import stacked, stacks, unstacked
-from booth.export.lora.write import layer_tensors, read_layers
-from booth.export.parts import Layer, Parts, parts_of
+from booth.export.lora.read import read_layers
+from booth.export.lora.stacked import cut, stacked
+from booth.export.lora.write import layer_tensors
+from booth.export.original.place import Place
+from booth.export.original.places import places
+from booth.export.parts import Parts, parts_of
 from booth.export.run import export
 from booth.importing.new_concept import write_concept
 from booth.importing.run import import_file
@@ -69,6 +73,18 @@ def random_layer(shape: tuple[int, ...], rank: int, seed: int, scale: float = 1.
 
 def changes(layers: dict[str, Layer], shapes: Shapes) -> dict[str, Tensor]:
     return {n: layer.change(torch.zeros(shapes["transformer"][f"{n}.weight"])) for n, layer in layers.items()}
+
+
+def unstacked(layers: dict[str, Layer], shapes: Shapes) -> dict[str, Layer]:
+    """Layers by the authors' names cut into those of diffusers."""
+    found: dict[str, Layer] = {}
+    for name, layer in layers.items():
+        place = places("transformer", shapes["transformer"]).get(name, Place((name,)))
+        rows = [shapes["transformer"][f"{module}.weight"][0] for module in place.modules]
+        whole = (sum(rows), *shapes["transformer"][f"{place.modules[0]}.weight"][1:])
+        parts = cut(name, layer, place, rows, whole)
+        found |= {module: part for module, part in zip(place.modules, parts, strict=True) if part is not None}
+    return found
 
 
 def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
@@ -136,7 +152,8 @@ def test_a_file_that_has_all_that_kohyas_scripts_adapt_is_imported_whole(base: P
     shapes = BaseFiles(base).shapes
     tensors: dict[str, Tensor] = {}
     wanted: dict[str, Tensor] = {}
-    for seed, (name, modules) in enumerate(stacks(shapes).items()):
+    for seed, (name, place) in enumerate(places("transformer", shapes["transformer"]).items()):
+        modules = place.modules
         sides = [shapes["transformer"][f"{module}.weight"] for module in modules]
         if "_blocks." in name and len(sides[0]) == 2:
             rows = [side[0] for side in sides]
@@ -159,8 +176,9 @@ def test_a_file_of_kohyas_scripts_shares_its_first_factor(base: Path):
     """One `down` for queries, keys and values together, as they train it."""
     shapes = BaseFiles(base).shapes
     whole = random_layer((48, 16), 4, 0, 0.25)
-    parts, unknown = read_layers(layer_tensors("lora_unet_double_blocks_0_img_attn_qkv", whole, torch.float32), shapes)
-    assert unknown == []
+    tensors = layer_tensors("lora_unet_double_blocks_0_img_attn_qkv", whole, torch.float32)
+    parts = read_layers(tensors, {}, shapes)
+    assert parts.unknown == []
     rows = whole.change(torch.zeros(48, 16)).split(16)
     same(changes(parts.layers["transformer"], shapes), dict(zip(QKV, rows, strict=True)))
 
@@ -174,8 +192,8 @@ def test_a_file_of_kohyas_scripts_shares_its_first_factor(base: Path):
 )
 def test_other_trainers_have_diffusers_names_with_underscores(prefix: str, name: str, base: Path):
     shapes, layer = BaseFiles(base).shapes, random_layer((16, 16), 2, 0, 0.5)
-    parts, unknown = read_layers(layer_tensors(f"{prefix}_{name}", layer, torch.float32), shapes)
-    assert unknown == []
+    parts = read_layers(layer_tensors(f"{prefix}_{name}", layer, torch.float32), {}, shapes)
+    assert parts.unknown == []
     same(changes(parts.layers["transformer"], shapes), changes({QKV[1]: layer}, shapes))
 
 
@@ -192,20 +210,23 @@ def test_files_for_comfyui_have_the_authors_names_or_diffusers(base: Path):
         same(changes(parts.layers["transformer"], shapes), changes(unstacked({name: layer}, shapes), shapes))
 
 
-def test_loha_is_cut_by_its_rows_and_lokr_is_refused(base: Path):
+def test_loha_and_lokr_are_cut_by_their_rows(base: Path):
     shapes, name = BaseFiles(base).shapes, "double_blocks.0.img_attn.qkv"
     made = torch.Generator().manual_seed(0)
     sides = {"a": (48, 2), "b": (2, 16)}
     loha = Layer({f"hada_w{i}_{s}": torch.randn(sides[s], generator=made) for i in (1, 2) for s in "ab"}, 0.5)
     rows = loha.change(torch.zeros(48, 16)).split(16)
     same(changes(unstacked({name: loha}, shapes), shapes), dict(zip(QKV, rows, strict=True)))
-    lokr = Layer({"lokr_w1": torch.ones(3, 2), "lokr_w2": torch.ones(16, 8)})
-    with pytest.raises(
-        BadDataError, match=r"lokr layer double_blocks\.0\.img_attn\.qkv cannot be cut into 3 of 48 rows"
-    ):
-        unstacked({name: lokr}, shapes)
-    with pytest.raises(BadDataError, match=r"cannot be cut into 3 of 48 rows .* own base with --base"):
-        unstacked({name: random_layer((30, 16), 2, 0)}, shapes)
+    for first, second in ((3, 16), (6, 8), (12, 4), (2, 24), (16, 3)):  # along the blocks, and across them
+        factors = {"lokr_w1": torch.randn(first, 2, generator=made), "lokr_w2": torch.randn(second, 8, generator=made)}
+        lokr = Layer(factors, 0.5)
+        rows = lokr.change(torch.zeros(48, 16)).split(16)
+        parts = unstacked({name: lokr}, shapes)
+        same(changes(parts, shapes), dict(zip(QKV, rows, strict=True)))
+        assert {part.kind for part in parts.values()} == {"lokr" if 16 % second == 0 else "diff"}
+    turned = Layer({"oft_blocks": torch.zeros(6, 8, 8)})
+    with pytest.raises(BadDataError, match=r"OFT layer 'double_blocks\.0\.img_attn\.qkv' cannot be cut into 3 of 48"):
+        unstacked({name: turned}, shapes)
 
 
 def test_lengths_of_dora_are_cut_and_not_stacked(base: Path):
@@ -225,7 +246,6 @@ def test_it_needs_the_base_and_no_other_family_has_such_layers(concept: Concept,
         export(Concept(concept.folder, concept.record.model_copy(update={"base": gone})), "kohya")
     other = write_base("stable_diffusion_3", here / "sd3")
     assert not is_flux(BaseFiles(other).shapes)
-    assert stacks(BaseFiles(other).shapes) == {}
     save_file(layer_tensors("lora_unet_double_blocks_0_img_attn_qkv", random_layer((48, 16), 2, 0), torch.float32),
               here / "flux.safetensors")  # fmt: skip
     with pytest.raises(BadDataError, match="is for another architecture than the base"):

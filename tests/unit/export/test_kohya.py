@@ -15,11 +15,14 @@ from booth.concept import Concept
 from booth.core.errors import BadDataError, BoothError, UsageError
 from booth.core.family import Family
 from booth.export.base_files import BaseFiles
-from booth.export.exporter import Check, Job
+from booth.export.check import Check
+from booth.export.exporter import Job
+from booth.export.layer import Layer
 from booth.export.lora import proof as adapter
+from booth.export.lora.read import named_layers, read_layers
 from booth.export.lora.tucker import without_core
-from booth.export.lora.write import Kohya, layer_tensors, read_layers
-from booth.export.parts import Layer, Parts, diffusers_layers, parts_of
+from booth.export.lora.write import Kohya, layer_tensors
+from booth.export.parts import Parts, parts_of
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
 from harness import draw
@@ -91,8 +94,9 @@ def test_the_reading_finds_wrong_scales_lost_and_foreign_keys(adapted: Concept, 
 
 def test_it_comes_back_as_it_went(adapted: Concept, toy_base: Path, here: Path):
     tensors = load_file(export(adapted, "kohya").file)
-    parts, unknown = read_layers(tensors | {"lora_unet_nowhere.alpha": torch.tensor(1.0)}, BaseFiles(toy_base).shapes)
-    assert unknown == ["lora_unet_nowhere.alpha"]
+    tensors |= {"lora_unet_nowhere.alpha": torch.tensor(1.0)}
+    parts = read_layers(tensors, {}, BaseFiles(toy_base).shapes)
+    assert parts.unknown == ["lora_unet_nowhere.alpha"]
     before = parts_of(adapted.folder, adapted.record).layers
     assert {c: set(m) for c, m in parts.layers.items()} == {c: set(m) for c, m in before.items()}
     for component, modules in before.items():
@@ -157,8 +161,8 @@ def test_half_precision_is_measured_and_nothing_is_overwritten(adapted: Concept,
 
 def test_weights_that_no_format_is_for_are_named(adapted: Concept, here: Path):
     (stage,) = adapted.record.stages
-    more = stage.model_copy(update={"files": [*stage.files, "pytorch_custom_diffusion_weights.safetensors"]})
-    with pytest.raises(UsageError, match=r"It would lose pytorch_custom_diffusion_weights\.safe"):
+    more = stage.model_copy(update={"files": [*stage.files, "another.safetensors"]})
+    with pytest.raises(UsageError, match=r"It would lose another\.safetensors"):
         export(Concept(adapted.folder, adapted.record.model_copy(update={"stages": [more]})), "kohya")
 
 
@@ -194,15 +198,30 @@ def test_a_foreign_name_stays_in_the_folder(adapted: Concept):
     assert name("//") == "concept-kohya.safetensors"
 
 
-def test_the_programs_named_are_those_that_read_the_adapter_and_its_family(adapted: Concept):
-    def read_by(variant: str, family: str = "stable_diffusion") -> set[str]:
-        parts = Parts(layers={"unet": {"conv_in": VARIANTS[variant][0]}})
-        record = adapted.record.model_copy(update={"family": family})
-        return set(Kohya().read_by(Job(adapted.folder, record, parts, None)))
+def test_the_programs_named_are_those_whose_own_reading_is_right(adapted: Concept, toy_base: Path, here: Path):
+    shapes = {"unet": BaseFiles(toy_base).shapes["unet"]}
+    weight = BaseFiles(toy_base).tensors("unet")["conv_in.weight"].float()
+    out, *inside = weight.shape
+    down, up = torch.randn(2, *inside), torch.randn(out, 2, 1, 1)
 
-    assert read_by("lora") == set(Kohya.programs)
-    assert set(Kohya.programs) - read_by("loha") == {"diffusers"}
-    assert set(Kohya.programs) - read_by("lora", "flux") == {"AUTOMATIC1111"}
+    def readers(layer: Layer, *, lossy: bool = False, name: str = "conv_in") -> list[str]:
+        job = Job(adapted.folder, adapted.record, Parts(layers={"unet": {"conv_in": layer}}), BaseFiles(toy_base))
+        save_file(layer_tensors(f"lora_unet_{name}", layer, torch.float32), here / "x.safetensors")
+        return Kohya().check(job, here / "x.safetensors").readers(lossy)
+
+    lora = Layer({"down": down, "up": up}, 0.5)
+    without = [name for name in Kohya.programs if name != "sd-scripts"]  # it adapts no layer at the ends
+    assert readers(lora) == without
+    assert readers(lora, name="input_blocks_0_0") == ["AUTOMATIC1111", "Forge", "ComfyUI", "diffusers"]
+    wide = weight[0].numel()
+    hada = {f"hada_w{i}_{s}": torch.randn((out, 2) if s == "a" else (2, wide)) for i in (1, 2) for s in "ab"}
+    assert readers(Layer(hada)) == [name for name in without if name != "diffusers"]
+    lengths = weight.flatten(1).norm(dim=1)
+    gently = {"down": down / 30, "up": up / 30}
+    # DoRA: exact where the merged rows are measured, near where the base's are, and far off where columns are.
+    assert readers(Layer(gently, 1.0, 1.5 * lengths)) == ["LyCORIS", "diffusers"]
+    assert readers(Layer(gently, 1.0, 1.5 * lengths), lossy=True) == ["Forge", "ComfyUI", "LyCORIS", "diffusers"]
+    assert shapes["unet"]["conv_in.weight"] == tuple(weight.shape)
 
 
 @pytest.mark.parametrize("wrapper", ["", "text_model."])
@@ -210,7 +229,7 @@ def test_a_text_encoders_alpha_counts_with_and_without_the_wrapper(wrapper: str)
     module = "encoder.layers.0.self_attn.q_proj"
     key = f"text_encoder.{wrapper}{module}"
     tensors = {f"{key}.lora_A.weight": torch.ones(4, 8), f"{key}.lora_B.weight": torch.ones(8, 4)}
-    layers, unknown = diffusers_layers(tensors | {f"{key}.alpha": torch.tensor(1.0)}, {})
+    layers, unknown = named_layers(tensors | {f"{key}.alpha": torch.tensor(1.0)}, {})
     assert unknown == []
     assert layers["text_encoder"][f"text_model.{module}"].scale == 0.25
 

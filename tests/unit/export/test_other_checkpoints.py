@@ -26,13 +26,13 @@ from booth.concept import Concept
 from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Subject
 from booth.export.base_files import BaseFiles
-from booth.export.checkpoint import flux_names
 from booth.export.checkpoint import flux_proof as flux
 from booth.export.checkpoint import names as original_names
 from booth.export.checkpoint import proof as original
 from booth.export.checkpoint.write import Checkpoint
+from booth.export.component_files import component_tensors
 from booth.export.exporter import Job
-from booth.export.parts import Parts, component_tensors, parts_of
+from booth.export.parts import Parts, parts_of
 from booth.export.run import export
 from booth.families.loading import base_hash, load_family
 from booth.families.single_file import identify
@@ -158,7 +158,7 @@ def test_diffusers_converts_fluxs_transformer_back(guidance: bool):
     with torch.device("meta"):
         model = FluxTransformer2DModel(num_layers=1, num_single_layers=1, guidance_embeds=guidance)
     state = thin(model.state_dict())
-    written = flux_names.transformer(state)
+    written = original_names.flux_transformer(state)
     for key, rows in {
         "double_blocks.0.img_attn.qkv.weight": 9216,
         "double_blocks.0.txt_attn.norm.key_norm.scale": 128,
@@ -211,7 +211,7 @@ def test_what_a_file_cannot_hold_is_told(tuned_flux: Concept, here: Path):
     with pytest.raises(UsageError, match="no place for class_embedding"):
         original_names.unet({"down_blocks.0.resnets.0.norm1.weight": torch.ones(1), "class_embedding": torch.ones(1)})
     with pytest.raises(UsageError, match=r"no place for transformer_blocks\.0\.new"):
-        flux_names.transformer({"transformer_blocks.0.new.weight": torch.ones(1)})
+        original_names.flux_transformer({"transformer_blocks.0.new.weight": torch.ones(1)})
 
 
 @pytest.mark.parametrize(

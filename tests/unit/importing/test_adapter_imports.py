@@ -19,7 +19,7 @@ from booth.concept import Concept
 from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.export.base_files import BaseFiles
-from booth.export.lora.write import read_layers
+from booth.export.lora.read import read_layers
 from booth.export.parts import parts_of
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
@@ -227,23 +227,99 @@ def test_an_imported_file_goes_out_again(kind: str, toy: Family, toy_base: Path,
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
 
 
-def test_what_booth_cannot_hold_is_told(toy: Family, toy_base: Path, here: Path):
+def over_columns(weight: Tensor, r: Drawn) -> Made:
+    """DoRA as OneTrainer trains it by default: m (W + B A) / |W + B A| over columns."""
+    tensors, plain = locon(weight, r)
+    length = weight.transpose(0, 1).flatten(1).norm(dim=1).view(1, -1, *[1] * (weight.ndim - 2)) * (1 + r(1).abs())
+
+    def changed(w: Tensor) -> Tensor:
+        merged = plain(w)
+        return merged * (length.double() / merged.transpose(0, 1).flatten(1).norm(dim=1).view(length.shape))
+
+    return tensors | {"dora_scale": length}, changed
+
+
+def with_lengths(weight: Tensor, r: Drawn) -> Made:
+    """DoRA over a LoHa."""
+    tensors, plain = loha(weight, r)
+    length = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1)) * (1 + r(1).abs())
+    return tensors | {
+        "dora_scale": length
+    }, lambda w: plain(w) * (length.double() / plain(w).flatten(1).norm(dim=1).view(length.shape))
+
+
+def unbalanced(weight: Tensor, r: Drawn) -> Made:
+    out, inside, *kernel = weight.shape
+    first, second = r(out, 1), r(1, inside, *kernel)
+    change = torch.kron(first.double().view(out, 1, *[1] * len(kernel)), second.double())
+    return {"lokr_w1": first, "lokr_w2": second}, lambda w: w + change
+
+
+def mixed(weight: Tensor, r: Drawn) -> Made:
+    return loha(weight, r) if weight.ndim == 2 else locon(weight, r)
+
+
+def glora(weight: Tensor, r: Drawn) -> Made:
+    """W + alpha / rank (W A1 A2 + B1 B2)."""
+    out, inside = weight.shape[0], weight.shape[1]
+    if weight.ndim > 2 and weight.shape[-1] > 1:
+        return locon(weight, r)
+    t = {"a1.weight": r(inside, 3), "a2.weight": r(3, inside), "b1.weight": r(out, 3), "b2.weight": r(3, inside)}
+    a1, a2, b1, b2 = (x.double() for x in t.values())
+    scale = 1.5 / 3
+    return t | {"alpha": torch.tensor(1.5)}, lambda w: w + scale * (w.flatten(1) @ a1 @ a2 + b1 @ b2).view(w.shape)
+
+
+def oft(weight: Tensor, r: Drawn) -> Made:
+    """Rows turned by blocks (I + Q)(I - Q)^-1."""
+    blocks = 0.1 * r(len(weight) // 4, 4, 4)
+    q = blocks.double() - blocks.double().transpose(1, 2)
+    turns = (torch.eye(4) + q) @ torch.linalg.inv(torch.eye(4) - q)
+    return (
+        {"oft_blocks": blocks},
+        lambda w: (
+            torch.block_diag(*turns).T.double() @ w.flatten(1)
+            if w.ndim == 2
+            else ((torch.block_diag(*turns).T.double() @ w.flatten(1)).view(w.shape))
+        ),
+    )
+
+
+def plain(weight: Tensor, r: Drawn) -> Made:
+    """What LyCORIS calls full, and extractions write of layers that are not worth factors."""
+    change = r(*weight.shape)
+    return {"diff": change}, lambda w: w + change.double()
+
+
+MERGED = {"dora over columns": over_columns, "loha with lengths": with_lengths, "unbalanced lokr": unbalanced,
+          "mixed": mixed, "glora": glora, "oft": oft, "plain differences": plain}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MERGED)
+def test_what_no_adapter_holds_is_merged_exactly(kind: str, toy: Family, toy_base: Path, here: Path):
+    before = {c: {n: t.clone() for n, t in toy.components()[c].state_dict().items()} for c in ("unet", "text_encoder")}
+    # The head of 4 channels has no blocks of 4 that a turn by rows could have.
+    expected = foreign(toy, MERGED[kind], here / "rex.safetensors")
+    concept = import_file(here / "rex.safetensors", base=str(toy_base))
+    assert concept.record.method == "dreambooth"
+    assert "merged into the weights of the base" in concept.record.data["imported"]["notes"][0]
+    changed = 0
+    with attached(toy, [Applied(concept)]):
+        for component, state in before.items():
+            for name, tensor in toy.components()[component].state_dict().items():
+                target = expected.get(f"{component}.{name.removesuffix('.weight')}")
+                target = state[name].double() if target is None or not name.endswith(".weight") else target
+                atol = 1e-6 * float(target.abs().max())
+                torch.testing.assert_close(tensor.double(), target, rtol=0, atol=atol, msg=f"{component}.{name}")
+                changed += not torch.allclose(tensor, state[name], atol=1e-2)
+    assert changed > len(expected) / 2
+
+
+def test_what_makes_no_layer_is_refused(toy: Family, toy_base: Path, here: Path):
     def refused(make: Callable[[Tensor, Drawn], Made], match: str) -> None:
         foreign(toy, make, here / "x.safetensors")
         with pytest.raises(BadDataError, match=match):
             import_file(here / "x.safetensors", base=str(toy_base))
-
-    def over_columns(weight: Tensor, r: Drawn) -> Made:
-        tensors, change = locon(weight, r)
-        return tensors | {"dora_scale": r(1, *weight.shape[1:2], *[1] * (weight.ndim - 2))}, change
-
-    def with_lengths(weight: Tensor, r: Drawn) -> Made:
-        tensors, change = loha(weight, r)
-        return tensors | {"dora_scale": r(len(weight), *[1] * (weight.ndim - 1))}, change
-
-    def unbalanced(weight: Tensor, r: Drawn) -> Made:
-        out, inside, *kernel = weight.shape
-        return {"lokr_w1": r(out, 1), "lokr_w2": r(1, inside, *kernel)}, lambda w: w
 
     def misfit(weight: Tensor, r: Drawn) -> Made:
         tensors, change = loha(weight, r)
@@ -253,12 +329,17 @@ def test_what_booth_cannot_hold_is_told(toy: Family, toy_base: Path, here: Path)
         tensors, change = lokr(weight, r, whole=True)
         return tensors | {"lokr_w1": r(*(2 * side for side in tensors["lokr_w1"].shape))}, change
 
-    refused(over_columns, "lengths to the columns of .* wd_on_output=True")
-    refused(with_lengths, "a LoHa with DoRA's lengths")
-    refused(unbalanced, "no factor of booth's does")
-    refused(lambda w, r: loha(w, r) if w.ndim == 2 else locon(w, r), "mixes LoHa and LoRA")
+    def empty(weight: Tensor, r: Drawn) -> Made:
+        return {"lora_down.weight": r(0, *weight.shape[1:]), "lora_up.weight": r(len(weight), 0)}, lambda w: w
+
+    def endless(weight: Tensor, r: Drawn) -> Made:
+        tensors, change = locon(weight, r)
+        return tensors | {"alpha": torch.tensor(torch.inf)}, change
+
     refused(misfit, "do not fit each other")
     refused(wider, "another architecture than the base")
+    refused(empty, "have rank 0, so that they hold no numbers")
+    refused(endless, "the alpha of .* is inf")
     assert not (here / "concepts").exists()
 
 
@@ -281,6 +362,6 @@ def test_kohyas_own_names_for_xl_are_the_original_ones(tmp_path: Path):
     for key, module in names.items():
         out, *inside = shapes["unet"][f"{module}.weight"]
         tensors |= {f"{key}.lora_down.weight": torch.ones(1, *inside), f"{key}.lora_up.weight": torch.ones(out, 1)}
-    parts, unknown = read_layers(tensors, shapes)
-    assert unknown == []
+    parts = read_layers(tensors, {}, shapes)
+    assert parts.unknown == []
     assert set(parts.layers["unet"]) == set(names.values())

@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from booth.concept import Concept
-from booth.core.errors import BadDataError, UsageError
+from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
@@ -57,16 +57,21 @@ def test_a_foreign_lora_draws_what_diffusers_draws(toy: Family, toy_base: Path, 
     assert torch.equal(draw(toy.pipeline(), PROMPT), bare)
 
 
-def test_layers_of_other_kinds_are_named_and_left_out_on_request(toy: Family, toy_base: Path, here: Path):
+def test_layers_of_other_kinds_are_merged_or_left_out_on_request(toy: Family, toy_base: Path, here: Path):
     tensors = load_file(foreign_lora(toy, here / "rex.safetensors"))
     tensors |= {"lora_unet_conv_norm_out.lora_down.weight": torch.ones(1, 1),
                 "lora_unet_conv_norm_out.lora_up.weight": torch.ones(16, 1)}  # fmt: skip
     save_file(tensors, here / "more.safetensors")
     how = {"base": str(toy_base), "noun": "dog", "token": "ukj"}
-    with pytest.raises(BadDataError, match=r"1 layers .* such as unet.conv_norm_out\. Add --lossy"):
-        import_file(here / "more.safetensors", **how)
-    assert not (here / "concepts").exists()
-    assert import_file(here / "more.safetensors", lossy=True, **how).record.method == "lora"
+    whole = import_file(here / "more.safetensors", out=here / "whole", **how)
+    assert whole.record.method == "dreambooth"
+    (note,) = whole.record.data["imported"]["notes"]
+    assert "1 layers are of a kind that booth's adapters do not take, such as unet.conv_norm_out" in note
+    norm = load_file(whole.folder / "unet" / "diffusion_pytorch_model.safetensors")["conv_norm_out.weight"]
+    assert torch.allclose(norm, toy.components()["unet"].conv_norm_out.weight + 1)
+    part = import_file(here / "more.safetensors", out=here / "part", lossy=True, **how)
+    assert part.record.method == "lora"
+    assert "1 layers of kinds" in part.record.data["imported"]["left_out"][0]
 
 
 @pytest.mark.parametrize("to", ["kohya", "diffusers"])

@@ -14,14 +14,16 @@ from torch import Tensor
 from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes
+from booth.export.check import Check
 from booth.export.embedding import proof as reader
-from booth.export.embedding.write import check_rows, names_for
-from booth.export.exporter import UNETS, Check, Job, Loaded
+from booth.export.embedding.names import names_for
+from booth.export.embedding.write import check_rows
+from booth.export.exporter import UNETS, Job, Loaded
 from booth.export.lora.extracted import Extraction, extract
-from booth.export.lora.write import Kohya, check_layers, merged, read_layers
+from booth.export.lora.read import read_layers
+from booth.export.lora.spelling import BUNDLED as PREFIX
+from booth.export.lora.write import Kohya, check_layers, merged
 from booth.export.parts import Parts
-
-PREFIX = "bundle_emb."
 
 
 class Bundle(Kohya):
@@ -29,7 +31,7 @@ class Bundle(Kohya):
 
     name = "bundle"
     title = "LoRA and token in one file"
-    programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "OneTrainer")
+    programs = ("AUTOMATIC1111", "ComfyUI")  # Forge leaves the token's rows unread, and OneTrainer both
     accepts = frozenset({"layers", "rows", "weights"})
     families = UNETS
 
@@ -74,7 +76,8 @@ class Bundle(Kohya):
         tensors, _ = read_tensors(file)
         words = reader.read_bundle(tensors)
         job = self._of_layers(job)
-        check = check_layers(job, {n: t for n, t in tensors.items() if not n.startswith(PREFIX)}, job.parts)
+        layers = {n: t for n, t in tensors.items() if not n.startswith(PREFIX)}
+        check = check_layers(job, layers, job.parts, self.programs)
         check.reader = f"{check.reader} and of bundles"
         rows = check_rows(job, words.get(job.record.subject.token, reader.Reading()))
         check.matched += rows.matched
@@ -89,14 +92,15 @@ class Bundle(Kohya):
         return Loaded(merged(job, {n: t for n, t in tensors.items() if not n.startswith(PREFIX)}).weights, rows)
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
-        return any(name.startswith(PREFIX) for name in names) and any(name.startswith("lora_") for name in names)
+        return any(name.startswith(PREFIX) for name in names)
 
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
         """The adapter and the first word; a concept has one, so that the others' keys are none that it could hold."""
         words = reader.read_bundle(tensors)
-        parts, unknown = read_layers({n: t for n, t in tensors.items() if not n.startswith(PREFIX)}, shapes)
+        reading = read_layers({n: t for n, t in tensors.items() if not n.startswith(PREFIX)}, metadata, shapes)
+        parts, unknown = Parts(layers=reading.layers), reading.unknown
         word, reading = next(iter(words.items()), ("", reader.Reading()))
         parts.rows = reading.rows
         unknown += [name for name in tensors if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}{word}.")]

@@ -1,24 +1,21 @@
-"""What the original code of Stable Diffusion 1.x, 2.x and XL calls each weight that diffusers has."""
+"""Whole models under the names of their authors: Stable Diffusion 1.x, 2.x and XL, and FLUX.1's transformer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from booth.core.errors import UsageError
+from booth.export.original.flux import place_of
+from booth.export.original.unet import unet_keys
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP, OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
 XL_CLIP, XL_OPEN_CLIP = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
 
-UNET_TOP = {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-            "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
-            "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}  # fmt: skip
-UNET_RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
-               "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection"}  # fmt: skip
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out",
                  "query": "q", "key": "k", "value": "v", "proj_attn": "proj_out"}  # fmt: skip
 OPEN_CLIP_TOP = {"embeddings.token_embedding.weight": "token_embedding.weight",
@@ -36,40 +33,6 @@ def unet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if lacking is not None:
         raise UsageError(f"The original layout has no place for {lacking}. Use --to diffusers.")
     return {UNET + keys[name]: tensor for name, tensor in state.items()}
-
-
-def unet_keys(names: Iterable[str]) -> dict[str, str]:
-    """The original key, without its prefix, of each tensor of a U-Net, or of a ControlNet's copy, that has one."""
-    names = list(names)
-    per_level = 1 + max(int(m[1]) for m in map(re.compile(r"down_blocks\.0\.resnets\.(\d+)").match, names) if m)
-    attending = {m[1] for m in map(re.compile(r"up_blocks\.(\d+)\.attentions\.").match, names) if m}
-    found = {name: _unet_key(name, per_level, attending) for name in names}
-    return {name: key for name, key in found.items() if key is not None}
-
-
-def _unet_key(name: str, per_level: int, attending: set[str]) -> str | None:
-    module, _, kind = name.rpartition(".")
-    if module in UNET_TOP:
-        return f"{UNET_TOP[module]}.{kind}"
-    if found := re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d)\.(.+)", module):
-        place = f"middle_block.{1 if found[1] == 'attentions' else 2 * int(found[2])}"
-        return f"{place}.{UNET_RESNET.get(found[3], found[3])}.{kind}"
-    found = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.+)", module)
-    if found is None:
-        return None
-    side, level, part, i, rest = found[1], int(found[2]), found[3], int(found[4]), found[5]
-    each = per_level + 1
-    if side == "down":
-        if part == "downsamplers":
-            return f"input_blocks.{(level + 1) * each}.0.op.{kind}"
-        block = f"input_blocks.{1 + level * each + i}"
-    else:
-        block = f"output_blocks.{level * each + (per_level if part == 'upsamplers' else i)}"
-    if part == "upsamplers":
-        return f"{block}.{2 if found[2] in attending else 1}.conv.{kind}"
-    if part == "attentions":
-        return f"{block}.1.{rest}.{kind}"
-    return f"{block}.0.{UNET_RESNET[rest]}.{kind}" if rest in UNET_RESNET else None
 
 
 def vae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -130,4 +93,21 @@ def _open_clip(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
             found[f"{start}attn.in_proj_{kind}"] = torch.cat(three)
         elif module in OPEN_CLIP_LAYERS:
             found[f"{start}{OPEN_CLIP_LAYERS[module]}.{kind}"] = tensor
+    return found
+
+
+def flux_transformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The transformer's state; UsageError for a weight that the original code has no place for."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        module, _, kind = name.rpartition(".")
+        place = place_of(module)
+        if place is None:
+            raise UsageError(f"FLUX.1's original layout has no place for {name}. Use --to diffusers.")
+        there, ours = place
+        if module != ours[0]:
+            continue
+        # There the last layer's modulation is shift and scale, here scale and shift.
+        parts = tensor.chunk(2)[::-1] if module == "norm_out.linear" else [state[f"{our}.{kind}"] for our in ours]
+        found[f"{there}.{'scale' if there.endswith('_norm') else kind}"] = torch.cat([*parts])
     return found

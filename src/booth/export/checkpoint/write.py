@@ -12,11 +12,11 @@ from torch import Tensor
 from booth.core.errors import BadDataError
 from booth.core.safe_file import read_tensors, shown
 from booth.export.base_files import Shapes, is_flux
-from booth.export.checkpoint import flux_names
+from booth.export.check import Check
 from booth.export.checkpoint import flux_proof as flux
 from booth.export.checkpoint import names as original_names
 from booth.export.checkpoint import proof as original
-from booth.export.exporter import Check, Job, Loaded, TwoWay
+from booth.export.exporter import Job, Loaded, TwoWay
 from booth.export.parts import Parts
 
 Rename = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
@@ -33,7 +33,7 @@ LAYOUTS: dict[str, dict[str, Rename]] = {
         "text_encoder": original_names.xl_text_encoder,
         "text_encoder_2": original_names.xl_text_encoder_2,
     },
-    "flux": {"transformer": flux_names.transformer},
+    "flux": {"transformer": original_names.flux_transformer},
 }
 READ_MARKERS = ("Forge", "ComfyUI")  # who looks for the tensors that tell what is predicted
 DENOISERS = (original_names.UNET, "double_blocks.", "single_blocks.")  # how the keys of a denoiser begin

@@ -10,9 +10,10 @@ from torch import Tensor
 from booth.core.errors import BadDataError, UsageError
 from booth.core.safe_file import read_tensors, shown
 from booth.export.base_files import Shapes
-from booth.export.checkpoint.names import unet_keys
+from booth.export.check import Check
 from booth.export.controlnet import proof as control
-from booth.export.exporter import Check, Job, Loaded, TwoWay
+from booth.export.exporter import Job, Loaded, TwoWay
+from booth.export.original.unet import unet_keys
 from booth.export.parts import Parts
 
 PREFIX = "control_model."

@@ -7,16 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes
+from booth.export.check import Check
 from booth.export.embedding import proof as reader
-from booth.export.exporter import UNETS, Check, Job, Loaded, TwoWay, plain_name
+from booth.export.embedding.names import names_for
+from booth.export.exporter import UNETS, Job, Loaded, TwoWay, plain_name
 from booth.export.parts import Parts
-
-# The names that all programs know; with one encoder they take a single tensor of any name, and sd-scripts this one.
-ONE_ENCODER = {"text_encoder": "emb_params"}
-TWO_ENCODERS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
 
 
 class Embedding(TwoWay):
@@ -55,15 +52,6 @@ class Embedding(TwoWay):
     ) -> tuple[Parts, list[str]]:
         reading = reader.read(tensors)
         return Parts(rows=reading.rows), reading.unmatched
-
-
-def names_for(rows: Mapping[str, Tensor]) -> dict[str, str]:
-    """The name of each token table's tensor."""
-    names = ONE_ENCODER if rows.keys() <= ONE_ENCODER.keys() else TWO_ENCODERS
-    other = sorted(rows.keys() - names.keys())
-    if other:
-        raise UsageError(f"No program reads rows for {other[0]}.")
-    return names
 
 
 def check_rows(job: Job, reading: reader.Reading) -> Check:

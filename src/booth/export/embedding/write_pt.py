@@ -11,9 +11,10 @@ from torch import Tensor
 
 from booth.export import torch_files
 from booth.export import torch_proof as torch_file
+from booth.export.check import Check
 from booth.export.embedding import proof as reader
 from booth.export.embedding.write import Embedding
-from booth.export.exporter import Check, Job
+from booth.export.exporter import Job
 
 STAR = 265  # the id of "*", which AUTOMATIC1111 itself writes and nobody reads
 

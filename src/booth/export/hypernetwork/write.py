@@ -14,7 +14,8 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.safe_file import shown
 from booth.export import torch_files
 from booth.export import torch_proof as torch_file
-from booth.export.exporter import UNETS, Check, Job, TwoWay
+from booth.export.check import Check
+from booth.export.exporter import UNETS, Job, TwoWay
 from booth.export.hypernetwork import proof as reader
 from booth.export.hypernetwork.networks import LAYER, Net, apply, from_fields
 from booth.export.parts import Parts

@@ -11,10 +11,12 @@ from torch.nn import functional as F
 
 from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
-from booth.export.exporter import UNETS, Check, Exporter, Job, Loaded
-from booth.export.lora.proof import names
-from booth.export.lora.write import check_layers, layer_tensors, merged, prefixes_for
-from booth.export.parts import Layer, Parts
+from booth.export.check import Check
+from booth.export.exporter import UNETS, Exporter, Job, Loaded
+from booth.export.layer import Layer
+from booth.export.lora.programs import PROGRAMS
+from booth.export.lora.write import check_layers, layer_tensors, merged, original_spelling, prefixes_for
+from booth.export.parts import Parts
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Extracted(Exporter):
 
     name = "extracted"
     title = "a LoRA extracted from whole weights"
-    programs = ("AUTOMATIC1111", "Forge", "ComfyUI", "sd-scripts", "diffusers")
+    programs = tuple(PROGRAMS)
     accepts = frozenset({"weights"})
     families = UNETS
 
@@ -51,16 +53,17 @@ class Extracted(Exporter):
         return [*super().lost(job), *self._extract(job).lost(job.rank)]
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
-        prefixes = prefixes_for(job.shapes)
+        prefixes, spelled = prefixes_for(job.shapes), original_spelling(job)
         found: dict[str, Tensor] = {}
         for component, modules in self._extract(job).parts.layers.items():
             for module, layer in modules.items():
-                found |= layer_tensors(f"{prefixes[component]}_{module.replace('.', '_')}", layer, job.dtype)
+                name = spelled.get(module, module) if component == "unet" else module
+                found |= layer_tensors(f"{prefixes[component]}_{name.replace('.', '_')}", layer, job.dtype)
         return found
 
     def check(self, job: Job, file: Path) -> Check:
         """That the file holds the approximation; how good it is, `lost` tells."""
-        return check_layers(job, read_tensors(file)[0], self._extract(job).parts)
+        return check_layers(job, read_tensors(file)[0], self._extract(job).parts, self.programs)
 
     def loaded(self, job: Job, file: Path) -> Loaded | None:
         return merged(job, read_tensors(file)[0])
@@ -74,7 +77,9 @@ class Extracted(Exporter):
 def extract(job: Job) -> Extraction:
     """Approximate what a fine-tuning changed; UsageError where it changed nothing."""
     base = job.need_base("An extraction")
-    reached = set(names(base.shapes).values())
+    reached = {
+        (slot.component, slot.module) for slots in PROGRAMS["ComfyUI"].names(base.shapes).values() for slot in slots
+    }
     parts = Parts()
     whole = kept = 0.0
     beside = 0

@@ -1,56 +1,33 @@
-"""Adapters on FLUX.1 under kohya's keys, by which one layer has the rows of several here: queries, keys and values."""
+"""Layers of the original code that have the rows of several of diffusers': stacked for a file, and cut from one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from booth.core.errors import BadDataError, UsageError
-from booth.export.base_files import Shapes, is_flux
-from booth.export.checkpoint.flux_names import place_of
-from booth.export.parts import Layer
+from booth.core.safe_file import shown
+from booth.export.layer import KINDS, Layer
+from booth.export.lora.names import Shapes
+from booth.export.original.place import Place
+from booth.export.original.places import places
 
-OF_ROWS = {"lora": ("up",), "loha": ("hada_w1_a", "hada_w2_a")}  # the factors with a row for each of the weight's
-
-
-def stacks(shapes: Shapes) -> dict[str, tuple[str, ...]]:
-    """The modules of FLUX.1's transformer by its authors' name of the layer that has their rows, in their order.
-
-    Without the last layer's modulation, whose rows stand in another order there.
-    """
-    names = shapes["transformer"] if is_flux(shapes) else ()
-    found = (place_of(name.removesuffix(".weight")) for name in names if name.endswith(".weight"))
-    return {place[0]: place[1] for place in found if place and place[1] != ("norm_out.linear",)}
+OF_ROWS = {"lora": ("up",), "loha": ("hada_w1_a", "hada_w2_a"), "diff": ("diff",)}  # with a row for each of the weight
 
 
 def stacked(layers: Mapping[str, Layer], shapes: Shapes) -> dict[str, Layer]:
-    """All layers by the authors' names; UsageError for a kind that cannot be stacked."""
-    found: dict[str, Layer] = {}
-    for name, modules in stacks(shapes).items():
-        held = [layers.get(module) for module in modules]
-        if any(held):
-            found[name] = _stack(held, _rows(modules, shapes))
-    return found
+    """All layers of a transformer by the authors' names; UsageError for a kind that cannot be stacked.
 
-
-def unstacked(layers: Mapping[str, Layer], shapes: Shapes) -> dict[str, Layer]:
-    """The layers by diffusers' names, without those that change nothing; BadDataError for what cannot be cut.
-
-    Those that have diffusers' names already stay as they are.
+    Without the last layer's modulation, whose rows stand in another order there.
     """
-    known = stacks(shapes)
-    found = {name: layer for name, layer in layers.items() if name not in known}
-    for name, modules in known.items():
-        if name in layers:
-            cut = _unstack(name, layers[name], _rows(modules, shapes))
-            found |= {module: layer for module, layer in zip(modules, cut, strict=True) if layer is not None}
+    found: dict[str, Layer] = {}
+    for name, place in places("transformer", shapes["transformer"]).items():
+        held = [layers.get(module) for module in place.modules]
+        if any(held) and not place.swapped:
+            found[name] = _stack(held, [shapes["transformer"][f"{module}.weight"][0] for module in place.modules])
     return found
-
-
-def _rows(modules: Sequence[str], shapes: Shapes) -> list[int]:
-    """How many rows each module's weight has."""
-    return [shapes["transformer"][f"{module}.weight"][0] for module in modules]
 
 
 def _stack(layers: Sequence[Layer | None], rows: Sequence[int]) -> Layer:
@@ -75,27 +52,67 @@ def _stack(layers: Sequence[Layer | None], rows: Sequence[int]) -> Layer:
     return Layer({"down": torch.cat([layer.factors["down"] for layer in held]), "up": up}, first.scale)
 
 
-def _unstack(name: str, layer: Layer, rows: list[int]) -> list[Layer | None]:
-    """A layer for each of the modules: none where it changes nothing, and without ranks that act on others alone."""
-    if len(rows) == 1:
-        return [layer]
-    of_rows = OF_ROWS.get(layer.kind)
-    if of_rows is None or any(len(layer.factors[factor]) != sum(rows) for factor in of_rows):
+def cut(name: str, layer: Layer, place: Place, rows: Sequence[int], shape: Sequence[int]) -> list[Layer | None]:
+    """A layer for each module of a place: none where it changes nothing, without ranks that act on others alone.
+
+    A LoKr whose blocks lie across the modules is multiplied out, to the size of the base's weight. Raises BadDataError
+    for a kind whose parts depend on each other.
+    """
+    if layer.kind in {"glora", "oft"} or layer.by_columns:
+        kind = "DoRA by columns" if layer.by_columns else KINDS[layer.kind]
         raise BadDataError(
-            f"The {layer.kind} layer {name} cannot be cut into {len(rows)} of {sum(rows)} rows together, as the base "
-            "has them. Name the file's own base with --base, or merge it into a checkpoint and import that."
+            f"the {kind} layer {shown(name)} cannot be cut into {len(rows)} of {sum(rows)} rows together, as the base "
+            "has them. Merge it into a checkpoint with the program that wrote it, and import that."
         )
-    lengths = [None] * len(rows) if layer.magnitude is None else layer.magnitude.split(rows)
-    cut = [{factor: layer.factors[factor].split(rows)[i] for factor in of_rows} for i in range(len(rows))]
-    whole = [Layer({**layer.factors, **own}, layer.scale, length) for own, length in zip(cut, lengths, strict=True)]
-    return [_without_idle_ranks(part) if part.kind == "lora" else part for part in whole]
+    if layer.kind == "lokr" and not (len(rows) > 1 and _along_blocks(layer, rows)):
+        layer = Layer({"diff": (layer.scale * layer.product()).reshape(*shape).float()}, 1.0, layer.magnitude,
+                      layer.bias)  # fmt: skip
+    of_rows = ("lokr_w1",) if layer.kind == "lokr" else OF_ROWS[layer.kind]
+    whole = _with_whole_first(layer) if layer.kind == "lokr" else layer
+
+    def parts(tensor: Tensor, factor: str) -> list[Tensor]:
+        if place.swapped:
+            return [torch.cat(tensor.chunk(2)[::-1])]
+        sizes = [count * len(tensor) // sum(rows) for count in rows] if factor == "lokr_w1" else rows
+        return list(tensor.split(list(sizes)))
+
+    factors = {factor: parts(whole.factors[factor], factor) for factor in of_rows if factor in whole.factors}
+    lengths = None if layer.magnitude is None else parts(layer.magnitude, "")
+    biases = None if layer.bias is None else parts(layer.bias, "")
+    return [
+        _without_idle_ranks(
+            Layer(
+                {**whole.factors, **{factor: split[i] for factor, split in factors.items()}},
+                layer.scale,
+                None if lengths is None else lengths[i],
+                None if biases is None else biases[i],
+            )
+        )
+        for i in range(len(rows))
+    ]
+
+
+def _along_blocks(layer: Layer, rows: Sequence[int]) -> bool:
+    """Whether the modules begin and end where rows of LoKr's first block do."""
+    f = layer.factors
+    second = len(f["lokr_w2"]) if "lokr_w2" in f else len(f["lokr_w2_a"])
+    return layer.magnitude is None and all(count % second == 0 for count in rows)
+
+
+def _with_whole_first(layer: Layer) -> Layer:
+    f = dict(layer.factors)
+    if "lokr_w1" not in f:
+        f["lokr_w1"] = f.pop("lokr_w1_a").float() @ f.pop("lokr_w1_b").float()
+    return Layer(f, layer.scale, layer.magnitude, layer.bias)
 
 
 def _without_idle_ranks(layer: Layer) -> Layer | None:
+    if layer.kind != "lora":
+        return layer
     up, down = layer.factors["up"], layer.factors["down"]
     acting = up.flatten(1).any(dim=0)
     if not acting.any():
-        if layer.magnitude is None:
+        if layer.magnitude is None and layer.bias is None:
             return None
         acting[0] = True  # DoRA's lengths stand beside a LoRA
-    return Layer({"down": down[acting], "up": up[:, acting]}, layer.scale, layer.magnitude)
+    return Layer({"down": down[acting], "up": up[:, acting]}, layer.scale, layer.magnitude, layer.bias)

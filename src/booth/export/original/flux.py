@@ -1,14 +1,11 @@
-"""What Black Forest Labs' code calls each weight of FLUX.1's transformer that diffusers has."""
+"""What Black Forest Labs' code calls each layer of FLUX.1's transformer that diffusers has."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 
-import torch
-from torch import Tensor
-
-from booth.core.errors import UsageError
+from booth.export.original.place import Place
 
 TOP = {
     "x_embedder": "img_in", "context_embedder": "txt_in",
@@ -41,21 +38,22 @@ SINGLE_FUSED = {"linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")}
 BLOCK = re.compile(r"((single_)?transformer_blocks\.(\d+)\.)(.+)")
 
 
-def transformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The transformer's state; UsageError for a weight that the original code has no place for."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        module, _, kind = name.rpartition(".")
-        place = place_of(module)
-        if place is None:
-            raise UsageError(f"FLUX.1's original layout has no place for {name}. Use --to diffusers.")
-        there, ours = place
-        if module != ours[0]:
-            continue
-        # There the last layer's modulation is shift and scale, here scale and shift.
-        parts = tensor.chunk(2)[::-1] if module == "norm_out.linear" else [state[f"{our}.{kind}"] for our in ours]
-        found[f"{there}.{'scale' if there.endswith('_norm') else kind}"] = torch.cat([*parts])
-    return found
+def is_flux(names: Iterable[str]) -> bool:
+    """Whether tensors are FLUX.1's: Stable Diffusion 3 has no single-stream blocks, FLUX.2 is told no pooled vector."""
+    names = set(names)
+    single = any(name.startswith("single_transformer_blocks.") for name in names)
+    return single and "time_text_embed.text_embedder.linear_1.weight" in names
+
+
+def places(modules: Iterable[str]) -> dict[str, Place]:
+    """The authors' layers, norms included; in the last one's modulation shift and scale stand the other way round."""
+    found = {place.modules[0]: (name, place) for name, place in map(_named, modules) if place is not None}
+    return dict(found.values())
+
+
+def _named(module: str) -> tuple[str, Place | None]:
+    place = place_of(module)
+    return ("", None) if place is None else (place[0], Place(place[1], swapped=module == "norm_out.linear"))
 
 
 def place_of(module: str) -> tuple[str, tuple[str, ...]] | None:

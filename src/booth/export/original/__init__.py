@@ -1,0 +1,1 @@
+"""What the authors of each architecture call the layers that diffusers has by other names."""

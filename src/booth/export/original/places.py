@@ -1,0 +1,36 @@
+"""The layers of a denoiser by its authors' names, and which of diffusers' modules have their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from booth.export.original import flux, flux_2, stable_diffusion_3, unet, z_image
+from booth.export.original.place import Place
+
+# How a transformer is told by its tensors. A new architecture is one file here, and one line.
+TRANSFORMERS = (
+    (flux.is_flux, flux.places),
+    (flux_2.is_flux_2, flux_2.places),
+    (stable_diffusion_3.is_stable_diffusion_3, stable_diffusion_3.places),
+    (z_image.is_z_image, z_image.places),
+)
+
+
+def places(component: str, tensors: Iterable[str]) -> dict[str, Place]:
+    """The authors' layers with the modules that have their rows; empty where diffusers' names are theirs."""
+    names = list(tensors)
+    if component == "unet":
+        keys = unet.unet_keys(names)
+        return {
+            key.removesuffix(".weight"): Place((name.removesuffix(".weight"),))
+            for name, key in keys.items()
+            if key.endswith(".weight")
+        }
+    find = next((find for is_it, find in TRANSFORMERS if is_it(names)), None)
+    modules = [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
+    return {} if find is None else _present(find(modules), set(modules))
+
+
+def _present(found: Mapping[str, Place], known: set[str]) -> dict[str, Place]:
+    """Without those of which a module is missing, as in bases that have fewer layers of a kind."""
+    return {name: place for name, place in found.items() if all(module in known for module in place.modules)}
