@@ -35,7 +35,9 @@ class Exported:
     def not_by(self) -> dict[str, str]:
         """The programs that do not see what was trained, and why."""
         verdicts = self.check.programs.items()
-        return {name: v.why_not(max(self.check.tolerance, ROUNDINGS)) for name, v in verdicts if name not in self.programs}
+        return {
+            name: v.why_not(max(self.check.tolerance, ROUNDINGS)) for name, v in verdicts if name not in self.programs
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""

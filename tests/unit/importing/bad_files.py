@@ -118,11 +118,11 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "flux lora.safetensors": (
         lambda: tensors(transformer__blocks__0__attn__to_q__lora_A__weight=(4, 9),
                         transformer__blocks__0__attn__to_q__lora_B__weight=(9, 4)),
-        BAD, "of transformer, which the base"),
+        BAD, "another architecture"),
     "ai-toolkit lora.safetensors": (
         lambda: tensors(diffusion_model__double_blocks__0__img_attn__qkv__lora_A__weight=(4, 9),
                         diffusion_model__double_blocks__0__img_attn__qkv__lora_B__weight=(9, 4)),
-        BAD, "of transformer, which the base"),
+        BAD, "another architecture"),
     "bare transformer.safetensors": (lambda: tensors(joint_blocks__0__q=(2, 2)), BAD, "for a transformer"),
     "two alphas.safetensors": (
         lambda: tensors(lora_unet_conv_in__alpha=(2,), lora_unet_conv_in__lora_down__weight=(2, 4, 3, 3),
