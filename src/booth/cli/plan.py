@@ -44,8 +44,18 @@ def _subject(subject: dict[str, Any], photos: dict[str, Any]) -> list[str]:
         f"photos    {len(photos['used'])}; {photos['layout']}",
     ]
     for photo in photos["used"]:
-        beside = "".join(f", {word}" for word in ("masked", "hinted") if photo[word])
-        shape = f", bucket {photo['bucket'][0]}x{photo['bucket'][1]}" if photo["bucket"] else ""
-        lines.append(f"          {photo['file']}, {photo['width']}x{photo['height']}{beside}{shape}")
+        lines.append(f"          {_photo(photo)}")
     notes = [note for kind in ("masks", "resized", "skipped", "duplicates") for note in photos[kind]]
     return lines + [f"          {note}" for note in notes]
+
+
+def _photo(photo: dict[str, Any]) -> str:
+    """A photo, what of it is used, and how long its caption is."""
+    told = [photo["file"], f"{photo['width']}x{photo['height']}"]
+    told += [word for word in ("masked", "hinted") if photo[word]]
+    if photo["bucket"]:
+        told.append(f"bucket {photo['bucket'][0]}x{photo['bucket'][1]}")
+    told.append(f"{photo['share']:.0%} used{', one flat colour' if photo['flat'] else ''}")
+    if photo["tokens"] is not None:
+        told.append(f"caption of {photo['tokens']} of {photo['tokens_read']} tokens")
+    return ", ".join(told) + (f", which loses {photo['cut']!r}" if photo["cut"] else "")

@@ -18,6 +18,7 @@ from booth.data.captions import shuffled_tags, with_subject
 from booth.data.decks import Dealt, Framing, Shelf, class_shelf, photo_shelf
 from booth.data.hints import Hints
 from booth.data.photos import PhotoSet
+from booth.data.tokens import fitted
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,11 @@ class _Taught:
             raise ValueError("prior preservation needs class pictures")
         self.prompts = lesson.prompts
         self.class_prompt = lesson.class_prompt
-        self.captions = [p.caption and with_subject(p.caption, lesson.subject) for p in lesson.photos.photos]
+        moved = showing.shuffle_tags
+        self.captions = [
+            p.caption and fitted(model, with_subject(p.caption, lesson.subject), lesson.subject, front=moved)
+            for p in lesson.photos.photos
+        ]
         self.showing = showing
         self.suffix = f" {index}" if index else ""  # no two subjects draw the same numbers
         how = (showing.crop, showing.flip, showing.variants, showing.unmasked_weight, hints)

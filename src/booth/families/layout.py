@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -152,6 +153,16 @@ class DiffusersFamily(Family):
     def expand(self, prompt: str) -> str:
         """A prompt in which each token of several vectors stands as its row of tokens, as the pipeline writes it."""
         return written_out(prompt, self.tokenizer)
+
+    @property
+    def prompt_limit(self) -> int | None:
+        """How many tokens the pipeline's own `encode_prompt` reads at most; None where the tokenizer alone decides."""
+        for kind in type(self._pipe).__mro__:
+            own = vars(kind).get("encode_prompt")
+            parameter = inspect.signature(own).parameters.get("max_sequence_length") if own is not None else None
+            if parameter is not None:
+                return parameter.default
+        return None
 
     def free(self, names: Iterable[str]) -> None:
         for name in {*names} & {*self._kinds} - self.freed:

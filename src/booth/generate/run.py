@@ -15,6 +15,7 @@ from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.places import free_file, require_writable
 from booth.core.room import room_on
+from booth.data.tokens import length_of
 from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes
 from booth.families.recognition import recognise
@@ -122,6 +123,12 @@ def generate(
     prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
     seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
     with attached(model, concepts):
+        for prompt in request.prompts:
+            if (length := length_of(model, prompt)) is not None and length.lost:
+                on_message(
+                    f"warning: the prompt {prompt!r} has {length.tokens} tokens, and {model.title} reads "
+                    f"{length.limit}: {length.lost!r} is cut."
+                )
         images = _draw(model, request, taken, prompts, seeds, (offload, request.device), on_picture, on_message)
     out.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []

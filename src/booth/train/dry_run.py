@@ -8,6 +8,7 @@ from booth.config import RunConfig
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.data.buckets import bucket_of
+from booth.data.framing import framed
 from booth.data.photos import PhotoSet
 from booth.registry import METHODS
 from booth.train import setup
@@ -35,9 +36,9 @@ def describe(config: RunConfig) -> dict[str, Any]:
         "precision": run.precision,
         "seed": config.seed,
         "stages": _stages(run),
-        "photos": _photos(photos[0], run),
+        "photos": _photos(subject, photos[0], run),
         "also": [
-            {"subject": {"token": other.token, "noun": other.noun}, "photos": _photos(own, run)}
+            {"subject": {"token": other.token, "noun": other.noun}, "photos": _photos(other, own, run)}
             for other, own in zip(subject.others, photos[1:], strict=True)
         ],
         "memory": run.memory.to_json(),
@@ -74,9 +75,12 @@ def _stages(run: Run) -> list[dict[str, Any]]:
     return told
 
 
-def _photos(photos: PhotoSet, run: Run) -> dict[str, Any]:
+def _photos(subject: Subject, photos: PhotoSet, run: Run) -> dict[str, Any]:
+    """The account of a subject's photos: what of them is used, and what is left out."""
     side, step = run.model.resolution, run.model.bucket_step
     shapes = [bucket_of(p.image.size, side, step) if run.config.crop == "buckets" else None for p in photos.photos]
+    views = [framed(p, run.config.crop, side, step) for p in photos.photos]
+    lengths = setup.caption_lengths(run.config, run.model, run.method, subject, photos)
     return {
         "layout": photos.layout,
         "used": [
@@ -88,8 +92,24 @@ def _photos(photos: PhotoSet, run: Run) -> dict[str, Any]:
                 "masked": p.mask is not None,
                 "hinted": p.hint is not None,
                 "bucket": shape,
+                "share": round(view.share, 3),
+                "flat": view.flat,
+                "caption_file": str(p.caption_file) if p.caption_file else None,
+                "tokens": length.tokens if length else None,
+                "tokens_read": length.limit if length else None,
+                "cut": length.lost if length else "",
+                "repeats": p.repeats,
             }
-            for p, shape in zip(photos.photos, shapes, strict=True)
+            for p, shape, view, length in zip(photos.photos, shapes, views, lengths, strict=True)
+        ],
+        "left_out": [
+            {
+                "file": str(left.path),
+                "why": left.why,
+                "photos": left.photos,
+                "caption": left.looks_like_caption,
+            }
+            for left in photos.left_out
         ],
         "masks": list(photos.masks),
         "resized": list(photos.resized),

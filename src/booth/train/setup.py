@@ -18,19 +18,23 @@ from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Subject
-from booth.core.places import as_text
+from booth.core.places import as_text, printable
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.data.batches import Showing
 from booth.data.buckets import bucket_of
+from booth.data.captions import with_subject
+from booth.data.framing import framed
 from booth.data.photos import Photo, PhotoSet, load_photos
-from booth.data.tokens import advice_on_token
+from booth.data.tokens import Length, advice_on_token, fitted, length_of
 from booth.families.loading import load_family
 from booth.families.memory import QUANTISED
 from booth.families.quantised import require_gpu
 from booth.families.recognition import advice_on_base
 from booth.registry import METHODS
 from booth.train.selection import CAP
+
+LEAST_SHARE = 0.5  # of a photo: where less is used, that is told
 
 
 def choose_device(name: str | None) -> str:
@@ -157,7 +161,55 @@ def advice(config: RunConfig, model: Family, method: Method, taught: Iterable[tu
         for subject, photos in taught
         if subject.name and photos.token and (photos.token, photos.noun) != (subject.token, subject.noun)
     ]
-    return [*([distilled] if distilled else []), *advice_on_token(model, method), *others]
+    told = [*([distilled] if distilled else []), *advice_on_token(model, method), *others]
+    for subject, photos in taught:
+        told += advice_on_photos(config, model, method, subject, photos)
+    return told
+
+
+def advice_on_photos(config: RunConfig, model: Family, method: Method, subject: Subject, photos: PhotoSet) -> list[str]:
+    """Warnings about what of the photos and of what lies beside them is not learned from."""
+    told: list[str] = []
+    views = [(p, framed(p, config.crop, model.resolution, model.bucket_step)) for p in photos.photos]
+    small = [(p, view.share) for p, view in views if view.share < LEAST_SHARE]
+    if small:
+        worst, share = min(small, key=lambda each: each[1])
+        how = "Cut them" if config.crop == "buckets" else "Set crop=buckets, or cut them"
+        told.append(
+            f"Less than half of {len(small)} of {len(views)} photos is used, such as {share:.0%} of "
+            f"{printable(worst.path.name)}. {how} to what matters."
+        )
+    if flat := [p for p, view in views if view.flat]:
+        told.append(
+            f"What is used of {len(flat)} of {len(views)} photos is one flat colour, such as of "
+            f"{printable(flat[0].path.name)}. Cut them to the subject, or set another crop."
+        )
+    lengths = caption_lengths(config, model, method, subject, photos)
+    if long := [(p, length) for p, length in zip(photos.photos, lengths, strict=True) if length and length.lost]:
+        photo, length = max(long, key=lambda each: each[1].tokens)
+        told.append(
+            f"{len(long)} of {len(views)} captions are longer than the {length.limit} tokens that {model.title} reads, "
+            f"such as that of {printable(photo.path.name)} with {length.tokens}, which loses {length.lost[:60]!r}. "
+            "The subject is put in front where it would be cut."
+        )
+    hinted, masked = sum(p.hint is not None for p in photos.photos), sum(p.mask is not None for p in photos.photos)
+    if hinted and not method.control():
+        told.append(f"{hinted} photos have hints, which {method.title} does not follow: they are not used.")
+    if masked and config.unmasked_weight == 1:
+        told.append(f"{masked} photos have masks, which are not used: unmasked_weight is 1.")
+    return told
+
+
+def caption_lengths(
+    config: RunConfig, model: Family, method: Method, subject: Subject, photos: PhotoSet
+) -> list[Length | None]:
+    """How long each photo's caption is as it is learned with; None without one, and for a base without a limit."""
+    return [
+        length_of(model, fitted(model, with_subject(p.caption, subject), subject, front=config.shuffle_tags))
+        if p.caption
+        else None
+        for p in photos.photos
+    ]
 
 
 def showing(config: RunConfig) -> Showing:
