@@ -88,7 +88,8 @@ def proof_page() -> str:
         "A tick stands where a test runs, on a tiny random base that has the family's own classes and names.",
         "## Methods on families",
         "Trained for some steps, saved, loaded, drawn and taken out again, by `test_families.py` and `test_methods.py` "
-        "in `tests/conformance`; where diffusers has a loader for what was saved, its picture is the same to the bit.",
+        "in `tests/conformance`; where diffusers or peft has a loader for what was saved, its picture is the same to "
+        "the bit, and with BOFT, whose rotations peft multiplies in another order, to 1e-4.",
         table(["method", *families], trained),
         "## One step's loss",
         "By booth, and in straight lines of diffusers' own calls (`tests/straight_lines.py`); `test_parity.py` holds "

@@ -31,6 +31,10 @@ OWN: dict[str, dict[str, Any]] = {
     "loha": {"rank": 8, "alpha": None, "targets": ("attention", "feed_forward")},
     "lokr": {"rank": 4, "alpha": None, "factor": -1, "targets": ("attention", "feed_forward")},
     "oft": {"block_size": 8, "targets": ("attention", "feed_forward")},
+    "boft": {"block_size": 4, "factors": 2, "targets": ("attention", "feed_forward")},
+    "ia3": {"targets": ("attention", "feed_forward")},
+    "vera": {"rank": 16, "targets": ("attention", "feed_forward")},
+    "t_lora": {"rank": 8, "min_rank": 4, "targets": ("attention",)},
     "hypernetwork": {
         "layer_structure": (1, 2, 1),
         "activation": "relu",

@@ -94,6 +94,13 @@ class Family(ABC):
         """The denoiser's prediction, with the shape of `x_t`."""
 
     @abstractmethod
+    def noise_level(self, told: Mapping[str, Any]) -> Tensor:
+        """How much of what the denoiser was called with is noise, (B,) or one for all, from 0 to 1.
+
+        `told` are the arguments of its forward pass by name, in training as in drawing.
+        """
+
+    @abstractmethod
     def make_noising(self) -> Noising:
         """The noising that this base was trained with."""
 

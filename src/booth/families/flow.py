@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from diffusers import FlowMatchEulerDiscreteScheduler
@@ -39,6 +40,9 @@ class FlowFamily(DiffusersFamily):
     def make_noising(self) -> Noising:
         """Logit-normal noise levels (Esser et al., 2403.03206), shifted as they are when a picture is drawn."""
         return FlowMatch(TIMESTEPS["logit_normal"](), self.shift)
+
+    def noise_level(self, told: Mapping[str, Any]) -> Tensor:
+        return told["timestep"]
 
     def shift(self, latents: Tensor) -> float:
         """How far noise levels move towards 1: fixed, or growing with the number of patches."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from diffusers import Lumina2Pipeline, Lumina2Transformer2DModel
 from torch import Tensor
 from transformers import Gemma2Model, GemmaTokenizerFast
@@ -32,6 +35,9 @@ class Lumina2(FlowFamily):
     def largest(self) -> int:
         """As far as its tables of positions go, which are of words, rows and columns."""
         return min(self.network.config.axes_lens[1:]) * self.multiple
+
+    def noise_level(self, told: Mapping[str, Any]) -> Tensor:
+        return 1 - told["timestep"]
 
     def embed_prompts(self, prompts: list[str]) -> Condition:
         tokens, mask, _, _ = self._pipe.encode_prompt(prompts, do_classifier_free_guidance=False, device=self.device)

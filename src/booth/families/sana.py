@@ -63,6 +63,9 @@ class Sana(FlowFamily):
         """Pictures are drawn in the size that is asked for, and not in one near it and cut."""
         return super().guided(guidance, negative, count) | {"use_resolution_binning": False}
 
+    def noise_level(self, told: Mapping[str, Any]) -> Tensor:
+        return told["timestep"] / (1000 * self.network.config.timestep_scale)
+
     def embed_prompts(self, prompts: list[str]) -> Condition:
         tokens, mask, _, _ = self._pipe.encode_prompt(
             prompts, do_classifier_free_guidance=False, device=self.device, complex_human_instruction=INSTRUCTION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from diffusers import (
@@ -49,6 +50,9 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
     def largest(self) -> int:
         """As far as its table of positions goes: 3072 pixels for medium."""
         return self.network.config.pos_embed_max_size * self.multiple
+
+    def noise_level(self, told: Mapping[str, Any]) -> Tensor:
+        return told["timestep"] / 1000
 
     def embed_prompts(self, prompts: list[str]) -> Condition:
         tokens, _, pooled, _ = self._pipe.encode_prompt(

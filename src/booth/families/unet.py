@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,9 @@ class UNetFamily(ControlledFamily):
 
     def control_config(self) -> dict[str, Any]:
         return super().control_config() | {"in_channels": self.network.config.out_channels}
+
+    def noise_level(self, told: Mapping[str, Any]) -> Tensor:
+        return torch.as_tensor(told["timestep"]) / self.scheduler.config.num_train_timesteps
 
     def make_noising(self) -> Noising:
         kind = self.scheduler.config.prediction_type

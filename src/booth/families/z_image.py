@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -39,6 +40,9 @@ class ZImage(FlowFamily):
     def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
         """The pipeline's scale is ours less one: 0 is no guidance to it."""
         return {"guidance_scale": guidance - 1, "negative_prompt": [negative] * count}
+
+    def noise_level(self, told: Mapping[str, Any]) -> Tensor:
+        return 1 - told["t"]
 
     def embed_prompts(self, prompts: list[str]) -> Condition:
         rows = self._pipe.encode_prompt(prompts, self.device, do_classifier_free_guidance=False)[0]

@@ -59,7 +59,10 @@ class RankedConfig(AdapterConfig):
 
 
 class Adapter(Method):
-    """Puts layers of peft around frozen ones. A kind of adapter says which, and how it is written and read."""
+    """Puts layers around frozen ones, peft's unless the kind makes its own.
+
+    A kind of adapter says which, and how it is written and read.
+    """
 
     needs = ("linears",)
     layer: ClassVar[type[BaseTunerLayer]]
@@ -136,14 +139,10 @@ class Adapter(Method):
     def inject(self, model: Family, seed: int) -> None:
         """Put a fresh adapter in, in float32 and as peft starts it; nothing of it is trainable yet."""
         sites = self.sites(model)
-        configs = {name: self.peft_config(site) for name, site in sites.items()}
         taken = {a for s in sites.values() for m in s.module.modules() if _is_adapted(m) for a in _adapters(m)}
         self._adapter = next(a for a in ("default", *(f"adapter{i}" for i in range(1, 99))) if a not in taken)
         for name, site in sites.items():
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derived_seed(seed, self.name, name))
-                inject_adapter_in_model(configs[name], site.module, self._adapter)
-            del site.module.peft_config  # this method keeps the books itself
+            self.place(name, site, seed)
             self._modules[name] = site.module
             for _, layer in self.layers(site.module):
                 layer.set_adapter(_adapters(layer))  # earlier concepts' adapters stay switched on
@@ -151,6 +150,13 @@ class Adapter(Method):
             for p in self.factors(name).values():
                 p.data = p.data.float()
         model.remember_embeddings(False)
+
+    def place(self, name: str, site: LinearSite, seed: int) -> None:
+        """Put fresh layers into one component."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, self.name, name))
+            inject_adapter_in_model(self.peft_config(site), site.module, self._adapter)
+        del site.module.peft_config  # this method keeps the books itself
 
     def sites(self, model: Family) -> dict[str, LinearSite]:
         """The components that are going to carry the adapter; UsageError if the settings leave none."""
@@ -190,7 +196,7 @@ class Adapter(Method):
     def target_modules(self, site: LinearSite) -> list[str]:
         """How peft names the layers: by suffixes where that is enough."""
         groups = [g for g in self.config.targets if g in site.groups]
-        if self.config.blocks is not None or not site.suffices(groups):
+        if self.names(site) != site.layers(groups) or not site.suffices(groups):
             return self.names(site)
         return sorted(site.targets(groups))
 

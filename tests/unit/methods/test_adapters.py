@@ -19,13 +19,20 @@ from torch import Tensor, nn
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.core.method import Method, Subject
+from booth.methods.t_lora import last_singular
 from booth.registry import METHODS
 from harness import load_with_diffusers, make_method, tensors, train, write
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 LOW_RANK = ["locon", "dora", "rslora"]
-FOLDERS = ["loha", "lokr", "oft"]
-SMALL: dict[str, dict[str, Any]] = {"oft": {}, "lokr": {"rank": 2}}
+FOLDERS = ["loha", "lokr", "oft", "boft", "ia3", "vera"]
+SMALL: dict[str, dict[str, Any]] = {
+    "oft": {},
+    "boft": {},
+    "ia3": {},
+    "lokr": {"rank": 2},
+    "t_lora": {"rank": 4, "min_rank": 1},
+}
 
 
 def make(name: str, subject: Subject | None = None, **settings: Any) -> Any:
@@ -90,7 +97,7 @@ def test_what_peft_loads_and_merges_predicts_the_same(toy: Family, tmp_path: Pat
     merged = PeftModel.from_pretrained(bare, folder / "unet").merge_and_unload()
     assert not any(isinstance(m, BaseTunerLayer) for m in merged.modules())
     torch.testing.assert_close(predict(merged), predict(unet), atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(predict(unet), base, atol=1e-2)
+    assert not torch.allclose(predict(unet), base, atol=1e-3)
 
 
 def test_locon_is_two_convolutions(toy: Family):
@@ -210,6 +217,10 @@ def test_one_alpha_stands_over_every_rank(toy: Family):
         ("lora", {"ranks": {"attn7": 2}}, "'attn7'"),
         ("oft", {"block_size": 7}, "blocks of 7 do not divide"),
         ("oft", {"targets": ("convolution",)}, "linear layers only"),
+        ("boft", {"block_size": 32}, "64, the reach of 2 factors of blocks of 32, does not divide"),
+        ("boft", {"targets": ("convolution",)}, "linear layers only"),
+        ("t_lora", {"targets": ("convolution",)}, "linear layers only"),
+        ("vera", {"targets": ("convolution",)}, "No layer"),
     ],
 )
 def test_settings_that_fit_no_layer_are_usage_errors(toy: Family, name: str, settings: dict[str, Any], told: str):
@@ -225,11 +236,14 @@ def test_a_pattern_must_be_a_regular_expression(settings: dict[str, Any]):
         make("lora", **settings)
 
 
+@pytest.mark.parametrize("kinds", [("lora", "loha", "oft"), ("boft", "lora", "t_lora"), ("vera", "vera", "ia3")])
 @pytest.mark.parametrize("order", itertools.permutations(range(3)))
-def test_adapters_of_three_kinds_nest_and_leave_in_any_order(toy: Family, order: tuple[int, ...]):
+def test_adapters_of_three_kinds_nest_and_leave_in_any_order(
+    toy: Family, order: tuple[int, ...], kinds: tuple[str, ...]
+):
     unet = toy.components()["unet"]
     base, names = predict(unet), [n for n, _ in unet.named_modules()]
-    methods = [make(kind, Subject(kind, "dog")) for kind in ("lora", "loha", "oft")]
+    methods = [make(kind, Subject(kind, "dog")) for kind in kinds]
     for seed, method in enumerate(methods):
         before = predict(unet)
         randomise(method, toy, seed)
@@ -248,7 +262,106 @@ def test_restore_names_what_does_not_fit_and_leaves_nothing_behind(toy: Family, 
     train(toy, method, 1)
     write(toy, method, tmp_path / "c")
     method.detach(toy)
-    other = {"block_size": 4} if name == "oft" else {"rank": 3}
+    other = {"oft": {"block_size": 4}, "boft": {"block_size": 8}, "ia3": {"targets": ("attention",)}}.get(
+        name, {"rank": 3}
+    )
     with pytest.raises(BadDataError, match=r"unet/adapter_model\.safetensors does not fit"):
         make(name, **other).restore(toy, tmp_path / "c")
     assert not adapted(toy)
+
+
+@pytest.mark.parametrize("name", ["boft", "ia3", "vera", "t_lora"])
+def test_a_strength_of_nothing_is_the_base_and_one_of_one_as_trained(toy: Family, name: str):
+    base = predict(toy.components()["unet"])
+    method = make(name)
+    randomise(method, toy)
+    whole = predict(toy.components()["unet"])
+    method.set_strength(0.0)
+    assert torch.allclose(predict(toy.components()["unet"]), base, atol=1e-6)
+    method.set_strength(0.5)
+    half = predict(toy.components()["unet"])
+    assert not torch.allclose(half, base, atol=1e-4)
+    assert not torch.allclose(half, whole, atol=1e-4)
+    method.set_strength(1.0)
+    assert torch.equal(predict(toy.components()["unet"]), whole)
+
+
+def test_ia3_scales_what_attention_gives_and_feed_forward_takes(toy: Family):
+    f = randomise(make("ia3"), toy)
+    block = "down_blocks.0.attentions.0.transformer_blocks.0"
+    for name, taken in ((f"{block}.attn1.to_k", False), (f"{block}.ff.net.2", True)):
+        layer = toy.components()["unet"].get_submodule(name)
+        factor, inner = f[f"{name}.ia3_l"].flatten(), layer.base_layer
+        x = torch.randn(3, inner.in_features)
+        expected = inner(x * factor) if taken else inner(x) * factor
+        torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_boft_is_a_rotation_that_reaches_far_and_a_scale(toy: Family):
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    f = randomise(make("boft", block_size=4, factors=2), toy)
+    layer = toy.components()["unet"].get_submodule(name)
+    wide = layer.base_layer.in_features
+    rotation = layer.rotated(torch.eye(wide))
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(wide), atol=1e-5, rtol=0)
+    reached = (rotation.abs() > 1e-6).sum(1)
+    assert bool((reached <= 8).all())
+    assert bool((reached > 4).any())
+    x = torch.randn(3, wide)
+    expected = (x @ rotation @ layer.base_layer.weight.T) * f[f"{name}.boft_s"].flatten()
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_vera_shares_its_matrices_and_saves_two_vectors_a_layer(toy: Family, tmp_path: Path):
+    method = make("vera", rank=5)
+    f = randomise(method, toy)
+    layers = adapted(toy)
+    shared = {id(t) for layer in layers.values() for t in layer._shared}
+    assert len(shared) == 2
+    assert sum(t.numel() for t in f.values()) == sum(5 + layer.base_layer.weight.shape[0] for layer in layers.values())
+    name, layer = next(iter(layers.items()))
+    down, up = layer._shared
+    given, taken = layer.base_layer.weight.shape
+    b, d = f[f"{name}.vera_lambda_b"], f[f"{name}.vera_lambda_d"]
+    update = b[:, None] * up[:given] @ (d[:, None] * down[:, :taken])
+    x = torch.randn(3, taken)
+    torch.testing.assert_close(layer(x) - layer.base_layer(x), x @ update.T, atol=1e-5, rtol=1e-5)
+
+
+def test_t_lora_gives_noise_fewer_ranks(toy: Family):
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    method = make("t_lora", rank=8, min_rank=2)
+    parameters = {n: p for g in method.attach(toy, 0) for n, p in g.parameters.items()}
+    layer = toy.components()["unet"].get_submodule(name)
+    x = torch.randn(2, 5, layer.base_layer.in_features)
+    torch.testing.assert_close(layer(x), layer.base_layer(x), atol=1e-5, rtol=0)  # begins as the base
+    a, b, s = (parameters[f"unet.{name}.{part}"] for part in ("t_lora_A", "t_lora_B", "t_lora_S"))
+    torch.testing.assert_close(a @ a.T, torch.eye(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(b.T @ b, torch.eye(8), atol=1e-5, rtol=0)
+    with torch.no_grad():
+        s.add_(1.0)
+    whole = b @ torch.diag(s) @ a - layer.start_B @ torch.diag(layer.start_S) @ layer.start_A
+    torch.testing.assert_close(layer(x) - layer.base_layer(x), x @ whole.T, atol=1e-4, rtol=0)
+
+    words = torch.randn(2, 7, 32)
+    toy.components()["unet"](torch.randn(2, 4, 8, 8), torch.tensor([0, 999]), encoder_hidden_states=words)
+    update = layer(x) - layer.base_layer(x)
+    for row, ranks in ((0, 8), (1, 2)):
+        kept = torch.zeros(8)
+        kept[:ranks] = 1
+        part = b @ torch.diag(s * kept) @ a - layer.start_B @ torch.diag(layer.start_S * kept) @ layer.start_A
+        torch.testing.assert_close(update[row], x[row] @ part.T, atol=1e-4, rtol=0)
+    assert layer.count(torch.tensor([0.5, 0.26])).tolist() == [5, 6]
+
+
+def test_t_lora_starts_with_the_last_singular_values_of_a_random_matrix():
+    generator = torch.Generator().manual_seed(0)
+    for taken, given in ((96, 96), (64, 192)):
+        _, _, values = last_singular(taken, given, 16, generator)
+        real = torch.linalg.svdvals(torch.randn(given, taken, generator=generator) / 16)[-16:]
+        torch.testing.assert_close(values, real, atol=0.04, rtol=0)
+
+
+def test_t_lora_refuses_ranks_in_the_wrong_order():
+    with pytest.raises(ValueError, match="min_rank is 8 and rank 4"):
+        make("t_lora", rank=4, min_rank=8)
