@@ -89,7 +89,7 @@ class TLoRALayer(AdapterLayer):
 
     def mask(self, x: Tensor) -> Tensor:
         """(r,), or (B, 1, ..., r) where rows differ: 1 for the ranks that count."""
-        places = torch.arange(len(self.start_S), device=x.device)
+        places = torch.arange(len(self.tensor("t_lora_S")), device=x.device)
         if self.clock is None or self.clock.levels is None:
             return torch.ones_like(places, dtype=torch.float32)
         levels = self.clock.levels.to(x.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from peft import PeftConfig, VeraConfig
@@ -72,13 +73,15 @@ class VeRA(PeftFolder, LayerAdapter):
         return {n: VeRALayer(layer, adapter, down, up) for n, layer in layers.items()}
 
     def peft_config(self, site: LinearSite) -> PeftConfig:
-        return VeraConfig(
-            r=self.config.rank,
-            target_modules=self.target_modules(site),
-            projection_prng_key=KEY,
-            save_projection=False,
-            d_initial=FIRST,
-        )
+        with warnings.catch_warnings():  # that the shared matrices are not saved, which is meant
+            warnings.simplefilter("ignore", UserWarning)
+            return VeraConfig(
+                r=self.config.rank,
+                target_modules=self.target_modules(site),
+                projection_prng_key=KEY,
+                save_projection=False,
+                d_initial=FIRST,
+            )
 
 
 def _kaiming(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
