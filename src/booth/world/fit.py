@@ -1,4 +1,4 @@
-"""Train a small network for a number of minutes, resumably: what the autoencoder, text encoder and judges share.
+"""Train a small network for a number of steps, resumably: what the autoencoder, text encoder and judges share.
 
 The denoiser is not trained here: it goes through the one loop in `booth.train`.
 """
@@ -63,21 +63,21 @@ def fit(
     module: nn.Module,
     loss: Callable[[int], tuple[Tensor, dict[str, float]]],
     *,
-    minutes: float,
+    steps: int,
     out: Path,
     learning_rate: float,
     weight_decay: float = 0.01,
     average: float = 0.999,
     device: str = "cpu",
 ) -> nn.Module:
-    """Minimise `loss(step)` over the parameters of `module`, then load the moving average into it.
+    """Minimise `loss(step)`, step = 0 ... steps - 1, over what in `module` takes gradients; load its moving average.
 
-    Progress is kept in `out/<name>.safetensors`; an interrupted run goes on, a finished one returns at once.
-    Returns the module in evaluation mode.
+    Progress is kept in `out/<name>.safetensors`; an interrupted run goes on, a finished one returns at once. A budget
+    counts steps and not minutes, so that it buys the same on any machine, however busy.
     """
     file = out / f"{name}.safetensors"
-    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99))
-    names = [n for n, _ in module.named_parameters()]
+    named = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(named.values(), lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99))
     ema = {k: v.detach().clone() for k, v in module.state_dict().items()}
     step, spent = 0, 0.0
     if file.exists():
@@ -85,22 +85,21 @@ def fit(
         step, spent = int(values["step"]), float(values["spent"])
         module.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         ema = {k[4:]: v.to(device) for k, v in tensors.items() if k.startswith("ema.")}
-        if step and spent < minutes * 60:
-            state = {
-                i: {"step": torch.tensor(float(step)), **{m: tensors[f"{m}.{n}"] for m in ("exp_avg", "exp_avg_sq")}}
-                for i, n in enumerate(names)
-            }
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        state = {
+            i: {"step": torch.tensor(float(step)), **{m: tensors[f"{m}.{n}"] for m in ("exp_avg", "exp_avg_sq")}}
+            for i, n in enumerate(named)
+        }
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     began = saved = reported = time.monotonic()
     dtype = autocast_dtype(device)
     module.train()
-    while spent < minutes * 60:
+    while step < steps:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * rate_at(spent / (minutes * 60))
+            group["lr"] = learning_rate * rate_at(step / steps)
         with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
             value, log = loss(step)
         value.backward()
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(named.values(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
@@ -115,12 +114,12 @@ def fit(
         spent, began = spent + now - began, now
         if now - reported > 20:
             numbers = "  ".join(f"{k} {v:.4g}" for k, v in log.items())
-            print(f"{name}: {spent / 60:.1f}/{minutes:g} min  step {step}  {numbers}", file=sys.stderr, flush=True)
+            print(f"{name}: step {step}/{steps}  {spent / 60:.1f} min  {numbers}", file=sys.stderr, flush=True)
             reported = now
-        if now - saved > SAVE_EVERY or spent >= minutes * 60:
+        if now - saved > SAVE_EVERY or step == steps:
             tensors = {f"model.{k}": v.detach() for k, v in module.state_dict().items()}
             tensors |= {f"ema.{k}": v for k, v in ema.items()}
-            for n, p in module.named_parameters():
+            for n, p in named.items():
                 tensors |= {f"{m}.{n}": optimizer.state[p][m] for m in ("exp_avg", "exp_avg_sq")}
             write_state(file, tensors, {"step": step, "spent": spent})
             saved = time.monotonic()
