@@ -60,18 +60,18 @@ UNMENTIONED = -100  # cross-entropy ignores this label
 
 
 def train_judges(
-    out: Path, minutes: float, vae: AutoencoderKL, tokenizer_folder: Path, *, workers: int = 2, device: str = "cpu"
+    out: Path, steps: int, vae: AutoencoderKL, tokenizer_folder: Path, *, workers: int = 2, device: str = "cpu"
 ) -> Path:
-    """Train the three judges within `minutes`, test them on unseen renders, and return their folder.
+    """Train the three judges within `steps`, test them on unseen renders, and return their folder.
 
     Pictures and progress are kept in `out`; an interrupted run goes on. A quarter of the pictures has gone through the
     autoencoder, so that its softness is not held against the generator.
     """
     folder = out / "judges"
     shutil.copytree(tokenizer_folder, folder / "tokenizer", dirs_exist_ok=True)
-    train_factors(out, minutes * SHARES["factors"], vae, workers=workers, device=device)
-    train_agreement(out, minutes * SHARES["agreement"], vae, workers=workers, device=device)
-    train_identity(out, minutes * SHARES["identity"], vae, workers=workers, device=device)
+    train_factors(out, round(steps * SHARES["factors"]), vae, workers=workers, device=device)
+    train_agreement(out, round(steps * SHARES["agreement"]), vae, workers=workers, device=device)
+    train_identity(out, round(steps * SHARES["identity"]), vae, workers=workers, device=device)
     Labels().write(folder)
     (folder / "judges.json").write_text(json.dumps({"identity_threshold": 0.5}))
     (folder / "judges.json").write_text(json.dumps(measure_errors(Judges(folder), workers), indent=2) + "\n")
@@ -79,18 +79,18 @@ def train_judges(
 
 
 def train_factors(
-    out: Path, minutes: float, vae: AutoencoderKL, *, pictures: int = 60_000, workers: int = 2, device: str = "cpu"
+    out: Path, steps: int, vae: AutoencoderKL, *, pictures: int = 60_000, workers: int = 2, device: str = "cpu"
 ) -> None:
     """Train the factor judge."""
     images, _, labels = factor_pictures(out, pictures, vae, workers, device)
     judge = FactorJudge().to(device)
     loss = factor_loss(judge, images, torch.tensor(labels), device)
-    fit("factors", judge, loss, minutes=minutes, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
+    fit("factors", judge, loss, steps=steps, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
     save_judge(judge.cpu(), out / "judges" / "factors.safetensors")
 
 
 def train_agreement(
-    out: Path, minutes: float, vae: AutoencoderKL, *, pictures: int = 60_000, workers: int = 2, device: str = "cpu"
+    out: Path, steps: int, vae: AutoencoderKL, *, pictures: int = 60_000, workers: int = 2, device: str = "cpu"
 ) -> None:
     """Train the image-text encoder on the factor judge's pictures."""
     from transformers import CLIPTokenizer
@@ -98,13 +98,13 @@ def train_agreement(
     images, captions, _ = factor_pictures(out, pictures, vae, workers, device)
     tokenizer = CLIPTokenizer.from_pretrained(out / "judges" / "tokenizer")
     agreement = train_contrastive(
-        "agreement", tokenizer, images, captions, minutes=minutes, out=out, layers=2, device=device
+        "agreement", tokenizer, images, captions, steps=steps, out=out, layers=2, device=device
     )
     save_judge(agreement.cpu(), out / "judges" / "agreement.safetensors")
 
 
 def train_identity(
-    out: Path, minutes: float, vae: AutoencoderKL, *, groups: int = 4_000, workers: int = 2, device: str = "cpu"
+    out: Path, steps: int, vae: AutoencoderKL, *, groups: int = 4_000, workers: int = 2, device: str = "cpu"
 ) -> None:
     """Train the identity judge on groups of near-identical individuals."""
     file, marks = out / f"identities-{groups}.npy", out / f"identities-{groups}-marks.npy"
@@ -117,7 +117,7 @@ def train_identity(
     pictures, labels = (np.load(f, mmap_mode="r", allow_pickle=False) for f in (file, marks))
     learner = IdentityLearner().to(device)
     loss = identity_loss(learner, pictures, torch.tensor(labels), device)
-    fit("identity", learner, loss, minutes=minutes, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
+    fit("identity", learner, loss, steps=steps, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
     save_judge(learner.judge.cpu(), out / "judges" / "identity.safetensors")
 
 

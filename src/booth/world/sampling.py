@@ -172,9 +172,10 @@ def sample_factors(
     return Factors(placements, where, seed=int(rng.integers(2**31)))
 
 
-def _render_range(
-    bounds: tuple[int, int], seed: int, split: str, size: int, empty_share: float, designer: str
+def render_range(
+    bounds: tuple[int, int], seed: int, split: str, *, size: int = SIDE, empty_share: float, designer: str = "seen"
 ) -> tuple[np.ndarray, list[str], list[Factors]]:
+    """Render the pictures first ... last - 1 of an endless series, as `render_many` does."""
     images = np.empty((bounds[1] - bounds[0], size, size, 3), np.uint8)
     captions, drawn = [], []
     for row, index in enumerate(range(*bounds)):
@@ -204,7 +205,7 @@ def render_many(
     if empty_share is None:
         empty_share = EMPTY_SHARE if split == "train" else 0.0
     chunks = [(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
-    work = partial(_render_range, seed=seed, split=split, size=size, empty_share=empty_share, designer=designer)
+    work = partial(render_range, seed=seed, split=split, size=size, empty_share=empty_share, designer=designer)
     images = np.empty((n, size, size, 3), np.uint8)
     captions: list[str] = []
     factors: list[Factors] = []

@@ -105,7 +105,7 @@ def train_contrastive(
     pictures: np.ndarray,
     captions: list[str],
     *,
-    minutes: float,
+    steps: int,
     out: Path,
     layers: int = 4,
     width: int = WIDTH,
@@ -121,5 +121,5 @@ def train_contrastive(
         value, accuracy = model(to_unit(pictures[index]).to(device), ids.to(device))
         return value, {"loss": value.item(), "accuracy": accuracy.item()}
 
-    fit(name, model, loss, minutes=minutes, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
+    fit(name, model, loss, steps=steps, out=out, learning_rate=1e-3, weight_decay=0.05, device=device)
     return model
