@@ -60,9 +60,14 @@ def subject(
 
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder of the training; the base comes in OUT/base.", metavar="DIR")],
-    minutes: Annotated[float, typer.Option(help="Budget of training time.", min=0)] = 120,
-    pictures: Annotated[int, typer.Option(help="Rendered pictures to learn from.", min=1)] = 120_000,
+    seen: Annotated[
+        int, typer.Option(help="Pictures that the denoiser learns from, each time under fresh noise.", min=1)
+    ] = 2_000_000,
+    pictures: Annotated[int, typer.Option(help="Different pictures among them: rendered first.", min=1)] = 120_000,
     batch: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 32,
+    photographs: Annotated[
+        Path | None, typer.Option(help="Photographs from which the autoencoder learns as well.", metavar="DIR")
+    ] = None,
     start: Annotated[
         str | None, typer.Option(help="Base to go on from; a new one is trained if left out.", metavar="BASE")
     ] = None,
@@ -70,7 +75,7 @@ def pretrain(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a base in the world within a budget; the same command again goes on."""
+    """Train a base in the world; the same command again goes on where it was interrupted."""
     from booth.families.loading import resolve_base
     from booth.families.quiet import hush
     from booth.train.setup import choose_device
@@ -79,11 +84,12 @@ def pretrain(
     hush()
     base = learn(
         out,
-        minutes,
+        seen,
         pictures=pictures,
         batch=batch,
         workers=workers,
         device=choose_device(device),
+        photographs=photographs,
         start=None if start is None else resolve_base(start),
     )
     say(f"Score it with: booth world score --base {base}")
@@ -95,7 +101,7 @@ def judges(
     base: Annotated[
         str, typer.Option(help="Base whose autoencoder the judges get used to.", metavar="BASE")
     ] = "embedded",
-    minutes: Annotated[float, typer.Option(help="Budget of training time.", min=0)] = 60,
+    steps: Annotated[int, typer.Option(help="Training steps of the three judges together.", min=3)] = 24_000,
     workers: Annotated[int, typer.Option(help="Processes that render.", min=1)] = 2,
     device: Device = None,
     as_json: AsJson = False,
@@ -110,7 +116,7 @@ def judges(
     device = choose_device(device)
     model = load_family(base, device)
     vae: Any = model.components()["vae"]
-    folder = train_judges(out, minutes, vae, model.base / "tokenizer", workers=workers, device=device)
+    folder = train_judges(out, steps, vae, model.base / "tokenizer", workers=workers, device=device)
     finish({"judges": str(folder)}, [str(folder)], as_json)
 
 
@@ -120,13 +126,14 @@ def score(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw prompts of held-out combinations and judge them: object, scene, colour and all together."""
+    """Draw what training never showed together and judge it: object, scene, colour, accessory, emptiness, sharpness."""
     from booth.families.quiet import hush
     from booth.world.score import score as judge
 
     hush()
     result = judge(base, pictures, seed)
-    lines = [f"{name:<7} {100 * result[name]:5.1f} %" for name in ("object", "scene", "colour", "joint")]
+    names = ("object", "scene", "colour", "joint", "accessory", "empty", "sharpness")
+    lines = [f"{name:<9} {100 * result[name]:5.1f} %" for name in names]
     finish(result, [*lines, f"over {result['pictures']} pictures"], as_json)
 
 

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image, ImageFilter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from booth.core.rng import Rng
 from booth.world.fit import fit
 from booth.world.perceptual import PerceptualLoss
-from booth.world.pixels import to_bytes, to_unit
+from booth.world.pixels import to_unit
 
 SIDE = 128  # pixels of a picture
 CHANNELS = 32
@@ -148,8 +147,8 @@ def _pass_through_norm(encoder: Any, latents: int) -> None:
 def set_smooth_decoder(vae: AutoencoderKL, pictures: Tensor) -> None:
     """Make the decoder begin as a smooth enlargement of the colours that latents stand for.
 
-    Every residual branch ends in zeros, upsampling blurs by [1 2 1] / 4 along each axis, and latents are
-    carried to the last level, where the mean colour of their patches is read off: a start from which detail is learned, instead of from noise.
+    Every residual branch ends in zeros, upsampling blurs by [1 2 1] / 4 along each axis, and latents are carried to the
+    last level, where the mean colour of their patches is read off: a start from which detail is learned.
     """
     decoder: Any = vae.decoder
     latents = vae.config.latent_channels
@@ -173,15 +172,15 @@ def set_smooth_decoder(vae: AutoencoderKL, pictures: Tensor) -> None:
     small = 0.2  # against the two constants of each group, which fix its statistics
     shortcut, width = decoder.up_blocks[-1].resnets[0].conv_shortcut, decoder.conv_norm_out.num_channels // GROUPS
     deviation = (2 / width) ** 0.5
+    shortcut.weight.zero_()
+    shortcut.bias.zero_()
     for group in range(GROUPS):
-        shortcut.weight[group * width : group * width + 2] = 0
         shortcut.bias[group * width], shortcut.bias[group * width + 1] = 1.0, -1.0
     decoder.conv_out.weight.mul_(0.1)
     decoder.conv_out.bias.zero_()
     for c in range(3):
         for side, sign in enumerate((1.0, -1.0)):
             place = c * width + 2 + side
-            shortcut.weight[place] = 0
             shortcut.weight[place, :kept, 0, 0] = sign * small * solved[:kept, c]
             shortcut.bias[place] = sign * small * solved[kept, c]
             decoder.conv_out.weight[:, place] = 0
@@ -260,53 +259,3 @@ def train_autoencoder(
 def _psnrs(error: Tensor, pools: np.ndarray) -> dict[str, float]:
     square = error.detach().pow(2).flatten(1).mean(1)
     return {f"psnr{i}": float((-10 * torch.log10(square[pools == i] / 4)).mean()) for i in np.unique(pools)}
-
-
-@torch.no_grad()
-def reconstruct(vae: AutoencoderKL, images: np.ndarray, batch: int = 16) -> np.ndarray:
-    """Encode and decode (posterior mean) uint8 pictures (N, H, W, 3)."""
-    done = [
-        to_bytes(vae.decode(vae.encode(to_unit(images[i : i + batch]).to(vae.device)).latent_dist.mean).sample)
-        for i in range(0, len(images), batch)
-    ]
-    return np.concatenate(done)
-
-
-def psnr(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio in dB (N,) of uint8 pictures."""
-    square = ((images.astype(np.float32) - others) ** 2).mean((1, 2, 3))
-    return 10 * np.log10(255**2 / np.maximum(square, 1e-8))
-
-
-def _gradients(images: np.ndarray) -> np.ndarray:
-    """Length of the luminance gradient (N, H, W), by central differences."""
-    grey = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    down, right = np.gradient(grey, axis=(1, 2))
-    return np.hypot(down, right)
-
-
-def strong_edges_kept(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Mean gradient of `others` over that of `images` (N,), over the tenth of places where `images` has most."""
-    mine, theirs = (_gradients(x).reshape(len(x), -1) for x in (images, others))
-    strong = mine >= np.quantile(mine, 0.9, axis=1, keepdims=True)
-    return (theirs * strong).sum(1) / np.maximum((mine * strong).sum(1), 1e-6)
-
-
-def edge_f1(images: np.ndarray, others: np.ndarray, tolerance: int = 1) -> np.ndarray:
-    """F1 (N,) between the Canny edges of both, matched within `tolerance` pixels."""
-    from booth.controls.canny import Canny
-
-    make = Canny()
-
-    def edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        lines = make(Image.fromarray(image)).convert("L")
-        grown = lines.filter(ImageFilter.MaxFilter(2 * tolerance + 1))
-        return np.asarray(lines) > 0, np.asarray(grown) > 0
-
-    values: list[float] = []
-    for a, b in zip(images, others, strict=True):
-        (mine, mine_grown), (theirs, theirs_grown) = edges(a), edges(b)
-        precision = (theirs & mine_grown).sum() / max(theirs.sum(), 1)
-        recall = (mine & theirs_grown).sum() / max(mine.sum(), 1)
-        values.append(float(2 * precision * recall / max(precision + recall, 1e-6)))
-    return np.array(values)

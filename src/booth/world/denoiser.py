@@ -36,6 +36,7 @@ EMPTY_PROMPTS = 0.1  # classifier-free guidance (Ho & Salimans, 2207.12598)
 SUBJECT = 3.0  # weight of a place within a subject's reach against one outside, where textures are mostly chance
 # What an object is gets decided where there is about as much noise as signal, so that is where most steps are spent.
 TIMESTEPS = LogitNormal(mean=-0.35, std=1.2)
+ALIGNED = 10  # block of the frozen encoder whose features the denoiser is led to, 1/16 of a picture's side
 
 
 def subject_weights(factors: list[Factors], side: int = 8) -> np.ndarray:
@@ -49,13 +50,13 @@ def subject_weights(factors: list[Factors], side: int = 8) -> np.ndarray:
     return (weights / weights.mean((2, 3), keepdims=True)).astype(np.float16)
 
 
-def new_denoiser() -> UNet2DConditionModel:
+def new_denoiser(latent_channels: int = CHANNELS) -> UNet2DConditionModel:
     """Two levels, 8x8 and 4x4, both with attention to the prompt; 17 M parameters, 0.6 GFLOP a forward pass."""
     channels = (128, 256)
     return UNet2DConditionModel(
         sample_size=8,
-        in_channels=CHANNELS,
-        out_channels=CHANNELS,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         block_out_channels=channels,
@@ -67,7 +68,7 @@ def new_denoiser() -> UNet2DConditionModel:
 
 
 class LatentPool:
-    """A BatchSource over encoded pictures: posterior means (N, C, h, w) and a frozen encoder's features (N, D, 4, 4)."""
+    """A BatchSource over encoded pictures: latents (N, C, h, w) and a frozen encoder's features (N, D, 4, 4)."""
 
     def __init__(
         self, mean: Tensor, features: Tensor, mask: Tensor, captions: list[str], scale: float, batch: int, device: str

@@ -91,6 +91,7 @@ class Verdict:
     scene: str
     colour: str  # "none" when it is no captioned colour
     accessory: str
+    empty: bool = False  # whether no object is likelier there than not
 
 
 class Judges:
@@ -117,7 +118,8 @@ class Judges:
                 order = o.argsort(descending=True).tolist()
                 known = self.labels
                 named = tuple(known.nouns[j] for j in order if o[j] > 0.5) or (known.nouns[order[0]],)
-                verdicts.append(Verdict(named, known.scenes[s], known.colours[c], known.accessories[a]))
+                empty = bool(o.max() <= 0.5)
+                verdicts.append(Verdict(named, known.scenes[s], known.colours[c], known.accessories[a], empty))
         return verdicts
 
     @torch.no_grad()

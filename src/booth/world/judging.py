@@ -1,4 +1,4 @@
-"""Train and test the judges (`booth world judges`): resumable, in a budget of minutes, apart from the generator."""
+"""Train and test the judges (`booth world judges`): resumable, in a budget of steps, apart from the generator."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from booth.world.identity import (
     PALETTES,
     PARTS,
     PATTERNS,
+    SHADINGS,
+    TEXTURES,
     Identity,
 )
 from booth.world.judges import (
@@ -37,7 +39,7 @@ from booth.world.judges import (
     save_judge,
 )
 from booth.world.lineups import VIEWS, identity_groups, lineups
-from booth.world.pixels import to_bytes, to_unit
+from booth.world.pixels import reduced, to_bytes, to_unit
 from booth.world.render import Factors
 from booth.world.sampling import render_many
 from booth.world.text_encoder import train_contrastive
@@ -54,6 +56,8 @@ MARKS: dict[str, tuple[str, ...]] = {
     "part": PARTS,
     "part_colour": ("none", *MARK_COLOURS),
     "outline": OUTLINES,
+    "shading": SHADINGS,
+    "texture": TEXTURES,
 }
 UNCOLOURED = 0.3  # weight of a picture without a named colour; there are more of them than of all nine colours
 UNMENTIONED = -100  # cross-entropy ignores this label
@@ -127,9 +131,7 @@ def factor_pictures(
     """Pictures (count, 64, 64, 3), their captions and labels, kept in `out` for the next resume."""
     file, text = out / f"factors-{count}.npy", out / f"factors-{count}.json"
     if not text.exists():
-        images, captions, factors = render_many(
-            count, seed=101, split="train", workers=workers, size=SIDE, empty_share=0.0
-        )
+        images, captions, factors = render_many(count, seed=101, split="train", workers=workers, size=SIDE)
         images[::4] = through(vae, images[::4], device)
         _keep(file, images)
         text.write_text(json.dumps([captions, [labels_of(f) for f in factors]]))
@@ -144,19 +146,25 @@ def _keep(file: Path, array: np.ndarray) -> None:
 
 
 def through(vae: AutoencoderKL, images: np.ndarray, device: str) -> np.ndarray:
-    """Encode and decode uint8 pictures."""
+    """Encode and decode uint8 pictures, at the autoencoder's own side."""
     done: list[np.ndarray] = []
+    side, own = images.shape[1], int(vae.config.sample_size)
     dtype = autocast_dtype(device)
     vae.to(device)
     with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
         for i in range(0, len(images), 128):
-            latents = vae.encode(to_unit(images[i : i + 128]).to(device)).latent_dist.mean
-            done.append(to_bytes(vae.decode(latents).sample))
+            pixels = to_unit(images[i : i + 128]).to(device)
+            if own != side:
+                pixels = F.interpolate(pixels, (own, own), mode="bicubic").clamp(-1, 1)
+            decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample
+            done.append(reduced(to_bytes(decoded), side))
     return np.concatenate(done)
 
 
 def labels_of(factors: Factors) -> list[int]:
-    """First object, second object or -1, scene, colour, accessory; colour only where there is a single object."""
+    """First object or -1, second object or -1, scene, colour, accessory; the last two of a single object only."""
+    if not factors.objects:
+        return [-1, -1, SCENE_NAMES.index(factors.scene), UNMENTIONED, UNMENTIONED]
     first = factors.objects[0]
     single = len(factors.objects) == 1
     return [
@@ -178,15 +186,15 @@ def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: 
         index = rng.integers("factors", len(images), batch)
         objects, scene, colour, accessory = judge(moved(to_unit(images[index.numpy()]).to(device), rng))
         y = labels[index].to(device)
-        first, second = (F.one_hot(y[:, i].clamp(min=0), objects.shape[1]) for i in (0, 1))
-        present = (first + second * (y[:, 1:2] >= 0)).clamp(max=1).float()
-        # Which object is learned by cross-entropy, which is quick; whether there is a second one by presence.
-        value = F.cross_entropy(objects, present / present.sum(1, keepdim=True))
+        first, second = (F.one_hot(y[:, i].clamp(min=0), objects.shape[1]) * (y[:, i : i + 1] >= 0) for i in (0, 1))
+        present = (first + second).clamp(max=1).float()
+        # Which object is learned by cross-entropy, which is quick; whether there is one, or a second one, by presence.
+        value = F.cross_entropy(objects, present / present.sum(1, keepdim=True).clamp(min=1))
         value = value + 5 * F.binary_cross_entropy_with_logits(objects, present)
         for logits, target in ((scene, y[:, 2]), (accessory, y[:, 4])):
             value = value + F.cross_entropy(logits, target, ignore_index=UNMENTIONED)
         value = value + F.cross_entropy(colour, y[:, 3], weights, ignore_index=UNMENTIONED)
-        right = (objects.argmax(1) == y[:, 0]) | (objects.argmax(1) == y[:, 1])
+        right = ((objects.argmax(1) == y[:, 0]) | (objects.argmax(1) == y[:, 1]))[y[:, 0] >= 0]
         return value, {"loss": value.item(), "object": right.float().mean().item()}
 
     return loss
@@ -249,9 +257,11 @@ def picks_the_right_one(vectors: Tensor) -> float:
 
 def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
     """Accuracies on renders with other seeds, and the identity threshold with its equal error rate."""
-    images, captions, factors = render_many(count, seed=909, split="train", workers=workers, size=SIDE, empty_share=0.0)
+    images, captions, factors = render_many(count, seed=909, split="train", workers=workers, size=SIDE)
     verdicts, labels = judges.look(images), [labels_of(f) for f in factors]
-    single = [i for i, y in enumerate(labels) if y[1] < 0]
+    single = [i for i, y in enumerate(labels) if y[0] >= 0 > y[1]]
+    shown = [i for i, y in enumerate(labels) if y[0] >= 0]
+    empty = [i for i, y in enumerate(labels) if y[0] < 0]
     coloured = [i for i in single if labels[i][3] != UNMENTIONED]
     result = {
         "object": np.mean([verdicts[i].objects[0] == NOUN_NAMES[labels[i][0]] for i in single]),
@@ -259,6 +269,11 @@ def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str
         "colour": np.mean([verdicts[i].colour == COLOUR_NAMES[labels[i][3]] for i in coloured]),
         "accessory": np.mean([verdicts[i].accessory == ACCESSORY_NAMES[labels[i][4]] for i in single]),
     }
+    result["empty"] = np.mean([v.empty for v in (verdicts[i] for i in empty)])
+    result["not_empty"] = np.mean([not v.empty for v in (verdicts[i] for i in shown)])
+    strangers, _, told = render_many(1_000, seed=910, workers=workers, size=SIDE, empty_share=0.0, designer="held_out")
+    seen = [(v, f.objects[0]) for v, f in zip(judges.look(strangers), told, strict=True) if len(f.objects) == 1]
+    result["object_of_another_designer"] = np.mean([v.objects[0] == o.identity.noun for v, o in seen])
     pictures, _ = identity_groups(250, seed=808, held_out=True, workers=workers)
     vectors = judges.identities(pictures.reshape(-1, 64, 64, 3)).reshape(*pictures.shape[:3], -1)  # (G, 8, 2, D)
     result["identity_near"] = picks_the_right_one(vectors)  # among seven that differ in one or two marks

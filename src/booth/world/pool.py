@@ -1,4 +1,4 @@
-"""A pool of rendered pictures on disk, in shards, so that rendering is resumed where it stopped and memory stays small."""
+"""A pool of rendered pictures on disk, in shards: rendering is resumed where it stopped, and memory stays small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train the embedded base from nothing: autoencoder, text encoder, denoiser, in a budget of minutes.
+"""Train the embedded base from nothing: autoencoder, text encoder, denoiser, in budgets of steps.
 
 One command, resumable at any moment, the same on CPU and GPU. Everything lands in one work folder; the base is
 assembled in `<out>/base` in the diffusers Stable Diffusion layout, in half precision.
@@ -9,28 +9,30 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
+from PIL import Image
 from transformers import CLIPTokenizer
 
+from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.families.loading import load_family
-from booth.world.autoencoder import train_autoencoder
-from booth.world.denoiser import LatentPool, new_denoiser, subject_weights, train_denoiser
+from booth.world.autoencoder import new_autoencoder, train_autoencoder
+from booth.world.denoiser import LatentPool, new_denoiser, train_denoiser
 from booth.world.nothing import textures
-from booth.world.sampling import render_many
+from booth.world.pixels import reduced
+from booth.world.pool import PicturePool, picture_pool
 from booth.world.text_encoder import train_contrastive
 from booth.world.tokenizer import RARE_TOKENS, write_tokenizer
 from booth.world.vocabulary import NOUNS
 
-SIDE = 64  # pixels of the pictures that the base draws
-# How the budget is split; the judges are trained by `booth.world.judges`.
-SHARES = {"autoencoder": 0.09, "text_encoder": 0.08, "denoiser": 0.83}
+AUTOENCODER_STEPS = 40_000
+TEXT_STEPS = 4_000
+THUMBNAIL = 64  # pixels
 RARE_SHARE = (
     0.04  # captions in which a rare token stands before the noun, as such tokens do in web captions: meaning nothing
 )
@@ -88,61 +90,116 @@ EXTRA_WORDS = [
 
 def pretrain(
     out: Path,
-    minutes: float,
+    seen: int,
     *,
     pictures: int = 120_000,
     batch: int = 32,
     device: str = "cpu",
     workers: int = 2,
     learning_rate: float = 8e-4,
+    photographs: Path | None = None,
     start: Path | None = None,
+    autoencoder_steps: int = AUTOENCODER_STEPS,
+    text_steps: int = TEXT_STEPS,
 ) -> Path:
-    """Train a base within `minutes` of training time (rendering comes on top) and return its folder.
+    """Train a base whose denoiser sees `seen` pictures and return its folder.
 
-    `pictures` is the number of rendered pictures that the denoiser sees again and again under fresh noise. `start` is a
-    base to go on from: its autoencoder and text encoder stay, and all the time is its denoiser's.
+    `pictures` is the number of rendered pictures that the denoiser sees again and again under fresh noise.
+    `photographs` is a folder of photographs that widen what the autoencoder keeps. `start` is a base to go on from: its
+    autoencoder and text encoder stay, and only its denoiser learns.
     """
     out.mkdir(parents=True, exist_ok=True)
     base = out / "base"
-    images, captions, mask = picture_pool(out, pictures, workers)
+    pool = picture_pool(out / "pictures", pictures, workers)
+    captions = with_rare_tokens(pool.captions)
     if start is None:
-        share = SHARES["denoiser"]
-        _begin(base, images, captions, minutes, out, device)
-    else:
-        share = 1.0
-        if not (base / "model_index.json").exists():
-            shutil.copytree(start, base, dirs_exist_ok=True)
+        _begin(base, pool, captions, out, device, photographs, autoencoder_steps, text_steps)
+    elif not (base / "model_index.json").exists():
+        shutil.copytree(start, base, dirs_exist_ok=True)
     model = load_family(str(base), device)
     vae = cast(AutoencoderKL, model.components()["vae"])
-    pool = LatentPool.encode(vae, images, captions, mask, batch, device, out / f"latents-{pictures}.safetensors")
-    print(f"encoded {len(captions)} pictures", file=sys.stderr, flush=True)
-    train_denoiser(model, pool, minutes=minutes * share, out=out, learning_rate=learning_rate, device=device)
+    latents = LatentPool.encode(vae, pool, captions, batch, device, out / "latents")
+    train_denoiser(model, latents, seen=seen, out=out, learning_rate=learning_rate, device=device)
     save_denoiser(model, base)
     return base
 
 
-def _begin(base: Path, images: np.ndarray, captions: list[str], minutes: float, out: Path, device: str) -> None:
+def _begin(
+    base: Path,
+    pool: PicturePool,
+    captions: list[str],
+    out: Path,
+    device: str,
+    photographs: Path | None,
+    autoencoder_steps: int,
+    text_steps: int,
+) -> None:
     """Train the autoencoder and the text encoder, and put a base together whose denoiser has learned nothing yet."""
     tokenizer = tokenizer_for(captions, out / "tokenizer")
-    diet = textures(len(images) // 4, np.random.default_rng(1), SIDE)
-    vae = train_autoencoder(images, diet, minutes=minutes * SHARES["autoencoder"], out=out, device=device)
+    torch.manual_seed(0)
+    vae = train_autoencoder(
+        new_autoencoder(), diet(pool, photographs, out), steps=autoencoder_steps, out=out, device=device
+    )
+    torch.manual_seed(1)
     contrastive = train_contrastive(
-        "text_encoder", tokenizer, images, captions, minutes=minutes * SHARES["text_encoder"], out=out, device=device
+        "text_encoder", tokenizer, thumbnails(pool, out), captions, steps=text_steps, out=out, device=device
     )
     if not (out / "denoiser.safetensors").exists() or not (base / "model_index.json").exists():
-        assemble(base, vae, contrastive.text, tokenizer, new_denoiser())
+        torch.manual_seed(2)
+        assemble(base, vae, contrastive.text, tokenizer, new_denoiser(vae.config.latent_channels))
 
 
-def picture_pool(out: Path, count: int, workers: int) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Rendered training pictures, their captions and where their subjects are, kept in `out` for the next resume."""
-    file, subjects, text = out / f"pictures-{count}.npy", out / f"subjects-{count}.npy", out / f"captions-{count}.json"
-    if not text.exists():
-        images, captions, factors = render_many(count, seed=0, split="train", workers=workers, size=SIDE)
-        np.save(file, images, allow_pickle=False)
-        np.save(subjects, subject_weights(factors), allow_pickle=False)
-        text.write_text(json.dumps(with_rare_tokens(captions)))
-    pictures, mask = (np.load(f, mmap_mode=mode, allow_pickle=False) for f, mode in ((file, "r"), (subjects, None)))
-    return pictures, json.loads(text.read_text()), mask
+def diet(pool: PicturePool, photographs: Path | None, out: Path) -> list[np.ndarray]:
+    """What the autoencoder learns from, in equal shares: the world, pictures of nothing, and crops of photographs."""
+    side = pool.shape[1]
+    file = out / "textures.npy"
+    if not file.exists():
+        np.save(file, textures(min(len(pool), 4000), np.random.default_rng(1), side), allow_pickle=False)
+    pools = [pool[: min(len(pool), 16_384)], np.load(file, allow_pickle=False)]
+    if photographs is not None:
+        file = out / "photographs.npy"
+        if not file.exists():
+            np.save(file, photograph_crops(photographs, 10_000, side), allow_pickle=False)
+        pools.append(np.load(file, allow_pickle=False))
+    return pools
+
+
+def photograph_crops(folder: Path, count: int, side: int, seed: int = 3) -> np.ndarray:
+    """`count` square crops, uint8 (count, side, side, 3), of the folder's photographs at every scale.
+
+    Twice as many are cut, and those with the most detail are kept: most of what a camera sees is sky or out of focus.
+    Raises UsageError where the folder holds no picture.
+    """
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    if not files:
+        raise UsageError(f"{folder} holds no photographs (.jpg, .png or .webp).")
+    rng = np.random.default_rng(seed)
+    each = -(-2 * count // len(files))
+    crops: list[np.ndarray] = []
+    for file in files:
+        with Image.open(file) as opened:
+            opened.draft("RGB", (2200, 2200))
+            photograph = opened.convert("RGB")
+        photograph.thumbnail((2200, 2200), Image.Resampling.BOX)
+        most = min(photograph.size)
+        for _ in range(each if most >= side else 0):
+            edge = int(np.exp(rng.uniform(np.log(side), np.log(most))))
+            x, y = (int(rng.integers(0, length - edge + 1)) for length in photograph.size)
+            crop = photograph.crop((x, y, x + edge, y + edge)).resize((side, side), Image.Resampling.LANCZOS)
+            crops.append(np.asarray(crop))
+    cut = np.stack(crops)
+    detail = np.array([np.abs(np.diff(crop[..., 1].astype(np.int16), axis=1)).mean() for crop in cut])
+    kept = np.argsort(-detail)[:count]
+    return cut[rng.permutation(kept)]
+
+
+def thumbnails(pool: PicturePool, out: Path) -> np.ndarray:
+    """The pool's pictures at the side that the text encoder's image tower sees, kept in `out`."""
+    file = out / "thumbnails.npy"
+    if not file.exists():
+        small = [reduced(pool[i : i + 1024], THUMBNAIL) for i in range(0, len(pool), 1024)]
+        np.save(file, np.concatenate(small), allow_pickle=False)
+    return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
 def with_rare_tokens(captions: list[str], seed: int = 0) -> list[str]:

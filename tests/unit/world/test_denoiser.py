@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from booth.world.denoiser import SUBJECT, subject_weights
+from booth.core.rng import Rng
+from booth.world.denoiser import SUBJECT, Alignment, LatentPool, new_denoiser, subject_weights
 from booth.world.identity import Identity
 from booth.world.render import Factors, Placement
 
@@ -18,3 +20,22 @@ def test_places_within_a_subjects_reach_weigh_more_and_the_mean_stays() -> None:
     assert abs(second.mean() - 1) < 1e-2
     assert abs(first[0, 1, 1] / first[0, 6, 6] - SUBJECT) < 1e-2
     assert second[0, 1, 1] == second[0, 6, 6] > second[0, 0, 7]
+
+
+def test_the_denoisers_middle_is_led_to_the_features_of_the_pictures_that_it_sees() -> None:
+    torch.manual_seed(0)
+    unet = new_denoiser(4)
+    pool = LatentPool(
+        torch.randn(6, 4, 8, 8), torch.randn(6, 112, 4, 4), torch.ones(6, 1, 8, 8), ["a"] * 6, 1.0, 3, "cpu"
+    )
+    batch = pool(Rng(0, 0))
+    assert torch.equal(pool.shown, pool.features[Rng(0, 0).integers("pictures", 6, 3)])
+    aligned = Alignment(unet, pool, 0.5)
+    unet(batch.latents, torch.tensor([5, 500, 900]), torch.randn(3, 7, unet.config.cross_attention_dim))
+    penalty = aligned.penalty()
+    assert 0 < penalty < 1, "half of one minus a cosine"
+    penalty.backward()
+    moved = {n for n, p in unet.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert any(n.startswith("mid_block") for n in moved)
+    assert not any(n.startswith(("up_blocks", "conv_out")) for n in moved), "what comes after the middle is not led"
+    aligned.hook.remove()

@@ -26,6 +26,14 @@ def test_labels_leave_out_what_no_judge_can_tell() -> None:
     both = judging.labels_of(Factors((Placement(dog, "red"), Placement(cup)), "beach"))
     assert NOUN_NAMES[both[1]] == "cup"
     assert both[3] == both[4] == judging.UNMENTIONED, "whose colour it is cannot be said of two"
+    nothing = judging.labels_of(Factors((), "beach"))
+    assert [*nothing[:2], SCENE_NAMES[nothing[2]], *nothing[3:]] == [
+        -1,
+        -1,
+        "beach",
+        judging.UNMENTIONED,
+        judging.UNMENTIONED,
+    ]
     golden = judging.labels_of(Factors((Placement(dog, None, "golden"),), "beach"))
     assert golden[3] == judging.UNMENTIONED, "gold is near to more than one colour"
 
@@ -44,9 +52,9 @@ def test_a_group_is_one_noun_and_glyph_with_rivals_that_differ_in_few_marks(grou
 
 
 def test_marks_are_told_apart_by_their_places() -> None:
-    identity = Identity("dog", "poodle", "teal", "dots", "lemon", "top", "ink", "snow")
+    identity = Identity("dog", "poodle", "teal", "dots", "lemon", "top", "ink", "snow", "round", "fur")
     named = [values[i] for values, i in zip(judging.MARKS.values(), judging.marks_of(identity), strict=True)]
-    assert named == ["poodle", "teal", "dots", "lemon", "top", "ink", "snow"]
+    assert named == ["poodle", "teal", "dots", "lemon", "top", "ink", "snow", "round", "fur"]
 
 
 def test_a_line_up_is_eleven_of_a_kind() -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 from safetensors.torch import load_file
 
+from booth.core.errors import UsageError
+from booth.world import denoiser, pool
 from booth.world import pretrain as recipe
 from booth.world.fit import PLATEAU, rate_at, read_state
 from booth.world.tokenizer import LENGTH, RARE_TOKENS
@@ -43,26 +47,47 @@ def test_the_rate_warms_up_stays_and_descends(progress: float, low: float, high:
     assert low <= rate_at(progress) <= high
 
 
-def test_a_base_is_trained_and_training_goes_on(tmp_path: Path, ticking_clock: None) -> None:
-    options = {"pictures": 64, "batch": 4, "workers": 1}
-    base = recipe.pretrain(tmp_path, 0.15, **options)
-    first = read_state(tmp_path / "denoiser.safetensors")[1]["step"]
-    recipe.pretrain(tmp_path, 0.3, **options)
-    assert read_state(tmp_path / "denoiser.safetensors")[1]["step"] > first > 0
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """A recipe of a few steps and pictures."""
+    for module in (pool, denoiser):
+        monkeypatch.setattr(module, "SHARD", 16)
+    return {"pictures": 32, "batch": 4, "workers": 1, "autoencoder_steps": 5, "text_steps": 2}
+
+
+def test_a_base_is_trained_and_training_goes_on(tmp_path: Path, small: dict[str, int]) -> None:
+    base = recipe.pretrain(tmp_path, 8, **small)
+    assert read_state(tmp_path / "denoiser.safetensors")[1]["step"] == 2
+    recipe.pretrain(tmp_path, 16, **small)
+    assert read_state(tmp_path / "denoiser.safetensors")[1]["step"] == 4
     assert json.loads((base / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
     pipe = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32)
     image = pipe("a photo of sks dog", num_inference_steps=2).images[0]
-    assert image.size == (64, 64)
+    assert image.size == (128, 128)
     assert {p.suffix for p in base.rglob("*") if p.is_file()} <= {".json", ".safetensors", ".txt"}, "no pickle"
+    pictures = pool.PicturePool(tmp_path / "pictures", 32)
+    assert pictures.shape == (32, 128, 128, 3)
+    assert np.array_equal(pictures[np.array([3, 20])], np.stack([pictures[3], pictures[20]]))
+    assert len(pictures.captions) == len(pictures.factors) == 32
 
 
-def test_a_base_goes_on_from_another_with_its_own_words_and_pictures(tmp_path: Path, ticking_clock: None) -> None:
-    options = {"pictures": 64, "batch": 4, "workers": 1}
-    first = recipe.pretrain(tmp_path / "a", 0.15, **options)
-    second = recipe.pretrain(tmp_path / "b", 0.1, **options, start=first)
+def test_a_base_goes_on_from_another_with_its_own_words_and_pictures(tmp_path: Path, small: dict[str, int]) -> None:
+    first = recipe.pretrain(tmp_path / "a", 4, **small)
+    second = recipe.pretrain(tmp_path / "b", 4, **small, start=first)
     for part in ("vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
         assert (second / part).read_bytes() == (first / part).read_bytes(), "only the denoiser learns"
     before, after = (load_file(b / "unet" / "diffusion_pytorch_model.safetensors") for b in (first, second))
     moved = [(after[n].float() - t.float()).abs().max() for n, t in before.items()]
     assert 0 < max(moved) < 0.1, "it begins where the other ended"
     assert not (tmp_path / "b" / "autoencoder.safetensors").exists()
+
+
+def test_photographs_are_cut_where_they_show_most(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(tmp_path / "busy.png")
+    Image.new("RGB", (300, 300), "grey").save(tmp_path / "plain.png")
+    crops = recipe.photograph_crops(tmp_path, 6, 64)
+    assert crops.shape == (6, 64, 64, 3)
+    assert (crops.std(axis=(1, 2, 3)) > 5).all(), "half of what is cut is plain and left out"
+    with pytest.raises(UsageError, match="holds no photographs"):
+        recipe.photograph_crops(tmp_path / "nothing", 6, 64)
