@@ -243,7 +243,7 @@ def train_autoencoder(
     def learn(step: int) -> tuple[Tensor, dict[str, float]]:
         rng = Rng(1, step)
         whole = step > 0.75 * (steps - alone)
-        target, pools = crops(diet, rng, ROWS // 3 if whole else ROWS, side if whole else side // 2, cell)
+        target, pools = crops(diet, rng, len(diet) if whole else ROWS, side if whole else side // 2, cell)
         target = target.to(device)
         z = vae.encode(target).latent_dist.mean.float()
         deviation = DEVIATION + 0.1 * rng.uniform("deviation", len(z))[:, None, None, None].to(device) ** 2

@@ -7,6 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image, ImageFilter
 
+from booth.registry import CONTROLS
 from booth.world.pixels import to_bytes, to_unit
 
 
@@ -48,9 +49,7 @@ def strong_edges_kept(images: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def edge_f1(images: np.ndarray, others: np.ndarray, tolerance: int = 1) -> np.ndarray:
     """F1 (N,) between the Canny edges of both, matched within `tolerance` pixels; 1 where neither has any."""
-    from booth.controls.canny import Canny
-
-    make = Canny()
+    make = CONTROLS["canny"]()
 
     def edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lines = make(Image.fromarray(image)).convert("L")
