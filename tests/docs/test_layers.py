@@ -16,13 +16,15 @@ FILES = sorted((SOURCE / "booth").rglob("*.py"))
 
 # What each room may import. Files in the package's root are rooms of their own.
 NOUNS = {"core"}
-NAMES = NOUNS | {"registry", "choices", "config"}
+NAMES = NOUNS | {"registry", "choices", "config", "events"}
 PARTS = NAMES | {"concept", "data", "families"}
-DRAWING = PARTS | {"generate"}
+DRAWING = PARTS | {"session", "generate"}
 TRAINING = DRAWING | {"train"}
 OUTWARD = {"export", "importing", "foreign_configs", "hub"}
 ALLOWED = {
     "core": NOUNS,
+    "events": NOUNS | {"events"},
+    "session": NAMES | {"families"},
     "registry": NOUNS,
     "choices": NOUNS | {"registry"},
     "config": NAMES,

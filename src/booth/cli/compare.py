@@ -69,7 +69,7 @@ def compare(
         )  # fmt: skip
         progress = TrainingProgress()
         try:
-            run_race(race, listener=progress, tell=progress.on_message)
+            run_race(race, listeners=[progress], tell=progress.say)
         finally:
             progress.close()
     page, told = write_page(out)

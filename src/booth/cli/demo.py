@@ -44,7 +44,7 @@ def demo(
     }
     progress = TrainingProgress()
     try:
-        concept = train(load_run_config(None, overrides), listener=progress)
+        concept = train(load_run_config(None, overrides), listeners=[progress])
     finally:
         progress.close()
     say("Drawing the subject in places where it has never been.")

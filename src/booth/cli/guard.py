@@ -16,7 +16,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from booth.core.errors import BoothError, DiskFullError, Interrupted, OutOfMemoryError
+from booth.core.errors import BoothError, Cancelled, DiskFullError, OutOfMemoryError
 from booth.core.places import at_home
 
 DEBUG = "BOOTH_DEBUG"  # set to anything, an unexpected error shows its traceback and warnings are not silenced
@@ -86,7 +86,7 @@ def _tell(message: str, code: int) -> None:
 
 def explain(error: BaseException) -> tuple[str, int]:
     """What to tell the user about an error, and the exit code."""
-    if isinstance(error, BoothError | Interrupted):
+    if isinstance(error, BoothError | Cancelled):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted.", 130

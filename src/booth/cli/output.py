@@ -6,8 +6,9 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from booth.events import Event
 
 SECONDS = 10  # between progress lines where stderr is no terminal
 
@@ -74,45 +75,38 @@ class Bar:
 
 
 class TrainingProgress:
-    """A train.listener.Listener that shows steps, rate, loss and time left."""
+    """A listener that shows steps, rate, loss and time left, and says what is for people."""
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
-        self._before: dict[str, int] = {}  # steps of the plan before each stage
         self._loss: float | None = None
 
-    def on_start(self, plan: Sequence[Any], done: int) -> None:
-        """Training begins, or goes on after `done` steps of the whole plan."""
-        self.close()
-        self._loss = None
-        total = 0
-        for stage in plan:
-            self._before[stage.name] = total
-            total += stage.method.config.steps
-        self._bar = Bar(total, "step", done)
+    def __call__(self, event: Event) -> None:
+        """Hear of one thing."""
+        if event.kind == "plan":
+            self.close()
+            self._loss = None
+            self._bar = Bar(event.total or 0, "step", event.done)
+        elif event.kind == "step" and self._bar is not None:
+            self._step(event)
+        elif event.text:
+            warning = "warning: " if event.level == "warning" else ""
+            self.say(f"{warning}{event.text}")
 
-    def on_step(self, stage: str, step: Any, total: int) -> None:
-        """Show a step, and the loss as a moving average because single ones say little."""
-        if self._bar is None:
-            return
-        if step.updated:
-            self._loss = step.loss if self._loss is None else 0.95 * self._loss + 0.05 * step.loss
-        note = "" if self._loss is None else f"loss {self._loss:.4f}"
-        self._bar.to(self._before.get(stage, 0) + step.index, stage, note)
-
-    def on_checkpoint(self, folder: Path, done: int) -> None:
-        """Checkpoints come often and need no words."""
-
-    def on_preview(self, files: list[Path], done: int) -> None:
-        """Say where the pictures are."""
-        self.on_message(f"Preview after {done} steps: {files[0].parent}" if files else "")
-
-    def on_message(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """A sentence, above the bar if there is one."""
-        if text:
-            self._bar.note(text) if self._bar else say(text)
+        self._bar.note(text) if self._bar else say(text)
 
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+
+    def _step(self, event: Event) -> None:
+        """Show a step, and the loss as a moving average because single ones say little."""
+        assert self._bar is not None
+        if event.data["updated"]:
+            loss = event.data["loss"]
+            self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
+        note = "" if self._loss is None else f"loss {self._loss:.4f}"
+        self._bar.to(event.done, event.data["stage"], note)

@@ -36,7 +36,7 @@ def recommend(
     from booth.data.photos import load_photos
     from booth.families.loading import load_family
     from booth.families.quiet import hush
-    from booth.train.dry_run import rehearsed
+    from booth.train.estimate import rehearsed
 
     hush()
     name = base or "embedded"

@@ -55,8 +55,8 @@ def study(
                 work=work,
                 photographs=photos,
                 device=choose_device(device),
-                listener=progress,
-                tell=progress.on_message,
+                listeners=[progress],
+                tell=progress.say,
             )
         finally:
             progress.close()

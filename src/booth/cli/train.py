@@ -140,7 +140,7 @@ def train(
 
     progress = TrainingProgress()
     try:
-        concept = learn(run, listener=progress)
+        concept = learn(run, listeners=[progress])
     finally:
         progress.close()
     result = TrainResult.of(concept)

@@ -27,10 +27,10 @@ from booth.evaluate.protocol import Protocol
 from booth.evaluate.report.files import write_whole
 from booth.evaluate.rows import Photos, Untouched, draw_untouched, reference_rows
 from booth.evaluate.run import concept_evidence
+from booth.events import Listener
 from booth.families.loading import base_hash, load_family
 from booth.registry import METHODS
 from booth.train.folders import work_folder
-from booth.train.listener import Listener
 from booth.train.run import train
 
 PLAN, RUN, SETTINGS, REFERENCES = "race.json", "run.json", "settings.json", "references.json"
@@ -70,8 +70,8 @@ def teaching_methods() -> tuple[str, ...]:
     return tuple(name for name, kind in METHODS.usable().items() if not kind.follows_control)
 
 
-def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:
-    """Run what has no result yet. Interrupted ends the race, whose command goes on with it; DiskFullError too."""
+def run_race(race: Race, *, listeners: Sequence[Listener] = (), tell: Tell) -> None:
+    """Run what has no result yet. Cancelled ends the race, whose command goes on with it; DiskFullError too."""
     for method in race.methods:
         _ = METHODS[method]  # before anything is run
     trained = load_photos(list(race.photos))
@@ -92,7 +92,7 @@ def run_race(race: Race, *, listener: Listener, tell: Tell) -> None:
             tell(f"{method} with seed {seed} is there already.")
             continue
         tell(f"Now {method} with seed {seed}.")
-        result = _attempt(race, method, seed, model, encoders, untouched, photos, listener)
+        result = _attempt(race, method, seed, model, encoders, untouched, photos, listeners)
         write_whole(file, json.dumps(result, indent=1) + "\n")
         if result["status"] == "failed":
             tell(f"{method} with seed {seed} failed: {result['error']}")
@@ -176,12 +176,12 @@ def _attempt(
     encoders: Sequence[Encoder],
     untouched: Untouched,
     photos: Photos,
-    listener: Listener,
+    listeners: Sequence[Listener],
 ) -> dict[str, Any]:
     """One run's result. Whatever fails is told in it, but for a full disk, on which nothing else would succeed."""
     about: dict[str, Any] = {"kind": "race run", "method": method, "seed": seed}
     try:
-        concept = _teach(race, method, seed, model, listener)
+        concept = _teach(race, method, seed, model, listeners)
         folder = race.folder(method, seed)
         evidence = concept_evidence(model, concept, race.protocol, folder, untouched, photos)
         measured = measure(evidence, encoders)
@@ -203,7 +203,7 @@ def _attempt(
     }
 
 
-def _teach(race: Race, method: str, seed: int, model: Family, listener: Listener) -> Concept:
+def _teach(race: Race, method: str, seed: int, model: Family, listeners: Sequence[Listener]) -> Concept:
     out = race.folder(method, seed) / "concept"
     fields = {
         "photos": list(race.photos),
@@ -221,7 +221,7 @@ def _teach(race: Race, method: str, seed: int, model: Family, listener: Listener
     config = RunConfig.model_validate(fields)
     config = config.model_copy(update={"settings": _decided(race, config, model)})
     going_on = out.is_dir() or work_folder(out).is_dir()
-    return train(config.model_copy(update={"resume": going_on}), listener=listener, samples=False)
+    return train(config.model_copy(update={"resume": going_on}), listeners=listeners, samples=False)
 
 
 def _decided(race: Race, config: RunConfig, model: Family) -> dict[str, Any]:

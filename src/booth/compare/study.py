@@ -35,10 +35,10 @@ from booth.evaluate.report.files import write_whole
 from booth.evaluate.rows import BASE, Photos, Untouched, draw_untouched, reference_rows
 from booth.evaluate.run import concept_evidence
 from booth.evaluate.subjects import other_noun, world_subject
+from booth.events import Listener
 from booth.families.loading import base_hash, load_family
 from booth.registry import METHODS
 from booth.train.folders import work_folder
-from booth.train.listener import Listener
 from booth.train.run import train
 
 PLAIN = "thing"  # stands for no class noun: a word that the embedded base has never read
@@ -62,8 +62,8 @@ def run_studies(
     work: Path,
     photographs: Path | None,
     device: str,
-    listener: Listener,
     tell: Tell,
+    listeners: Sequence[Listener] = (),
 ) -> None:
     """Run what has no result yet. Two processes may share the work; a run that another one holds is left to it."""
     model = load_family(setting.base, device)
@@ -85,7 +85,7 @@ def run_studies(
                 tell(f"{study.name}: {name} is taught {place} with seed {seed}.")
                 subject = _subject(place, photographs, work)
                 result = {"subject": place, "arm": {"name": name, **arm.model_dump()}, "seed": seed, **about}
-                result |= _attempt(arm, subject, seed, setting, model, encoders, folder, listener)
+                result |= _attempt(arm, subject, seed, setting, model, encoders, folder, listeners)
                 write_whole(file, json.dumps(result, indent=1) + "\n")
                 if result["status"] == "failed":
                     tell(f"It failed: {result['error']}")
@@ -99,13 +99,13 @@ def _attempt(
     model: Family,
     encoders: Sequence[Any],
     folder: Path,
-    listener: Listener,
+    listeners: Sequence[Listener],
 ) -> dict[str, Any]:
     """One run's numbers. Whatever fails is told in them, but for a full disk, on which nothing else would succeed."""
     noun = {"right": taught.noun, "wrong": other_noun(taught.noun), "none": PLAIN}[arm.noun]
     subject = Subject(setting.token, noun)
     try:
-        concept = _teach(arm, taught, subject, seed, setting, folder / "concept", listener) if arm.method else None
+        concept = _teach(arm, taught, subject, seed, setting, folder / "concept", listeners) if arm.method else None
         measured: dict[str, Any] = {}
         for guidance in arm.guidance:
             # What the class means is asked once, and only of the noun that the others were taught.
@@ -141,7 +141,7 @@ def _evidence(
 
 
 def _teach(
-    arm: Arm, taught: Taught, subject: Subject, seed: int, setting: Setting, out: Path, listener: Listener
+    arm: Arm, taught: Taught, subject: Subject, seed: int, setting: Setting, out: Path, listeners: Sequence[Listener]
 ) -> Concept:
     fields = {
         "photos": [taught.folder],
@@ -158,7 +158,7 @@ def _teach(
     }
     if arm.unmasked_weight is not None:
         fields["unmasked_weight"] = arm.unmasked_weight
-    return train(RunConfig.model_validate(fields), listener=listener, samples=False)
+    return train(RunConfig.model_validate(fields), listeners=listeners, samples=False)
 
 
 def _cost(concept: Concept) -> dict[str, Any]:

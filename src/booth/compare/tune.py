@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from booth.config import RunConfig
-from booth.core.cache import cache_folder
+from booth.core.cancel import CancelToken
 from booth.core.errors import BadDataError
-from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.statistics import difference
-from booth.data.batches import Lesson, PhotoBatches
-from booth.data.photos import PhotoSet, load_photos
-from booth.data.prior import class_pictures, class_prompt
-from booth.families.loading import base_hash
-from booth.generate.draw import draw
-from booth.registry import JUDGES, METHODS
+from booth.events import Listener
+from booth.registry import JUDGES
+from booth.session import Session
 from booth.train import setup
-from booth.train.loop import training_steps
-from booth.train.plan_state import PlanState
 from booth.train.selection import Judge
+from booth.train.trainer import Trainer
 
 FOLDS = 5
 RATES = (0.5, 1.0, 2.0)  # of the method's own rate
@@ -56,29 +51,45 @@ class Tuned:
         return {"learning_rate": self.chosen.learning_rate, "steps": self.chosen.steps}
 
 
-def tune(config: RunConfig, tell: Callable[[str], None] = lambda text: None) -> Tuned:
-    """Train each rate on all photos but one, for up to five of them. Writes nothing but cached class pictures."""
-    photos = load_photos(config.photos)
-    config = config.model_copy(update={"token": setup.choose_token(config.token, photos)})
-    if len(photos.photos) < 3:
+def tune(
+    config: RunConfig,
+    tell: Callable[[str], None] = lambda text: None,
+    *,
+    session: Session | None = None,
+    listeners: Sequence[Listener] = (),
+    cancel: CancelToken | None = None,
+) -> Tuned:
+    """Train each rate on all photos but one, for up to five of them. Writes nothing but what the cache keeps.
+
+    Each trial is the very training of `config` with one photo less: what is tuned is what is trained.
+    """
+    subject, sets = setup.load_subjects(config)
+    config = config.model_copy(update={"token": subject.token, "noun": subject.noun})
+    photos = sets[0].photos
+    if len(photos) < 3:
         raise BadDataError(
-            f"{len(photos.photos)} photos are too few to leave one out. Give three or more, or leave --tune out."
+            f"{len(photos)} photos are too few to leave one out. Give three or more, or leave --tune out."
         )
-    model = setup.load_base(config, setup.choose_device(config.device))
-    own = setup.method_settings(config, model.scale)
-    folds = [i * len(photos.photos) // min(FOLDS, len(photos.photos)) for i in range(min(FOLDS, len(photos.photos)))]
-    subject = Subject(config.token, config.noun, config.kind)
-    judges = [JUDGES["checkpoints"](model, subject, [photos.photos[i].image], config.seed) for i in folds]
-    trials: list[Trial] = []
-    for rate in (own.learning_rate * share for share in RATES):
-        found: dict[int, list[float]] = {}
-        for fold, judge in zip(folds, judges, strict=True):
-            kept = tuple(p for i, p in enumerate(photos.photos) if i != fold)
-            settings = own.model_copy(update={"learning_rate": rate})
-            for step, units in _scores(config, model, settings, replace(photos, photos=kept), judge):
-                found.setdefault(step, []).extend(units)
-            tell(f"Tried a learning rate of {rate:g} without photo {fold + 1}.")
-        trials += [Trial(rate, step, tuple(units)) for step, units in found.items()]
+    folds = [i * len(photos) // min(FOLDS, len(photos)) for i in range(min(FOLDS, len(photos)))]
+    with ExitStack() as exits:
+        if session is None:
+            device = setup.choose_device(config.device)
+            session = exits.enter_context(Session(config.base, device, config.family))
+        how: dict[str, Any] = {"session": session, "cancel": cancel or CancelToken(), "keep": False}
+        with Trainer(config, **how) as whole:
+            own = whole.method.config
+            judges = [JUDGES["checkpoints"](whole.model, subject, [photos[i].image], config.seed) for i in folds]
+        trials: list[Trial] = []
+        for rate in (own.learning_rate * share for share in RATES):
+            found: dict[int, list[float]] = {}
+            for fold, judge in zip(folds, judges, strict=True):
+                kept = replace(sets[0], photos=tuple(p for i, p in enumerate(photos) if i != fold))
+                trial = _trial(config, {"learning_rate": rate, "steps": own.steps})
+                with Trainer(trial, photos=[kept, *sets[1:]], listeners=listeners, **how) as trainer:
+                    for step, units in _scores(trainer, judge):
+                        found.setdefault(step, []).extend(units)
+                tell(f"Tried a learning rate of {rate:g} without photo {fold + 1}.")
+            trials += [Trial(rate, step, tuple(units)) for step, units in found.items()]
     chosen = choose(trials)
     tell(
         f"Chosen: learning rate {chosen.learning_rate:g}, {chosen.steps} steps ({chosen.mean:.2f} on held-out photos)."
@@ -94,49 +105,16 @@ def choose(trials: list[Trial]) -> Trial:
     return min(near, key=lambda t: t.steps, default=best)
 
 
-def _scores(
-    config: RunConfig, model: Family, settings: MethodConfig, photos: PhotoSet, judge: Judge
-) -> Iterator[tuple[int, list[float]]]:
-    """Train on `photos` and yield (steps, what the judge says by prompt) at each mark; then take everything out."""
-    kind: type[Method] = METHODS[config.method]
-    plan = kind(settings, Subject(config.token, config.noun, config.kind)).plan()
-    precision = setup.choose_precision(config.precision, setup.choose_device(config.device))
-    drawn = _class_pictures(config, model, plan)
-    stages = PlanState(model, plan, config.seed, lambda: setup.make_scaler(precision))
-    try:
-        for stage in plan:
-            update, total = stages.open(), stage.method.config.steps
-            marks = {max(1, round(mark * total)) for mark in MARKS} if stages.is_last else set[int]()
-            how: dict[str, Any] = {"seed": stages.seed, "autocast": setup.autocast_type(precision)}
-            batches = _batches(config, model, stage, photos, drawn)
-            for step in training_steps(model, batches, update, start=0, stop=total, **how):
-                if step.index in marks:
-                    with update.averaged():
-                        yield step.index, judge.score().units
-            stages.close()
-    finally:
-        stages.detach()
+def _trial(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
+    """The run with other settings, to its last step: it is the tuning that scores."""
+    return config.model_copy(update={"until": "steps", "previews": 0, "settings": config.settings | settings})
 
 
-def _class_pictures(config: RunConfig, model: Family, plan: list[Stage]) -> list[Any]:
-    own = [s.method.config for s in plan]
-    wanted = [c.class_pictures for c in own if c.prior_weight > 0]
-    if not wanted:
-        return []
-    cache = cache_folder() / "class_pictures"
-    arguments = (config.noun, max(wanted), config.seed, cache, base_hash(model.base), draw)
-    return class_pictures(model, *arguments, kind=config.kind, guidance=model.guidance)
-
-
-def _batches(config: RunConfig, model: Family, stage: Stage, photos: PhotoSet, drawn: list[Any]) -> PhotoBatches:
-    own, prompts = stage.method.config, stage.method.prompts()
-    asked = class_prompt(config.noun, config.kind)
-    return PhotoBatches(
-        model,
-        [Lesson(stage.method.subject, photos, prompts, asked, drawn[: own.class_pictures])],
-        batch_size=own.batch_size,
-        prior_weight=own.prior_weight,
-        showing=setup.showing(config),
-        caption_dropout=own.caption_dropout,
-        accumulate=own.accumulate,
-    )
+def _scores(trainer: Trainer, judge: Judge) -> Iterator[tuple[int, list[float]]]:
+    """(steps, what the judge says by prompt) at each mark of the last stage."""
+    total = trainer.plan[-1].method.config.steps
+    marks = {max(1, round(mark * total)) for mark in MARKS}
+    for step in trainer:
+        if trainer.plan_state.is_last and step.index in marks:
+            with trainer.averaged():
+                yield step.index, judge.score().units

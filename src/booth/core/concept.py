@@ -11,6 +11,7 @@ from booth.core.commit import verify
 from booth.core.errors import BadDataError, DamagedFileError
 
 RECORD = "concept.json"
+TOLD = "run"  # the folder in a concept that holds the run's events and configuration
 SCHEMA_VERSION = 1
 
 

@@ -72,8 +72,16 @@ class DiskFullError(BoothError):
     meaning = "disk full: the last good checkpoint is kept"
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal ended a run, whose checkpoint is saved. No Exception, so that no handler swallows it."""
+class Cancelled(BaseException):
+    """Somebody asked the work to end; what was done is kept. No Exception, so that no handler swallows it."""
+
+    exit_code = 130
+
+
+class Interrupted(Cancelled, KeyboardInterrupt):
+    """A signal ended a run, whose checkpoint is saved."""
+
+    abrupt = False  # whether it did not wait for the end of a step, whose weights may be half changed
 
     def __init__(self, message: str, number: int = signal.SIGINT) -> None:
         super().__init__(message)

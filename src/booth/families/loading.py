@@ -103,9 +103,16 @@ def load_family(
     """
     folder = resolve_base(base)
     found = recognise(folder)
+    require_family(base, found, family)
     kind: Any = FAMILIES[found]
-    if family is not None and FAMILIES[family] is not kind:
-        wanted: Any = FAMILIES[family]
-        raise UsageError(f"{base} is {kind.title} ({found}), not {wanted.title}. Leave --family out, or name {found}.")
     require_whole(folder, kind)
     return kind(folder, device, dtype, quantised)
+
+
+def require_family(base: str, found: str, wanted: str | None) -> None:
+    """UsageError if a base is not of the family that was named."""
+    kinds: Any = FAMILIES
+    if wanted is not None and kinds[wanted] is not kinds[found]:
+        raise UsageError(
+            f"{base} is {kinds[found].title} ({found}), not {kinds[wanted].title}. Leave --family out, or name {found}."
+        )

@@ -13,6 +13,7 @@ import torch
 from PIL import Image as Images
 from PIL.Image import Image
 
+from booth.core.cancel import check_cancelled
 from booth.core.errors import BadDataError, NotFiniteError, UsageError
 from booth.core.family import Family
 from booth.families.offload import offloaded
@@ -64,6 +65,7 @@ def draw(
     images: list[Image] = []
     with offloaded(pipe, *offload), told_as_usual(pipe):
         for start in range(0, len(prompts), at_once):
+            check_cancelled()
             rows = slice(start, start + at_once)
             with _seeded(seeds[start], pipe.device):
                 drawn = pipe(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from booth.concept import Concept
 from booth.core.commit import MANIFEST
-from booth.core.concept import RECORD
+from booth.core.concept import RECORD, TOLD
 from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.generate.prompt_card import FILE as PROMPT_CARD
 from booth.hub.card import model_card, read_evaluation
@@ -38,11 +38,12 @@ def pack(
 ) -> Parcel:
     """Collect a concept's weights and samples, exported files and, if named, a folder of photos.
 
-    The card tells the numbers of an `evaluation`. The record and the manifest stay here: they tell of captions, paths
-    and the machine; so does whatever else lies in the folder. Raises BadDataError for a file that is none or a link,
-    UsageError for an export that would take the place of another file.
+    The card tells the numbers of an `evaluation`. The record, the manifest and what is told of the run stay here: they
+    tell of captions, paths and the machine; so does whatever else lies in the folder. Raises BadDataError for a file
+    that is none or a link, UsageError for an export that would take the place of another file.
     """
     own = sorted({*json.loads((concept.folder / MANIFEST).read_bytes())["files"], PROMPT_CARD} - {RECORD})
+    own = [name for name in own if not name.startswith(f"{TOLD}/")]
     files = {name: _no_link(concept.folder, name) for name in own if (concept.folder / name).is_file()}
     for file in exports:
         if not file.is_file():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from booth.concept import Concept
-    from booth.train.listener import Listener
+    from booth.events import Listener
 
 
 class CallablePackage(ModuleType):
@@ -26,7 +26,7 @@ class CallablePackage(ModuleType):
         noun: str | None = None,
         *,
         config: Path | str | None = None,
-        listener: Listener | None = None,
+        listeners: Sequence[Listener] = (),
         **options: Any,
     ) -> Concept:
         """Teach the subject in `photos` to a base and return the finished concept; kind="style" needs no noun.
@@ -45,7 +45,7 @@ class CallablePackage(ModuleType):
         settings = {key: value for key, value in options.items() if key not in RunConfig.model_fields}
         run["settings"] = {**run.get("settings", {}), **settings}
         run |= {"photos": [Path(p) for p in sources]} | ({} if noun is None else {"noun": noun})
-        return train(load_run_config(Path(config) if config else None, run), listener=listener)
+        return train(load_run_config(Path(config) if config else None, run), listeners=listeners)
 
 
 sys.modules[__name__].__class__ = CallablePackage

@@ -1,8 +1,9 @@
-"""What happens between steps, beside checkpoints: previews, the quote, and the choice of a checkpoint."""
+"""What happens between steps, beside checkpoints: previews, the estimate, and the choice of a checkpoint."""
 
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ from torch import Tensor
 from booth.config import RunConfig
 from booth.core.family import Family
 from booth.core.method import Subject
+from booth.events import Reporter
 from booth.registry import JUDGES
 from booth.train.checkpoints import Checkpoint
 from booth.train.estimate import Pledge
-from booth.train.folders import PREVIEWS
-from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.plan_state import PlanState
 from booth.train.samples import Scenes, draw_samples
@@ -37,19 +37,21 @@ class Callbacks:
         subject: Subject,
         images: list[Image],
         scenes: Scenes,
-        work: Path,
+        previews: Path,
         clock: Clock,
-        to: Listener,
+        reporter: Reporter,
     ) -> None:
-        self._config, self._model, self._scenes, self._clock, self._to = config, model, scenes, clock, to
-        self.previews = work / PREVIEWS
+        self._config, self._model, self._scenes, self._clock = config, model, scenes, clock
+        self.previews = previews
+        self._reporter = reporter
         self._pledge = Pledge()
         self.selection: Selection | None = None
         if config.until == "done":
-            to.on_message("Drawing what the untouched base draws, to compare checkpoints with.")
+            reporter.say("Drawing what the untouched base draws, to compare checkpoints with.")
             began = time.perf_counter()
-            judge = JUDGES["checkpoints"](model, subject, images, config.seed)
-            self.selection = Selection(judge, time.perf_counter() - began, to.on_message)
+            with reporter.within("scoring"):
+                judge = JUDGES["checkpoints"](model, subject, images, config.seed)
+            self.selection = Selection(judge, time.perf_counter() - began, reporter)
             clock.add("scoring", self.selection.cost)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -70,9 +72,7 @@ class Callbacks:
     def after(self, step: Step, stages: PlanState) -> None:
         """What a step is followed by, before anything is saved or drawn."""
         left = stages.stage.method.config.steps - step.index
-        told = self._pledge.note(stages.stage.name, step.seconds, left)
-        if told:
-            self._to.on_message(told)
+        self._pledge.note(stages.stage.name, step.seconds, left, self._reporter)
         if self.selection is not None and stages.is_last:
             self.selection.note(step.index, step.seconds)
 
@@ -85,19 +85,32 @@ class Callbacks:
         if selection is None or not stages.is_last:
             return False
         if selection.stopped is None and selection.due(stages.step):
-            with self._clock.part("scoring"):
+            with self._clock.part("scoring"), self._reporter.within("scoring"):
                 selection.look(stages.step, update)
         return selection.stopped is not None
 
     def preview(self, stages: PlanState, update: Update) -> None:
-        """Draw with the averaged weights. A preview that cannot be kept is no reason to stop."""
+        """Draw if a preview is due. One that cannot be kept is no reason to stop."""
         done = stages.done
         if self._config.previews == 0 or done % self._config.previews:
             return
         try:
-            with self._clock.part("previews"), update.averaged():
-                files = draw_samples(self._model, self._scenes, self._config.seed, self.previews / f"{done:06d}")
+            self.draw(done, update)
         except OSError as error:
-            self._to.on_message(f"The preview after {done} steps could not be kept: {error}.")
-            return
-        self._to.on_preview(files, done)
+            self._reporter.warn(f"The preview after {done} steps could not be kept: {error}.")
+
+    def draw(self, done: int, update: Update | None) -> list[Path]:
+        """Draw with the averaged weights, if there is an average, into the run's folder."""
+        scenes = self._scenes
+        folder = self.previews / f"{done:06d}"
+        averaged = nullcontext() if update is None else update.averaged()
+        with self._clock.part("previews"), self._reporter.within("preview", len(scenes.prompts)), averaged:
+            files = draw_samples(self._model, scenes, self._config.seed, folder, self._reporter.progress)
+        self._reporter.emit(
+            "preview",
+            text=f"Preview after {done} steps: {folder}",
+            step=done,
+            files=[file.relative_to(self.previews.parent).as_posix() for file in files],
+            prompts=scenes.prompts,
+        )
+        return files

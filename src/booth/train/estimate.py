@@ -17,10 +17,12 @@ from booth.config import RunConfig
 from booth.core.batch import Batch
 from booth.core.commit import size_of
 from booth.core.family import Family
-from booth.core.method import Stage
+from booth.core.method import Stage, Subject
 from booth.core.rng import Rng
 from booth.core.words import duration
+from booth.events import Reporter
 from booth.generate.draw import STEPS, draw
+from booth.registry import METHODS
 from booth.train import setup
 from booth.train.loop import training_steps
 from booth.train.plan_state import PlanState
@@ -62,6 +64,13 @@ class Estimate:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {k: round(v, 3) for k, v in asdict(self).items()}
+
+
+def rehearsed(config: RunConfig, model: Family) -> Estimate:
+    """What the run would cost, from a few real steps of a plan that is used for nothing else."""
+    settings = setup.method_settings(config, model.scale)
+    plan = METHODS[config.method](settings, Subject(config.token, config.noun, config.kind)).plan()
+    return estimate(config, model, plan, setup.choose_device(config.device))
 
 
 def estimate(config: RunConfig, model: Family, plan: list[Stage], device: str) -> Estimate:
@@ -142,23 +151,22 @@ class Pledge:
         self._seconds: list[float] = []
         self._quoted = 0.0
 
-    def note(self, stage: str, seconds: float, left: int) -> str | None:
-        """Take note of a step, with as many `left`; sometimes there is a sentence to tell."""
+    def note(self, stage: str, seconds: float, left: int, reporter: Reporter) -> None:
+        """Take note of a step, with as many `left`; now and then there is something to tell."""
         self._seconds.append(seconds)
         taken = len(self._seconds)
         if taken == TOLD and taken + left >= WORTH:
             speed = Speed.of(self._seconds[WARM:])
             self._quoted = math.fsum(self._seconds) + left * speed.mean
             share = max(LEAST, 2 * speed.error / speed.mean)
-            return f"{taken + left} steps of {stage} will take {duration(self._quoted)} ± {share:.0%}."
+            told = f"{taken + left} steps of {stage} will take {duration(self._quoted)} ± {share:.0%}."
+            reporter.emit("estimate", text=told, stage=stage, seconds=self._quoted, plus_minus=share)
         if left == 0:
-            return self.kept(stage)
-        return None
+            self._settle(stage, reporter)
 
-    def kept(self, stage: str) -> str | None:
+    def _settle(self, stage: str, reporter: Reporter) -> None:
         """How the stage's time compares with what was said, if anything was."""
         took, quoted = math.fsum(self._seconds), self._quoted
         self._seconds, self._quoted = [], 0.0
-        if not quoted:
-            return None
-        return f"{stage} took {duration(took)}, {took / quoted - 1:+.0%} against the quote."
+        if quoted:
+            reporter.say(f"{stage} took {duration(took)}, {took / quoted - 1:+.0%} against the estimate.")

@@ -1,20 +1,29 @@
-"""Where a run writes: the concept's folder in the end and, until then, a work folder beside it."""
+"""Where a run writes: the concept's folder in the end and, until then, a work folder beside it.
+
+`docs/reference/run-folder.md` says what is in both, for whoever watches a run from outside.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from booth.core.commit import discard, sweep
+from booth.core.commit import committed_file, discard, sweep
 from booth.core.concept import RECORD
 from booth.core.errors import UsageError
 from booth.core.places import require_name, require_writable
+from booth.core.process import this_process
+from booth.events import EventLog
 
 CHECKPOINTS = "checkpoints"
 PREVIEWS = "previews"
+EVENTS = "events.jsonl"
+RUN = "run.json"
+LOCK = "lock"
+SCHEMA = 1  # of run.json and the events
 
 
 def work_folder(out: Path) -> Path:
@@ -33,45 +42,85 @@ def refuse_to_overwrite(out: Path, resume: bool) -> None:
             raise UsageError(f"{out} holds other files. Name another folder with --out.")
         if not resume:
             raise UsageError(f"{out} holds a finished concept. Name another folder with --out, or delete it first.")
-    unfinished = work_folder(out) / CHECKPOINTS
-    if not resume and any(unfinished.glob("ckpt-*")):
+    if not resume and has_checkpoints(work_folder(out)):
         raise UsageError(
-            f"{unfinished.parent} holds an unfinished run. Add --resume to go on with it, name another folder with "
+            f"{work_folder(out)} holds an unfinished run. Add --resume to go on with it, name another folder with "
             "--out, or delete it first."
         )
 
 
-@contextmanager
-def occupied(out: Path) -> Generator[Path]:
-    """Hold the work folder of `out`, cleared of what killed runs left half written.
+def has_checkpoints(folder: Path) -> bool:
+    """Whether a work folder holds what would be lost with it."""
+    return any((folder / CHECKPOINTS).glob("ckpt-*"))
+
+
+class RunFolder:
+    """The work folder of `out`, held by this process and cleared of what killed runs left half written.
 
     Raises UsageError when another process holds it or it cannot be written.
     """
-    folder = work_folder(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be written: {error.strerror}. Name another folder with --out.") from error
-    with file:
-        _lock(file, folder)
-        sweep(out.parent, out.name)
-        yield folder
+
+    def __init__(self, out: Path) -> None:
+        self.path = folder = work_folder(out)
+        self._made = [place for place in folder.parents if not place.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / LOCK).open("a+")
+        except OSError as error:
+            raise UsageError(
+                f"{folder} cannot be written: {error.strerror}. Name another folder with --out."
+            ) from error
+        try:
+            _hold(self._lock, folder)
+            sweep(out.parent, out.name)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._log: EventLog | None = None
+
+    def log(self, afresh: bool) -> EventLog:
+        """What appends events to the folder's file; `afresh` forgets those of a run of which nothing was saved."""
+        if afresh:
+            (self.path / EVENTS).unlink(missing_ok=True)
+        self._log = EventLog(self.path / EVENTS)
+        return self._log
+
+    def freeze(self, configuration: Mapping[str, Any]) -> None:
+        """Write down what the run is, whole."""
+        with committed_file(self.path / RUN) as file:
+            file.write_text(json.dumps({"schema": SCHEMA, **configuration}, indent=1) + "\n", encoding="utf-8")
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it was written down what the run is."""
+        return (self.path / RUN).is_file()
+
+    def release(self) -> None:
+        """Let another process have the folder."""
+        if self._log is not None:
+            self._log.close()
+        self._lock.close()
+
+    def remove(self) -> None:
+        """Take the folder away: its concept is finished, or nothing came of it."""
+        self.release()
+        if self.path.is_dir():
+            discard(self.path)
+        for place in self._made:
+            if place.is_dir() and not any(place.iterdir()):
+                place.rmdir()
 
 
-def leave(out: Path) -> None:
-    """Remove the work folder, whose concept is finished."""
-    if work_folder(out).is_dir():
-        discard(work_folder(out))
+def _hold(file: IO[str], folder: Path) -> None:
+    """A lock that the system releases when its process ends, however it ends; in it stands which process that is."""
+    if sys.platform != "win32":  # an open file cannot be deleted there, which keeps the folder as well
+        import fcntl
 
-
-def _lock(file: IO[str], folder: Path) -> None:
-    """A lock that the system releases when its process ends, however it ends."""
-    if sys.platform == "win32":  # an open file cannot be deleted there, which keeps the folder as well
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise UsageError(f"Another run is training into {folder}. Wait for it, or name another --out.") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"Another run is training into {folder}. Wait for it, or name another --out.") from error
+    file.seek(0)
+    file.truncate()
+    file.write(json.dumps(this_process()) + "\n")
+    file.flush()

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,6 +57,10 @@ class Step:
     updated: bool  # False when the loss or gradient was not finite, and nothing was changed
     seconds: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, but for numbers that are not finite."""
+        return {"step": self.index, **{k: v for k, v in asdict(self).items() if k != "index"}}
+
 
 def training_steps(
     model: Family,
@@ -68,17 +73,18 @@ def training_steps(
     autocast: torch.dtype | None = None,
 ) -> Iterator[Step]:
     """Yield after each of the steps start+1 ... stop. To stop training is to stop iterating."""
-    device = next(iter(model.components().values())).parameters().__next__().device.type
+    place = next(iter(model.components().values())).parameters().__next__().device
     for index in range(start, stop):
         began = time.perf_counter()
         total = 0.0
-        for micro in range(update.accumulate):
-            rng = Rng(seed, index, micro)
-            torch.manual_seed(derived_seed(seed, index, micro, "layers"))  # dropout draws from the global generator
-            with torch.autocast(device, dtype=autocast, enabled=autocast is not None):
-                loss = update.penalised(losses(model, batches(rng), rng))
-            update.backward(loss / update.accumulate)
-            total += loss.item() / update.accumulate
+        with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+            for micro in range(update.accumulate):
+                rng = Rng(seed, index, micro)
+                torch.manual_seed(derived_seed(seed, index, micro, "layers"))  # dropout draws from the global generator
+                with torch.autocast(place.type, dtype=autocast, enabled=autocast is not None):
+                    loss = update.penalised(losses(model, batches(rng), rng))
+                update.backward(loss / update.accumulate)
+                total += loss.item() / update.accumulate
         norm = update.gradient_norm()
         finite = math.isfinite(total) and math.isfinite(norm)
         if finite:

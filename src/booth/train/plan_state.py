@@ -95,6 +95,18 @@ class PlanState:
         self._freeze(update.groups)
         self.index, self.step, self.update = self.index + 1, 0, None
 
+    def values(self) -> list[int]:
+        """How many values each stage trains, counted by attaching them all and taking them out again."""
+        try:
+            counts: list[int] = []
+            for stage in self.plan:
+                self._attached += 1
+                groups = stage.method.attach(self.model, self._seed)
+                counts.append(sum(p.numel() for p in _named(groups).values()))
+            return counts
+        finally:
+            self.detach()
+
     def adopt(self, tensors: dict[str, Tensor]) -> None:
         """Give the stage that was finished last the values of another step."""
         with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from booth.core.commit import committed, package_versions
 from booth.core.concept import RECORD, ConceptRecord, StageRecord
 from booth.core.family import Family
 from booth.core.method import MethodConfig, Stage
+from booth.events import Reporter
 from booth.train.samples import Scenes, draw_samples
 from booth.train.timing import Clock, peak_memory
 
@@ -54,6 +56,7 @@ def write_concept(
     model: Family,
     plan: list[Stage],
     clock: Clock,
+    reporter: Reporter,
     *,
     name: str,
     device: str,
@@ -62,11 +65,13 @@ def write_concept(
     scenes: Scenes,
     needed: int,
     stopped: int | None = None,
+    keep: Callable[[Path, Path], None],
     **known: Any,
 ) -> Concept:
     """Commit the whole folder at once; `known` are the fields of ConceptRecord that the caller knows best.
 
-    `stopped` is the step after which the last stage was found done, if it was.
+    `stopped` is the step after which the last stage was found done, if it was. `keep` is called last, with the folder
+    and where it is going to be, to add what is told of the run.
     """
     with committed(out, {"kind": "concept"}, needed) as folder:
         with clock.part("save"):
@@ -74,7 +79,7 @@ def write_concept(
             stages = [_write_stage(model, plan, i, folder, history, taken) for i in range(len(plan))]
             sizes = {file: (folder / file).stat().st_size for file in _files(folder)}
         with clock.part("samples"):
-            draw_samples(model, scenes, known["seed"], folder / "samples")
+            draw_samples(model, scenes, known["seed"], folder / "samples", reporter.progress)
             if previews.is_dir():
                 shutil.copytree(previews, folder / "samples" / previews.name)
         steps = sum(stage.steps for stage in stages)
@@ -97,6 +102,7 @@ def write_concept(
             **known,
         )
         (folder / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        keep(folder, out)
     return Concept(out, record)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +48,15 @@ def sample_prompts(subject: Subject) -> list[str]:
     return [f"{subject.prompt}{context}" for context in CONTEXTS]
 
 
-def draw_samples(model: Family, scenes: Scenes, seed: int, folder: Path) -> list[Path]:
+def draw_samples(
+    model: Family, scenes: Scenes, seed: int, folder: Path, on_picture: Callable[[int], None] | None = None
+) -> list[Path]:
     """Draw the scenes, each with a seed of its own that is always the same; a broken picture stops no training."""
     folder.mkdir(parents=True, exist_ok=True)
     prompts = scenes.prompts
     seeds = [seed + i for i in range(len(prompts))]
     files = [folder / name for name in file_names(prompts, seeds)]
-    drawn = draw(model, prompts, seeds, hints=scenes.hints, require_finite=False)
+    drawn = draw(model, prompts, seeds, hints=scenes.hints, require_finite=False, on_picture=on_picture)
     for picture, file, prompt, s in zip(drawn, files, prompts, seeds, strict=True):
         size = f"{picture.width}x{picture.height}"
         sampler = SAMPLERS[model.sampler]

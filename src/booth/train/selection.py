@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from booth.core.statistics import difference
+from booth.events import Reporter
 from booth.train.plan_state import PlanState
 from booth.train.update import Update
 
 SHARE = 0.15  # of the run's time that scoring may cost
 WARM = 10  # steps by which the speed of training is known
 PATIENCE = 3  # scorings in a row without a gain beyond the bootstrap error
+WHY = "the highest mean over prompts of subject x prompt x original x class, the first of equals"
 CAP = 3  # times the method's own steps that training goes on at most, unless steps are given
 
 
@@ -53,6 +54,10 @@ class Scored:
         """The mean over prompts; it rises with every score, so that its highest lies on the Pareto front."""
         return math.fsum(self.units) / len(self.units)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"step": self.step, "overall": round(self.overall, 4), "scores": _rounded(self.scores)}
+
 
 class Selection:
     """The scored checkpoints of one run.
@@ -62,7 +67,7 @@ class Selection:
     the scoring of the untouched base, all of them never take more than 15 % of the time so far.
     """
 
-    def __init__(self, judge: Judge, cost: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, judge: Judge, cost: float, reporter: Reporter) -> None:
         self.judge = judge
         self.cost = cost  # seconds of a scoring, as that of the base took
         self.seconds = 0.0
@@ -70,7 +75,7 @@ class Selection:
         self.interval: int | None = None
         self.stopped: int | None = None  # the step at which it was found done
         self.weights: dict[str, Tensor] = {}  # of the best, on the CPU
-        self._tell = tell
+        self._reporter = reporter
         self._trained = 0.0
 
     def note(self, step: int, seconds: float) -> None:
@@ -94,11 +99,18 @@ class Selection:
             if self.best.step == step:
                 self.weights = {n: p.detach().cpu().clone() for n, p in update.parameters().items()}
         self.seconds += time.perf_counter() - began
-        told = ", ".join(f"{name} {value:.2f}" for name, value in marks.scores.items())
-        self._tell(f"Scored after {step} steps: {told}{'; the best so far' if self.best.step == step else ''}.")
+        told, best = ", ".join(f"{name} {value:.2f}" for name, value in marks.scores.items()), self.best.step == step
+        self._reporter.emit(
+            "score",
+            text=f"Scored after {step} steps: {told}{'; the best so far' if best else ''}.",
+            **self.scored[-1].to_json(),
+            best=best,
+        )
         if self._is_done():
             self.stopped = step
-            self._tell(f"Done after {step} steps: {PATIENCE} scorings in a row gained nothing beyond their error.")
+            self._reporter.say(
+                f"Done after {step} steps: {PATIENCE} scorings in a row gained nothing beyond their error."
+            )
         return self.stopped is not None
 
     @property
@@ -109,10 +121,12 @@ class Selection:
     def restore(self, stages: PlanState) -> None:
         """Give the finished last stage the weights of the best checkpoint."""
         if not self.scored:
-            self._tell("The run was too short to score its checkpoints; its last weights are kept.")
+            told = "The run was too short to score its checkpoints; its last weights are kept."
+            self._reporter.emit("choice", text=told, step=None, scored=[])
             return
         stages.adopt(self.weights)
-        self._tell(f"Of {len(self.scored)} scored checkpoints the one after {self.best.step} steps is kept.")
+        told = f"Of {len(self.scored)} scored checkpoints the one after {self.best.step} steps is kept."
+        self._reporter.emit("choice", text=told, reason=WHY, **(self.record() or {}))
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -131,10 +145,7 @@ class Selection:
         """What the concept says about it."""
         if not self.scored:
             return None
-        marked = [
-            {"step": s.step, "overall": round(s.overall, 4), **{k: round(v, 4) for k, v in s.scores.items()}}
-            for s in self.scored
-        ]
+        marked = [{"step": s.step, "overall": round(s.overall, 4), **_rounded(s.scores)} for s in self.scored]
         told = {"step": self.best.step, "stopped": self.stopped, "scored": marked, "seconds": round(self.seconds, 1)}
         return told | self.judge.about()
 
@@ -150,3 +161,7 @@ class Selection:
             if difference(s.units, anchor).low > 0:
                 anchor, since, learned = s.units, 0, True
         return learned and since >= PATIENCE
+
+
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in scores.items()}

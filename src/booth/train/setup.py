@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ from booth.data.captions import with_subject
 from booth.data.framing import framed
 from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.data.tokens import Length, advice_on_token, fitted, length_of
-from booth.families.loading import load_family
 from booth.families.memory import QUANTISED
 from booth.families.quantised import require_gpu
 from booth.families.recognition import advice_on_base
 from booth.registry import METHODS
+from booth.session import Session
 from booth.train.selection import CAP
 
 LEAST_SHARE = 0.5  # of a photo: where less is used, that is told
@@ -70,9 +70,13 @@ def make_scaler(precision: str) -> torch.amp.GradScaler | None:
     return torch.amp.GradScaler("cuda") if precision == "fp16" else None
 
 
-def load_subjects(config: RunConfig) -> tuple[Subject, list[PhotoSet]]:
-    """What is to be taught, with the photos of each of `subject.all`; UsageError if two share a token."""
-    sets = [load_photos(photos) for photos in (config.photos, *(a.photos for a in config.also))]
+def load_subjects(config: RunConfig, given: Sequence[PhotoSet] | None = None) -> tuple[Subject, list[PhotoSet]]:
+    """What is to be taught, with the photos of each of `subject.all`; UsageError if two share a token.
+
+    Photos that are `given` take the place of those that the configuration names.
+    """
+    named_photos = (config.photos, *(a.photos for a in config.also))
+    sets = [load_photos(photos) for photos in named_photos] if given is None else list(given)
     named = [_named(config, sets[0]), *((a.token, a.noun) for a in config.also)]
     subjects: list[Subject] = []
     for (token, noun), photos in zip(named, sets, strict=True):
@@ -103,14 +107,18 @@ def choose_token(token: str, photos: PhotoSet, taken: Collection[str] = ()) -> s
     return free[derived_seed(*(p.sha256 for p in photos.photos)) % len(free)]
 
 
-def load_base(config: RunConfig, device: str) -> Family:
-    """The base in the precision and at the resolution that the run asks for; UsageError for one it cannot take."""
-    held, side = config.base_precision or "fp32", config.resolution
+def held_base(config: RunConfig, session: Session) -> AbstractContextManager[Family]:
+    """The session's base in the precision that the run asks for; UsageError for one that the device cannot take."""
+    held = config.base_precision or "fp32"
     quantised = held if held in QUANTISED else None
     if quantised is not None:
-        require_gpu(quantised, device)
-    dtype = torch.float32 if held == "fp32" else torch.bfloat16
-    model = load_family(config.base, device, dtype, config.family, quantised)
+        require_gpu(quantised, session.device)
+    return session.model(torch.float32 if held == "fp32" else torch.bfloat16, quantised)
+
+
+def set_resolution(config: RunConfig, model: Family) -> None:
+    """Have the base learn at the resolution that the run asks for; UsageError for one it cannot take."""
+    side = config.resolution
     if side is not None:
         if side % model.multiple:
             raise UsageError(f"resolution={side} does not suit {model.title}. Use a multiple of {model.multiple}.")
@@ -120,7 +128,6 @@ def load_base(config: RunConfig, device: str) -> Family:
             f"Buckets of {model.title} are multiples of {model.bucket_step}, which a resolution of {model.resolution} "
             "is not. Set another resolution, or another crop."
         )
-    return model
 
 
 def in_buckets(photos: Sequence[Photo], model: Family) -> str:

@@ -7,6 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from booth.core.cancel import CancelToken
 from booth.core.errors import Interrupted
 
 CAUGHT = tuple(s for name in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)))  # Windows lacks one
@@ -15,16 +16,15 @@ ALWAYS = (signal.SIGINT, signal.SIGTERM)  # asked for by someone, also of a proc
 
 
 class Signals:
-    """Within this context the signals raise Interrupted: at once, or at `check` while `patient`.
+    """Within this context the signals raise Interrupted at once or, while `patient`, set the token for it.
 
-    A second signal is never made to wait; `broke_in` then tells that a step may be half done. Outside the main thread
+    A second signal is never made to wait; its error is `abrupt`, for a step may be half done. Outside the main thread
     signals cannot be caught and are left alone, and so is SIGHUP where it is ignored: `nohup` wants to go on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, token: CancelToken) -> None:
         self.patient = False
-        self.broke_in = False
-        self._received: int | None = None
+        self._token = token
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -39,16 +39,9 @@ class Signals:
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
-    def check(self) -> None:
-        """Raise Interrupted if a signal came while patient."""
-        if self._received is not None:
-            raise self._interrupted(self._received)
-
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self.patient or self._received is not None:
-            self.broke_in = self.patient
-            raise self._interrupted(number)
-        self._received = number
-
-    def _interrupted(self, number: int) -> Interrupted:
-        return Interrupted(f"Stopped by {signal.Signals(number).name}.", number)
+        error = Interrupted(f"Stopped by {signal.Signals(number).name}.", number)
+        if not self.patient or self._token.cancelled:
+            error.abrupt = self.patient
+            raise error
+        self._token.cancel(error)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -20,6 +21,7 @@ from booth.data.hints import Hints
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import PhotoSet
 from booth.data.prior import class_pictures, class_prompt
+from booth.events import Reporter
 from booth.families.control import LatentlyControlledFamily
 from booth.families.memory import native_side
 from booth.generate.draw import draw
@@ -40,7 +42,7 @@ class StageData:
         config: RunConfig,
         base_hash: str,
         clock: Clock,
-        tell: Callable[[str], None],
+        reporter: Reporter,
     ) -> None:
         self.stages = stages
         self.taught = list(zip(subject.all, photos, strict=True))
@@ -48,7 +50,7 @@ class StageData:
         self.config = config
         self.base_hash = base_hash
         self.clock = clock
-        self.tell = tell
+        self.reporter = reporter
         self._class_images: dict[str, list[Image]] = {}
         self._sources: dict[int, PhotoBatches | OwnPredictions] = {}
         self._gone: dict[int, set[str]] = {}  # components that each stage's steps do without
@@ -73,7 +75,8 @@ class StageData:
         if index not in self._sources:
             stage = self.stages.plan[index]
             config = stage.method.config
-            with self.clock.part("encode"):
+            shown = sum(len(photos.photos) for _, photos in self.taught)
+            with self.clock.part("encode"), self.reporter.within("encoding", shown):
                 batches = PhotoBatches(
                     self.model,
                     self._lessons(stage),
@@ -129,12 +132,18 @@ class StageData:
         for subject, _ in self.taught:
             if subject.noun in self._class_images:
                 continue
-            self.tell(f"Drawing {count} class pictures, or finding them in the cache.")
-            with self.clock.part("class_pictures"):
-                arguments = (subject.noun, count, self.config.seed, cache, base, draw)
+            self.reporter.say(f"Drawing {count} class pictures, or finding them in the cache.")
+            with self.clock.part("class_pictures"), self.reporter.within("class pictures", count):
+                arguments = (subject.noun, count, self.config.seed, cache, base, self._draw)
                 self._class_images[subject.noun] = class_pictures(
                     self.model, *arguments, guidance=self.model.guidance, kind=subject.kind, side=side
                 )
+
+    def _draw(self, model: Family, prompts: list[str], seeds: list[int], **how: Any) -> list[Image]:
+        """Some class pictures; those before them are safe in the cache, so that here is a place to be cancelled at."""
+        images = draw(model, prompts, seeds, **how)
+        self.reporter.progress(min(self.reporter.done + len(images), self.reporter.total or 0))
+        return images
 
     def _ask(self, index: int, config: MethodConfig, start: int, autocast: torch.dtype | None) -> None:
         seed = self.stages.seed_of(index)
@@ -143,9 +152,15 @@ class StageData:
             return
         source = self.batches(index)
         assert isinstance(source, OwnPredictions)
-        self.tell(f"Asking the base for its own predictions at {len(rngs) * config.batch_size} noised photos.")
-        with self.clock.part("own_predictions"):
-            source.ask(self.model, noising_of(self.model, config), rngs, autocast)
+        self.reporter.say(f"Asking the base for its own predictions at {len(rngs) * config.batch_size} noised photos.")
+        with self.clock.part("own_predictions"), self.reporter.within("predictions", len(rngs)):
+            source.ask(self.model, noising_of(self.model, config), self._each(rngs), autocast)
+
+    def _each(self, rngs: Sequence[Rng]) -> Iterator[Rng]:
+        """One after the other, telling how far it is."""
+        for done, rng in enumerate(rngs):
+            self.reporter.progress(done)
+            yield rng
 
 
 def _prompts(method: Method, subject: Subject) -> list[str]:

@@ -19,10 +19,9 @@ from booth.compare.race import Race, run_race
 from booth.core.errors import Interrupted, UsageError
 from booth.evaluate import pictures
 from booth.evaluate.protocol import Protocol
+from booth.events import Event
 from booth.registry import ENCODERS
 from booth.train import samples
-from booth.train.listener import Listener, Silent
-from booth.train.loop import Step
 
 
 @pytest.fixture(autouse=True)
@@ -53,14 +52,15 @@ def plan(toy_base: Path, five_photos: Path, tmp_path: Path) -> Race:
     )
 
 
-class Count(Listener):
+class Count:
     """Which runs took steps."""
 
     def __init__(self) -> None:
         self.runs: list[str] = []
 
-    def on_step(self, stage: str, step: Step, total: int) -> None:
-        self.runs.append(f"{stage} {step.index}/{total}")
+    def __call__(self, event: Event) -> None:
+        if event.kind == "step":
+            self.runs.append(f"{event.data['stage']} {event.data['step']}/{event.data['total']}")
 
 
 def results(plan: Race) -> Iterator[dict[str, Any]]:
@@ -69,16 +69,16 @@ def results(plan: Race) -> Iterator[dict[str, Any]]:
 
 def test_an_interrupted_race_goes_on_and_runs_nothing_twice(plan: Race) -> None:
     class Stop(Count):
-        def on_step(self, stage: str, step: Step, total: int) -> None:
-            super().on_step(stage, step, total)
-            if len(self.runs) == 3:
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if event.kind == "step" and len(self.runs) == 3:
                 raise Interrupted("Stopped by the test.")
 
     with pytest.raises(Interrupted):
-        run_race(plan, listener=Stop(), tell=lambda text: None)
+        run_race(plan, listeners=[Stop()], tell=lambda text: None)
     assert [r["method"] for r in results(plan)] == ["lora"]
     count = Count()
-    run_race(plan, listener=count, tell=lambda text: None)
+    run_race(plan, listeners=[count], tell=lambda text: None)
     assert count.runs == [
         "textual_inversion 2/2",
         "lora 1/2",
@@ -92,7 +92,7 @@ def test_an_interrupted_race_goes_on_and_runs_nothing_twice(plan: Race) -> None:
         ("textual_inversion", 1, "done", 2),
     ]
     again = Count()
-    run_race(plan, listener=again, tell=lambda text: None)
+    run_race(plan, listeners=[again], tell=lambda text: None)
     assert again.runs == []
     page, told = write_page(plan.out)
     assert set(told["methods"]) == {"lora", "textual_inversion"}
@@ -110,21 +110,21 @@ def test_a_failed_method_is_a_row_and_is_tried_again(plan: Race, monkeypatch: py
 
     monkeypatch.setattr(racing, "_teach", failing)
     told: list[str] = []
-    run_race(plan, listener=Silent(), tell=told.append)
+    run_race(plan, tell=told.append)
     assert [(r["method"], r["status"]) for r in results(plan)] == [("lora", "failed"), ("textual_inversion", "done")]
     assert any("a wheel came off" in text for text in told)
     assert "lora with seed 0 failed" in " ".join(write_page(plan.out)[1]["verdict"])
     monkeypatch.setattr(racing, "_teach", teach)
-    run_race(plan, listener=Silent(), tell=told.append)
+    run_race(plan, tell=told.append)
     assert {r["status"] for r in results(plan)} == {"done"}
 
 
 def test_two_races_are_not_mixed_but_methods_may_join(plan: Race) -> None:
     plan = replace(plan, seeds=(0,), methods=("lora",))
-    run_race(plan, listener=Silent(), tell=lambda text: None)
+    run_race(plan, tell=lambda text: None)
     with pytest.raises(UsageError, match=r"another race: budget is different.*--out"):
-        run_race(replace(plan, budget=Budget(steps=3)), listener=Silent(), tell=lambda text: None)
-    run_race(replace(plan, methods=("textual_inversion",)), listener=Silent(), tell=lambda text: None)
+        run_race(replace(plan, budget=Budget(steps=3)), tell=lambda text: None)
+    run_race(replace(plan, methods=("textual_inversion",)), tell=lambda text: None)
     assert len(list(results(plan))) == 2
 
 
@@ -133,29 +133,29 @@ def test_a_budget_of_seconds_becomes_steps(plan: Race, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(budget, "training_seconds", lambda config, own, model: 40.0)
     plan = replace(plan, seeds=(0,), methods=("lora",), budget=Budget(seconds=10), settings={"lora": {"steps": 8}})
-    run_race(plan, listener=Silent(), tell=lambda text: None)
+    run_race(plan, tell=lambda text: None)
     assert [r["steps"] for r in results(plan)] == [2]
 
 
 def test_an_unknown_method_stops_before_anything_is_run(plan: Race) -> None:
     with pytest.raises(UsageError, match="Did you mean 'lora'"):
-        run_race(replace(plan, methods=("lorra",)), listener=Silent(), tell=lambda text: None)
+        run_race(replace(plan, methods=("lorra",)), tell=lambda text: None)
     assert not plan.out.exists()
 
 
 def test_a_race_is_not_continued_on_another_device(plan: Race) -> None:
     plan = replace(plan, seeds=(0,), methods=("lora",))
-    run_race(plan, listener=Silent(), tell=lambda text: None)
+    run_race(plan, tell=lambda text: None)
     file = plan.out / "race.json"
     file.write_text(file.read_text().replace('"device": "cpu"', '"device": "cuda"'))
     with pytest.raises(UsageError, match=r"race on cuda, and this one is on cpu.*--device cuda"):
-        run_race(plan, listener=Silent(), tell=lambda text: None)
+        run_race(plan, tell=lambda text: None)
 
 
 def test_what_is_held_out_is_not_learned_from(plan: Race, five_photos: Path) -> None:
     held = sorted(five_photos.glob("*.png"))[3:]
     with pytest.raises(UsageError, match=rf"{held[0].name}, {held[1].name} would be learned from.*another folder"):
-        run_race(replace(plan, held_out=held), listener=Silent(), tell=lambda text: None)
+        run_race(replace(plan, held_out=held), tell=lambda text: None)
 
 
 def test_the_photos_are_written_before_what_says_that_all_is_there(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_the_photos_are_written_before_what_says_that_all_is_there(plan: Race, m
 
     monkeypatch.setattr(racing, "write_whole", writing)
     monkeypatch.setattr(racing, "_attempt", lambda *_: {"kind": "race run", "status": "failed", "error": "x"})
-    run_race(plan, listener=Silent(), tell=lambda text: None)
+    run_race(plan, tell=lambda text: None)
     assert seen == [5]
 
 

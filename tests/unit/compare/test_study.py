@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ from booth.compare.study_sheets import write_sheets
 from booth.core.errors import BadDataError, UsageError
 from booth.data.photos import load_photos
 from booth.evaluate import pictures
+from booth.events import Event, Listener
 from booth.registry import METHODS
-from booth.train.listener import Listener, Silent
-from booth.train.loop import Step
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENTS = ROOT / "experiments"
@@ -68,16 +68,18 @@ def folder(toy_base: Path, five_photos: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Count(Listener):
+class Count:
     """How many steps were taken."""
 
     steps = 0
 
-    def on_step(self, stage: str, step: Step, total: int) -> None:
-        self.steps += 1
+    def __call__(self, event: Event) -> None:
+        self.steps += event.kind == "step"
 
 
-def run(folder: Path, *names: str, listener: Listener | None = None, photographs: bool = True) -> tuple[Setting, Study]:
+def run(
+    folder: Path, *names: str, listeners: Sequence[Listener] = (), photographs: bool = True
+) -> tuple[Setting, Study]:
     setting = read_setting(folder)
     studies = [read_study(folder / f"{name}.toml", setting) for name in names]
     run_studies(
@@ -87,7 +89,7 @@ def run(folder: Path, *names: str, listener: Listener | None = None, photographs
         work=folder / "work",
         photographs=folder / "photographs" if photographs else None,
         device="cpu",
-        listener=listener or Silent(),
+        listeners=listeners,
         tell=lambda text: None,
     )
     return setting, studies[0]
@@ -95,9 +97,9 @@ def run(folder: Path, *names: str, listener: Listener | None = None, photographs
 
 def test_studies_share_runs_and_run_nothing_twice(folder: Path) -> None:
     count = Count()
-    run(folder, "one", listener=count)
+    run(folder, "one", listeners=[count])
     assert count.steps == 4  # two subjects, two steps
-    run(folder, "one", "two", listener=count)
+    run(folder, "one", "two", listeners=[count])
     assert count.steps == 6  # the wrong noun alone was missing
     found = json.loads(run_file(folder / "results", "cat:1", "lora-wrong-noun", 0).read_text())
     assert found["status"] == "done"

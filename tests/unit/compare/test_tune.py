@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from booth.compare.tune import Trial, choose, tune
 from booth.config import RunConfig
 from booth.core.errors import BadDataError
 from booth.data.photos import load_photos
+from booth.train import samples
+from booth.train.run import train
 from booth.train.selection import Marks
+from booth.train.trainer import Trainer
 from harness import tensors
 
 
@@ -45,13 +49,14 @@ def test_every_photo_is_left_out_once_and_the_base_is_as_before(
     monkeypatch.setattr(tuning, "JUDGES", {"checkpoints": Nearness})
     Nearness.made = []
     seen: list[int] = []
-    batches = tuning._batches
 
-    def counting(config: Any, model: Any, stage: Any, photos: Any, drawn: Any) -> Any:
-        seen.append(len(photos.photos))
-        return batches(config, model, stage, photos, drawn)
+    class Counting(Trainer):
+        def __init__(self, *arguments: Any, photos: Any = None, **named: Any) -> None:
+            super().__init__(*arguments, photos=photos, **named)
+            if photos is not None:
+                seen.append(len(photos[0].photos))
 
-    monkeypatch.setattr(tuning, "_batches", counting)
+    monkeypatch.setattr(tuning, "Trainer", Counting)
     settings = {"steps": 4, "rank": 2, "learning_rate": 1e-3, "batch_size": 1}
     config = RunConfig(photos=[five_photos], noun="dog", base=str(toy_base), settings=settings)
     found = tune(config)
@@ -83,3 +88,41 @@ def test_two_photos_are_too_few(toy_base: Path, five_photos: Path) -> None:
     files = sorted(five_photos.iterdir())[:2]
     with pytest.raises(BadDataError, match=r"too few to leave one out.*--tune"):
         tune(RunConfig(photos=files, noun="dog", base=str(toy_base)))
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"settings": {"prior_weight": 1.0, "class_pictures": 4}, "resolution": 16},
+    {"settings": {"prior_weight": 1.0, "prior": "prediction"}},
+    {"settings": {"caption_dropout": 0.5, "ema": 0.9, "accumulate": 2}, "crop": "random", "flip": True},
+    {"crop": "buckets", "base_precision": "bf16"},
+    {"method": "two_stage", "settings": {"token_steps": 2}},
+    {"also": True},
+    {"until": "done", "memory": "fp32+freed"},
+]
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+def test_what_is_tuned_is_what_is_trained(
+    toy_base: Path, five_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """Step for step the same losses as a run on the same photos; the class noun stands in the folder's name."""
+    monkeypatch.setattr(tuning, "JUDGES", {"checkpoints": Nearness})
+    monkeypatch.setattr(tuning, "FOLDS", 1)
+    monkeypatch.setattr(tuning, "RATES", (1.0,))
+    monkeypatch.setattr(samples, "draw", lambda model, prompts, *_, **how: [Image.new("RGB", (8, 8))] * len(prompts))
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
+    named = tmp_path / "1_zwx cat"
+    shutil.copytree(five_photos, named)
+    options = {"base": str(toy_base)} | options
+    options["settings"] = {"steps": 3} | options.get("settings", {})
+    if options.pop("also", None):
+        options["also"] = [{"photos": [five_photos], "token": "ohwx", "noun": "bird"}]
+    tried: list[float] = []
+    config = RunConfig(photos=[tmp_path], out=tmp_path / "out", **options)
+    tune(config, listeners=[lambda e: tried.append(e.data["loss"]) if e.kind == "step" else None])
+    (named / "0.png").unlink()
+    trained: list[float] = []
+    straight = config.model_copy(update={"until": "steps"})
+    train(straight, listeners=[lambda e: trained.append(e.data["loss"]) if e.kind == "step" else None])
+    assert tried == trained
+    assert len(tried) >= 3

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from booth.config import RunConfig
+from booth.core.errors import Interrupted
+from booth.events import Event
 
 Lesson = Callable[..., RunConfig]
 
@@ -51,3 +53,42 @@ def weights(concept: Path) -> dict[str, str]:
 def digest(tensor: Tensor) -> str:
     """The hash of a tensor's bytes."""
     return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+
+
+class Heard:
+    """A listener that writes down what is said and which steps are taken, and stops after some step if told to."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.events: list[Event] = []
+        self._stop_after = stop_after
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if event.kind == "step" and len(self.steps) == self._stop_after:
+            raise Interrupted("Stopped by the test.")
+
+    def of(self, kind: str) -> list[Event]:
+        """The events of a kind."""
+        return [event for event in self.events if event.kind == kind]
+
+    @property
+    def messages(self) -> list[str]:
+        """All that is for people."""
+        return [event.text for event in self.events if event.text]
+
+    @property
+    def steps(self) -> list[int]:
+        """Of their stage."""
+        return [event.data["step"] for event in self.of("step")]
+
+
+def stop_after(step: int) -> Heard:
+    """Stops the run after one of its steps, counted over the whole plan."""
+
+    class Stop(Heard):
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if event.kind == "step" and event.done == step:
+                raise Interrupted("Stopped by the test.")
+
+    return Stop()

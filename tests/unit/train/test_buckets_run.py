@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import Lesson, weights
+from lessons import Lesson, stop_after, weights
 from PIL import Image
 
 from bases import write_base
@@ -15,26 +15,9 @@ from booth.cli.plan import in_words
 from booth.core.errors import Interrupted, UsageError
 from booth.families.loading import load_family
 from booth.train.dry_run import describe
-from booth.train.listener import Listener
 from booth.train.run import train
 
 pytestmark = pytest.mark.usefixtures("no_samples")
-
-
-class StopAfter(Listener):
-    """Stops the run after so many steps, and writes down what it heard."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-        self.heard: list[str] = []
-
-    def on_step(self, stage: str, step: Any, total: int) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Interrupted("Stopped by the test.")
-
-    def on_message(self, text: str) -> None:
-        self.heard.append(text)
 
 
 @pytest.fixture
@@ -54,10 +37,10 @@ def shaped(photos_folder: Path) -> Path:
 def test_a_run_in_buckets_resumes_to_the_same_bits(lesson: Lesson, shaped: Path, settings: dict[str, Any]) -> None:
     straight = train(lesson("lora", "straight", crop="buckets", **settings))
     config = lesson("lora", "stopped", crop="buckets", **settings)
-    stop = StopAfter(3)
+    stop = stop_after(3)
     with pytest.raises(Interrupted):
-        train(config, listener=stop)
-    assert "Photos in buckets: 1 in 24x40, 2 in 32x32, 1 in 40x24." in stop.heard
+        train(config, listeners=[stop])
+    assert "Photos in buckets: 1 in 24x40, 2 in 32x32, 1 in 40x24." in stop.messages
     resumed = train(config.model_copy(update={"resume": True}))
     assert weights(resumed.folder) == weights(straight.folder)
     assert resumed.record.data["crop"] == "buckets"

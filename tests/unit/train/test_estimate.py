@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lessons import Lesson
+from lessons import Heard, Lesson
 
 from booth.core.family import Family
 from booth.core.words import duration
+from booth.events import Reporter
 from booth.train import estimate as estimating
 from booth.train.estimate import Pledge, Speed, estimate
 from booth.train.run import train
@@ -47,11 +48,21 @@ def test_speed_is_the_mean_with_its_standard_error() -> None:
 
 def test_the_log_says_what_was_quoted_and_how_it_was_kept() -> None:
     pledge = Pledge()
-    told = [pledge.note("lora", 2.0 if i == 0 else 1.0, 100 - i - 1) for i in range(99)]
-    assert [i for i, sentence in enumerate(told) if sentence] == [9]
-    assert told[9] == "100 steps of lora will take 1 min 41 s ± 5%."
-    assert pledge.note("lora", 11.1, 0) == "lora took 1 min 51 s, +10% against the quote."
-    assert [pledge.note("short", 1.0, 20 - i - 1) for i in range(20)] == [None] * 20
+    heard = Heard()
+    reporter = Reporter([heard])
+    for i in range(10):
+        assert heard.events == []
+        pledge.note("lora", 2.0 if i == 0 else 1.0, 100 - i - 1, reporter)
+    (told,) = heard.of("estimate")
+    assert told.text == "100 steps of lora will take 1 min 41 s ± 5%."
+    assert (told.data["stage"], told.data["seconds"]) == ("lora", pytest.approx(101))
+    for i in range(10, 99):
+        pledge.note("lora", 1.0, 100 - i - 1, reporter)
+    pledge.note("lora", 11.1, 0, reporter)
+    assert heard.messages == [told.text, "lora took 1 min 51 s, +10% against the estimate."]
+    for i in range(20):
+        pledge.note("short", 1.0, 20 - i - 1, reporter)
+    assert len(heard.messages) == 2
 
 
 def test_durations_are_said_as_people_do() -> None:

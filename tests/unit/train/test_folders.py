@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 
 from booth.core.cache import cache_folder
 from booth.core.errors import UsageError
-from booth.train.folders import leave, occupied, refuse_to_overwrite, work_folder
+from booth.core.process import is_running
+from booth.train.folders import RunFolder, refuse_to_overwrite, work_folder
 
 
 def test_an_empty_or_absent_folder_is_fine(tmp_path: Path) -> None:
@@ -57,43 +59,48 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     code = "\n".join(
         [
             "from pathlib import Path",
-            "from booth.train.folders import occupied",
-            f"with occupied(Path({str(tmp_path / 'out')!r})):",
-            "    print('in', flush=True)",
-            "    input()",
+            "from booth.train.folders import RunFolder",
+            f"held = RunFolder(Path({str(tmp_path / 'out')!r}))",
+            "print('in', flush=True)",
+            "input()",
         ]
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"in\n"
-        with pytest.raises(UsageError, match=r"Another run.*out\.run"), occupied(tmp_path / "out"):
-            pytest.fail("it is occupied")
+        held = json.loads((tmp_path / "out.run" / "lock").read_text())
+        assert is_running(held)
+        with pytest.raises(UsageError, match=r"Another run.*out\.run"):
+            RunFolder(tmp_path / "out")
+        assert json.loads((tmp_path / "out.run" / "lock").read_text()) == held
         other.kill()  # the lock goes with its process, however it ends
-    with occupied(tmp_path / "out") as folder:
-        assert folder == tmp_path / "out.run"
+    assert not is_running(held)
+    folder = RunFolder(tmp_path / "out")
+    assert folder.path == tmp_path / "out.run"
+    folder.release()
 
 
 def test_leftovers_of_killed_runs_are_cleared(tmp_path: Path) -> None:
     (tmp_path / f"out.tmp-{os.getpid()}").mkdir()
     (tmp_path / f"other.tmp-{os.getpid()}").mkdir()
-    with occupied(tmp_path / "out"):
-        assert not (tmp_path / f"out.tmp-{os.getpid()}").exists()
+    folder = RunFolder(tmp_path / "out")
+    assert not (tmp_path / f"out.tmp-{os.getpid()}").exists()
     assert (tmp_path / f"other.tmp-{os.getpid()}").exists()
-    leave(tmp_path / "out")
+    folder.remove()
     assert not work_folder(tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
 def test_a_place_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(UsageError, match="cannot be written"), occupied(tmp_path / "out"):
-        pytest.fail("it cannot be written")
+    with pytest.raises(UsageError, match="cannot be written"):
+        RunFolder(tmp_path / "out")
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "out.run").write_text("")
-    with pytest.raises(UsageError, match="cannot be written"), occupied(tmp_path / "out"):
-        pytest.fail("it cannot be made")
+    with pytest.raises(UsageError, match="cannot be written"):
+        RunFolder(tmp_path / "out")
 
 
 def test_the_cache_can_be_put_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,26 +7,25 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import Lesson, weights
+from lessons import Heard, Lesson, weights
 
 from booth.cli.plan import in_words
 from booth.core.errors import Interrupted, NotAvailableError, OutOfMemoryError, UsageError
 from booth.families.loading import load_family
 from booth.families.stable_diffusion import StableDiffusion
 from booth.generate.draw import draw
+from booth.session import Session
 from booth.train import memory, samples, setup
 from booth.train.dry_run import describe
-from booth.train.listener import Listener
 from booth.train.run import train
 
 
-class Watch(Listener):
+class Watch(Heard):
     """Sees which parts are let go at each step, and writes down what it hears."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stop: int | None = None) -> None:
         self.freed: list[set[str]] = []
-        self.heard: list[str] = []
-        self._stop = stop
+        super().__init__(stop)
         predict = StableDiffusion.predict
 
         def seen(model: StableDiffusion, *rest: Any) -> torch.Tensor:
@@ -34,13 +33,6 @@ class Watch(Listener):
             return predict(model, *rest)
 
         monkeypatch.setattr(StableDiffusion, "predict", seen)
-
-    def on_step(self, stage: str, step: Any, total: int) -> None:
-        if len(self.freed) == self._stop:
-            raise Interrupted("Stopped by the test.")
-
-    def on_message(self, text: str) -> None:
-        self.heard.append(text)
 
 
 @pytest.fixture
@@ -54,14 +46,14 @@ def test_parts_are_let_go_between_drawings_and_nothing_changes(lesson: Lesson, m
     options: dict[str, Any] = {"previews": 2, "caption_dropout": 0.5}
     plain = train(lesson("lora", "plain", **options))
     watch = Watch(monkeypatch)
-    lean = train(lesson("lora", "lean", memory="fp32+freed", **options), listener=watch)
+    lean = train(lesson("lora", "lean", memory="fp32+freed", **options), listeners=[watch])
     assert watch.freed == [{"vae", "text_encoder"}] * 5
     assert weights(lean.folder) == weights(plain.folder)
     assert lean.record.precision == plain.record.precision == "fp32"
     pictures = sorted(p.relative_to(plain.folder) for p in (plain.folder / "samples").rglob("*.png"))
     assert len(pictures) == 12
     assert all((plain.folder / p).read_bytes() == (lean.folder / p).read_bytes() for p in pictures)
-    assert any("Memory plan fp32+freed: about" in text and "as asked" in text for text in watch.heard)
+    assert any("Memory plan fp32+freed: about" in text and "as asked" in text for text in watch.messages)
 
 
 @pytest.mark.usefixtures("no_samples")
@@ -72,7 +64,7 @@ def test_another_plan_of_the_same_precision_resumes_to_the_same_bits(
     straight = train(lesson("lora", "straight", **settings))
     config = lesson("lora", "stopped", memory="fp32+freed", **settings)
     with pytest.raises(Interrupted), monkeypatch.context() as patch:
-        train(config, listener=Watch(patch, stop=3))
+        train(config, listeners=[Watch(patch, stop=3)])
     resumed = train(config.model_copy(update={"resume": True}))
     assert weights(resumed.folder) == weights(straight.folder)
 
@@ -83,7 +75,7 @@ def test_text_encoders_that_hold_what_was_learned_stay(
     lesson: Lesson, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     watch = Watch(monkeypatch)
-    train(lesson(method, memory="fp32+freed"), listener=watch)
+    train(lesson(method, memory="fp32+freed"), listeners=[watch])
     assert watch.freed == [{"vae"}] * len(watch.freed)
 
 
@@ -94,7 +86,7 @@ def test_prompts_without_end_keep_the_text_encoder(
     for i in range(4):
         (photos_folder / f"{i}.txt").write_text("a dog, asleep, indoors, red")
     watch = Watch(monkeypatch)
-    train(lesson("lora", memory="fp32+freed", shuffle_tags=True), listener=watch)
+    train(lesson("lora", memory="fp32+freed", shuffle_tags=True), listeners=[watch])
     assert watch.freed == [{"vae"}] * 5
 
 
@@ -119,8 +111,8 @@ def test_the_cheapest_plan_that_fits_is_taken_and_told(
 ) -> None:
     room(monkeypatch, lesson, plan)
     watch = Watch(monkeypatch)
-    record = train(lesson(), listener=watch).record
-    (told,) = (text for text in watch.heard if text.startswith("Memory plan"))
+    record = train(lesson(), listeners=[watch]).record
+    (told,) = (text for text in watch.messages if text.startswith("Memory plan"))
     assert told.startswith(f"Memory plan {plan}: about ")
     assert why in told
     assert record.precision == precision
@@ -132,8 +124,8 @@ def test_the_cheapest_plan_that_fits_is_taken_and_told(
 def test_where_nothing_fits_the_smallest_is_tried(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, lesson, "bf16+freed+checkpointing", less=1)
     watch = Watch(monkeypatch)
-    train(lesson(), listener=watch)
-    told = watch.heard[[text.startswith("Memory plan") for text in watch.heard].index(True)]
+    train(lesson(), listeners=[watch])
+    told = watch.messages[[text.startswith("Memory plan") for text in watch.messages].index(True)]
     assert "by the estimate none fits, and this takes the least" in told
     assert "nf4+freed+checkpointing would take" in told
     assert "but needs a CUDA device" in told
@@ -163,18 +155,16 @@ def test_out_of_memory_names_the_next_plan(lesson: Lesson, monkeypatch: pytest.M
     def full(*arguments: Any, **how: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr("booth.train.run.training_steps", full)
+    monkeypatch.setattr("booth.train.trainer.training_steps", full)
     with pytest.raises(OutOfMemoryError, match=r"--set memory=fp32\+freed"):
         train(lesson())
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_base_is_held_as_the_plan_says(lesson: Lesson, toy_base: Path) -> None:
-    dtypes = {
-        precision: next(
-            setup.load_base(lesson(base_precision=precision), "cpu").components()["unet"].parameters()
-        ).dtype
-        for precision in (None, "fp32", "bf16")
-    }
+    dtypes: dict[str | None, torch.dtype] = {}
+    for precision in (None, "fp32", "bf16"):
+        with setup.held_base(lesson(base_precision=precision), Session(str(toy_base))) as model:
+            dtypes[precision] = next(model.components()["unet"].parameters()).dtype
     assert dtypes == {None: torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16}
     assert load_family(str(toy_base)).freed == set()

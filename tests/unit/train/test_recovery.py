@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lessons import Lesson, weights
+from lessons import Heard, Lesson, weights
 from torch import Tensor
 
 from booth.core.batch import Batch
@@ -16,7 +16,6 @@ from booth.core.errors import Interrupted, NotFiniteError
 from booth.core.rng import Rng
 from booth.data.batches import PhotoBatches
 from booth.train import stage_data
-from booth.train.listener import Listener
 from booth.train.loop import Step
 from booth.train.recovery import Recovery
 from booth.train.run import train
@@ -91,30 +90,13 @@ class Poison:
         monkeypatch.setattr(Update, "backward", poisoned)
 
 
-class Heard(Listener):
-    """What was said, and which steps were taken."""
-
-    def __init__(self, stop_after: int = 0) -> None:
-        self.messages: list[str] = []
-        self.steps: list[int] = []
-        self._stop_after = stop_after
-
-    def on_message(self, text: str) -> None:
-        self.messages.append(text)
-
-    def on_step(self, stage: str, step: Step, total: int) -> None:
-        self.steps.append(step.index)
-        if len(self.steps) == self._stop_after:
-            raise Interrupted("Stopped by the test.")
-
-
 pytestmark = pytest.mark.usefixtures("no_samples")
 
 
 def test_a_short_spell_is_skipped(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     Poison(monkeypatch, {2, 3, 4}, lambda rate: True)
     heard = Heard()
-    record = train(lesson(steps=7), listener=heard).record
+    record = train(lesson(steps=7), listeners=[heard]).record
     assert heard.steps == [1, 2, 3, 4, 5, 6, 7]
     assert record.skipped_steps == 3
     assert record.recoveries == []
@@ -126,7 +108,7 @@ def test_a_long_spell_goes_back_to_the_last_checkpoint_with_half_the_rate(
 ) -> None:
     poison = Poison(monkeypatch, {3, 4, 5, 6}, lambda rate: rate == 1.0)
     heard = Heard()
-    record = train(lesson(steps=8, checkpoint_every=3), listener=heard).record
+    record = train(lesson(steps=8, checkpoint_every=3), listeners=[heard]).record
     # The checkpoint after step 6 was saved in the middle of the spell: its weights are those after step 3.
     assert heard.steps == [1, 2, 3, 4, 5, 6, 7, 7, 8]
     assert poison.rates == [1.0] * 7 + [0.5] * 2
@@ -141,7 +123,7 @@ def test_without_a_checkpoint_it_goes_back_to_the_start(lesson: Lesson, monkeypa
     Poison(monkeypatch, {1, 2, 3, 4}, lambda rate: rate == 1.0)
     heard = Heard()
     config = lesson(steps=6, checkpoint_every=0)
-    record = train(config, listener=heard).record
+    record = train(config, listeners=[heard]).record
     assert heard.steps == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 6]
     assert record.recoveries[0].returned_to == 0
 
@@ -201,7 +183,7 @@ def test_a_recovered_run_resumes_bit_for_bit(lesson: Lesson, monkeypatch: pytest
     assert straight.record.recoveries
     config = lesson(out="stopped", steps=10, checkpoint_every=3)
     with pytest.raises(Interrupted):
-        train(config, listener=Heard(stop_after))
+        train(config, listeners=[Heard(stop_after)])
     resumed = train(config.model_copy(update={"resume": True}))
     assert weights(resumed.folder) == weights(straight.folder)
     assert resumed.record.recoveries == straight.record.recoveries

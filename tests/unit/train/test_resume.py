@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lessons import KINDS, Lesson, weights
+from lessons import KINDS, Heard, Lesson, stop_after, weights
 
 from booth.concept import Concept
 from booth.core.errors import Interrupted, NotFiniteError
+from booth.events import Event
 from booth.registry import METHODS
-from booth.train.listener import Listener
-from booth.train.loop import Step
 from booth.train.plan_state import PlanState
 from booth.train.run import train
 from booth.train.update import Update
@@ -32,21 +31,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-class StopAfter(Listener):
-    """Stops the run after one of its steps, counted over the whole plan."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def on_start(self, plan: Any, done: int) -> None:
-        self.left -= done
-
-    def on_step(self, stage: str, step: Step, total: int) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Interrupted("Stopped by the test.")
-
-
 def outcome(concept: Concept) -> tuple[dict[str, str], list[float | None]]:
     return weights(concept.folder), [stage.final_loss for stage in concept.record.stages]
 
@@ -57,7 +41,7 @@ def test_stopped_after_any_step(lesson: Lesson, method: str) -> None:
     for k in range(1, straight.record.steps + 1):
         config = lesson(method, f"stopped-{k}")
         with pytest.raises(Interrupted, match=f"after {k} of {straight.record.steps} steps.*--resume"):
-            train(config, listener=StopAfter(k))
+            train(config, listeners=[stop_after(k)])
         resumed = train(config.model_copy(update={"resume": True}))
         assert outcome(resumed) == outcome(straight), f"stopped after step {k}"
 
@@ -68,7 +52,7 @@ def test_stopped_after_every_step(lesson: Lesson, method: str, settings: dict[st
     config = lesson(method, "stopped", **settings)
     for k in range(1, straight.record.steps + 1):
         with pytest.raises(Interrupted):
-            train(config.model_copy(update={"resume": k > 1}), listener=StopAfter(k))
+            train(config.model_copy(update={"resume": k > 1}), listeners=[stop_after(k)])
     assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
 
 
@@ -76,7 +60,7 @@ def test_a_stop_without_periodic_checkpoints_saves_too(lesson: Lesson) -> None:
     straight = train(lesson("lora", "straight", checkpoint_every=0))
     config = lesson("lora", "stopped", checkpoint_every=0)
     with pytest.raises(Interrupted):
-        train(config, listener=StopAfter(3))
+        train(config, listeners=[stop_after(3)])
     assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
 
 
@@ -106,17 +90,16 @@ def test_interrupted_on_the_way_back_no_checkpoint_is_lost(
     straight = train(lesson(out="straight"))
     config, take_up = lesson(out="stopped"), PlanState.take_up
 
-    class NotFinite(Listener):
-        def on_step(self, stage: str, step: Step, total: int) -> None:
-            if step.index == 3:
-                monkeypatch.setattr(PlanState, "take_up", interrupted)
-                raise NotFiniteError("It came to nothing.")
+    def not_finite(event: Event) -> None:
+        if event.kind == "step" and event.done == 3:
+            monkeypatch.setattr(PlanState, "take_up", interrupted)
+            raise NotFiniteError("It came to nothing.")
 
     def interrupted(*_: object) -> None:
         raise Interrupted("Stopped by the test.")
 
     with pytest.raises(Interrupted, match="last good checkpoint is kept"):
-        train(config, listener=NotFinite())
+        train(config, listeners=[not_finite])
     monkeypatch.setattr(PlanState, "take_up", take_up)
     assert [p.name for p in (tmp_path / "stopped.run" / "checkpoints").iterdir()] == ["ckpt-000002"]
     assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
@@ -144,21 +127,13 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(lesson: Lesson
     straight = train(lesson(out="straight"))
     config = lesson(out="damaged")
     with pytest.raises(Interrupted):
-        train(config, listener=StopAfter(4))
+        train(config, listeners=[stop_after(4)])
     newest = tmp_path / "damaged.run" / "checkpoints" / "ckpt-000004" / "state.safetensors"
     data = bytearray(newest.read_bytes())
     data[-1] ^= 1
     newest.write_bytes(data)
-    heard: list[str] = []
-
-    class Hear(Listener):
-        def on_start(self, plan: Any, done: int) -> None:
-            heard.append(f"from {done}")
-
-        def on_message(self, text: str) -> None:
-            heard.append(text)
-
-    resumed = train(config.model_copy(update={"resume": True}), listener=Hear())
+    heard = Heard()
+    resumed = train(config.model_copy(update={"resume": True}), listeners=[heard])
     assert outcome(resumed) == outcome(straight)
-    assert any("ckpt-000004 is damaged" in text and "state.safetensors" in text for text in heard)
-    assert "from 2" in heard
+    assert any("ckpt-000004 is damaged" in text and "state.safetensors" in text for text in heard.messages)
+    assert heard.of("plan")[0].done == 2

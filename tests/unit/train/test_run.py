@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import STEPS, Lesson, weights
+from lessons import STEPS, Lesson, stop_after, weights
 from PIL import Image
 
 from booth.concept import Concept
@@ -27,48 +27,33 @@ from booth.core.errors import (
     OutOfMemoryError,
     UsageError,
 )
+from booth.events import Event
 from booth.registry import METHODS
 from booth.train import callbacks, record, samples, stage_data
-from booth.train.listener import Listener
-from booth.train.loop import Step
 from booth.train.run import TrainResult, train
 from booth.train.timing import forget_peak_memory, peak_memory
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
 
-class Diary(Listener):
+class Diary:
     """Writes down what it hears."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def on_start(self, plan: Any, done: int) -> None:
-        self.lines.append(f"start {[stage.name for stage in plan]} at {done}")
-
-    def on_step(self, stage: str, step: Step, total: int) -> None:
-        self.lines.append(f"{stage} {step.index}/{total}")
-
-    def on_checkpoint(self, folder: Path, done: int) -> None:
-        self.lines.append(f"saved {folder.name} after {done}")
-
-    def on_preview(self, files: list[Path], done: int) -> None:
-        assert all(file.is_file() for file in files)
-        self.lines.append(f"{len(files)} previews after {done}")
-
-    def on_message(self, text: str) -> None:
-        self.lines.append(text)
-
-
-class StopAt(Listener):
-    """Stops the run at a step of a stage."""
-
-    def __init__(self, stage: str, index: int) -> None:
-        self._where = (stage, index)
-
-    def on_step(self, stage: str, step: Step, total: int) -> None:
-        if (stage, step.index) == self._where:
-            raise Interrupted("Stopped by the test.")
+    def __call__(self, event: Event) -> None:
+        data = event.data
+        if event.kind == "plan":
+            self.lines.append(f"start {[stage['name'] for stage in data['stages']]} at {event.done}")
+        elif event.kind == "step":
+            self.lines.append(f"{data['stage']} {data['step']}/{data['total']}")
+        elif event.kind == "checkpoint":
+            self.lines.append(f"saved {data['folder']} after {data['step']}")
+        elif event.kind == "preview":
+            self.lines.append(f"{len(data['files'])} previews after {event.done}")
+        elif event.text:
+            self.lines.append(event.text)
 
 
 @pytest.fixture
@@ -76,30 +61,30 @@ def stopped(lesson: Lesson) -> Any:
     """The configuration of a run that was stopped after three steps, to be resumed."""
     config = lesson()
     with pytest.raises(Interrupted):
-        train(config, listener=StopAt("lora", 3))
+        train(config, listeners=[stop_after(3)])
     return config.model_copy(update={"resume": True})
 
 
 def test_a_listener_hears_everything_in_order(lesson: Lesson) -> None:
     diary = Diary()
-    train(lesson("two_stage", previews=4), listener=diary)
+    train(lesson("two_stage", previews=4), listeners=[diary])
     assert diary.lines[diary.lines.index("start ['token', 'denoiser'] at 0") :] == [
         "start ['token', 'denoiser'] at 0",
         "token 1/3",
         "token 2/3",
-        "saved ckpt-000002 after 2",
+        "saved checkpoints/ckpt-000002 after 2",
         "token 3/3",
-        "saved ckpt-000003 after 3",
+        "saved checkpoints/ckpt-000003 after 3",
         "denoiser 1/5",
-        "saved ckpt-000004 after 4",
+        "saved checkpoints/ckpt-000004 after 4",
         "4 previews after 4",
         "denoiser 2/5",
         "denoiser 3/5",
-        "saved ckpt-000006 after 6",
+        "saved checkpoints/ckpt-000006 after 6",
         "denoiser 4/5",
         "denoiser 5/5",
         "4 previews after 8",
-        "saved ckpt-000008 after 8",
+        "saved checkpoints/ckpt-000008 after 8",
         diary.lines[-1],
     ]
     assert diary.lines[-1].startswith("Writing the concept")
@@ -205,7 +190,7 @@ def test_a_preview_that_cannot_be_kept_does_not_stop_the_run(lesson: Lesson, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(callbacks, "draw_samples", failing)
-    train(lesson(previews=2), listener=diary)
+    train(lesson(previews=2), listeners=[diary])
     assert sum("could not be kept" in line for line in diary.lines) == 2
 
 
@@ -246,7 +231,7 @@ def test_another_run_is_not_resumed(lesson: Lesson, tmp_path: Path, change: dict
         train(lesson())
     else:
         with pytest.raises(Interrupted):
-            train(lesson(), listener=StopAt("lora", 3))
+            train(lesson(), listeners=[stop_after(3)])
     name = next(iter(change))
     other = lesson(
         "textual_inversion" if name == "method" else "lora", resume=True, **({} if name == "method" else change)
@@ -272,7 +257,7 @@ def test_a_finished_run_is_returned_when_resumed(lesson: Lesson, tmp_path: Path)
     concept = train(lesson())
     (tmp_path / "out.run").mkdir()  # killed before it was removed
     diary = Diary()
-    again = train(lesson(resume=True), listener=diary)
+    again = train(lesson(resume=True), listeners=[diary])
     assert again == concept
     assert not any("lora 1/" in line for line in diary.lines)
     assert not (tmp_path / "out.run").exists()
@@ -295,7 +280,7 @@ def test_neither_a_concept_nor_an_unfinished_run_is_overwritten(lesson: Lesson, 
 
 def test_resume_without_a_checkpoint_starts_and_says_so(lesson: Lesson) -> None:
     diary = Diary()
-    train(lesson(resume=True), listener=diary)
+    train(lesson(resume=True), listeners=[diary])
     assert any("no checkpoint" in line for line in diary.lines)
     assert "start ['lora'] at 0" in diary.lines
 
@@ -313,7 +298,7 @@ def test_too_full_a_disk_is_noticed_before_the_first_step(lesson: Lesson, monkey
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 1000))
     diary = Diary()
     with pytest.raises(DiskFullError, match="bytes are missing"):
-        train(lesson("dreambooth", prior_weight=0.0), listener=diary)
+        train(lesson("dreambooth", prior_weight=0.0), listeners=[diary])
     assert not any(line.startswith("dreambooth") for line in diary.lines)
 
 
@@ -354,7 +339,7 @@ def test_a_disk_that_fills_up_with_the_concept_keeps_the_run(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.run", "photos"]
     monkeypatch.setattr(METHODS["lora"], "write", write)
     diary = Diary()
-    resumed = train(lesson(resume=True), listener=diary)
+    resumed = train(lesson(resume=True), listeners=[diary])
     assert f"start ['lora'] at {STEPS}" in diary.lines
     assert weights(resumed.folder) == weights(train(lesson(out="straight")).folder)
 
@@ -381,7 +366,7 @@ def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
     assert expected is OutOfMemoryError or "--resume" in str(caught.value)
     monkeypatch.setattr(samples, "draw", draw)
     diary = Diary()
-    train(lesson(checkpoint_every=0, resume=True), listener=diary)
+    train(lesson(checkpoint_every=0, resume=True), listeners=[diary])
     assert f"start ['lora'] at {STEPS}" in diary.lines
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import Lesson, weights
+from lessons import Heard, Lesson, stop_after, weights
 from safetensors.torch import load_file
 
 from booth.core.errors import Interrupted
+from booth.events import Event, Reporter
 from booth.train import callbacks, selection
-from booth.train.listener import Listener
-from booth.train.loop import Step
 from booth.train.run import train
 from booth.train.selection import Marks, Selection
 
@@ -50,7 +49,7 @@ class NoUpdate:
 
 def scored(levels: Sequence[float]) -> Selection:
     """A selection that looked every ten steps until it was done or the levels were used up."""
-    chosen = Selection(Script(levels), 1.0, lambda text: None)
+    chosen = Selection(Script(levels), 1.0, Reporter())
     for i in range(1, len(levels) + 1):
         if chosen.look(10 * i, NoUpdate()):  # type: ignore[arg-type]
             break
@@ -84,7 +83,7 @@ def test_small_gains_add_up() -> None:
 
 @pytest.mark.parametrize(("cost", "speed"), [(1.0, 0.1), (7.0, 0.03), (0.01, 0.5)])
 def test_scoring_never_takes_more_than_fifteen_percent(cost: float, speed: float) -> None:
-    chosen = Selection(Script([0.1]), cost, lambda text: None)
+    chosen = Selection(Script([0.1]), cost, Reporter())
     spent, trained = cost, 0.0
     for step in range(1, 4000):
         trained += speed
@@ -107,58 +106,41 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[Script]:
 
     monkeypatch.setattr(callbacks, "JUDGES", {"checkpoints": make})
     monkeypatch.setattr(selection, "WARM", 2)
-    monkeypatch.setattr(callbacks, "Selection", lambda judge, cost, tell: Selection(judge, 0.0, tell))
+    monkeypatch.setattr(callbacks, "Selection", lambda judge, cost, reporter: Selection(judge, 0.0, reporter))
     return made
 
 
-class Keep(Listener):
-    """Keeps what is said, and stops at a step if told to."""
-
-    def __init__(self, stop: int | None = None) -> None:
-        self.said: list[str] = []
-        self.stop = stop
-        self.last = 0
-
-    def on_step(self, stage: str, step: Step, total: int) -> None:
-        self.last = step.index
-        if step.index == self.stop:
-            raise Interrupted("Stopped by the test.")
-
-    def on_message(self, text: str) -> None:
-        self.said.append(text)
-
-
 def test_a_run_until_done_stops_early_and_keeps_the_best_weights(lesson: Lesson, judged: list[Script]) -> None:
-    keep = Keep()
+    keep = Heard()
     options = {"checkpoint_every": 5, "learning_rate": 1e-3, "batch_size": 1}
-    concept = train(lesson(until="done", steps=40, **options), listener=keep)
+    concept = train(lesson(until="done", steps=40, **options), listeners=[keep])
     chosen = concept.record.selection
     assert chosen is not None
     assert (chosen["step"], chosen["stopped"]) == (6, 12)  # looks at 4, 6, 8, 10, 12
-    assert keep.last == 12
+    assert keep.steps[-1] == 12
     assert (concept.record.steps, concept.record.stages[-1].steps) == (12, 12)
     straight = train(lesson(out="straight", steps=6, **options))
     file = "pytorch_lora_weights.safetensors"
     best, same = load_file(concept.folder / file), load_file(straight.folder / file)
     assert best.keys() == same.keys()
     assert all(torch.equal(best[name], same[name]) for name in best)
-    assert any("after 6 steps is kept" in text for text in keep.said)
+    assert any("after 6 steps is kept" in text for text in keep.messages)
 
 
 def test_a_run_that_was_stopped_between_scorings_chooses_the_same(lesson: Lesson, judged: list[Script]) -> None:
     options = {"until": "done", "steps": 40, "checkpoint_every": 3, "learning_rate": 1e-3, "batch_size": 1}
     whole = train(lesson(out="whole", **options))
     with pytest.raises(Interrupted):
-        train(lesson(**options), listener=Keep(stop=8))
+        train(lesson(**options), listeners=[stop_after(8)])
     # The judge is made anew, and goes on with what it would have said.
     judged.clear()
     patched = judged
 
-    class Later(Listener):
-        def on_start(self, plan: Any, done: int) -> None:
+    def later(event: Event) -> None:
+        if event.kind == "plan":
             patched[-1].asked = 2
 
-    resumed = train(lesson(**options, resume=True), listener=Later())
+    resumed = train(lesson(**options, resume=True), listeners=[later])
     assert resumed.record.selection is not None
     assert whole.record.selection is not None
     assert resumed.record.selection["scored"] == whole.record.selection["scored"]
@@ -173,10 +155,10 @@ def test_steps_are_obeyed_and_left_out_they_may_be_exceeded(lesson: Lesson, judg
     free = config.model_copy(update={"settings": {}})
     plain = free.model_copy(update={"until": "steps"})
     assert method_settings(free, "tiny").steps == 3 * method_settings(plain, "tiny").steps
-    keep = Keep()
-    concept = train(config, listener=keep)
+    keep = Heard()
+    concept = train(config, listeners=[keep])
     assert concept.record.selection is None
-    assert any("too short" in text for text in keep.said)
+    assert any("too short" in text for text in keep.messages)
     assert judged[-1].asked == 0
 
 

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from booth.core.cancel import CancelToken
 from booth.core.errors import Interrupted
 from booth.train.signals import Signals
 
@@ -18,33 +19,37 @@ def send(number: int) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_patient_run_hears_of_it_at_the_check(number: int, code: int) -> None:
-    with Signals() as signals:
+    token = CancelToken()
+    with Signals(token) as signals:
         signals.patient = True
-        signals.check()
+        token.check()
         send(number)
         with pytest.raises(Interrupted, match=signal.Signals(number).name) as caught:
-            signals.check()
+            token.check()
     assert caught.value.exit_code == code
 
 
 def test_before_and_after_training_it_acts_at_once() -> None:
-    with Signals(), pytest.raises(Interrupted):
+    with Signals(CancelToken()), pytest.raises(Interrupted):
         send(signal.SIGTERM)
 
 
 def test_a_second_signal_is_not_made_to_wait() -> None:
-    with Signals() as signals:
+    token = CancelToken()
+    with Signals(token) as signals:
         signals.patient = True
         send(signal.SIGTERM)
-        assert not signals.broke_in
-        with pytest.raises(Interrupted):
+        with pytest.raises(Interrupted) as caught:
             send(signal.SIGINT)
-        assert signals.broke_in
+        assert caught.value.abrupt
+    with pytest.raises(Interrupted) as first:
+        token.check()
+    assert not first.value.abrupt
 
 
 def test_the_former_handlers_come_back() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with Signals():
+    with Signals(CancelToken()):
         assert signal.getsignal(signal.SIGINT) is not before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
@@ -53,7 +58,7 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     seen: list[object] = []
 
     def work() -> None:
-        with Signals():
+        with Signals(CancelToken()):
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=work)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from lessons import Lesson, weights
+from lessons import Heard, Lesson, weights
 from PIL import Image
 
 from booth.concept import Concept
@@ -21,21 +21,10 @@ from booth.generate.run import Request
 from booth.methods.templates import STYLE_TEMPLATES
 from booth.train import setup, stage_data
 from booth.train.dry_run import describe
-from booth.train.listener import Listener
 from booth.train.run import train
 from harness import PROMPT, draw
 
 pytestmark = pytest.mark.usefixtures("no_samples")
-
-
-class Heard(Listener):
-    """What was said."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def on_message(self, text: str) -> None:
-        self.messages.append(text)
 
 
 @pytest.fixture
@@ -161,7 +150,7 @@ def test_masks_reach_the_weights_and_the_plan(lesson: Lesson, photos_folder: Pat
 
 def test_the_own_predictions_need_no_class_pictures(lesson: Lesson, painted: list[str]) -> None:
     heard = Heard()
-    concept = train(lesson("dreambooth", prior_weight=1.0, prior="prediction"), listener=heard)
+    concept = train(lesson("dreambooth", prior_weight=1.0, prior="prediction"), listeners=[heard])
     assert "Asking the base for its own predictions at 10 noised photos." in heard.messages
     assert painted == []
     assert "own_predictions" in concept.record.timings

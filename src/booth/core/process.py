@@ -1,0 +1,42 @@
+"""Which process holds something, told so that nobody takes a later process of the same number for it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def this_process() -> dict[str, Any]:
+    """`pid`, `started` (a text that no other process of this number has, of this boot or another) and `host`."""
+    return {"pid": os.getpid(), "started": process_started(os.getpid()), "host": platform.node()}
+
+
+def process_started(pid: int) -> str | None:
+    """When the process of this number began, in the system's own words; None if there is none or nobody can tell.
+
+    On Linux the clock ticks since boot (the 22nd field of /proc/PID/stat) and the boot's id, elsewhere what `ps` says.
+    """
+    if sys.platform == "linux":
+        try:
+            ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        except OSError:
+            return None
+        return f"{ticks} {BOOT.read_text().strip() if BOOT.is_file() else ''}".strip()
+    if os.name == "nt":
+        return None
+    told = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return told.stdout.strip() or None
+
+
+def is_running(process: Mapping[str, Any]) -> bool:
+    """Whether what `this_process` told is still running. Of another host, and where nobody can tell, it is assumed."""
+    if process["host"] != platform.node() or os.name == "nt":
+        return True
+    return process["started"] is not None and process_started(process["pid"]) == process["started"]

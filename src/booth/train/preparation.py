@@ -1,0 +1,136 @@
+"""What a training decides before its first step: photos, folder, base, plan, and all that its steps go by."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from booth import __version__
+from booth.concept import Concept
+from booth.config import RunConfig
+from booth.core.cancel import CancelToken, cancellable
+from booth.core.errors import UsageError
+from booth.core.family import Family
+from booth.core.method import Stage, Subject
+from booth.core.process import this_process
+from booth.data.hints import Hints
+from booth.data.photos import PhotoSet
+from booth.events import Listener, Reporter
+from booth.session import Session
+from booth.train import setup
+from booth.train.ending import Ending
+from booth.train.folders import CHECKPOINTS, RunFolder, refuse_to_overwrite
+from booth.train.memory import plan_memory
+from booth.train.plan_state import PlanState
+from booth.train.samples import Scenes
+from booth.train.saving import Saving
+from booth.train.stage_data import StageData
+from booth.train.timing import Clock, forget_peak_memory
+
+
+class Prepared:
+    """A training that is ready to begin. Nothing is attached to the base yet."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        listeners: Sequence[Listener] = (),
+        cancel: CancelToken | None = None,
+        session: Session | None = None,
+        photos: Sequence[PhotoSet] | None = None,
+        samples: bool = True,
+        keep: bool = True,
+    ) -> None:
+        self.config = config
+        self.cancel = cancel or CancelToken()
+        self.clock = Clock()
+        self.finished: Concept | None = None  # what a run that had ended already, or has now, made
+        self._reporter = Reporter(listeners, self.cancel)
+        self._settings: dict[str, Any] = {}  # for advice, if memory runs out
+        self._exits = ExitStack()
+        self._folder: RunFolder | None = None
+        self._ending = Ending(self._reporter, self._exits)
+        self._started = False
+        with self._working():
+            subject, sets = setup.load_subjects(config, photos)
+            self.config = config.model_copy(update={"token": subject.token, "noun": subject.noun})
+            self._require(session)
+            self._claim(sets, keep)
+            self._load(session)
+            self._decide(subject, sets, samples)
+
+    def _require(self, session: Session | None) -> None:
+        """What of the machine and the base can be told before anything is written: device, precision, memory plan."""
+        self.device = setup.choose_device(self.config.device or (session.device if session else None))
+        self.precision = setup.choose_precision(self.config.precision, self.device)
+        if session is not None and "base" not in self.config.model_fields_set:
+            self.config = self.config.model_copy(update={"base": session.base})
+        self.memory = plan_memory(self.config, self.device)
+        self.config = self.memory.applied(self.config)
+
+    def _claim(self, sets: list[PhotoSet], keep: bool) -> None:
+        """Before anything that takes long: the folder, in which whoever watches finds all that is told."""
+        self.out, resume = self.config.folder.absolute(), self.config.resume
+        if keep:
+            refuse_to_overwrite(self.out, resume)
+            self._folder = self._ending.folder = RunFolder(self.out)
+            self._reporter.listeners.insert(0, self._folder.log(afresh=not resume))
+        self._reporter.emit("start", **this_process(), booth=__version__, out=str(self.out), resumed=resume)
+        for sentence in (*(note for each in sets for note in each.notes), self.memory.told):
+            self._reporter.say(sentence)
+
+    def _load(self, session: Session | None) -> None:
+        """The base, by the memory plan."""
+        config = self.config
+        forget_peak_memory(self.device)
+        if session is None:
+            session = self._exits.enter_context(Session(config.base, self.device, config.family))
+        session.require(config.base, self.device, config.family)
+        self._reporter.say(f"Loading the base {config.base}.")
+        with self.clock.part("load"), self._reporter.within("loading"):
+            self.model: Family = self._exits.enter_context(setup.held_base(config, session))
+            self.base_hash = session.hash
+        setup.set_resolution(config, self.model)
+
+    def _decide(self, subject: Subject, sets: list[PhotoSet], samples: bool) -> None:
+        """The plan, and all that its steps go by."""
+        config, reporter = self.config, self._reporter
+        self.method = setup.make_method(config, self.model, subject)
+        self.plan: list[Stage] = self.method.plan()
+        self._settings.update(self.method.config.model_dump(), memory=self.memory.smaller)
+        self.photos = sets
+        control = self.method.control()
+        shown = [p for each in sets for p in each.photos]
+        hints = Hints(control, shown, reporter.say) if control else None
+        self._scenes = Scenes.of(subject, hints, sets, self.model.resolution)
+        self._samples = self._scenes if samples else Scenes([], [])
+        if config.crop == "buckets":
+            reporter.say(setup.in_buckets(shown, self.model))
+        self.plan_state = PlanState(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
+        self._exits.callback(self.plan_state.detach)
+        self.known = setup.known(config, self.method, self.base_hash, self.precision, sets)
+        self.stage_data = StageData(self.plan_state, subject, sets, hints, config, self.base_hash, self.clock, reporter)
+        self._autocast = setup.autocast_type(self.precision)
+        folder = self._folder.path / CHECKPOINTS if self._folder is not None else None
+        self._saving = Saving(folder, config.checkpoint_every, self.clock, reporter)
+        self.warnings = setup.advice(config, self.model, self.method, self.stage_data.taught)
+        for sentence in self.warnings:
+            reporter.warn(sentence)
+        if self._folder is not None and self.out.is_dir() and any(self.out.iterdir()):
+            self.finished = Concept.load(self.out)
+            setup.require_same(setup.identity(dict(self.finished.record)), setup.identity(self.known), str(self.out))
+            reporter.say(f"{self.out} was finished already.")
+
+    @contextmanager
+    def _working(self) -> Generator[None]:
+        """What takes long: drawing looks at the token, and an error ends the run and is told where it is watched."""
+        if self._ending.over and self.finished is None:
+            raise UsageError("This training is closed. Make another Trainer, with resume=True to go on with its run.")
+        try:
+            with cancellable(self.cancel), setup.advice_on_memory(self.config, self._settings):
+                yield
+        except BaseException as error:
+            self._ending.failed(error, self._started)
+            raise
