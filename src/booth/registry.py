@@ -126,6 +126,7 @@ ENCODERS: Registry[Encoder] = Registry(
         "dino-vits16": "booth.evaluate.encoders.public:Dino",
         "clip-vit-base-patch32": "booth.evaluate.encoders.public:Clip",
         "dinov2-base": "booth.evaluate.encoders.public:DinoV2",
+        "efficientnet-lite0": "booth.evaluate.encoders.efficientnet_lite0:EfficientNetLite0",
     },
     "booth.encoders",
 )

@@ -39,16 +39,20 @@ ALLOWED = {
     "importing": DRAWING | {"export", "importing"},
     "foreign_configs": NAMES | {"foreign_configs"},
     "hub": DRAWING | {"hub"},
-    "world": TRAINING | {"world"},
-    "evaluate": TRAINING | {"world", "evaluate"},
+    "world": TRAINING | {"world", "imagenet"},
+    "evaluate": TRAINING | {"world", "evaluate", "imagenet"},
     "catalogue": PARTS,
     "machine": PARTS,
+    "imagenet": NOUNS,
+    "augment": TRAINING | {"world", "evaluate", "imagenet", "augment"},
     "compare": TRAINING | {"evaluate", "catalogue", "compare"},
-    "cli": TRAINING | OUTWARD | {"world", "evaluate", "compare", "catalogue", "machine", "cli"},
+    "cli": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "cli"},
 }
 LIBRARIES = {
     "diffusers": {"families", "world"},
-    "transformers": {"families", "world", "controls", "evaluate"},
+    "transformers": {"families", "world", "controls", "evaluate", "augment"},
+    "sklearn": {"augment"},
+    "torchmetrics": {"augment"},
     "cv2": {"controls"},
     "tokenizers": {"world"},
     "peft": {"methods"},
@@ -134,7 +138,7 @@ def test_nothing_needs_torchvision_or_timm() -> None:
 import importlib, importlib.util, sys
 
 def refused(name):
-    return name.split(".")[0] in {{"torchvision", "timm", "scipy", "cv2", "open_clip"}}
+    return name.split(".")[0] in {{"torchvision", "timm", "scipy", "cv2", "open_clip", "sklearn", "torchmetrics"}}
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -167,11 +171,12 @@ def code_of(file: Path) -> str:
     return ast.unparse(tree)
 
 
+# A package of the registry carries EfficientNet-Lite0 as tensors in a `.pth`.
 # AUTOMATIC1111 knows hypernetworks as `.pt` only: one module writes them, and a child process reads tensors of them.
 # A package carries the network that an autoencoder learns against as `.pth`: one file, known by its hash.
 EXCEPTIONS = {
-    "booth.world.perceptual": "torch.load(file, map_location='cpu', weights_only=True)",
     "booth.export.torch_files": "torch.save(values, file, _use_new_zipfile_serialization=False)",
+    "booth.imagenet": "torch.load(file, map_location='cpu', weights_only=True)",
     "booth.export.torch_child": "torch.load(file, map_location='cpu', weights_only=True)",
 }
 

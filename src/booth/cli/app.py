@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from booth import __version__
+from booth.cli.augment import augment
 from booth.cli.caption import caption
 from booth.cli.compare import compare
 from booth.cli.demo import demo
@@ -61,6 +62,7 @@ for verb in (
     app.command()(guarded(verb))
 app.command("import")(guarded(import_file))
 app.command()(guarded(import_config))
+app.add_typer(augment, name="augment")
 app.add_typer(world, name="world")
 
 

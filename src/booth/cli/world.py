@@ -137,5 +137,23 @@ def score(
     finish(result, [*lines, f"over {result['pictures']} pictures"], as_json)
 
 
-for verb in (render, subject, pretrain, judges, score):
+def labelled(
+    out: Annotated[Path, typer.Option(help="Folder for pictures and metadata.csv.", metavar="DIR")],
+    noun: Annotated[str, typer.Option("--class", help="What all pictures show.", metavar="NOUN")] = "dog",
+    labels: Annotated[str, typer.Option(help="The classes: patterns.", metavar="NAMES")] = "stripes,dots,checks,heart",
+    scarce: Annotated[str, typer.Option(help="Those of which there are few.", metavar="NAMES")] = "checks,heart",
+    few: Annotated[int, typer.Option(help="Pictures of a scarce class.", min=2)] = 12,
+    many: Annotated[int, typer.Option(help="Pictures of another class.", min=2)] = 60,
+    test: Annotated[int, typer.Option(help="Pictures of each class to test with.", min=2)] = 60,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a labelled set whose truth is known: one noun in several patterns, some of them scarce."""
+    from booth.world.labelled import write_labelled
+
+    table = write_labelled(out, noun, labels.split(","), scarce.split(",") if scarce else [], few, many, test, seed)
+    finish({"table": str(table)}, [str(table)], as_json)
+
+
+for verb in (render, subject, labelled, pretrain, judges, score):
     world.command()(guarded(verb))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -26,6 +28,19 @@ def find_duplicates(pictures: list[tuple[str, str, Image.Image]]) -> tuple[str, 
         elif near:
             sentences.append(f"{name} looks almost the same as {near[0]}; another view would teach more.")
     return tuple(sentences)
+
+
+def near_pairs(images: Sequence[Image.Image]) -> list[tuple[int, int]]:
+    """Indices (i, j), i < j, of pictures that look almost the same; fit for thousands of them."""
+    looks = [(difference_hash(image), _thumbnail(image)) for image in images]
+    signs = np.array([np.where(bits, 1, -1) for bits, _ in looks], dtype=np.float32).reshape(len(looks), -1)
+    found: list[tuple[int, int]] = []
+    for i in range(len(looks)):
+        differing = (signs.shape[1] - signs[i + 1 :] @ signs[i]) / 2
+        found += [
+            (i, i + 1 + int(k)) for k in np.flatnonzero(differing <= NEAR_BITS) if _alike(looks[i], looks[i + 1 + k])
+        ]
+    return found
 
 
 def difference_hash(image: Image.Image) -> NDArray[np.bool_]:

@@ -119,7 +119,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError]]:
     """Each row with its number, from 1; an error where a line holds none."""
     text, suffix = read_text(path), path.suffix.lower()
     if suffix in (".csv", ".tsv"):
-        yield from _of_table(text, suffix)
+        yield from table_rows(text, suffix)
     elif suffix == ".jsonl":
         yield from _of_lines(text)
     else:
@@ -129,8 +129,11 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError]]:
             yield from _of_lines(text)
 
 
-def _of_table(text: str, suffix: str) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError]]:
-    """Rows under a first line of names; spreadsheets of some countries write semicolons."""
+def table_rows(text: str, suffix: str) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError]]:
+    """Rows of a CSV or, with the suffix .tsv, of a table with tabs, each with its line's number; errors are rows too.
+
+    The first line names the columns; spreadsheets of some countries write semicolons.
+    """
     head = text.split("\n", 1)[0]
     between = "\t" if suffix == ".tsv" else max(",;\t", key=head.count)
     reader = csv.DictReader(io.StringIO(text), delimiter=between)

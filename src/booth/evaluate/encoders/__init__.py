@@ -25,7 +25,8 @@ def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Enc
     if names:
         called = [(list(ENCODERS).index(name), kind) for name in dict.fromkeys(names) if (kind := ENCODERS[name])]
         return [kind() for _, kind in sorted(called, key=lambda pair: pair[0])]
-    public = [e for name in ENCODERS if not name.startswith(WORLD) and (e := _found(name))]
+    others = [name for name in ENCODERS if not name.startswith(WORLD) and not ENCODERS[name].on_request]
+    public = [e for name in others if (e := _found(name))]
     world = [
         e for name in ENCODERS if name.startswith(WORLD) and (scale == "tiny" or not public) and (e := _found(name))
     ]

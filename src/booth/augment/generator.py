@@ -1,0 +1,192 @@
+"""Teaching classes to a base and drawing them; what exists already is neither taught nor drawn again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from booth.augment.candidates import Candidate
+from booth.augment.contexts import caption, context_of
+from booth.augment.labelled_set import LabelledSet, Picture
+from booth.augment.leaks import require_seen_only
+from booth.augment.recipe import BASE, PLACEBO, Recipe, folder_name
+from booth.concept import Concept
+from booth.config import Companion, RunConfig
+from booth.core.commit import committed, committed_file
+from booth.core.concept import RECORD
+from booth.core.errors import BadDataError, UsageError
+from booth.core.family import Family
+from booth.data.beside import PHOTO_SUFFIXES
+from booth.data.captions import write_caption
+from booth.families.loading import base_hash, load_family
+from booth.generate.concepts import Applied, attached
+from booth.generate.draw import draw
+from booth.generate.png import parameters_text, save_png
+from booth.generate.start import Start
+from booth.train.listener import Listener
+from booth.train.run import train
+from booth.train.setup import choose_device
+
+Tell = Callable[[str], None]
+TURN, SHIFT, LIGHT = 8.0, 0.06, 0.12  # of a placebo: degrees, share of the sides, share of brightness and contrast
+
+
+@dataclass
+class Generator:
+    """Holds a base, read when it is first needed, and draws the candidates of a recipe with it."""
+
+    base: str
+    device: str | None = None
+    listener: Listener | None = None
+    tell: Tell = lambda _: None
+    _model: Family | None = field(default=None, init=False)
+
+    @property
+    def model(self) -> Family:
+        """The bare base."""
+        if self._model is None:
+            self._model = load_family(self.base, choose_device(self.device))
+        return self._model
+
+    @property
+    def base_hash(self) -> str:
+        """The content hash of the base."""
+        return base_hash(self.model.base)
+
+    def teach(self, recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], folder: Path) -> dict[str, Concept]:
+        """A concept for each class, from the training side alone; empty where the recipe teaches none.
+
+        Raises BadDataError if a concept that lies there was taught with other pictures.
+        """
+        if recipe.method in (BASE, PLACEBO):
+            return {}
+        recipe.require_tokens(labels)
+        teaching = [labels] if recipe.together else [(label,) for label in labels]
+        taught: dict[str, Concept] = {}
+        for several in teaching:
+            name = "all" if recipe.together else folder_name(several[0], training.labels)
+            concept = self._taught(recipe, training, several, folder, name)
+            require_seen_only(concept.record.photos, training, f"The concept {concept.folder}")
+            taught |= dict.fromkeys(several, concept)
+        return taught
+
+    def _taught(
+        self, recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], folder: Path, name: str
+    ) -> Concept:
+        homes = {label: folder / "photos" / folder_name(label, training.labels) for label in labels}
+        for label, home in homes.items():
+            _lay_out(recipe, training.of(label), label, labels, home)
+        out, first, *others = folder / "concepts" / name, *labels
+        known = _finished(out, self.base_hash, recipe, homes.values())
+        if known is not None:
+            return known
+        config = RunConfig(
+            photos=[homes[first]],
+            noun=recipe.noun_of(first),
+            token=recipe.token_of(first, labels),
+            also=[
+                Companion(photos=[homes[o]], token=recipe.token_of(o, labels), noun=recipe.noun_of(o)) for o in others
+            ],
+            method=recipe.method,
+            base=self.base,
+            out=out,
+            seed=recipe.seed,
+            device=self.device,
+            settings=recipe.settings,
+            resume=True,
+        )
+        return train(config, listener=self.listener, samples=False)
+
+    @contextmanager
+    def _with(self, concept: Concept | None) -> Iterator[Family]:
+        with attached(self.model, [Applied(concept)] if concept else []):
+            yield self.model
+
+    def draw(self, recipe: Recipe, wanted: Sequence[Candidate], concept: Concept | None, folder: Path) -> list[Path]:
+        """The candidates' files in `folder`, those that are missing drawn first, each whole or not at all."""
+        missing = [c for c in wanted if not (folder / c.name).is_file()]
+        if missing and recipe.method == PLACEBO:
+            for each in missing:
+                _save(distorted(each), folder / each.name, each, {"Method": PLACEBO})
+        elif missing:
+            with self._with(concept) as model:
+                for each in missing:
+                    image = _drawn(model, recipe, each)
+                    _save(image, folder / each.name, each, {"Method": recipe.method, "Strength": each.strength})
+        return [folder / c.name for c in wanted]
+
+
+def _finished(out: Path, base: str, recipe: Recipe, homes: Iterable[Path]) -> Concept | None:
+    """The concept that lies there, if it was taught by this recipe from these photos."""
+    if not (out / RECORD).is_file():
+        return None
+    concept = Concept.load(out)
+    record = concept.record
+    photos = sorted(_sha256(p) for home in homes for p in home.iterdir() if p.suffix in PHOTO_SUFFIXES)
+    same = (record.method, record.base.hash, record.seed) == (recipe.method, base, recipe.seed)
+    wanted = all(record.settings.get(key) == value for key, value in recipe.settings.items())
+    if same and wanted and sorted(record.photos) == photos:
+        return concept
+    raise UsageError(
+        f"{out} was taught by another recipe or from other pictures. Name another folder with --out, or delete it."
+    )
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _drawn(model: Family, recipe: Recipe, each: Candidate) -> Image.Image:
+    starts = None
+    if each.source is not None:
+        mask = each.source.mask() if recipe.inpaint else None
+        around = None if mask is None else mask.point(lambda value: 255 - value)
+        starts = [Start(each.source.image(), each.strength, around)]
+    how: dict[str, Any] = {"steps": recipe.steps, "guidance": recipe.guidance, "starts": starts}
+    return draw(model, [each.prompt], [each.seed], **how)[0]
+
+
+def distorted(each: Candidate) -> Image.Image:
+    """The source lightly turned, moved and lit: what looks like more data and holds no more than its source."""
+    if each.source is None:
+        raise BadDataError(f"The placebo {each.name} has no picture to start from.")
+    rng = np.random.default_rng(each.seed)
+    image = each.source.image()
+    turn, *shift = rng.uniform(-1, 1, 3)
+    moved = (round(float(shift[0]) * SHIFT * image.width), round(float(shift[1]) * SHIFT * image.height))
+    fill = tuple(int(v) for v in np.asarray(image.resize((1, 1), Image.Resampling.BOX))[0, 0])
+    image = image.rotate(TURN * float(turn), Image.Resampling.BICUBIC, translate=moved, fillcolor=fill)
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast):
+        image = enhance(image).enhance(1 + LIGHT * float(rng.uniform(-1, 1)))
+    return image
+
+
+def _save(image: Image.Image, file: Path, each: Candidate, settings: Mapping[str, Any]) -> None:
+    told = {"Seed": each.seed, **settings, "Source": each.source.name if each.source else None}
+    with committed_file(file) as work:
+        save_png(image, work, parameters_text(each.prompt, "", told))
+
+
+def _lay_out(recipe: Recipe, pictures: Sequence[Picture], label: str, labels: tuple[str, ...], home: Path) -> None:
+    """Copies of a class's pictures with a caption each; written anew where they are not those."""
+    token, noun = recipe.token_of(label, labels), recipe.noun_of(label)
+    captions = {p.sha256: caption(token, noun, context_of(p)) for p in pictures}
+    key = hashlib.sha256(json.dumps(captions, sort_keys=True).encode()).hexdigest()
+    if home.is_dir() and (home / f".{key[:16]}").is_file():
+        return
+    with committed(home, {"label": label}) as work:
+        for picture in pictures:
+            copy = work / f"{picture.sha256[:24]}{picture.path.suffix.lower()}"
+            if copy.exists():
+                continue  # the same file under two names teaches no more
+            copy.write_bytes(picture.path.read_bytes())
+            write_caption(copy, captions[picture.sha256])
+        (work / f".{key[:16]}").touch()
