@@ -171,9 +171,8 @@ def code_of(file: Path) -> str:
     return ast.unparse(tree)
 
 
-# A package of the registry carries EfficientNet-Lite0 as tensors in a `.pth`.
 # AUTOMATIC1111 knows hypernetworks as `.pt` only: one module writes them, and a child process reads tensors of them.
-# A package carries the network that an autoencoder learns against as `.pth`: one file, known by its hash.
+# A package carries EfficientNet-Lite0 as `.pth`: one file, known by its hash.
 EXCEPTIONS = {
     "booth.export.torch_files": "torch.save(values, file, _use_new_zipfile_serialization=False)",
     "booth.imagenet": "torch.load(file, map_location='cpu', weights_only=True)",

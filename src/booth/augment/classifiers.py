@@ -56,8 +56,8 @@ def _resnet(widths: list[int], depths: list[int]) -> Callable[[int], nn.Module]:
     def make(classes: int) -> nn.Module:
         from transformers import ResNetConfig, ResNetForImageClassification
 
-        shape = {"embedding_size": widths[0], "hidden_sizes": widths, "depths": depths, "layer_type": "basic"}
-        return _Logits(ResNetForImageClassification(ResNetConfig(**shape, num_labels=classes)))
+        shape: dict[str, Any] = {"embedding_size": widths[0], "hidden_sizes": widths, "depths": depths}
+        return _Logits(ResNetForImageClassification(ResNetConfig(**shape, layer_type="basic", num_labels=classes)))
 
     return make
 

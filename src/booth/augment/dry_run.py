@@ -36,16 +36,16 @@ def describe(recipe: Recipe, out: Any, tell: Tell) -> dict[str, Any]:
         if recipe.method != BASE:
             runs = 1 if recipe.together else len(counted)
             label = counted[0]
-            config = RunConfig(
-                photos=[training.of(label)[0].path],
-                noun=recipe.noun_of(label),
-                token=recipe.token_of(label, labels or training.labels),
-                method=recipe.method,
-                base=recipe.base,
-                device=recipe.device,
-                settings=recipe.settings,
-            )
-            quote = rehearsed(config, generator.model)
+            values: dict[str, Any] = {
+                "photos": [training.of(label)[0].path],
+                "noun": recipe.noun_of(label),
+                "token": recipe.token_of(label, labels or training.labels),
+                "method": recipe.method,
+                "base": recipe.base,
+                "device": recipe.device,
+                "settings": recipe.settings,
+            }
+            quote = rehearsed(RunConfig(**values), generator.model)
             seconds += runs * quote.train_seconds
             training_bytes = runs * float(quote.artifact_bytes)
     contexts = contexts_of(training.pictures[:: max(1, len(training.pictures) // 50)])

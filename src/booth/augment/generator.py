@@ -19,7 +19,7 @@ from booth.augment.labelled_set import LabelledSet, Picture
 from booth.augment.leaks import require_seen_only
 from booth.augment.recipe import BASE, PLACEBO, Recipe, folder_name
 from booth.concept import Concept
-from booth.config import Companion, RunConfig
+from booth.config import RunConfig
 from booth.core.commit import committed, committed_file
 from booth.core.concept import RECORD
 from booth.core.errors import BadDataError, UsageError
@@ -84,26 +84,25 @@ class Generator:
         homes = {label: folder / "photos" / folder_name(label, training.labels) for label in labels}
         for label, home in homes.items():
             _lay_out(recipe, training.of(label), label, labels, home)
-        out, first, *others = folder / "concepts" / name, *labels
+        out, first, *rest = folder / "concepts" / name, *labels
         known = _finished(out, self.base_hash, recipe, homes.values())
         if known is not None:
             return known
-        config = RunConfig(
-            photos=[homes[first]],
-            noun=recipe.noun_of(first),
-            token=recipe.token_of(first, labels),
-            also=[
-                Companion(photos=[homes[o]], token=recipe.token_of(o, labels), noun=recipe.noun_of(o)) for o in others
-            ],
-            method=recipe.method,
-            base=self.base,
-            out=out,
-            seed=recipe.seed,
-            device=self.device,
-            settings=recipe.settings,
-            resume=True,
-        )
-        return train(config, listener=self.listener, samples=False)
+        others = [{"photos": [homes[o]], "token": recipe.token_of(o, labels), "noun": recipe.noun_of(o)} for o in rest]
+        values: dict[str, Any] = {
+            "photos": [homes[first]],
+            "noun": recipe.noun_of(first),
+            "token": recipe.token_of(first, labels),
+            "also": others,
+            "method": recipe.method,
+            "base": self.base,
+            "out": out,
+            "seed": recipe.seed,
+            "device": self.device,
+            "settings": recipe.settings,
+            "resume": True,
+        }
+        return train(RunConfig(**values), listener=self.listener, samples=False)
 
     @contextmanager
     def _with(self, concept: Concept | None) -> Iterator[Family]:

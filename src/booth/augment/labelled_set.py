@@ -140,9 +140,10 @@ def checked(found: Iterable[Picture], bad: Sequence[str] = ()) -> tuple[tuple[Pi
 
 def require_classes(found: LabelledSet) -> None:
     """BadDataError for fewer than two classes: there would be nothing to tell apart."""
-    if len(found.labels) < 2:
+    if len(found.counts) < 2:
         raise BadDataError(
-            f"All {len(found.pictures)} pictures have the label {found.labels[0]!r}. A labelled set needs two classes "
+            f"All {len(found.pictures)} pictures have the label {found.pictures[0].label!r}. A labelled set needs "
+            "two classes "
             "at least; name the column of the labels with --label, or the folder above the classes' folders."
         )
 
