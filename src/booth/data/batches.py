@@ -17,6 +17,7 @@ from booth.core.rng import Rng, derived_seed
 from booth.data.captions import shuffled_tags, with_subject
 from booth.data.decks import Dealt, Framing, Shelf, class_shelf, photo_shelf
 from booth.data.hints import Hints
+from booth.data.latent_store import LatentStore
 from booth.data.photos import PhotoSet
 from booth.data.tokens import fitted
 
@@ -77,10 +78,11 @@ class PhotoBatches:
         caption_dropout: float = 0.0,
         accumulate: int = 1,
         hints: Hints | None = None,
+        store: LatentStore | None = None,
     ) -> None:
         """`accumulate` is the number of micro-batches in a step, `caption_dropout` the share of photos without prompt.
 
-        With `hints` each photo row carries one; there are none for class rows.
+        With `hints` each photo row carries one; there are none for class rows. What `store` holds is not encoded again.
         """
         if "vae" in model.components() and model.trainable_in("vae"):
             raise ValueError("latents cannot be cached while the autoencoder is trained")
@@ -93,7 +95,7 @@ class PhotoBatches:
         pictures = prior_weight > 0 and prior == "pictures"
         how = showing or Showing()
         self._in_buckets = how.crop == "buckets"
-        self._taught = [_Taught(model, lesson, how, pictures, hints, i) for i, lesson in enumerate(lessons)]
+        self._taught = [_Taught(model, lesson, how, pictures, hints, i, store) for i, lesson in enumerate(lessons)]
 
     def __call__(self, rng: Rng) -> Batch:
         turns = self._turns(rng.step * self.accumulate + rng.micro)
@@ -146,7 +148,14 @@ class _Taught:
     """A lesson with its pictures encoded."""
 
     def __init__(
-        self, model: Family, lesson: Lesson, showing: Showing, class_pictures: bool, hints: Hints | None, index: int
+        self,
+        model: Family,
+        lesson: Lesson,
+        showing: Showing,
+        class_pictures: bool,
+        hints: Hints | None,
+        index: int,
+        store: LatentStore | None,
     ) -> None:
         if class_pictures and not lesson.class_images:
             raise ValueError("prior preservation needs class pictures")
@@ -160,10 +169,10 @@ class _Taught:
         self.showing = showing
         self.suffix = f" {index}" if index else ""  # no two subjects draw the same numbers
         how = (showing.crop, showing.flip, showing.variants, showing.unmasked_weight, hints)
-        self.photos = photo_shelf(model, lesson.photos.photos, f"photos{self.suffix}", *how)
+        self.photos = photo_shelf(model, lesson.photos.photos, f"photos{self.suffix}", *how, store)
         self.pictures: Shelf | None = None
         if class_pictures:
-            self.pictures = class_shelf(model, lesson.class_images, f"class pictures{self.suffix}", self.photos)
+            self.pictures = class_shelf(model, lesson.class_images, f"class pictures{self.suffix}", self.photos, store)
 
     def photo_rows(self, rng: Rng, start: int, count: int, dropout: float) -> Rows:
         """The photos at these places of this subject's sequence; a share `dropout` of them without prompt."""

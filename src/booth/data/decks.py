@@ -18,6 +18,7 @@ from booth.core.rng import Rng, derived_seed
 from booth.data.buckets import Shape, bucket_box, bucket_of, size_ids
 from booth.data.crops import Crop, cut, square_box
 from booth.data.hints import Hints
+from booth.data.latent_store import LatentStore
 from booth.data.photos import Photo
 
 ENCODED_TOGETHER = 4  # pictures; bounds the memory that the autoencoder takes
@@ -128,6 +129,7 @@ def photo_shelf(
     variants: int,
     unmasked_weight: float,
     hints: Hints | None,
+    store: LatentStore | None = None,
 ) -> Shelf:
     """Encode all views of all photos: squares, or each photo in its bucket.
 
@@ -141,7 +143,7 @@ def photo_shelf(
     followed: list[Tensor] = []
     for photo, shape in zip(photos, shapes, strict=True):
         views = _views(photo, shape, crop, flip, variants, normals=hints is not None and hints.control == NORMALS)
-        pictures.append(_encode(model, [view.image for view in views]))
+        pictures.append(_encode(model, [view.image for view in views], store))
         drawn = [view.mask for view in views if view.mask is not None]
         used = drawn and unmasked_weight < 1
         masks.append(_weights(drawn, pictures[-1].mean, unmasked_weight) if used else None)
@@ -157,12 +159,14 @@ def photo_shelf(
     return Shelf(name, decks)
 
 
-def class_shelf(model: Family, images: Sequence[Image.Image], name: str, photos: Shelf) -> Shelf:
+def class_shelf(
+    model: Family, images: Sequence[Image.Image], name: str, photos: Shelf, store: LatentStore | None = None
+) -> Shelf:
     """Encode class pictures in one view for each of the photos' buckets: rows of a batch have one shape."""
     decks: dict[Shape, Deck] = {}
     for shape, beside in photos.decks.items():
         parts = [cut(image, bucket_box(image, shape), shape) for image in images]
-        encoded = _encode(model, parts)
+        encoded = _encode(model, parts, store)
         singles = [Posterior(m[None], s[None]) for m, s in zip(encoded.mean, encoded.std)]
         sizes = [torch.tensor(size_ids(image.size, shape)) for image in images] if beside.sizes else None
         own = _named(name, shape, beside.sizes is not None)
@@ -206,13 +210,17 @@ def _weights(masks: list[Image.Image], like: Tensor, unmasked_weight: float) -> 
     return weight / weight.mean((2, 3), keepdim=True).clamp(min=LEAST_AREA)
 
 
-def _encode(model: Family, images: Sequence[Image.Image]) -> Posterior:
-    """The posterior of each RGB picture, all of one shape, float32."""
-    parts = [
-        model.encode(torch.stack([_pixels(image) for image in images[i : i + ENCODED_TOGETHER]]))
-        for i in range(0, len(images), ENCODED_TOGETHER)
-    ]
-    return Posterior(torch.cat([p.mean.float() for p in parts]), torch.cat([p.std.float() for p in parts]))
+def _encode(model: Family, images: Sequence[Image.Image], store: LatentStore | None) -> Posterior:
+    """The posterior of each RGB picture, all of one shape, float32; what the store holds is not encoded again."""
+
+    def encode(some: Sequence[Image.Image]) -> Posterior:
+        made = model.encode(torch.stack([_pixels(image) for image in some]))
+        return Posterior(made.mean.float(), made.std.float())
+
+    device = next(next(iter(model.components().values())).parameters()).device
+    groups = [images[i : i + ENCODED_TOGETHER] for i in range(0, len(images), ENCODED_TOGETHER)]
+    parts = [encode(group) if store is None else store.posterior(group, encode) for group in groups]
+    return Posterior(torch.cat([p.mean.to(device) for p in parts]), torch.cat([p.std.to(device) for p in parts]))
 
 
 def _pixels(image: Image.Image) -> Tensor:

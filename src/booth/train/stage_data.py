@@ -18,6 +18,8 @@ from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches
 from booth.data.hints import Hints
+from booth.data.latent_store import FOLDER as LATENTS
+from booth.data.latent_store import LatentStore
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import PhotoSet
 from booth.data.prior import class_pictures, class_prompt
@@ -53,6 +55,7 @@ class StageData:
         self.reporter = reporter
         self._class_images: dict[str, list[Image]] = {}
         self._sources: dict[int, PhotoBatches | OwnPredictions] = {}
+        self._store: LatentStore | None = None
         self._gone: dict[int, set[str]] = {}  # components that each stage's steps do without
 
     @property
@@ -87,10 +90,17 @@ class StageData:
                     caption_dropout=config.caption_dropout,
                     accumulate=config.accumulate,
                     hints=self.hints if stage.method.control() else None,
+                    store=self._latents(),
                 )
             own = config.prior_weight > 0 and config.prior == "prediction"
             self._sources[index] = OwnPredictions(batches) if own else batches
         return self._sources[index]
+
+    def _latents(self) -> LatentStore:
+        """Where latents are kept; made once, while the autoencoder is there to be known by its weights."""
+        if self._store is None:
+            self._store = LatentStore(cache_folder() / LATENTS, self.model)
+        return self._store
 
     def free(self, index: int, autocast: torch.dtype | None) -> None:
         """Let go of the autoencoder and, once all prompts of a stage are embedded, of the text encoders.
