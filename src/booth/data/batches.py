@@ -15,9 +15,9 @@ from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng, derived_seed
 from booth.data.captions import shuffled_tags, with_subject
-from booth.data.decks import Dealt, Framing, Shelf, class_shelf, photo_shelf
 from booth.data.hints import Hints
 from booth.data.latent_store import LatentStore
+from booth.data.latents import Dealt, Framing, Shelf, class_shelf, photo_shelf
 from booth.data.photos import PhotoSet
 from booth.data.tokens import fitted
 

@@ -20,7 +20,7 @@ from booth.core.method import Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches, Showing
 from booth.data.captions import shuffled_tags, with_subject
-from booth.data.decks import Deck, Shelf
+from booth.data.latents import Deck, Shelf
 from booth.data.photos import Photo, PhotoSet
 from booth.train.loop import compare
 

@@ -161,7 +161,7 @@ def test_random_crops_take_the_mask_from_the_same_place(toy: Family) -> None:
         batch_size=1,
         showing=Showing(crop="random", unmasked_weight=0.0),
     )
-    from booth.data.decks import _views
+    from booth.data.latents import _views
 
     views = _views(grey, (32, 32), "random", False, 4)
     assert len({view.image.tobytes() for view in views}) > 1
