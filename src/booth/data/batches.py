@@ -17,7 +17,7 @@ from booth.core.rng import Rng, derived_seed
 from booth.data.captions import shuffled_tags, with_subject
 from booth.data.hints import Hints
 from booth.data.latent_store import LatentStore
-from booth.data.latents import Dealt, Framing, Shelf, class_shelf, photo_shelf
+from booth.data.latents import Framing, LatentCache, LatentRows, class_latents, photo_latents
 from booth.data.photos import PhotoSet
 from booth.data.tokens import fitted
 
@@ -43,14 +43,6 @@ class Showing:
     keep_tags: int = 1  # how many of them stay in front
     unmasked_weight: float = 0.1  # what the places outside a photo's mask count in the loss
     variants: int = 8  # how many places of a photo a random crop takes
-
-
-@dataclass
-class Rows:
-    """Some rows of a batch, before the latents are drawn."""
-
-    prompts: list[str]
-    dealt: Dealt
 
 
 class PhotoBatches:
@@ -104,16 +96,15 @@ class PhotoBatches:
         if self.prior_weight > 0:
             rows += [taught.class_rows(rng, start, count) for taught, start, count in turns]
             weight += [self.prior_weight / self.batch_size] * self.batch_size
-        dealt = [r.dealt for r in rows]
-        mean, std = torch.cat([d.mean for d in dealt]), torch.cat([d.std for d in dealt])
+        mean, std = torch.cat([r.mean for r in rows]), torch.cat([r.std for r in rows])
         mask: Tensor | None = None
-        if any(d.mask is not None for d in dealt):
-            mask = torch.cat([torch.ones_like(d.mean[:, :1]) if d.mask is None else d.mask for d in dealt])
+        if any(r.mask is not None for r in rows):
+            mask = torch.cat([torch.ones_like(r.mean[:, :1]) if r.mask is None else r.mask for r in rows])
         latents = Posterior(mean, std).sample(rng.normal("posterior", mean))
         prompts = [prompt for r in rows for prompt in r.prompts]
-        hints = [d.hint for d in dealt if d.hint is not None]
+        hints = [r.hint for r in rows if r.hint is not None]
         control = torch.cat(hints).to(latents.device) if hints else None
-        told = [d.sizes for d in dealt if d.sizes is not None]
+        told = [r.sizes for r in rows if r.sizes is not None]
         sizes = torch.cat(told) if told else None
         return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control, mask, sizes=sizes)
 
@@ -169,24 +160,26 @@ class _Taught:
         self.showing = showing
         self.suffix = f" {index}" if index else ""  # no two subjects draw the same numbers
         how = (showing.crop, showing.flip, showing.variants, showing.unmasked_weight, hints)
-        self.photos = photo_shelf(model, lesson.photos.photos, f"photos{self.suffix}", *how, store)
-        self.pictures: Shelf | None = None
+        self.photos = photo_latents(model, lesson.photos.photos, f"photos{self.suffix}", *how, store)
+        self.pictures: LatentCache | None = None
         if class_pictures:
-            self.pictures = class_shelf(model, lesson.class_images, f"class pictures{self.suffix}", self.photos, store)
+            self.pictures = class_latents(
+                model, lesson.class_images, f"class pictures{self.suffix}", self.photos, store
+            )
 
-    def photo_rows(self, rng: Rng, start: int, count: int, dropout: float) -> Rows:
+    def photo_rows(self, rng: Rng, start: int, count: int, dropout: float) -> LatentRows:
         """The photos at these places of this subject's sequence; a share `dropout` of them without prompt."""
-        shape, first = self.photos.turn(rng, start, count)
-        deck = self.photos.decks[shape]
-        picked = deck.deal(rng, first, count)
-        return Rows(self._words(rng, picked, dropout), deck.variants(rng, picked))
+        shape, first = self.photos.batch_place(rng, start, count)
+        bucket = self.photos.buckets[shape]
+        picked = bucket.sample(rng, first, count)
+        return bucket.variants(rng, picked, self._words(rng, picked, dropout))
 
-    def class_rows(self, rng: Rng, start: int, count: int) -> Rows:
+    def class_rows(self, rng: Rng, start: int, count: int) -> LatentRows:
         """As many class pictures or, without any, the same photos, both with the class prompt."""
-        shape, first = self.photos.turn(rng, start, count)
-        deck = (self.pictures or self.photos).decks[shape]
-        dealt = deck.variants(rng, deck.deal(rng, first, count))
-        return Rows([self.class_prompt] * count, replace(dealt, mask=None, hint=None))
+        shape, first = self.photos.batch_place(rng, start, count)
+        bucket = (self.pictures or self.photos).buckets[shape]
+        rows = bucket.variants(rng, bucket.sample(rng, first, count), [self.class_prompt] * count)
+        return replace(rows, mask=None, hint=None)
 
     def _words(self, rng: Rng, picked: list[int], dropout: float) -> list[str]:
         """A photo's caption, or else a template; now and then nothing, where captions are dropped."""

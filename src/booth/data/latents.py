@@ -1,4 +1,4 @@
-"""Pictures encoded once, with their masks and hints, and dealt in shuffled epochs, bucket by bucket."""
+"""Pictures encoded once, with their masks and hints, and sampled in shuffled epochs, bucket by bucket."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Framing = Crop | Literal["buckets"]  # squares, or nearly whole photos
 
 
 @dataclass(frozen=True)
-class Dealt:
+class LatentRows:
     """One variant of each of some pictures."""
 
     mean: Tensor  # (B, C, h, w)
@@ -36,6 +36,7 @@ class Dealt:
     mask: Tensor | None  # (B, 1, h, w)
     hint: Tensor | None  # (B, 3, H, W) in [0, 1]
     sizes: Tensor | None  # (B, 6)
+    prompts: list[str]  # B of them
 
 
 @dataclass(frozen=True)
@@ -57,28 +58,28 @@ class View:
 
 
 @dataclass(frozen=True)
-class Deck:
-    """Encoded pictures of one shape, dealt in shuffled epochs: none comes again before all have come."""
+class LatentBucket:
+    """Encoded pictures of one shape, sampled in shuffled epochs: none comes again before all have come."""
 
     name: str
     pictures: list[Posterior]  # of each picture all its variants, (V, C, h, w)
-    cards: list[int]  # what an epoch deals: each picture's index, as often as it is repeated
+    indices: list[int]  # what an epoch brings: each picture's index, as often as it is repeated
     masks: list[Tensor | None] | None = None  # of each picture (V, 1, h, w), of mean 1; none if no picture has one
     hints: list[Tensor] | None = None  # of each picture those of its variants, (V, 3, H, W) uint8
     sizes: list[Tensor] | None = None  # of each picture its size ids (6,); none where pictures are squares
 
-    def deal(self, rng: Rng, start: int, count: int) -> list[int]:
+    def sample(self, rng: Rng, start: int, count: int) -> list[int]:
         """The pictures at places start ... start+count-1 of the endless sequence of epochs."""
-        places = [divmod(place, len(self.cards)) for place in range(start, start + count)]
+        places = [divmod(place, len(self.indices)) for place in range(start, start + count)]
         orders = {epoch: self._order(rng.seed, epoch) for epoch, _ in places}
-        return [self.cards[orders[epoch][place]] for epoch, place in places]
+        return [self.indices[orders[epoch][place]] for epoch, place in places]
 
     def _order(self, seed: int, epoch: int) -> list[int]:
         # Derived from the seed and the epoch, so that a resumed run needs to be told nothing.
         generator = Rng(seed, step=epoch).generator(f"order of {self.name}")
-        return torch.randperm(len(self.cards), generator=generator).tolist()
+        return torch.randperm(len(self.indices), generator=generator).tolist()
 
-    def variants(self, rng: Rng, picked: list[int]) -> Dealt:
+    def variants(self, rng: Rng, picked: list[int], prompts: list[str]) -> LatentRows:
         """One variant of each picked picture."""
         drawn = rng.uniform(f"variant of {self.name}", len(picked)).tolist()
         rows = [(i, int(u * len(self.pictures[i].mean))) for i, u in zip(picked, drawn)]
@@ -91,36 +92,36 @@ class Deck:
         if self.hints is not None:
             hint = torch.stack([self.hints[i][v] for i, v in rows]).float() / 255
         sizes = None if self.sizes is None else torch.stack([self.sizes[i] for i in picked]).to(mean)
-        return Dealt(mean, std, mask, hint, sizes)
+        return LatentRows(mean, std, mask, hint, sizes, prompts)
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Decks of one kind of picture, one a bucket; squares are one bucket.
+class LatentCache:
+    """All encoded pictures of one kind, by the shape of their bucket; squares are one bucket.
 
-    A batch is of one bucket. Batches come in epochs too: one for each card, of that card's bucket, and full whatever
+    A batch is of one bucket. Batches come in epochs too: one for each index, of that index's bucket, and full whatever
     the number of pictures in it, so that every picture comes equally often in the long run.
     """
 
     name: str
-    decks: dict[Shape, Deck]
+    buckets: dict[Shape, LatentBucket]
 
-    def turn(self, rng: Rng, start: int, count: int) -> tuple[Shape, int]:
-        """Of which bucket the batch at places start ... start+count-1 is, and its first place in that bucket's deck.
+    def batch_place(self, rng: Rng, start: int, count: int) -> tuple[Shape, int]:
+        """Of which bucket the batch at places start ... start+count-1 is, and its first place in that bucket.
 
         With several buckets `start` is a multiple of `count`.
         """
-        shapes = [shape for shape, deck in self.decks.items() for _ in deck.cards]
-        if len(self.decks) == 1:
+        shapes = [shape for shape, bucket in self.buckets.items() for _ in bucket.indices]
+        if len(self.buckets) == 1:
             return shapes[0], start
         epoch, place = divmod(start // count, len(shapes))
         order = torch.randperm(len(shapes), generator=Rng(rng.seed, step=epoch).generator(f"buckets of {self.name}"))
-        dealt = [shapes[i] for i in order[: place + 1].tolist()]
-        shape = dealt[-1]
-        return shape, (epoch * shapes.count(shape) + dealt.count(shape) - 1) * count
+        drawn = [shapes[i] for i in order[: place + 1].tolist()]
+        shape = drawn[-1]
+        return shape, (epoch * shapes.count(shape) + drawn.count(shape) - 1) * count
 
 
-def photo_shelf(
+def photo_latents(
     model: Family,
     photos: Sequence[Photo],
     name: str,
@@ -130,10 +131,10 @@ def photo_shelf(
     unmasked_weight: float,
     hints: Hints | None,
     store: LatentStore | None = None,
-) -> Shelf:
+) -> LatentCache:
     """Encode all views of all photos: squares, or each photo in its bucket.
 
-    Masks are left out where they would change nothing. The decks of a shelf share their pictures.
+    Masks are left out where they would change nothing. The buckets of a cache share their pictures.
     """
     bucketed = crop == "buckets"
     side = model.resolution
@@ -149,33 +150,33 @@ def photo_shelf(
         masks.append(_weights(drawn, pictures[-1].mean, unmasked_weight) if used else None)
         if hints is not None:
             followed.append(hints.of_views([v.image for v in views], [v.hint for v in views if v.hint is not None]))
-    cards = [i for i, photo in enumerate(photos) for _ in range(photo.repeats)]
+    indices = [i for i, photo in enumerate(photos) for _ in range(photo.repeats)]
     told = [torch.tensor(size_ids(p.size, shape)) for p, shape in zip(photos, shapes, strict=True)]
     known = (masks if any(m is not None for m in masks) else None, followed or None, told if bucketed else None)
-    decks = {
-        shape: Deck(_named(name, shape, bucketed), pictures, [i for i in cards if shapes[i] == shape], *known)
+    buckets = {
+        shape: LatentBucket(_named(name, shape, bucketed), pictures, [i for i in indices if shapes[i] == shape], *known)
         for shape in sorted(set(shapes))
     }
-    return Shelf(name, decks)
+    return LatentCache(name, buckets)
 
 
-def class_shelf(
-    model: Family, images: Sequence[Image.Image], name: str, photos: Shelf, store: LatentStore | None = None
-) -> Shelf:
+def class_latents(
+    model: Family, images: Sequence[Image.Image], name: str, photos: LatentCache, store: LatentStore | None = None
+) -> LatentCache:
     """Encode class pictures in one view for each of the photos' buckets: rows of a batch have one shape."""
-    decks: dict[Shape, Deck] = {}
-    for shape, beside in photos.decks.items():
+    buckets: dict[Shape, LatentBucket] = {}
+    for shape, beside in photos.buckets.items():
         parts = [cut(image, bucket_box(image, shape), shape) for image in images]
         encoded = _encode(model, parts, store)
         singles = [Posterior(m[None], s[None]) for m, s in zip(encoded.mean, encoded.std)]
         sizes = [torch.tensor(size_ids(image.size, shape)) for image in images] if beside.sizes else None
         own = _named(name, shape, beside.sizes is not None)
-        decks[shape] = Deck(own, singles, list(range(len(singles))), sizes=sizes)
-    return Shelf(name, decks)
+        buckets[shape] = LatentBucket(own, singles, list(range(len(singles))), sizes=sizes)
+    return LatentCache(name, buckets)
 
 
 def _named(name: str, shape: Shape, bucketed: bool) -> str:
-    """A name of its own for each bucket's deck: no two draw the same numbers."""
+    """A name of its own for each bucket: no two draw the same numbers."""
     return f"{name} {shape[0]}x{shape[1]}" if bucketed else name
 
 

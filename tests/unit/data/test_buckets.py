@@ -48,7 +48,7 @@ def photos(*sizes: tuple[int, int], **changed: Any) -> PhotoSet:
     return PhotoSet(tuple(made), "a test")
 
 
-def dealer(model: Family, taught: PhotoSet, **changed: Any) -> PhotoBatches:
+def batches_of(model: Family, taught: PhotoSet, **changed: Any) -> PhotoBatches:
     how = {key: changed.pop(key) for key in list(changed) if key in Showing.__dataclass_fields__}
     lesson = Lesson(DOG, taught, ["sks dog"], "a dog", changed.pop("class_images", []))
     return PhotoBatches(model, [lesson], **({"batch_size": 2, "showing": Showing("buckets", **how)} | changed))
@@ -112,16 +112,16 @@ def test_the_size_ids_say_what_was_done(size: tuple[int, int], shape: tuple[int,
 
 
 def test_a_photo_is_resized_and_cut_no_more_than_its_bucket_asks(toy: Family) -> None:
-    batches = dealer(toy, photos(WIDE))
-    (deck,) = batches._taught[0].photos.decks.values()
+    batches = batches_of(toy, photos(WIDE))
+    (bucket,) = batches._taught[0].photos.buckets.values()
     # 96x64 has to become as wide as 40:24, which is 96x57.6
     expected = picture(0, WIDE).resize((40, 24), Image.Resampling.LANCZOS, box=(0, 3, 96, 61))
-    assert torch.allclose(deck.pictures[0].mean, toy.encode(pixels(expected)).mean, atol=1e-5)
+    assert torch.allclose(bucket.pictures[0].mean, toy.encode(pixels(expected)).mean, atol=1e-5)
 
 
 def test_a_batch_is_of_one_bucket_and_every_photo_comes_equally_often(toy: Family) -> None:
     taught = photos(WIDE, WIDE, WIDE, TALL, (64, 64))
-    batches, again = dealer(toy, taught, batch_size=3), dealer(toy, taught, batch_size=3)
+    batches, again = batches_of(toy, taught, batch_size=3), batches_of(toy, taught, batch_size=3)
     shapes = {0: (6, 10), 1: (6, 10), 2: (6, 10), 3: (10, 6), 4: (8, 8)}  # latents, height first
     dealt: Counter[int] = Counter()
     order: list[tuple[int, ...]] = []
@@ -140,14 +140,14 @@ def test_a_batch_is_of_one_bucket_and_every_photo_comes_equally_often(toy: Famil
 
 
 def test_micro_batches_go_on_through_the_buckets(toy: Family) -> None:
-    batches = dealer(toy, photos(WIDE, TALL, TALL), batch_size=1, accumulate=3)
+    batches = batches_of(toy, photos(WIDE, TALL, TALL), batch_size=1, accumulate=3)
     assert sorted(batches(Rng(0, 4, m)).prompts[0] for m in range(3)) == [f"sks dog, photo {i}" for i in range(3)]
 
 
 def test_repeats_are_honoured_across_buckets(toy: Family) -> None:
     wide, tall = photos(WIDE, TALL).photos
     often = Photo(tall.path, tall.sha256, tall.image, tall.caption, repeats=3)
-    batches = dealer(toy, PhotoSet((wide, often), "a test"), batch_size=1)
+    batches = batches_of(toy, PhotoSet((wide, often), "a test"), batch_size=1)
     seen = Counter(batches(Rng(0, step)).prompts[0] for step in range(8))
     assert seen == {"sks dog, photo 0": 2, "sks dog, photo 1": 6}
 
@@ -157,15 +157,15 @@ def test_masks_hints_and_mirrored_views_follow_the_bucket(toy: Family) -> None:
     mask.paste(255, (0, 0, 48, 64))
     taught = photos(WIDE, mask=mask, hint=picture(7, WIDE))
     hints = Hints("canny", taught.photos, lambda text: None)
-    batches = dealer(toy, taught, flip=True, unmasked_weight=0.0, hints=hints)
+    batches = batches_of(toy, taught, flip=True, unmasked_weight=0.0, hints=hints)
     batch = batches(Rng(0))
     assert batch.mask is not None
     assert batch.control is not None
     assert (batch.mask.shape[-2:], batch.control.shape[-2:]) == ((6, 10), (24, 40))
-    (deck,) = batches._taught[0].photos.decks.values()
-    assert deck.masks is not None
-    assert deck.masks[0] is not None
-    upright, mirrored = deck.masks[0][:, 0]
+    (bucket,) = batches._taught[0].photos.buckets.values()
+    assert bucket.masks is not None
+    assert bucket.masks[0] is not None
+    upright, mirrored = bucket.masks[0][:, 0]
     expected = torch.zeros(6, 10)
     expected[:, :5] = 2.0
     assert torch.allclose(upright, expected)
@@ -174,7 +174,7 @@ def test_masks_hints_and_mirrored_views_follow_the_bucket(toy: Family) -> None:
 
 def test_class_pictures_take_the_shape_of_the_photos_beside_them(toy: Family) -> None:
     class_images = [picture(i, (32, 32)) for i in (7, 8, 9)]
-    batches = dealer(toy, photos(WIDE, TALL), class_images=class_images, prior_weight=0.5)
+    batches = batches_of(toy, photos(WIDE, TALL), class_images=class_images, prior_weight=0.5)
     for step in range(4):
         batch = batches(Rng(0, step))
         wide = batch.latents.shape[-2:] == (6, 10)
@@ -183,7 +183,7 @@ def test_class_pictures_take_the_shape_of_the_photos_beside_them(toy: Family) ->
         assert batch.sizes is not None
         # a square covers 40x24 as 40x40, of which 16 go
         assert batch.sizes[2].tolist() == ([32, 32, 8, 0, 24, 40] if wide else [32, 32, 0, 8, 40, 24])
-    source = OwnPredictions(dealer(toy, photos(WIDE, TALL), prior_weight=1.0, prior="prediction"))
+    source = OwnPredictions(batches_of(toy, photos(WIDE, TALL), prior_weight=1.0, prior="prediction"))
     rngs = [Rng(0, step) for step in range(2)]
     source.ask(toy, toy.noising, rngs)
     assert all(torch.isfinite(losses(toy, source(rng), rng)) for rng in rngs)

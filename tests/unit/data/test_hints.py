@@ -233,7 +233,9 @@ def test_hints_are_made_for_drawing(tmp_path: Path) -> None:
     (file,) = make_hints([tmp_path / "a.png"], "soft_edges", tmp_path / "out")
     assert Image.open(file).size == (64, 48)
     assert np.array_equal(np.asarray(Image.open(file)), np.asarray(CONTROLS["soft_edges"]()(noise(0, (64, 48)))))
-    (file,) = make_hints([tmp_path / "a.png"], "scribble", tmp_path / "out", side=40)
+    with pytest.raises(UsageError, match=r"a\.png is there already"):
+        make_hints([tmp_path / "a.png"], "scribble", tmp_path / "out", side=40)
+    (file,) = make_hints([tmp_path / "a.png"], "scribble", tmp_path / "other", side=40)
     assert Image.open(file).size == (40, 40)
     with pytest.raises(BadDataError, match="Two pictures are called a"):
         make_hints([tmp_path / "a.png", tmp_path / "out" / "a.png"], "scribble", tmp_path / "no")

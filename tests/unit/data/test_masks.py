@@ -102,7 +102,7 @@ def test_a_mask_linked_from_elsewhere_is_refused(tmp_path: Path) -> None:
         load_photos([tmp_path / "in"])
 
 
-def dealer(model: Family, *masks: Image.Image | None, size: tuple[int, int] = (32, 32), **how: Any) -> PhotoBatches:
+def batches_of(model: Family, *masks: Image.Image | None, size: tuple[int, int] = (32, 32), **how: Any) -> PhotoBatches:
     photos = tuple(Photo(Path(f"{i}"), f"{i}", picture(i, size), mask=m) for i, m in enumerate(masks))
     lesson = Lesson(Subject("sks", "dog"), PhotoSet(photos, ""), ["sks dog"], "a dog", [picture(9)])
     prior = how.pop("prior_weight", 0.0)
@@ -110,7 +110,7 @@ def dealer(model: Family, *masks: Image.Image | None, size: tuple[int, int] = (3
 
 
 def test_the_loss_outside_the_mask_is_weighted_down_and_the_row_keeps_its_share(toy: Family) -> None:
-    batch = dealer(toy, left(32, 32, 0.25), unmasked_weight=0.2)(Rng(0))
+    batch = batches_of(toy, left(32, 32, 0.25), unmasked_weight=0.2)(Rng(0))
     assert batch.mask is not None
     assert batch.mask.shape == (1, 1, 8, 8)
     by_hand = torch.full((8, 8), 0.2)
@@ -122,13 +122,13 @@ def test_the_loss_outside_the_mask_is_weighted_down_and_the_row_keeps_its_share(
 
 
 def test_a_latent_at_the_edge_counts_by_its_share_of_the_mask(toy: Family) -> None:
-    mask = dealer(toy, left(32, 32, 6 / 32), unmasked_weight=0.0)(Rng(0)).mask
+    mask = batches_of(toy, left(32, 32, 6 / 32), unmasked_weight=0.0)(Rng(0)).mask
     assert mask is not None
     assert torch.allclose(mask[0, 0, 0, :3] / mask[0, 0, 0, 0], torch.tensor([1.0, 0.5, 0.0]))
 
 
 def test_rows_without_a_mask_and_class_rows_count_everywhere(toy: Family) -> None:
-    batch = dealer(toy, left(32, 32), None, prior_weight=0.5)(Rng(0))
+    batch = batches_of(toy, left(32, 32), None, prior_weight=0.5)(Rng(0))
     assert batch.mask is not None
     plain = [bool((row == 1).all()) for row in batch.mask]
     assert sorted(plain[:2]) == [False, True]
@@ -136,16 +136,16 @@ def test_rows_without_a_mask_and_class_rows_count_everywhere(toy: Family) -> Non
 
 
 def test_without_masks_or_with_full_weight_outside_nothing_is_masked(toy: Family) -> None:
-    assert dealer(toy, None)(Rng(0)).mask is None
-    assert dealer(toy, left(32, 32), unmasked_weight=1.0)(Rng(0)).mask is None
+    assert batches_of(toy, None)(Rng(0)).mask is None
+    assert batches_of(toy, left(32, 32), unmasked_weight=1.0)(Rng(0)).mask is None
 
 
 def test_masks_are_cropped_and_mirrored_with_their_pictures(toy: Family) -> None:
-    shelf = dealer(toy, left(64, 32), size=(64, 32), flip=True, unmasked_weight=0.0)._taught[0].photos
-    (deck,) = shelf.decks.values()
-    assert deck.masks is not None
-    assert deck.masks[0] is not None
-    upright, mirrored = deck.masks[0][:, 0]
+    cache = batches_of(toy, left(64, 32), size=(64, 32), flip=True, unmasked_weight=0.0)._taught[0].photos
+    (bucket,) = cache.buckets.values()
+    assert bucket.masks is not None
+    assert bucket.masks[0] is not None
+    upright, mirrored = bucket.masks[0][:, 0]
     expected = torch.zeros(8, 8)
     expected[:, :4] = 2.0  # the middle square has half of its width in the mask
     assert torch.allclose(upright, expected)
@@ -155,7 +155,7 @@ def test_masks_are_cropped_and_mirrored_with_their_pictures(toy: Family) -> None
 def test_random_crops_take_the_mask_from_the_same_place(toy: Family) -> None:
     mask = Image.fromarray(np.linspace(1, 255, 128, dtype=np.uint8)[None].repeat(32, 0))
     grey = Photo(Path("a"), "a", mask.convert("RGB"), mask=mask)
-    deck_of = PhotoBatches(
+    only_bucket = PhotoBatches(
         toy,
         [Lesson(Subject("sks", "dog"), PhotoSet((grey,), ""), [""], "")],
         batch_size=1,
@@ -168,4 +168,4 @@ def test_random_crops_take_the_mask_from_the_same_place(toy: Family) -> None:
     for view in views:
         assert view.mask is not None
         assert np.abs(np.asarray(view.image)[:, 4:-4, 0].astype(int) - np.asarray(view.mask)[:, 4:-4]).max() <= 3
-    assert deck_of(Rng(0)).mask is not None
+    assert only_bucket(Rng(0)).mask is not None

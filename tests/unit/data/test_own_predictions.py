@@ -23,7 +23,7 @@ from harness import attach, make_method, steps
 RNGS = [Rng(3, step) for step in range(4)]
 
 
-def dealer(model: Family, prior_weight: float = 0.5) -> PhotoBatches:
+def batches_of(model: Family, prior_weight: float = 0.5) -> PhotoBatches:
     photos = tuple(Photo(Path(f"{i}"), f"{i}", picture(i)) for i in range(3))
     lesson = Lesson(Subject("sks", "dog"), PhotoSet(photos, ""), ["a photo of sks dog"], "a photo of a dog")
     return PhotoBatches(model, [lesson], batch_size=2, prior_weight=prior_weight, prior="prediction")
@@ -31,13 +31,13 @@ def dealer(model: Family, prior_weight: float = 0.5) -> PhotoBatches:
 
 @pytest.fixture
 def asked(toy: Family) -> OwnPredictions:
-    own = OwnPredictions(dealer(toy))
+    own = OwnPredictions(batches_of(toy))
     own.ask(toy, toy.make_noising(), RNGS)
     return own
 
 
 def test_class_rows_show_the_photos_and_ask_with_the_class_prompt(toy: Family) -> None:
-    batch = dealer(toy)(RNGS[0])
+    batch = batches_of(toy)(RNGS[0])
     assert batch.prompts == ["a photo of sks dog"] * 2 + ["a photo of a dog"] * 2
     assert batch.weight.tolist() == [0.5, 0.5, 0.25, 0.25]
     assert batch.target is None
@@ -67,7 +67,7 @@ def test_the_target_is_what_the_denoiser_of_diffusers_predicts_at_that_noise(
 
 
 def test_a_batch_without_targets_is_noised_as_the_noising_says(toy: Family) -> None:
-    batch, rng = dealer(toy)(RNGS[0]), RNGS[0]
+    batch, rng = batches_of(toy)(RNGS[0]), RNGS[0]
     noising = Epsilon(toy.scheduler.alphas_cumprod, MinSNR())
     drawn, expected = batch.noised(noising, rng), noising.sample(batch.latents, rng)
     for name in ("x_t", "t", "target", "weight"):
@@ -112,4 +112,4 @@ def test_what_is_known_is_not_asked_again(toy: Family, asked: OwnPredictions, mo
 def test_only_the_bare_base_is_asked(toy: Family) -> None:
     attach(toy, make_method("lora").plan()[0])
     with pytest.raises(ValueError, match="before a method is attached"):
-        OwnPredictions(dealer(toy)).ask(toy, toy.noising, RNGS)
+        OwnPredictions(batches_of(toy)).ask(toy, toy.noising, RNGS)
