@@ -21,8 +21,8 @@ from booth.augment.recipe import BASE, PLACEBO, Recipe, require_labels
 from booth.augment.state import read_json, write_json
 from booth.core.commit import size_of
 from booth.core.errors import UsageError
+from booth.events import Listener
 from booth.registry import METHODS
-from booth.train.listener import Listener
 
 RECORD, WORK = "augment.json", "work"
 JUDGING = Schedule(
@@ -62,7 +62,7 @@ def build(
     if judges and not recipe.classes:
         told = ", ".join(f"{label} {judges.recall[label]:.2f}" for label in labels)
         tell(f"The weakest classes by an inner validation (recall): {told}.")
-    generator = Generator(recipe.base, recipe.device, listener, tell)
+    generator = Generator(recipe.base, recipe.device, listener)
     write_json(out / RECORD, {"recipe": recipe.model_dump(mode="json"), "command": command, "classes": list(labels)})
     maker = Maker(recipe, training, labels, out / WORK, generator, encoder, lambda: judges, on_picture)
     kept = {label: maker.kept(label, recipe.per_class) for label in labels}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.data.beside import PHOTO_SUFFIXES
 from booth.data.captions import write_caption
-from booth.families.loading import base_hash, load_family
+from booth.events import Listener
 from booth.generate.concepts import Applied, attached
 from booth.generate.draw import draw
 from booth.generate.png import parameters_text, save_png
 from booth.generate.start import Start
-from booth.train.listener import Listener
+from booth.session import Session
 from booth.train.run import train
 from booth.train.setup import choose_device
 
@@ -41,25 +41,21 @@ TURN, SHIFT, LIGHT = 8.0, 0.06, 0.12  # of a placebo: degrees, share of the side
 
 @dataclass
 class Generator:
-    """Holds a base, read when it is first needed, and draws the candidates of a recipe with it."""
+    """Holds a base for all trainings and drawings of a recipe, read when it is first needed."""
 
     base: str
     device: str | None = None
     listener: Listener | None = None
-    tell: Tell = lambda _: None
-    _model: Family | None = field(default=None, init=False)
 
-    @property
-    def model(self) -> Family:
-        """The bare base."""
-        if self._model is None:
-            self._model = load_family(self.base, choose_device(self.device))
-        return self._model
+    @cached_property
+    def session(self) -> Session:
+        """The base; NotAvailableError where it is not on this machine."""
+        return Session(self.base, choose_device(self.device))
 
     @property
     def base_hash(self) -> str:
         """The content hash of the base."""
-        return base_hash(self.model.base)
+        return self.session.hash
 
     def teach(self, recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], folder: Path) -> dict[str, Concept]:
         """A concept for each class, from the training side alone; empty where the recipe teaches none.
@@ -98,16 +94,12 @@ class Generator:
             "base": self.base,
             "out": out,
             "seed": recipe.seed,
-            "device": self.device,
+            "device": self.session.device,
             "settings": recipe.settings,
             "resume": True,
         }
-        return train(RunConfig(**values), listener=self.listener, samples=False)
-
-    @contextmanager
-    def _with(self, concept: Concept | None) -> Iterator[Family]:
-        with attached(self.model, [Applied(concept)] if concept else []):
-            yield self.model
+        listeners = [self.listener] if self.listener else []
+        return train(RunConfig(**values), listeners=listeners, samples=False, session=self.session)
 
     def draw(self, recipe: Recipe, wanted: Sequence[Candidate], concept: Concept | None, folder: Path) -> list[Path]:
         """The candidates' files in `folder`, those that are missing drawn first, each whole or not at all."""
@@ -116,7 +108,7 @@ class Generator:
             for each in missing:
                 _save(distorted(each), folder / each.name, each, {"Method": PLACEBO})
         elif missing:
-            with self._with(concept) as model:
+            with self.session.model() as model, attached(model, [Applied(concept)] if concept else []):
                 for each in missing:
                     image = _drawn(model, recipe, each)
                     _save(image, folder / each.name, each, {"Method": recipe.method, "Strength": each.strength})
