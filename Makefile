@@ -3,8 +3,10 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The lock's versions without its hashes, which pip cannot ask of a folder or of another build of torch.
+VERSIONS = sed -nE 's/^([A-Za-z0-9][^ ;]*==[^ ;]+)( ; [^\\]*[^\\ ])? *\\?$$/\1\2/p'
 
-.PHONY: demo test setup check golden docs bench
+.PHONY: demo test setup check golden docs bench coverage site lock dist sbom audit
 
 # Teach the bundled subject to the embedded base, draw it, and print where the contact sheet is.
 demo: $(VENV)/booth.installed
@@ -32,15 +34,47 @@ docs: setup
 	$(BIN)/booth study $(filter-out experiments/arms.toml, $(wildcard experiments/*.toml)) --report
 	$(BIN)/python scripts/write_measured.py
 
+# Where the time of a step goes, and whether a ratio got worse since it was last recorded.
 bench: setup
 	$(BIN)/python benchmarks/step_share.py --out results/step_share.json
+	$(BIN)/python benchmarks/history.py --check
 
-$(VENV)/booth.installed: pyproject.toml
+# Which lines the tests run; the pages are in build/coverage.
+coverage: setup
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+# The pages under docs/ with the repository's own, in build/site; fails on a link that leads nowhere.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# After a change of dependencies: every version with its hashes, for users and for CI.
+lock: setup
+	$(BIN)/python scripts/write_lock.py
+
+# What is published: the wheel and the source distribution in dist/, checked.
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python scripts/check_dist.py dist
+
+# What a user's installation is made of, in CycloneDX.
+sbom: setup
+	mkdir -p build
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type library \
+	  --output-reproducible --output-file build/sbom.cdx.json
+
+# Known vulnerabilities among the locked versions; asks an advisory service, so that it needs a network.
+audit: setup
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements.lock
+
+$(VENV)/booth.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(VERSIONS) requirements.lock > $(VENV)/versions.txt
+	$(PIP) --constraint $(VENV)/versions.txt --editable .
 	touch $@
 
-$(VENV)/booth-dev.installed: pyproject.toml
+$(VENV)/booth-dev.installed: pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable ".[dev]"
+	$(VERSIONS) requirements-dev.lock > $(VENV)/versions.txt
+	$(PIP) --constraint $(VENV)/versions.txt --editable ".[dev]"
 	touch $@ $(VENV)/booth.installed
