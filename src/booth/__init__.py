@@ -11,6 +11,7 @@ Use it as::
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from booth.train import CallablePackage
 
 if TYPE_CHECKING:
     from booth.concept import Concept
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before the Hub's library, which reads it when it is imported
 
 train: CallablePackage  # bound by the import above; the package's first lines say why it can be called
 

@@ -1,5 +1,8 @@
 """The Python way in."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,10 @@ def test_photos_may_be_single_files(five_photos: Path, toy_base: Path, tmp_path:
     files = sorted(five_photos.iterdir())[:2]
     concept = booth.train([files[0], str(files[1])], "dog", base=str(toy_base), out=tmp_path / "out", steps=1)
     assert len(concept.record.photos) == 2
+
+
+def test_the_hub_s_telemetry_is_off_for_whoever_imports_booth() -> None:
+    code = "import sys, booth; assert 'huggingface_hub' not in sys.modules\n"
+    code += "from huggingface_hub import constants; sys.exit(not constants.HF_HUB_DISABLE_TELEMETRY)"
+    environment = {k: v for k, v in os.environ.items() if "TELEMETRY" not in k and k != "HF_HUB_OFFLINE"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

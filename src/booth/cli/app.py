@@ -83,9 +83,8 @@ def common(
 
 def main() -> None:
     """Run the command line; the exit codes are in docs/reference/exit-codes.md."""
-    # Set before any library reads them: no code from the Hub, no telemetry, and only our own words on the screen.
+    # Set before any library reads them: no code from the Hub, and only our own words on the screen.
     os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     # OpenMP's threads spin for milliseconds while they wait, which starves them of each other where another program is
