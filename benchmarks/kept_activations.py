@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Published:
     latents: tuple[int, int]  # channels, and pixels a side that one stands for
     tokens: tuple[int, int]  # how many a prompt becomes, or is filled up to, and their width
     pooled: int = 0  # width of the vector beside them
+    layers: int = 0  # of the text encoder that each token is told by, where they stay apart
     config: dict[str, Any] = field(default_factory=dict)  # what is not the class's default
 
 
@@ -88,6 +89,9 @@ BASES = {
     "lumina_2": Published("Lumina-Image-2.0", (16, 8), (256, 2304), config={"cap_feat_dim": 2304}),
     "chroma": Published("Chroma1-HD", (16, 8), (512, 4096)),
     "sana": Published("Sana_1600M_1024px", (32, 32), (300, 2304)),
+    "krea_2": Published("Krea 2, by the defaults of its class", (16, 8), (512, 2560), layers=12),
+    "ernie_image": Published("ERNIE-Image, by the defaults of its class", (128, 16), (64, 2560)),
+    "flux_2": Published("FLUX.2-dev", (128, 16), (512, 15360)),
 }
 
 
@@ -108,13 +112,14 @@ class FusedAttention(torch.autograd.Function):
 
 @contextmanager
 def fused() -> Generator[None]:
-    """Within this context scaled dot-product attention is fused on every device."""
-    plain = F.scaled_dot_product_attention
+    """Within this context attention is fused on the meta device, and autocast may be named there."""
+    plain, autocast = F.scaled_dot_product_attention, torch.autocast
+    torch.autocast = lambda *_, **__: nullcontext()
     F.scaled_dot_product_attention = lambda query, key, value, *_, **__: FusedAttention.apply(query, key, value)
     try:
         yield
     finally:
-        F.scaled_dot_product_attention = plain
+        F.scaled_dot_product_attention, torch.autocast = plain, autocast
 
 
 def bare(family: str) -> Any:
@@ -153,7 +158,7 @@ def counted(model: Any, side: int, checkpointing: bool) -> int:
     (channels, factor), (length, width) = published.latents, published.tokens
     latents = torch.empty(1, channels, side // factor, side // factor, device="meta")
     condition = Condition(
-        torch.empty(1, length, width, device="meta"),
+        torch.empty(1, length, *([published.layers] if published.layers else []), width, device="meta"),
         torch.empty(1, published.pooled, device="meta") if published.pooled else None,
         mask=torch.ones(1, length, dtype=torch.bool),  # real, since some networks cut sequences by it
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 from tokenizers import pre_tokenizers
 from transformers import (
     CLIPTextConfig,
@@ -20,12 +21,17 @@ from transformers import (
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizerFast,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    Mistral3Model,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2TokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
+    Qwen3VLConfig,
+    Qwen3VLModel,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -248,18 +254,6 @@ def flux(folder: Path, guidance_embeds: bool = True) -> Any:
 
 def flux_2_klein(folder: Path, is_distilled: bool = False) -> Any:
     tokenizer = qwen_tokenizer()
-    vae = diffusers.AutoencoderKLFlux2(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(4, 4),
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=2,
-        sample_size=SIDE,
-        mid_block_add_attention=False,
-    )
-    vae.bn.running_mean.normal_()
-    vae.bn.running_var.uniform_(0.5, 2.0)
     transformer = diffusers.Flux2Transformer2DModel(
         in_channels=16,
         num_layers=1,
@@ -273,7 +267,7 @@ def flux_2_klein(folder: Path, is_distilled: bool = False) -> Any:
     )
     return diffusers.Flux2KleinPipeline(
         scheduler=dynamic_scheduler(),
-        vae=vae,
+        vae=flux_2_autoencoder(),
         text_encoder=qwen(Qwen3ForCausalLM, Qwen3Config, tokenizer, layers=27),  # the pipeline takes layer 27's output
         tokenizer=tokenizer,
         transformer=transformer,
@@ -454,10 +448,164 @@ def sana(folder: Path) -> Any:
     )
 
 
+def flux_2_autoencoder() -> diffusers.AutoencoderKLFlux2:
+    """FLUX.2's, with what is usual of its latents."""
+    vae = diffusers.AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 4),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=SIDE,
+        mid_block_add_attention=False,
+    )
+    vae.bn.running_mean.normal_()
+    vae.bn.running_var.uniform_(0.5, 2.0)
+    return vae
+
+
+def video_autoencoder() -> diffusers.AutoencoderKLQwenImage:
+    """Qwen-Image's, two pixels a latent."""
+    return diffusers.AutoencoderKLQwenImage(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False],
+        latents_mean=[-0.7, 0.1, 0.9, 0.0],
+        latents_std=[2.8, 1.4, 2.3, 0.5],
+    )
+
+
+def krea_2(folder: Path, is_distilled: bool = False) -> Any:
+    tokenizer = qwen_tokenizer()
+    tokenizer.add_tokens(["Describe the image by detailing the color, shape, size, texture, quantity, text, spatial "])
+    text = {
+        "vocab_size": len(tokenizer) + 8,
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": WIDTH // 2,
+        "max_position_embeddings": 2048,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_heads": 2,
+        "out_hidden_size": WIDTH,
+        "deepstack_visual_indexes": [0],
+    }
+    transformer = diffusers.Krea2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=16,
+        timestep_embed_dim=16,
+        text_hidden_dim=WIDTH,
+        num_text_layers=2,
+        text_num_attention_heads=2,
+        text_num_key_value_heads=2,
+        text_intermediate_size=WIDTH,
+        num_layerwise_text_blocks=1,
+        num_refiner_text_blocks=1,
+        axes_dims_rope=(4, 2, 2),
+    )
+    return diffusers.Krea2Pipeline(
+        scheduler=dynamic_scheduler(),
+        vae=video_autoencoder(),
+        text_encoder=Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)),
+        tokenizer=tokenizer,
+        transformer=transformer,
+        text_encoder_select_layers=(1, 3),
+        is_distilled=is_distilled,
+    )
+
+
+def mistral(kind: Any, tokenizer: Any, layers: int, width: int = WIDTH) -> Any:
+    """Mistral 3 with the smallest eye that it takes."""
+    text = {
+        "model_type": "mistral",
+        "vocab_size": len(tokenizer) + 8,
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 8,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "max_position_embeddings": 2048,
+    }
+    vision = {
+        "model_type": "pixtral",
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "head_dim": 4,
+        "image_size": 16,
+        "patch_size": 8,
+    }
+    return kind(Mistral3Config(text_config=text, vision_config=vision, image_token_index=0))
+
+
+def ernie_image(folder: Path) -> Any:
+    tokenizer = qwen_tokenizer()
+    transformer = diffusers.ErnieImageTransformer2DModel(
+        hidden_size=16,
+        num_attention_heads=2,
+        num_layers=1,
+        ffn_hidden_size=16,
+        in_channels=16,
+        out_channels=16,
+        text_in_dim=WIDTH,
+        rope_axes_dim=(4, 2, 2),
+    )
+    for p in transformer.parameters():  # its last layers begin with zeros
+        torch.nn.init.normal_(p, std=0.2) if not bool(p.any()) else None
+    return diffusers.ErnieImagePipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=flux_2_autoencoder(),
+        text_encoder=mistral(Mistral3Model, tokenizer, 2),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
+def flux_2(folder: Path) -> Any:
+    tokenizer = qwen_tokenizer()
+    tokenizer.add_tokens([SYSTEM_MESSAGE])
+    tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m['content'][0]['text'] }}{% endfor %}"
+    transformer = diffusers.Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=3 * 8,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(2, 2, 2, 2),
+    )
+    return diffusers.Flux2Pipeline(
+        scheduler=dynamic_scheduler(),
+        vae=flux_2_autoencoder(),
+        text_encoder=mistral(
+            Mistral3ForConditionalGeneration, tokenizer, 30, 8
+        ),  # the pipeline takes layer 30's output
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
 MAKERS: dict[str, Callable[..., Any]] = {
     maker.__name__: maker
     for maker in (
         *(stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image),
-        *(lumina_2, chroma, sana),
+        *(lumina_2, chroma, sana, krea_2, ernie_image, flux_2),
     )
 }

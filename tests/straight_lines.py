@@ -183,12 +183,46 @@ def sana(pipe: Any, latents: Tensor) -> Tensor:
     return F.mse_loss(predicted, noise - latents)
 
 
+def krea_2(pipe: Any, latents: Tensor) -> Tensor:
+    x_t, t, noise = noised(pipe, latents, mu_of(pipe, 4 * 6))
+    hidden, mask = pipe.encode_prompt(PROMPTS, "cpu")
+    predicted = pipe.transformer(
+        hidden_states=pipe._pack_latents(x_t, 2, 4, 8, 12),
+        encoder_hidden_states=hidden,
+        timestep=t / 1000,
+        position_ids=pipe.prepare_position_ids(hidden.shape[1], 4, 6, "cpu"),
+        encoder_attention_mask=mask,
+    ).sample
+    return F.mse_loss(pipe._unpack_latents(predicted, 16, 24)[:, :, 0], noise - latents)
+
+
+def ernie_image(pipe: Any, latents: Tensor) -> Tensor:
+    x_t, t, noise = noised(pipe, latents, None)
+    hidden, lengths = pipe._pad_text(pipe.encode_prompt(PROMPTS, "cpu"), "cpu", torch.float32, 16)
+    return F.mse_loss(pipe.transformer(x_t, t, hidden, lengths).sample, noise - latents)
+
+
+def flux_2(pipe: Any, latents: Tensor) -> Tensor:
+    x_t, t, noise = noised(pipe, latents, compute_empirical_mu(4 * 6, 50))
+    hidden, text_ids = pipe.encode_prompt(PROMPTS, "cpu")
+    ids = pipe._prepare_latent_ids(x_t)
+    predicted = pipe.transformer(
+        hidden_states=pipe._pack_latents(x_t),
+        timestep=t / 1000,
+        encoder_hidden_states=hidden,
+        txt_ids=text_ids,
+        img_ids=ids,
+        guidance=torch.tensor([4.0, 4.0]),
+    ).sample
+    return F.mse_loss(pipe._unpack_latents_with_ids(predicted, ids), noise - latents)
+
+
 Straight = Callable[[Any, Tensor], Tensor]
 STRAIGHT: dict[str, Straight] = {
     function.__name__: function
     for function in (
         *(stable_diffusion, stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image),
-        *(lumina_2, chroma, sana),
+        *(lumina_2, chroma, sana, krea_2, ernie_image, flux_2),
     )
 }
 DIFFUSING = ("stable_diffusion", "stable_diffusion_xl")

@@ -78,6 +78,9 @@ PIPELINES = {
     "Lumina2Pipeline": "lumina_2",
     "ChromaPipeline": "chroma",
     "SanaPipeline": "sana",
+    "Krea2Pipeline": "krea_2",
+    "ErnieImagePipeline": "ernie_image",
+    "Flux2Pipeline": "flux_2",
 }
 
 FAMILIES: Registry[Family] = Registry(
@@ -94,6 +97,9 @@ FAMILIES: Registry[Family] = Registry(
         "lumina_2": "booth.families.lumina_2:Lumina2",
         "chroma": "booth.families.chroma:Chroma",
         "sana": "booth.families.sana:Sana",
+        "krea_2": "booth.families.krea_2:Krea2",
+        "ernie_image": "booth.families.ernie_image:ErnieImage",
+        "flux_2": "booth.families.flux_2:Flux2",
     },
     "booth.families",
 )

@@ -63,6 +63,7 @@ class Family(ABC):
     multiple: int  # a side of a picture is a multiple of this many pixels
     largest: int = 16_384  # pixels a side that it can draw; where the base sets no limit, more is a slip of the finger
     largest_area: int | None = None  # pixels of a picture that it draws over; None is as many as of any other
+    sequence_first: ClassVar[tuple[str, ...]] = ()  # ends of names of the denoiser's layers that take (L, B, D)
     most_steps: int | None = None  # to draw in; None where noise levels are continuous
     bucket_step: int  # the sides of buckets are multiples of this many pixels
     noising: Noising

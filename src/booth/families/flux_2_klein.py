@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
@@ -13,6 +12,7 @@ from transformers import Qwen2TokenizerFast, Qwen3ForCausalLM
 
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily, no_negative
+from booth.families.flux_2_latents import standardised
 from booth.families.layout import Encoder, writing_out
 
 STEPS = 50  # the shift also depends on the number of steps a picture is drawn in; this is the pipeline's own
@@ -55,15 +55,7 @@ class Flux2Klein(FlowFamily):
         return Condition(self._pipe.encode_prompt(prompts, self.device)[0])
 
     def encode(self, pixels: Tensor) -> Posterior:
-        """Latents are 2x2 patches here, (B, 4C, h/2, w/2), and have mean 0 and deviation 1 over the base's data."""
-        with torch.no_grad():
-            dist = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
-        patchify = Flux2KleinPipeline._patchify_latents
-        mean, std = patchify(dist.mean.float()), patchify(dist.std.float())
-        norm = self.vae.bn
-        usual = norm.running_mean.view(1, -1, 1, 1).float()
-        spread = torch.sqrt(norm.running_var.view(1, -1, 1, 1).float() + self.vae.config.batch_norm_eps)
-        return Posterior((mean - usual) / spread, std / spread)
+        return standardised(self.vae, pixels.to(self.device))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         dtype = self.network.dtype

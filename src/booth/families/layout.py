@@ -30,7 +30,6 @@ from booth.families.freeing import Mark, let_go, mark, take_back
 from booth.families.quantised import quantise
 
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
-LATENTS = 128  # side of the latents of the bases whose denoiser does not say: all were made for 1024 pixels
 MAGNITUDE = ".lora_magnitude_vector"  # peft's name in files
 CLIP_LINEARS = {
     "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
@@ -65,6 +64,7 @@ class DiffusersFamily(Family):
     # Activations of the published denoiser that a row keeps for the backward pass: so many, and so many more a pixel,
     # by whether of gradient checkpointing. Counted on the meta device with every weight trained, which keeps the most.
     kept: ClassVar[Mapping[bool, tuple[float, float]]]
+    latents: ClassVar[int] = 128  # a side, where the denoiser does not say: all such bases were made for 1024 pixels
     multiple = 8
 
     def __init__(
@@ -98,7 +98,7 @@ class DiffusersFamily(Family):
         self._marks: dict[str, Mark] = {name: mark(module) for name, module in modules.items()}
         tiny = sum(p.numel() for p in self.network.parameters()) < TINY_PARAMETERS
         self.scale = "tiny" if tiny else "full"
-        self.resolution = self.network.config.get("sample_size", LATENTS) * self.vae_factor
+        self.resolution = self.network.config.get("sample_size", self.latents) * self.vae_factor
         self.noising = self.make_noising()
         self.sites = self._sites()
 
@@ -230,7 +230,7 @@ class DiffusersFamily(Family):
             forget_path(folder / name / "config.json")
         if self.scale == "tiny":
             index = json.loads((self.base / INDEX).read_text())
-            parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
+            parts = [name for name in index if (self.base / name).is_dir()]
             for name in set(parts) - changed:
                 shutil.copytree(self.base / name, folder / name, dirs_exist_ok=True)
             shutil.copyfile(self.base / INDEX, folder / INDEX)

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Method
 from booth.families.files import weight_files
-from booth.families.layout import LATENTS
 from booth.families.quantised import BITSANDBYTES, can_be_quantised
 from booth.families.recognition import recognise
 from booth.registry import FAMILIES, OPTIMIZERS
@@ -169,7 +168,7 @@ def native_side(folder: Path) -> int:
     """Side of the pictures that a base was made for, in pixels, as the loaded family has it."""
     family: Any = FAMILIES[recognise(folder)]
     network, vae = _config(folder / family.denoiser[0]), _config(folder / "vae")
-    return network.get("sample_size", LATENTS) * family.latent_side(vae)
+    return network.get("sample_size", family.latents) * family.latent_side(vae)
 
 
 def parts_of(folder: Path) -> dict[str, Part]:

@@ -13,6 +13,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily, pack, unpack
 from booth.families.layout import Encoder, writing_out
+from booth.families.video_latents import latent_side_of, standardised
 
 
 class QwenImage(FlowFamily):
@@ -35,7 +36,7 @@ class QwenImage(FlowFamily):
 
     @classmethod
     def latent_side(cls, vae: Mapping[str, Any]) -> int:
-        return 2 ** len(vae["temperal_downsample"])
+        return latent_side_of(vae)
 
     def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
         return {"true_cfg_scale": guidance, "negative_prompt": [negative or " "] * count if guidance > 1 else None}
@@ -46,14 +47,7 @@ class QwenImage(FlowFamily):
         return Condition(tokens, mask=mask.bool())
 
     def encode(self, pixels: Tensor) -> Posterior:
-        with torch.no_grad():
-            dist = self.vae.encode(pixels.to(self.device, self.vae.dtype).unsqueeze(2)).latent_dist
-        usual, spread = (
-            torch.tensor(values, device=self.device).view(1, -1, 1, 1)
-            for values in (self.vae.config.latents_mean, self.vae.config.latents_std)
-        )
-        mean, std = dist.mean.float().squeeze(2), dist.std.float().squeeze(2)
-        return Posterior((mean - usual) / spread, std / spread)
+        return standardised(self.vae, pixels.to(self.device))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         dtype, mask = self.network.dtype, condition.mask

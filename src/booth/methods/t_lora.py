@@ -71,6 +71,7 @@ class TLoRALayer(AdapterLayer):
     def __init__(self, base: nn.Module, adapter: str, clock: Clock | None, ranks: tuple[int, int], start: list[Tensor]):
         super().__init__(base, adapter, **dict(zip(self.adapter_layer_names, (t.clone() for t in start), strict=True)))
         self.clock, (self.rank, self.least) = clock, ranks
+        self.axis = 0  # of the batch in what comes in
         for name, tensor in zip(self.start_names, start, strict=True):
             self.register_buffer(name, tensor, persistent=False)
 
@@ -95,9 +96,12 @@ class TLoRALayer(AdapterLayer):
         levels = self.clock.levels.to(x.device)
         if len(levels) == 1:
             return (places < self.count(levels)).float()
-        if len(levels) != len(x):
+        axis = self.axis
+        if x.shape[axis] % len(levels):
             raise UsageError("This base mixes the rows of a batch, which T-LoRA keeps apart. Set batch_size to 1.")
-        return (places < self.count(levels)[:, None]).float().view(len(x), *(1,) * (x.ndim - 2), -1)
+        levels = levels.repeat_interleave(x.shape[axis] // len(levels))  # one in each layer's place, say, of each token
+        counting = (places < self.count(levels)[:, None]).float()
+        return counting.view(*(len(levels) if i == axis else 1 for i in range(x.ndim - 1)), -1)
 
     def count(self, levels: Tensor) -> Tensor:
         """How many ranks count: floor((1 - t) (r - r_min)) + r_min."""
@@ -137,6 +141,8 @@ class TLoRA(LayerAdapter):
     def inject(self, model: Family, seed: int) -> None:
         super().inject(model, seed)
         self._hook = self._clock.follow(model)
+        for name, layer in self._own_layers(self._denoiser_of(model)):
+            layer.axis = int(name.endswith(model.sequence_first))
         for name in self._modules.keys() & model.sites.text_encoders.keys():
             for _, layer in self._own_layers(name):
                 layer.clock = None  # it is not told how much noise there is
@@ -185,6 +191,9 @@ class TLoRA(LayerAdapter):
         for component in self._modules:
             for name, start in self._starts(component).items():
                 start.copy_(saved[f"{component}.{name}"])
+
+    def _denoiser_of(self, model: Family) -> str:
+        return next(name for name, site in model.sites.linears.items() if site.module is model.sites.denoiser)
 
     def _own_layers(self, component: str) -> Iterator[tuple[str, TLoRALayer]]:
         return ((n, layer) for n, layer in self.layers(self._modules[component]) if layer.adapter == self._adapter)
