@@ -67,7 +67,9 @@ class ErnieImage(FlowFamily):
         ]
 
     def encode(self, pixels: Tensor) -> Posterior:
-        return standardised(self.vae, pixels.to(self.device))
+        return standardised(
+            self.vae, pixels.to(self.device), eps=1e-5
+        )  # as its pipeline decodes, whatever is configured
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         dtype, mask = self.network.dtype, condition.mask
