@@ -35,6 +35,8 @@ class Parts:
     hypernetwork: Hypernetwork | None = None
     control: State | None = None  # a ControlNet's whole state, likewise
     other: list[str] = field(default_factory=list[str])  # weight files of methods that no format here is for
+    beside: dict[str, State] = field(default_factory=dict[str, State])  # components of a file that no concept holds
+    notes: list[str] = field(default_factory=list[str])  # what is to be told of a file
 
     @property
     def kinds(self) -> set[str]:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from booth.core.errors import BadDataError
 from booth.core.safe_file import shown
-from booth.export.base_files import Shapes
+from booth.export.base_files import BaseFiles, Shapes
 from booth.export.parts import Parts
 
 EMBEDDING = "text_model.embeddings.token_embedding.weight"
+ROUNDING = 2**-8  # of bfloat16, relative to the largest value
 # How the keys of files begin that booth recognises and cannot use here, and what they are.
 FOREIGN = (
     (("controlnet_",), "a ControlNet in diffusers' layout, which lies in a folder with its configuration"),
@@ -59,6 +60,27 @@ def require_fit(file: Path, parts: Parts, unknown: list[str], shapes: Shapes, ba
             f"{file} has {len(unknown)} keys that find no layer in the base {base}, such as "
             f"{shown(sorted(unknown)[0])}. Add --lossy to leave them out, or name its own base with --base."
         )
+
+
+def differing(file: Path, parts: Parts, files: BaseFiles, lossy: bool) -> list[str]:
+    """Components of a file that no concept holds and that are not the base's own; BadDataError unless `lossy`."""
+    found: list[str] = []
+    for component, state in parts.beside.items():
+        base = files.tensors(component)
+        other = [n for n, t in state().items() if n in base and not _alike(t, base[n])]
+        if other and not lossy:
+            raise BadDataError(
+                f"{file} brings a {component} of its own, which a concept does not hold: {len(other)} of its tensors "
+                "are not those of the base. Use the file itself as --base, or add --lossy to draw with the base's."
+            )
+        found += [f"the file's own {component}"] if other else []
+    return found
+
+
+def _alike(tensor: Tensor, base: Tensor) -> bool:
+    """Whether they are equal but for the rounding of a half-precision file."""
+    gap = (tensor.float() - base.float()).abs().max()
+    return bool(gap <= ROUNDING * base.float().abs().max())
 
 
 def _require_rows(file: Path, table: str, rows: Tensor, shapes: Shapes, base: str) -> None:

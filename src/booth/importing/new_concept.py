@@ -44,7 +44,11 @@ def write_concept(
             method.restore(model, folder)
         finally:
             method.detach(model)
-        about = {**about, "notes": form.notes, "left_out": [*about.get("left_out", []), *form.left_out]}
+        about = {
+            **about,
+            "notes": [*about.get("notes", []), *form.notes],
+            "left_out": [*about.get("left_out", []), *form.left_out],
+        }
         record = _record(place, base, model, method, about, folder, time.perf_counter() - began)
         (folder / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return Concept(place, record)

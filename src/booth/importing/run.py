@@ -20,7 +20,7 @@ from booth.export.base_files import BaseFiles, Shapes
 from booth.export.exporter import Exporter, TwoWay
 from booth.export.parts import Parts
 from booth.families.loading import resolve_base
-from booth.importing.fit import require_fit, unknown_trainer
+from booth.importing.fit import differing, require_fit, unknown_trainer
 from booth.importing.new_concept import write_concept
 from booth.registry import CONTROLS, EXPORTERS
 
@@ -60,9 +60,11 @@ def import_file(
     files = BaseFiles(resolve_base(base))
     name, parts, unknown = _read(file, content, files.shapes)
     require_fit(file, parts, unknown, files.shapes, base, lossy)
+    left_out = differing(file, parts, files, lossy)
     about: dict[str, Any] = {"format": name, "sha256": _sha256(file), "steps": _steps(content.metadata)}
     if unknown:
-        about["left_out"] = [f"{len(unknown)} tensors that find no place there, such as {shown(sorted(unknown)[0])}"]
+        left_out.append(f"{len(unknown)} tensors that find no place there, such as {shown(sorted(unknown)[0])}")
+    about |= {"left_out": left_out, "notes": parts.notes}
     if parts.control is not None:
         subject = Subject("", "")
         about["control"] = control or _followed(file, content.metadata)

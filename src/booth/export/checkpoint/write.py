@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from booth.core.errors import BadDataError
-from booth.core.safe_file import read_tensors, shown
+from booth.core.safe_file import read_tensors
 from booth.export.base_files import Shapes, is_flux
 from booth.export.check import Check
 from booth.export.checkpoint import flux_proof as flux
 from booth.export.checkpoint import names as original_names
 from booth.export.checkpoint import proof as original
+from booth.export.checkpoint.read import original_reading, read_checkpoint
 from booth.export.exporter import Job, Loaded, TwoWay
 from booth.export.parts import Parts
 
@@ -81,7 +81,7 @@ class Checkpoint(TwoWay):
     def check(self, job: Job, file: Path) -> Check:
         """Every weight of the model, as the original code would assign it."""
         tensors = read_tensors(file)[0]
-        reading = _reading(tensors, job.shapes)
+        reading = original_reading(tensors, job.shapes)
         rules = flux.RULES if is_flux(job.shapes) else original.RULES
         check = Check(reader=rules, unmatched=reading.unmatched, missing=reading.missing)
         told, meant = tensors.keys() & set(original.MARKERS), _markers(job)
@@ -96,7 +96,7 @@ class Checkpoint(TwoWay):
         return check
 
     def loaded(self, job: Job, file: Path) -> Loaded | None:
-        return Loaded(_reading(read_tensors(file)[0], job.shapes).states)
+        return Loaded(original_reading(read_tensors(file)[0], job.shapes).states)
 
     def recognises(self, names: Mapping[str, Tensor]) -> bool:
         return any(name.startswith(DENOISERS) for name in names)
@@ -104,27 +104,7 @@ class Checkpoint(TwoWay):
     def read(
         self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes
     ) -> tuple[Parts, list[str]]:
-        """The denoiser, and the text encoders that the file has; what programs keep beside them is passed over."""
-        if "unet" not in shapes and not is_flux(shapes):
-            raise BadDataError("This checkpoint is for another architecture than the base. Name its own with --base.")
-        reading = _reading(tensors, shapes)
-        parts = Parts()
-        for component, state in reading.states.items():
-            if component == "vae" or (component.startswith("text_encoder") and not state):
-                continue
-            lacking = [n for n, shape in shapes[component].items() if n not in state or state[n].shape != shape]
-            if lacking:
-                raise BadDataError(
-                    f"This checkpoint is for another architecture than the base, or incomplete: {len(lacking)} weights "
-                    f"of the {component} are missing or of another shape, such as {shown(lacking[0])}."
-                )
-            parts.weights[component] = lambda state=state: state
-        return parts, [name for name in reading.unmatched if name.startswith(DENOISERS)]
-
-
-def _reading(tensors: Mapping[str, Tensor], shapes: Shapes) -> original.Reading:
-    """As the code of the base's authors would read a file."""
-    return flux.read(tensors, shapes["transformer"]) if is_flux(shapes) else original.read(tensors, shapes)
+        return read_checkpoint(tensors, shapes)
 
 
 def _markers(job: Job) -> set[str]:
