@@ -44,7 +44,8 @@ FUSED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         f"noise_refiner.0.attention.to_{x}" for x in "qkv")),
 }  # fmt: skip
 PREFIXES = ("", "lora_unet_", "lora_transformer_", "lycoris_", "base_model.model.", "unet.", "transformer.",
-            "diffusion_model.", "model.diffusion_model.", "unet.base_model.model.", "base_model.model.transformer.")  # fmt: skip
+            "diffusion_model.", "model.diffusion_model.", "unet.base_model.model.",
+            "base_model.model.transformer.")  # fmt: skip
 # The spellings of the two factors, and whether an alpha of the same spelling stands beside them.
 FACTORS = {
     "kohya": (".lora_down.weight", ".lora_up.weight"),
