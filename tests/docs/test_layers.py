@@ -200,3 +200,35 @@ def test_what_runs_code_would_be_found(line: str, tmp_path: Path) -> None:
     file = tmp_path / "wrong.py"
     file.write_text(line)
     assert FORBIDDEN.search(code_of(file))
+
+
+def imported_by(module: str) -> set[str]:
+    """All modules of the package that a module imports, by way of others too."""
+    files = {name_of(file): file for file in FILES}
+    found, wanted = set[str](), [module]
+    while wanted:
+        name = wanted.pop()
+        names = {i for i in imports(files[name]) if i in files} if name in files else set()
+        # A name taken from a package may be a module of it.
+        tree = ast.parse(files[name].read_text(encoding="utf-8")) if name in files else ast.parse("")
+        taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+        names |= {f"{n.module}.{a.name}" for n in taken for a in n.names if f"{n.module}.{a.name}" in files}
+        wanted += sorted(names - found)
+        found |= names
+    return found
+
+
+PROOFS = [name_of(file) for file in FILES if file.stem.endswith("proof")]
+WRITERS = {name_of(file) for file in FILES if file.stem.startswith("write") and "export" in file.parts}
+
+
+@pytest.mark.parametrize("proof", PROOFS)
+def test_no_proof_imports_a_writer(proof: str) -> None:
+    assert imported_by(proof) & WRITERS == set()
+
+
+def test_a_writer_imports_proofs_and_that_would_be_seen() -> None:
+    assert len(PROOFS) >= 7
+    assert {"booth.export.lora.write", "booth.export.checkpoint.write"} <= WRITERS
+    assert "booth.export.lora.proof" in imported_by("booth.export.lora.write")
+    assert "booth.export.lora.write" in imported_by("booth.export.bundle.write")

@@ -40,7 +40,9 @@ def unknown_trainer(file: Path, keys: Sequence[str]) -> BadDataError:
 def require_fit(file: Path, parts: Parts, unknown: list[str], shapes: Shapes, base: str, lossy: bool) -> None:
     """BadDataError for a file of another architecture, for rows that lack an encoder, for keys that nothing holds."""
     fitting = sum(len(modules) for modules in parts.layers.values())
-    if parts.kinds == set() or (unknown and fitting * 2 < len(unknown)):
+    # Whole weights fit altogether, or have been refused; of layers most have to find a place.
+    foreign = parts.kinds <= {"layers"} and fitting * 2 < len(unknown)
+    if not parts.kinds or foreign:
         raise BadDataError(
             f"{file} is for another architecture than the base {base}: {len(unknown)} of its keys find no layer "
             f"there, such as {shown(sorted(unknown)[0]) if unknown else 'all'}. Name its own base with --base."

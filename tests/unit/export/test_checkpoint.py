@@ -13,10 +13,11 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
-from safetensors.torch import load_file
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file, save_file
 
 from booth.concept import Concept
-from booth.core.errors import NotAvailableError, UsageError
+from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.core.family import Family
 from booth.export.base_files import BaseFiles
 from booth.export.checkpoint import names as original_names
@@ -25,6 +26,8 @@ from booth.export.checkpoint.write import LAYOUTS
 from booth.export.component_files import component_tensors
 from booth.export.lora.extracted import approximate
 from booth.export.run import export
+from booth.generate.concepts import Applied, attached
+from booth.importing.run import import_file
 
 
 def test_diffusers_converts_a_fine_tuned_model_back_to_what_was_trained(tuned: Concept, toy: Family, here: Path):
@@ -158,3 +161,76 @@ def test_an_extracted_lora_says_what_it_loses(tuned: Concept, toy: Family, toy_b
     pipe.fuse_lora()
     pipe.unload_lora_weights()
     assert torch.allclose(pipe.unet.state_dict()[name], trained[name], atol=1e-6)
+
+
+def test_clip_is_found_without_its_wrapper_and_every_tensor_is_accounted_for(
+    tuned: Concept, toy_base: Path, here: Path
+) -> None:
+    tensors = load_file(export(tuned, "checkpoint").file)
+    generator = torch.Generator().manual_seed(0)
+    clip = {
+        name: t + torch.randn(t.shape, generator=generator) for name, t in tensors.items() if ".text_model." in name
+    }
+    without = {name: t for name, t in tensors.items() if name not in clip}
+    without |= {name.replace(".text_model.", "."): t for name, t in clip.items()}
+    how = {"base": str(toy_base), "token": "ohwx", "noun": "dog"}
+    idle = {"betas": torch.ones(4), "model_ema.decay": torch.ones(1), "alphas_cumprod_prev": torch.ones(4)}
+    save_file(without | idle, here / "merge.safetensors")
+    concept = import_file(here / "merge.safetensors", out=here / "a", **how)
+    written = component_tensors(concept.folder / "text_encoder")
+    for name, tensor in clip.items():
+        assert torch.equal(written[name.removeprefix("cond_stage_model.transformer.")], tensor), name
+    (note,) = concept.record.data["imported"]["notes"]
+    assert "passed over 3 tensors" in note
+
+    save_file(without | {"cond_stage_model.transformer.extra.weight": torch.ones(2)}, here / "more.safetensors")
+    with pytest.raises(BadDataError, match=r"1 keys that find no layer .*transformer\.extra\.weight.*Add --lossy"):
+        import_file(here / "more.safetensors", **how)
+    left = import_file(here / "more.safetensors", lossy=True, out=here / "b", **how).record.data["imported"]["left_out"]
+    assert "1 tensors that find no place" in left[0]
+
+    baked = {name: t * 1.5 if name.startswith("first_stage_model.decoder") else t for name, t in without.items()}
+    save_file(baked, here / "baked.safetensors")
+    with pytest.raises(BadDataError, match=r"brings a vae of its own.*Use the file itself as --base"):
+        import_file(here / "baked.safetensors", **how)
+    assert (
+        "own vae"
+        in import_file(here / "baked.safetensors", lossy=True, out=here / "c", **how).record.data["imported"][
+            "left_out"
+        ][0]
+    )
+    save_file({n: t.half() for n, t in without.items()}, here / "half.safetensors")
+    assert "left_out" not in import_file(here / "half.safetensors", out=here / "d", **how).record.data["imported"]
+
+
+@pytest.mark.parametrize("method", ["oft", "custom_diffusion"])
+def test_what_no_adapter_file_holds_goes_out_merged(
+    method: str, teach, toy: Family, toy_base: Path, here: Path
+) -> None:
+    options = {"learning_rate": 3e-2, "token": "rlx"} | ({"block_size": 4} if method == "oft" else {})
+    concept = teach(method, **options)
+    lossy = method == "custom_diffusion"  # the token's rows go out with --to embedding
+    with pytest.raises(UsageError, match="Use --to checkpoint, which holds the merged weights exactly"):
+        export(concept, "kohya", lossy=lossy)
+    done = export(concept, "checkpoint", lossy=lossy, picture=method == "oft")
+    assert done.check.passed
+    again = import_file(done.file, base=str(toy_base), token="rlx", noun="dog")
+    merged = component_tensors(again.folder / "unet")
+    with attached(toy, [Applied(concept)]):
+        unet = toy.components()["unet"]
+        moved = 0
+        for name, layer in unet.named_modules():
+            if method == "oft" and isinstance(layer, BaseTunerLayer):
+                layer.merge()
+                live = layer.get_base_layer().weight.detach().clone()
+                layer.unmerge()
+            elif method != "oft" and name.endswith(("attn2.to_k", "attn2.to_v")):
+                live = layer.weight.detach()
+            else:
+                continue
+            torch.testing.assert_close(merged[f"{name}.weight"], live, rtol=0, atol=1e-5)
+            moved += 1
+    assert moved > 3
+    if method == "oft":
+        assert done.check.picture is not None
+        assert done.check.picture <= 1
