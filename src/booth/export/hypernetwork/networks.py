@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,22 @@ def from_fields(nets: dict[int, tuple[Net, Net]], fields: Mapping[Any, Any]) -> 
         bool(fields.get("activate_output", True)),
         bool(fields.get("is_layer_norm", False)),
     )
-    return replace(found, nets={w: (numbered(found, k), numbered(found, v)) for w, (k, v) in nets.items()})
+    found = replace(found, nets={w: (numbered(found, k), numbered(found, v)) for w, (k, v) in nets.items()})
+    for width, pair in found.nets.items():
+        for net in pair:
+            _require_structure(width, found.layer_structure, net)
+    return found
+
+
+def _require_structure(width: int, structure: tuple[float, ...], net: Net) -> None:
+    """BadDataError unless the linear layers have the sides that the structure tells, which others build them by."""
+    told = [width * part for part in structure]
+    sides = [tuple(t.shape) for t in net.values() if t.ndim == 2]
+    if sides != [(out, inside) for inside, out in pairwise(told)]:
+        raise BadDataError(
+            f"This hypernetwork says that its layers are {list(structure)} times {width} wide, and they are "
+            f"{' then '.join('x'.join(map(str, side)) for side in sides) or 'none'}. Get the file anew."
+        )
 
 
 def numbered(hypernetwork: Hypernetwork, net: Net) -> Net:
