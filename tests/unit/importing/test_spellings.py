@@ -28,6 +28,7 @@ MODULES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "FLUX.1": ("flux", "single_transformer_blocks.0.proj_out", ("single_blocks.0.linear2",)),
     "FLUX.2": ("flux_2_klein", "single_transformer_blocks.0.attn.to_qkv_mlp_proj", ("single_blocks.0.linear1",)),
     "Z-Image": ("z_image", "layers.0.attention.to_out.0", ("layers.0.attention.out",)),
+    "Chroma": ("chroma", "single_transformer_blocks.0.proj_out", ("single_blocks.0.linear2",)),
     "Qwen-Image": ("qwen_image", "transformer_blocks.0.img_mlp.net.2", ()),
 }  # fmt: skip
 # Layers that have the rows of several: the family, the authors' name, and diffusers' ones in their order.
@@ -38,6 +39,8 @@ FUSED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         f"transformer_blocks.0.attn2.to_{x}" for x in "qkv")),
     "FLUX.1": ("flux", "single_blocks.0.linear1", (
         *(f"single_transformer_blocks.0.attn.to_{x}" for x in "qkv"), "single_transformer_blocks.0.proj_mlp")),
+    "Chroma": ("chroma", "double_blocks.0.txt_attn.qkv", tuple(
+        f"transformer_blocks.0.attn.add_{x}_proj" for x in "qkv")),
     "FLUX.2": ("flux_2_klein", "double_blocks.0.img_attn.qkv", tuple(
         f"transformer_blocks.0.attn.to_{x}" for x in "qkv")),
     "Z-Image": ("z_image", "noise_refiner.0.attention.qkv", tuple(

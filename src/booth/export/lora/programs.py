@@ -16,6 +16,7 @@ from booth.export.original.places import places
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 CLIP_LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
 ALL_KINDS = frozenset({"lora", "loha", "lokr", "diff"})
+AS_IN_DIFFUSERS = "txt_norm.weight"  # of Qwen-Image, whose authors' names are diffusers'
 # By whose lengths DoRA is divided: of the rows before the change, of those after it, or of the columns after it.
 BASE_ROWS, MERGED_ROWS, COLUMNS = "base rows", "merged rows", "columns"
 
@@ -119,8 +120,8 @@ def comfyui(shapes: Shapes) -> Slots:
         found[f"lora_unet_{_flat(theirs)}"] = found[f"diffusion_model.{theirs}"] = slots
         for slot in slots:  # of a file with diffusers' names, which has a module's own rows
             found |= _prefixed(Slot("transformer", slot.module))
-    if "transformer" in shapes and not places("transformer", shapes["transformer"]):
-        for module in _modules(shapes, "transformer"):  # whose authors have diffusers' names
+    if AS_IN_DIFFUSERS in shapes.get("transformer", {}):
+        for module in _modules(shapes, "transformer"):
             slot = Slot("transformer", module)
             found |= {f"diffusion_model.{module}": [slot], f"lora_unet_{_flat(module)}": [slot], module: [slot]}
             found |= _prefixed(slot)

@@ -45,6 +45,11 @@ def is_flux(names: Iterable[str]) -> bool:
     return single and "time_text_embed.text_embedder.linear_1.weight" in names
 
 
+def is_chroma(names: Iterable[str]) -> bool:
+    """Whether tensors are Chroma's, which makes its modulation in a network of its own."""
+    return "distilled_guidance_layer.in_proj.weight" in set(names)
+
+
 def places(modules: Iterable[str]) -> dict[str, Place]:
     """The authors' layers, norms included; in the last one's modulation shift and scale stand the other way round."""
     found = {place.modules[0]: (name, place) for name, place in map(_named, modules) if place is not None}

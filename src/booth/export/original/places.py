@@ -10,6 +10,7 @@ from booth.export.original.place import Place
 # How a transformer is told by its tensors. A new architecture is one file here, and one line.
 TRANSFORMERS = (
     (flux.is_flux, flux.places),
+    (flux.is_chroma, flux.places),  # whose authors took over FLUX.1's code and left out its modulation
     (flux_2.is_flux_2, flux_2.places),
     (stable_diffusion_3.is_stable_diffusion_3, stable_diffusion_3.places),
     (z_image.is_z_image, z_image.places),
