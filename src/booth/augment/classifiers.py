@@ -57,7 +57,8 @@ def _resnet(widths: list[int], depths: list[int]) -> Callable[[int], nn.Module]:
         from transformers import ResNetConfig, ResNetForImageClassification
 
         shape: dict[str, Any] = {"embedding_size": widths[0], "hidden_sizes": widths, "depths": depths}
-        return _Logits(ResNetForImageClassification(ResNetConfig(**shape, layer_type="basic", num_labels=classes)))
+        shape |= {"layer_type": "basic", "num_labels": classes}
+        return _Logits(ResNetForImageClassification(ResNetConfig(**shape)))
 
     return make
 
