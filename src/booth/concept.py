@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from booth.core.concept import ConceptRecord, read_record
 from booth.core.places import at_home
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from booth.core.method import Method
+    from booth.session import Session
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,44 @@ class Concept:
         return [kind(kind.Config.model_validate(self.record.settings), subject)]
 
     def generate(
-        self, prompts: str | list[str], *, n: int = 1, seed: int = 0, strength: float | None = None, **how: Any
+        self,
+        prompts: str | Sequence[str],
+        *,
+        n: int = 1,
+        seed: int = 0,
+        strength: float | None = None,
+        steps: int = 30,
+        guidance: float | None = None,
+        negative: str = "",
+        scheduler: str | None = None,
+        size: int | None = None,
+        batch_size: int | None = None,
+        session: Session | None = None,
     ) -> list[Image]:
-        """Draw each prompt `n` times, with seeds from `seed` on; `how` is as in `booth.generate.draw.draw`.
+        """Draw each prompt `n` times, with seeds from `seed` on; what is None is the base's own.
 
-        Loads the base anew; to draw often, hold a family and use `booth.generate.concepts.attached`.
+        Draws on the base that a `session` holds. Without one the base that was drawn with last is held, until another
+        one is drawn with, so that it is not loaded for each call. `size` is the side in pixels.
         """
-        from booth.families.loading import base_hash, load_family
         from booth.generate.concepts import Applied, attached, require_base
         from booth.generate.draw import draw
+        from booth.session import borrowed, latest
 
         base = self.record.base.name
         applied = [Applied(self, strength)]
-        model = load_family(base)
-        require_base(applied, base, base_hash(model.base))
+        session = session or latest(base)
+        require_base(applied, base, session.hash)
         wanted = [prompts] if isinstance(prompts, str) else prompts
         rows = [(prompt, seed + i) for prompt in wanted for i in range(n)]
-        with attached(model, applied):
-            return draw(model, [p for p, _ in rows], [s for _, s in rows], **how)
+        with borrowed(session, base, session.device) as model, attached(model, applied):
+            return draw(
+                model,
+                [prompt for prompt, _ in rows],
+                [own for _, own in rows],
+                steps=steps,
+                guidance=guidance,
+                negative=negative,
+                scheduler=scheduler,
+                size=size,
+                batch_size=batch_size,
+            )

@@ -89,6 +89,28 @@ class Session:
         return self._model
 
 
+@contextmanager
+def borrowed(session: Session | None, base: str, device: str) -> Generator[Family]:
+    """The bare base of the session at hand, which has to hold it, or of one that is opened for this use alone."""
+    if session is None:
+        with Session(base, device) as own, own.model() as model:
+            yield model
+    else:
+        session.require(base, session.device)
+        with session.model() as model:
+            yield model
+
+
+_latest: list[Session] = []  # at most one
+
+
+def latest(base: str, device: str = "cpu") -> Session:
+    """The session of those who name none: the base that was drawn with last stays, until another one is."""
+    if not _latest or _latest[0].folder != resolve_base(base) or _latest[0].device != device:
+        _latest[:] = [Session(base, device)]
+    return _latest[0]
+
+
 def _settle(model: Family) -> None:
     """What a training sets beside weights, as it was."""
     model.recall()

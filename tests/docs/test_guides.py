@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from booth.cli.app import app
 from booth.generate.draw import draw
+from booth.train import samples
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "docs" / "guides"
@@ -27,7 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("src", "docs"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("booth.train.samples.draw", partial(draw, steps=2))  # samples
+    monkeypatch.setattr(samples, "draw", partial(draw, steps=2))  # samples
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 

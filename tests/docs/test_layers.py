@@ -23,6 +23,7 @@ TRAINING = DRAWING | {"train"}
 OUTWARD = {"export", "importing", "foreign_configs", "hub"}
 ALLOWED = {
     "core": NOUNS,
+    "options": set(),
     "events": NOUNS | {"events"},
     "session": NAMES | {"families"},
     "registry": NOUNS,

@@ -16,8 +16,11 @@ from typer.testing import CliRunner
 
 import booth
 from booth.cli.app import app
+from booth.evaluate import protocol
+from booth.families import loading
 from booth.generate.draw import draw
 from booth.registry import METHODS
+from booth.train import samples
 from booth.train.loop import losses
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,11 +50,11 @@ def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pyte
     (here / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.chdir(here)
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("booth.families.loading.EMBEDDED_FOLDER", toy_base)
+    monkeypatch.setattr(loading, "EMBEDDED_FOLDER", toy_base)
     monkeypatch.setattr(METHODS["lora"], "tiny", {"steps": 2})
-    monkeypatch.setattr("booth.train.samples.draw", partial(draw, steps=2))  # samples
+    monkeypatch.setattr(samples, "draw", partial(draw, steps=2))  # samples
     monkeypatch.setattr("booth.cli.compare.QUICK_STEPS", 2)
-    monkeypatch.setattr("booth.evaluate.protocol.QUICK_STEPS", 2)
+    monkeypatch.setattr(protocol, "QUICK_STEPS", 2)
     return here
 
 
@@ -75,6 +78,20 @@ def test_the_python_lines_run_as_they_stand(place: Path) -> None:
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
     assert len(names["pictures"]) == 4
+
+
+def test_the_page_for_python_runs_as_it_stands(place: Path) -> None:
+    """Its 400 steps are two here, as if a run ended early."""
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    code = "\n".join(shown).replace("steps=400", "steps=3").replace("steps=60", "steps=2")
+    names: dict = {}
+    exec(compile(code, "python.md", "exec"), names)
+    assert len(names["pictures"]) == 2
+    assert len(names["losses"]) == 2
+    assert names["session"].loads == 1
+    assert (place / "evaluations" / "rex" / "report.html").is_file()
+    assert set(names["result"]["methods"]) == {"lora"}
 
 
 def test_the_loop_shown_is_the_loop() -> None:

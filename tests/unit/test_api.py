@@ -3,13 +3,22 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import booth
 from booth.concept import Concept
-from booth.core.errors import UsageError
+from booth.config import RunConfig
+from booth.core.errors import BadDataError, UsageError
+from booth.core.method import MethodConfig
+from booth.data.given import sources_of
+from booth.data.photos import load_photos
+from booth.options import TrainOptions
 
 
 def test_train_and_load(toy_base: Path, five_photos: Path, tmp_path: Path) -> None:
@@ -27,7 +36,8 @@ def test_train_and_load(toy_base: Path, five_photos: Path, tmp_path: Path) -> No
 
 
 def test_train_stays_callable_when_its_rooms_are_imported(five_photos: Path) -> None:
-    import booth.train.loop  # sets booth.train to the package
+    import_module("booth.train.loop")  # would set booth.train to the package
+    import_module("booth.generate.draw")
 
     with pytest.raises(UsageError, match="Did you mean 'steps'"):
         booth.train(five_photos, "dog", stepz=3)
@@ -44,3 +54,64 @@ def test_the_hub_s_telemetry_is_off_for_whoever_imports_booth() -> None:
     code += "from huggingface_hub import constants; sys.exit(not constants.HF_HUB_DISABLE_TELEMETRY)"
     environment = {k: v for k, v in os.environ.items() if "TELEMETRY" not in k and k != "HF_HUB_OFFLINE"}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_everything_that_is_named_is_there_and_what_is_heavy_waits() -> None:
+    assert all(getattr(booth, name) is not None for name in booth.__all__)
+    probe = "import sys, booth; print([m for m in ('torch', 'numpy', 'pydantic', 'PIL') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_options_that_an_editor_shows_are_those_that_there_are() -> None:
+    known = {*RunConfig.model_fields, *MethodConfig.model_fields} - {"photos", "noun"}
+    assert set(TrainOptions.__annotations__) == known
+
+
+def pictures(folder: Path) -> list[Image.Image]:
+    return [Image.open(file).convert("RGB") for file in sorted(folder.iterdir())]
+
+
+@pytest.mark.parametrize("form", ["pictures", "arrays", "stack", "floats", "pairs", "rows", "generator"])
+def test_photos_may_be_in_memory(five_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path))
+    shown = pictures(five_photos)
+    arrays = [np.asarray(image) for image in shown]
+    given: dict[str, Any] = {
+        "pictures": shown,
+        "arrays": arrays,
+        "stack": np.stack(arrays),
+        "floats": [a / 255 for a in arrays],
+        "pairs": [(image, f"dog {i}") for i, image in enumerate(shown)],
+        "rows": [{"image": image, "text": f"dog {i}"} for i, image in enumerate(shown)],
+        "generator": (image for image in shown),
+    }
+    (folder,) = sources_of(given[form])
+    found = load_photos([folder]).photos
+    assert [p.image.tobytes() for p in found] == [image.tobytes() for image in shown]
+    captions = [f"dog {i}" for i in range(5)] if form in ("pairs", "rows") else [None] * 5
+    assert [p.caption for p in found] == captions
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    assert sources_of(shown if form == "generator" else given[form]) == [folder]  # kept once
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+def test_what_is_no_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path))
+    with pytest.raises(BadDataError, match=r"Photo 0 is neither a path"):
+        sources_of([object()])  # type: ignore[list-item]
+    with pytest.raises(BadDataError, match="caption of photo 0 is no text"):
+        sources_of([(Image.new("RGB", (64, 64)), 5)])  # type: ignore[list-item]
+    with pytest.raises(BadDataError, match="no photos"):
+        sources_of(np.zeros((0, 64, 64, 3)))
+    assert not any(tmp_path.iterdir())
+
+
+def test_taught_from_memory_a_concept_is_resumed_and_its_photos_are_found(
+    five_photos: Path, toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
+    rows = [(image, "a dog") for image in pictures(five_photos)]
+    how: dict[str, Any] = {"base": str(toy_base), "out": tmp_path / "out", "steps": 2}
+    concept = booth.train(rows, "dog", **how)
+    assert booth.train(rows, "dog", **how, resume=True) == concept
+    assert all(Path(file).is_file() for file in concept.record.photo_files)

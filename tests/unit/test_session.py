@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from booth import session as sessions
 from booth.choices import noising_of
 from booth.core.errors import UsageError
 from booth.core.method import MethodConfig
+from booth.families.loading import load_family
 from booth.session import Session
+from harness import tensors
 
 
 def test_it_is_loaded_once_when_it_is_asked_for(toy_base: Path) -> None:
@@ -62,3 +65,24 @@ def test_another_base_device_or_family_is_refused(toy_base: Path, tmp_path: Path
         session.require(str(toy_base), "cuda")
     with pytest.raises(UsageError, match="Leave --family out"):
         session.require(str(toy_base), "cpu", "flux")
+
+
+@pytest.mark.parametrize("method", ["lora", "word", "tuned"])
+def test_a_concept_draws_again_without_loading_and_leaves_the_base_as_it_was(
+    toy_base: Path, request: pytest.FixtureRequest, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    concept = request.getfixturevalue(method)
+    monkeypatch.setattr(sessions, "_latest", [])
+    how = {"seed": 3, "steps": 1}
+    first = concept.generate("a dog", **how)[0].tobytes()
+    assert concept.generate("a dog", **how)[0].tobytes() == first
+    held = sessions.latest(str(toy_base))
+    assert held.loads == 1
+    fresh = tensors(load_family(str(toy_base)))
+    with held.model() as model:
+        now = tensors(model)
+        assert now.keys() == fresh.keys()
+        assert all(torch.equal(now[name], fresh[name]) for name in fresh)
+    with Session(str(toy_base)) as own:
+        assert concept.generate("a dog", **how, session=own)[0].tobytes() == first
+        assert (own.loads, held.loads) == (1, 1)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from booth.core.encoder import Encoder
 from booth.core.errors import BoothError, DiskFullError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
-from booth.data.photos import Photo, load_photos
+from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.evaluate.encoders import load_encoders, require_pictures_comparable
 from booth.evaluate.masks import Masks
 from booth.evaluate.measure import measure, measure_rows
@@ -28,8 +29,9 @@ from booth.evaluate.report.files import write_whole
 from booth.evaluate.rows import Photos, Untouched, draw_untouched, reference_rows
 from booth.evaluate.run import concept_evidence
 from booth.events import Listener
-from booth.families.loading import base_hash, load_family
+from booth.families.loading import base_hash
 from booth.registry import METHODS
+from booth.session import Session
 from booth.train.folders import work_folder
 from booth.train.run import train
 
@@ -70,12 +72,35 @@ def teaching_methods() -> tuple[str, ...]:
     return tuple(name for name, kind in METHODS.usable().items() if not kind.follows_control)
 
 
-def run_race(race: Race, *, listeners: Sequence[Listener] = (), tell: Tell) -> None:
+def run_race(race: Race, *, listeners: Sequence[Listener] = (), tell: Tell, session: Session | None = None) -> None:
     """Run what has no result yet. Cancelled ends the race, whose command goes on with it; DiskFullError too."""
     for method in race.methods:
         _ = METHODS[method]  # before anything is run
     trained = load_photos(list(race.photos))
-    model = load_family(race.base, race.device)
+    with ExitStack() as exits:
+        _run(race, trained, session or exits.enter_context(Session(race.base, race.device)), listeners, tell)
+
+
+def _run(race: Race, trained: PhotoSet, session: Session, listeners: Sequence[Listener], tell: Tell) -> None:
+    """All entrants on one session's base, which each of them borrows while it trains and while it draws."""
+    with session.model() as model:
+        race, encoders, photos, untouched = _prepared(race, trained, model, tell)
+    for method, seed in race.entrants():
+        file = race.folder(method, seed) / RUN
+        if file.is_file() and json.loads(file.read_text())["status"] == "done":
+            tell(f"{method} with seed {seed} is there already.")
+            continue
+        tell(f"Now {method} with seed {seed}.")
+        result = _attempt(race, method, seed, session, encoders, untouched, photos, listeners)
+        write_whole(file, json.dumps(result, indent=1) + "\n")
+        if result["status"] == "failed":
+            tell(f"{method} with seed {seed} failed: {result['error']}")
+
+
+def _prepared(
+    race: Race, trained: PhotoSet, model: Family, tell: Tell
+) -> tuple[Race, Sequence[Encoder], Photos, Untouched]:
+    """The race on this base, and what every entrant is set beside."""
     race = replace(race, protocol=race.protocol.on(model))
     encoders = load_encoders(race.encoders, scale=model.scale)
     require_pictures_comparable(encoders)
@@ -86,16 +111,7 @@ def run_race(race: Race, *, listeners: Sequence[Listener] = (), tell: Tell) -> N
     tell("Drawing what the untouched base draws, or finding it again.")
     untouched = draw_untouched(model, base_hash(model.base), subject, race.protocol, race.out / "untouched")
     _write_references(race, subject, untouched, photos, encoders)
-    for method, seed in race.entrants():
-        file = race.folder(method, seed) / RUN
-        if file.is_file() and json.loads(file.read_text())["status"] == "done":
-            tell(f"{method} with seed {seed} is there already.")
-            continue
-        tell(f"Now {method} with seed {seed}.")
-        result = _attempt(race, method, seed, model, encoders, untouched, photos, listeners)
-        write_whole(file, json.dumps(result, indent=1) + "\n")
-        if result["status"] == "failed":
-            tell(f"{method} with seed {seed} failed: {result['error']}")
+    return race, encoders, photos, untouched
 
 
 def _photos(race: Race, training: Sequence[Photo]) -> Photos:
@@ -172,7 +188,7 @@ def _attempt(
     race: Race,
     method: str,
     seed: int,
-    model: Family,
+    session: Session,
     encoders: Sequence[Encoder],
     untouched: Untouched,
     photos: Photos,
@@ -181,9 +197,10 @@ def _attempt(
     """One run's result. Whatever fails is told in it, but for a full disk, on which nothing else would succeed."""
     about: dict[str, Any] = {"kind": "race run", "method": method, "seed": seed}
     try:
-        concept = _teach(race, method, seed, model, listeners)
+        concept = _teach(race, method, seed, session, listeners)
         folder = race.folder(method, seed)
-        evidence = concept_evidence(model, concept, race.protocol, folder, untouched, photos)
+        with session.model() as model:
+            evidence = concept_evidence(model, concept, race.protocol, folder, untouched, photos)
         measured = measure(evidence, encoders)
     except DiskFullError:
         raise
@@ -203,7 +220,7 @@ def _attempt(
     }
 
 
-def _teach(race: Race, method: str, seed: int, model: Family, listeners: Sequence[Listener]) -> Concept:
+def _teach(race: Race, method: str, seed: int, session: Session, listeners: Sequence[Listener]) -> Concept:
     out = race.folder(method, seed) / "concept"
     fields = {
         "photos": list(race.photos),
@@ -219,9 +236,11 @@ def _teach(race: Race, method: str, seed: int, model: Family, listeners: Sequenc
         "until": "done" if race.budget.until_done else "steps",
     }
     config = RunConfig.model_validate(fields)
-    config = config.model_copy(update={"settings": _decided(race, config, model)})
+    with session.model() as model:
+        config = config.model_copy(update={"settings": _decided(race, config, model)})
     going_on = out.is_dir() or work_folder(out).is_dir()
-    return train(config.model_copy(update={"resume": going_on}), listeners=listeners, samples=False)
+    config = config.model_copy(update={"resume": going_on})
+    return train(config, listeners=listeners, samples=False, session=session)
 
 
 def _decided(race: Race, config: RunConfig, model: Family) -> dict[str, Any]:

@@ -36,8 +36,8 @@ from booth.evaluate.rows import BASE, Photos, Untouched, draw_untouched, referen
 from booth.evaluate.run import concept_evidence
 from booth.evaluate.subjects import other_noun, world_subject
 from booth.events import Listener
-from booth.families.loading import base_hash, load_family
 from booth.registry import METHODS
+from booth.session import Session
 from booth.train.folders import work_folder
 from booth.train.run import train
 
@@ -66,16 +66,32 @@ def run_studies(
     listeners: Sequence[Listener] = (),
 ) -> None:
     """Run what has no result yet. Two processes may share the work; a run that another one holds is left to it."""
-    model = load_family(setting.base, device)
-    encoders = load_encoders((), scale=model.scale)
-    about = {"booth": __version__, **_revision(), "versions": package_versions(), "device": device}
-    about |= {"threads": torch.get_num_threads(), "base": base_hash(model.base)}
+    with Session(setting.base, device) as session:
+        _run(studies, setting, session, results, work, photographs, listeners, tell)
+
+
+def _run(
+    studies: Sequence[Study],
+    setting: Setting,
+    session: Session,
+    results: Path,
+    work: Path,
+    photographs: Path | None,
+    listeners: Sequence[Listener],
+    tell: Tell,
+) -> None:
+    """All runs on one session's base, which each of them borrows while it trains and while it draws."""
+    with session.model() as model:
+        scale = model.scale
+    encoders = load_encoders((), scale=scale)
+    about = {"booth": __version__, **_revision(), "versions": package_versions(), "device": session.device}
+    about |= {"threads": torch.get_num_threads(), "base": session.hash}
     about |= {"setting": setting.model_dump(exclude={"arms"})}
     for study in studies:
         for seed, place, name in runs_of(study):
             file = run_file(results, place, name, seed)
             arm = setting.arms[name]
-            if _is_there(file, arm, about, model.scale):
+            if _is_there(file, arm, about, scale):
                 continue
             if place.startswith(PHOTOGRAPHS) and photographs is None:
                 raise UsageError(f"{place} is a folder of photographs. Say where it lies with --photos DIR.")
@@ -85,7 +101,7 @@ def run_studies(
                 tell(f"{study.name}: {name} is taught {place} with seed {seed}.")
                 subject = _subject(place, photographs, work)
                 result = {"subject": place, "arm": {"name": name, **arm.model_dump()}, "seed": seed, **about}
-                result |= _attempt(arm, subject, seed, setting, model, encoders, folder, listeners)
+                result |= _attempt(arm, subject, seed, setting, session, encoders, folder, listeners)
                 write_whole(file, json.dumps(result, indent=1) + "\n")
                 if result["status"] == "failed":
                     tell(f"It failed: {result['error']}")
@@ -96,7 +112,7 @@ def _attempt(
     taught: Taught,
     seed: int,
     setting: Setting,
-    model: Family,
+    session: Session,
     encoders: Sequence[Any],
     folder: Path,
     listeners: Sequence[Listener],
@@ -105,15 +121,19 @@ def _attempt(
     noun = {"right": taught.noun, "wrong": other_noun(taught.noun), "none": PLAIN}[arm.noun]
     subject = Subject(setting.token, noun)
     try:
-        concept = _teach(arm, taught, subject, seed, setting, folder / "concept", listeners) if arm.method else None
+        concept = (
+            _teach(arm, taught, subject, seed, setting, folder / "concept", session, listeners) if arm.method else None
+        )
         measured: dict[str, Any] = {}
         for guidance in arm.guidance:
             # What the class means is asked once, and only of the noun that the others were taught.
             drift = setting.drift if guidance == arm.guidance[0] and noun == taught.noun else 0
             protocol = Protocol(tuple(setting.prompts), "study", (0,), drift, setting.steps, guidance)
             untouched_in = folder.parent / "untouched" / f"{noun}-{guidance:g}-{drift}"
-            untouched = draw_untouched(model, base_hash(model.base), subject, protocol, untouched_in)
-            evidence = _evidence(model, concept, subject, protocol, folder / f"{guidance:g}", untouched, taught.photos)
+            with session.model() as model:
+                untouched = draw_untouched(model, session.hash, subject, protocol, untouched_in)
+                own = folder / f"{guidance:g}"
+                evidence = _evidence(model, concept, subject, protocol, own, untouched, taught.photos)
             scores = measure(evidence, encoders).scores.values()
             measured[f"{guidance:g}"] = {s.name: {"value": round(s.value, 5), "units": _short(s.units)} for s in scores}
     except DiskFullError:
@@ -141,7 +161,14 @@ def _evidence(
 
 
 def _teach(
-    arm: Arm, taught: Taught, subject: Subject, seed: int, setting: Setting, out: Path, listeners: Sequence[Listener]
+    arm: Arm,
+    taught: Taught,
+    subject: Subject,
+    seed: int,
+    setting: Setting,
+    out: Path,
+    session: Session,
+    listeners: Sequence[Listener],
 ) -> Concept:
     fields = {
         "photos": [taught.folder],
@@ -158,7 +185,7 @@ def _teach(
     }
     if arm.unmasked_weight is not None:
         fields["unmasked_weight"] = arm.unmasked_weight
-    return train(RunConfig.model_validate(fields), listeners=listeners, samples=False)
+    return train(RunConfig.model_validate(fields), listeners=listeners, samples=False, session=session)
 
 
 def _cost(concept: Concept) -> dict[str, Any]:

@@ -31,9 +31,10 @@ from booth.evaluate.measure import Measured, label_of, measure_rows
 from booth.evaluate.protocol import Protocol
 from booth.evaluate.rows import CONCEPT, Photos, Untouched, draw_concept, draw_untouched, reference_rows
 from booth.evaluate.verdicts import Verdict, verdicts
-from booth.families.loading import base_hash, load_family
+from booth.families.loading import base_hash
 from booth.generate.concepts import Applied, attached, require_base, require_tokens
 from booth.registry import METRICS
+from booth.session import Session, borrowed
 
 SCHEMA = 1
 Tell = Callable[[str], None]
@@ -102,10 +103,12 @@ def evaluate(
     any_class: bool = False,
     device: str = "cpu",
     tell: Tell = lambda text: None,
+    session: Session | None = None,
 ) -> Evaluation:
     """Draw (or find again in `folder`) and measure a concept beside the untouched base and the other references.
 
     With `company`, other concepts, or where several subjects were taught in one run, all are used together as well.
+    A `session` is drawn on, on its own device; without one the base is loaded.
     """
     began = time.perf_counter()
     for name in metrics:
@@ -115,30 +118,30 @@ def evaluate(
     seen = find_photos(concept, photos, lookalikes)
     members = [_member(Applied(concept), seen), *map(_member, company)]
     require_tokens([member.applied for member in members])
-    model = load_family(concept.record.base.name, device)
-    seen.masks.use_segmenter(model.scale)
-    protocol = protocol.on(model)
-    chosen = load_encoders(encoders, scale=model.scale)
-    require_pictures_comparable(chosen)
-    if not any_class:
-        require_class(chosen, seen, concept.record.subject.noun)
-    for sentence in advice(seen, chosen, model.scale):
-        tell(sentence)
-    content = base_hash(model.base)
-    require_base([member.applied for member in members], concept.record.base.name, content)
-    pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
-    tell(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
-    untouched = draw_untouched(model, content, subject, protocol, folder)
-    tell("Drawing the concept at the same prompts and seeds.")
-    evidence = concept_evidence(model, concept, protocol, folder, untouched, seen)
-    if sum(len(member.subjects) for member in members) > 1 and subject.kind != "style":
-        tell("Drawing each subject with all loaded, and all of them together.")
-        shared, together = draw_company(model, content, members, protocol, folder / "company")
-        evidence = replace(evidence, subjects_together=shared, drawn_together=together)
-    tell("Measuring.")
-    rows = {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, seen)}
-    measured = measure_rows(rows, chosen, metrics)
-    found = verdicts(measured, "picture" if subject.kind == "style" else subject.noun)
+    with borrowed(session, concept.record.base.name, device) as model:
+        seen.masks.use_segmenter(model.scale)
+        protocol = protocol.on(model)
+        chosen = load_encoders(encoders, scale=model.scale)
+        require_pictures_comparable(chosen)
+        if not any_class:
+            require_class(chosen, seen, concept.record.subject.noun)
+        for sentence in advice(seen, chosen, model.scale):
+            tell(sentence)
+        content = base_hash(model.base)
+        require_base([member.applied for member in members], concept.record.base.name, content)
+        pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
+        tell(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
+        untouched = draw_untouched(model, content, subject, protocol, folder)
+        tell("Drawing the concept at the same prompts and seeds.")
+        evidence = concept_evidence(model, concept, protocol, folder, untouched, seen)
+        if sum(len(member.subjects) for member in members) > 1 and subject.kind != "style":
+            tell("Drawing each subject with all loaded, and all of them together.")
+            shared, together = draw_company(model, content, members, protocol, folder / "company")
+            evidence = replace(evidence, subjects_together=shared, drawn_together=together)
+        tell("Measuring.")
+        rows = {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, seen)}
+        measured = measure_rows(rows, chosen, metrics)
+        found = verdicts(measured, "picture" if subject.kind == "style" else subject.noun)
     seconds = time.perf_counter() - began
     return Evaluation(concept, protocol, seen, rows, measured, found, chosen, company, seconds)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from booth.core.family import Family
 from booth.core.places import free_file, require_writable
 from booth.core.room import room_on
 from booth.data.tokens import length_of
-from booth.families.loading import EMBEDDED, base_hash, load_family, resolve_base
+from booth.families.loading import EMBEDDED, base_hash, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes
 from booth.families.recognition import recognise
 from booth.generate.concepts import Applied, advice_on_chosen_base, attached, common_base, require_base
@@ -28,6 +28,7 @@ from booth.generate.sheet import contact_sheet
 from booth.generate.start import Start
 from booth.generate.upscale import REDRAWN, check_upscaled, upscaled
 from booth.generate.words import foreign_syntax
+from booth.session import Session, borrowed
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def generate(
     sheet: bool = False,
     on_picture: Callable[[int], None] | None = None,
     on_message: Callable[[str], None] = lambda _: None,
+    session: Session | None = None,
 ) -> Drawn:
     """Draw a request into the folder `out`.
 
@@ -108,6 +110,7 @@ def generate(
         raise UsageError(f"--upscale {request.upscale} makes no sense. Use 2 for twice the size.")
     require_writable(out)
     began = time.perf_counter()
+    request = request if session is None else replace(request, device=session.device)
     base = request.base or (common_base(request.concepts) if request.concepts else EMBEDDED)
     folder = resolve_base(base)
     content_hash = base_hash(folder)
@@ -118,35 +121,35 @@ def generate(
             on_message(warning)
     concepts, taken = with_controlnets(request.concepts, request.hints, content_hash)
     offload = _offload(request, folder, on_message)
-    model = load_family(str(folder), request.device if offload == "none" else "cpu")
-    check_size(model, request.size, request.upscale)  # before hints and the picture in --init are brought to it
-    prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
-    seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
-    with attached(model, concepts):
-        for prompt in request.prompts:
-            if (length := length_of(model, prompt)) is not None and length.lost:
-                on_message(
-                    f"warning: the prompt {prompt!r} has {length.tokens} tokens, and {model.title} reads "
-                    f"{length.limit}: {length.lost!r} is cut."
-                )
-        images = _draw(model, request, taken, prompts, seeds, (offload, request.device), on_picture, on_message)
-    out.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
-    for image, name, prompt, seed in zip(images, file_names(prompts, seeds), prompts, seeds, strict=True):
-        settings = {
-            "Steps": request.steps,
-            "Sampler": SAMPLERS[request.scheduler or model.sampler],
-            "CFG scale": f"{model.guidance if request.guidance is None else request.guidance:g}",
-            "Seed": seed,
-            **_size_settings(request, image),
-            "Model hash": content_hash.removeprefix("sha256:")[:10],
-            "Model": Path(base).name,
-            "Concepts": "; ".join(a.title for a in concepts) or None,
-            "Hints": "; ".join(hint.file.name for hint in taken) or None,
-            "Version": f"booth {__version__}",
-        }
-        files.append(free_file(out / name))
-        save_png(image, files[-1], parameters_text(prompt, request.negative, settings))
+    with borrowed(session, base, request.device if offload == "none" else "cpu") as model:
+        check_size(model, request.size, request.upscale)  # before hints and the picture in --init are brought to it
+        prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
+        seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
+        with attached(model, concepts):
+            for prompt in request.prompts:
+                if (length := length_of(model, prompt)) is not None and length.lost:
+                    on_message(
+                        f"warning: the prompt {prompt!r} has {length.tokens} tokens, and {model.title} reads "
+                        f"{length.limit}: {length.lost!r} is cut."
+                    )
+            images = _draw(model, request, taken, prompts, seeds, (offload, request.device), on_picture, on_message)
+        out.mkdir(parents=True, exist_ok=True)
+        files: list[Path] = []
+        for image, name, prompt, seed in zip(images, file_names(prompts, seeds), prompts, seeds, strict=True):
+            settings = {
+                "Steps": request.steps,
+                "Sampler": SAMPLERS[request.scheduler or model.sampler],
+                "CFG scale": f"{model.guidance if request.guidance is None else request.guidance:g}",
+                "Seed": seed,
+                **_size_settings(request, image),
+                "Model hash": content_hash.removeprefix("sha256:")[:10],
+                "Model": Path(base).name,
+                "Concepts": "; ".join(a.title for a in concepts) or None,
+                "Hints": "; ".join(hint.file.name for hint in taken) or None,
+                "Version": f"booth {__version__}",
+            }
+            files.append(free_file(out / name))
+            save_png(image, files[-1], parameters_text(prompt, request.negative, settings))
     drawn = Drawn(files, 0.0)
     if sheet:
         rows = [images[i : i + request.count] for i in range(0, len(images), request.count)]

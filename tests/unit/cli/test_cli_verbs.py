@@ -9,6 +9,7 @@ from PIL import Image
 from told import last_object
 
 from booth.concept import Concept
+from booth.families import loading
 from booth.registry import METHODS
 from booth.world.identity import Identity, is_held_out
 
@@ -59,7 +60,7 @@ def test_doctor_tells_device_memory_versions_and_base(booth_cli) -> None:
 
 
 def test_doctor_says_when_the_base_is_missing(booth_cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("booth.families.loading.EMBEDDED_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(loading, "EMBEDDED_FOLDER", tmp_path / "none")
     told = last_object(booth_cli("doctor", "--json"))
     assert told["embedded_base"]["found"] is False
     assert any("embedded base" in sentence for sentence in told["missing"])
@@ -68,7 +69,7 @@ def test_doctor_says_when_the_base_is_missing(booth_cli, monkeypatch: pytest.Mon
 def test_doctor_counts_what_the_base_holds(booth_cli, monkeypatch: pytest.MonkeyPatch, toy_base: Path) -> None:
     from booth.families.loading import base_hash, load_family
 
-    monkeypatch.setattr("booth.families.loading.EMBEDDED_FOLDER", toy_base)
+    monkeypatch.setattr(loading, "EMBEDDED_FOLDER", toy_base)
     base = last_object(booth_cli("doctor", "--json"))["embedded_base"]
     modules = load_family(str(toy_base)).components().values()
     assert base["parameters"] == sum(t.numel() for module in modules for t in module.state_dict().values())
@@ -122,6 +123,6 @@ def test_world_score_prints_what_the_judges_found(booth_cli, monkeypatch: pytest
 
 
 def test_a_prompt_card_is_not_drawn_on_another_base(booth_cli, lora: Concept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("booth.families.loading.base_hash", lambda folder: "sha256:another")
+    monkeypatch.setattr(loading, "base_hash", lambda folder: "sha256:another")
     result = booth_cli("prompt-card", lora.folder, "--photos", "photos")
     assert (result.exit_code, "was taught to another base" in result.stderr) == (2, True)

@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from booth import session as sessions
 from booth.compare import race as racing
 from booth.compare.budget import Budget
 from booth.compare.page import write_page
-from booth.compare.race import Race, run_race
+from booth.compare.race import Race, run_race, teaching_methods
 from booth.core.errors import Interrupted, UsageError
 from booth.evaluate import pictures
 from booth.evaluate.protocol import Protocol
 from booth.events import Event
 from booth.registry import ENCODERS
+from booth.session import Session
 from booth.train import samples
 
 
@@ -184,3 +186,34 @@ def test_a_budget_of_seconds_holds_the_class_pictures_too(plan: Race, monkeypatc
     model: Any = SimpleNamespace(scale="tiny")
     found = budget.settings_within(Budget(seconds=20), config, model)
     assert found["steps"] == 20  # 10 of the 20 seconds are left, a quarter of 40
+
+
+def test_a_race_of_every_method_loads_the_base_once(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    load = sessions.load_family
+
+    def counting(base: str, *rest: Any) -> Any:
+        loads.append(base)
+        return load(base, *rest)
+
+    monkeypatch.setattr(sessions, "load_family", counting)
+    settings = {"dreambooth": {"prior_weight": 0.0}, "custom_diffusion": {"prior_weight": 0.0}}
+    plan = replace(plan, methods=(), seeds=(0,), budget=Budget(steps=2), settings=settings)
+    run_race(plan, tell=lambda text: None)
+    found = list(results(plan))
+    assert {r["method"]: r["status"] for r in found} == dict.fromkeys(teaching_methods(), "done")
+    assert len(found) >= 14
+    assert loads == [plan.base]
+    with Session(plan.base) as session:  # what the last of them was taught does not depend on those before it
+        last = found[-1]["method"]
+        alone = replace(plan, out=plan.out.with_name("alone"), methods=(last,))
+        run_race(alone, tell=lambda text: None, session=session)
+        assert session.loads == 1
+    first, second = (weights(race.folder(last, 0) / "concept") for race in (plan, alone))
+    assert first == second
+
+
+def weights(folder: Path) -> dict[str, str]:
+    """The hashes of a concept's weights."""
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    return {name: about["sha256"] for name, about in files.items() if name.endswith(".safetensors")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
 import sys
@@ -149,14 +150,14 @@ def test_each_method_tells_what_it_takes(
 
 
 def test_the_first_plan_that_fits_and_can_be_taken_is_chosen(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("booth.families.memory.importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     known = sizes(base, ADAPTER)
     for name, needed in known.items():
         assert choose(memory_plans(base, ADAPTER, needed)).name == name
         assert choose(memory_plans(base, ADAPTER, needed - 1)).name != name or name == list(known)[-1]
     least = choose(memory_plans(base, ADAPTER, 1))
     assert (least.name, least.fits) == ("nf4+freed+checkpointing", False)
-    monkeypatch.setattr("booth.families.memory.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     without = memory_plans(base, ADAPTER, known["nf4+freed+checkpointing"])
     assert choose(without).name == "bf16+freed+checkpointing"
     assert without[-1].fits

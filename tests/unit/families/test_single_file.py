@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from booth.core.errors import BadDataError, BoothError, UnsafeFileError
 from booth.core.noising import Velocity
+from booth.families import single_file
 from booth.families.loading import base_hash, load_family, resolve_base
 from booth.families.single_file import FIRST, TELLING, corrections, identify
 from booth.registry import FAMILIES
@@ -133,7 +134,7 @@ def test_what_was_unpacked_with_another_configuration_is_unpacked_again(checkpoi
     save_file(load_file(checkpoint) | {"v_pred": torch.zeros(0)}, checkpoint)
     folder, wrong = resolve_base(str(checkpoint)), {"scheduler/scheduler_config.json": {"prediction_type": "sample"}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("booth.families.single_file.corrections", lambda file, kind: wrong)
+        patch.setattr(single_file, "corrections", lambda file, kind: wrong)
         assert resolve_base(str(checkpoint)) == folder
     kind: Any = FAMILIES["stable_diffusion"]
     with pytest.raises(BadDataError, match="prediction_type='sample'"):

@@ -67,3 +67,15 @@ def test_the_log_says_what_was_quoted_and_how_it_was_kept() -> None:
 
 def test_durations_are_said_as_people_do() -> None:
     assert [duration(s) for s in (8.4, 59.6, 110, 3725)] == ["8 s", "1 min 00 s", "1 min 50 s", "1 h 02 min"]
+
+
+def test_the_first_picture_is_thrown_away(toy: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded for it alone is no part of the price."""
+    now, costs = [0.0], iter([56.0, 0.3])
+
+    def draw(*_: object, **__: object) -> None:
+        now[0] += next(costs)
+
+    monkeypatch.setattr(estimating, "draw", draw)
+    monkeypatch.setattr(estimating.time, "perf_counter", lambda: now[0])
+    assert estimating.seconds_per_picture(toy) == pytest.approx(0.3 * estimating.STEPS / estimating.DRAWN)
