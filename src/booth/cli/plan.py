@@ -21,6 +21,7 @@ def in_words(plan: dict[str, Any]) -> list[str]:
         lines += [f"          {key} = {value}" for key, value in stage["settings"].items()]
         others = len(stage["prompts"]) - 1
         lines.append(f"          prompts: {stage['prompts'][0]!r}{f' and {others} more' if others else ''}")
+    lines += [f"layers    {told}" for told in plan["layers"]]
     lines.append(f"memory    {plan['memory']['why']}")
     lines += [f"          {in_brief(p)}" for p in plan["memory"]["plans"]]
     cost = plan["quote"]

@@ -52,6 +52,8 @@ class StageRecord(Record):
     files: list[str]  # relative to the concept
     steps: int
     final_loss: float | None  # mean over the last tenth of the steps; none if no loss was finite
+    # Of an adapter by component and kind of layer: how many it adapts, and how many there are.
+    coverage: dict[str, dict[str, tuple[int, int]]] = Field(default_factory=dict[str, dict[str, tuple[int, int]]])
 
 
 class RecoveryRecord(Record):

@@ -33,6 +33,7 @@ class TokenTable:
 
 
 OTHER = "other"  # layers of no group
+MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Coverage = Mapping[str, tuple[int, int]]  # how many layers of each group are adapted, and how many there are
 
 
@@ -45,8 +46,8 @@ class LinearSite:
     counts: Mapping[str, int] = field(init=False)  # layers of each group and of none, while nothing is attached
 
     def __post_init__(self) -> None:
-        matrices = (n for n, m in self.module.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd))
-        found = Counter(self.group_of(name) for name in matrices)
+        module: Any = self.module
+        found = Counter(self.group_of(n) for n, m in module.named_modules() if isinstance(m, MATRICES))
         object.__setattr__(self, "counts", {group: found[group] for group in (*self.groups, OTHER)})
 
     def group_of(self, name: str) -> str:

@@ -35,6 +35,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
             "precision": trainer.precision,
             "seed": config.seed,
             "stages": _stages(trainer),
+            "layers": setup.coverage_in_words(trainer.plan, model),
             "photos": _photos(subject, photos[0], trainer),
             "also": [
                 {"subject": {"token": other.token, "noun": other.noun}, "photos": _photos(other, own, trainer)}
@@ -47,9 +48,12 @@ def describe(config: RunConfig) -> dict[str, Any]:
 
 
 def _stages(trainer: Trainer) -> list[dict[str, Any]]:
-    """Each stage with its settings, and how many values it trains, counted by attaching it."""
+    """Each stage with its settings, the layers it adapts and how many values it trains, counted by attaching it."""
     values = trainer.plan_state.values()
-    return [stage_values(stage) | {"values": count} for stage, count in zip(trainer.plan, values, strict=True)]
+    return [
+        stage_values(stage) | {"values": count, "coverage": stage.method.coverage(trainer.model)}
+        for stage, count in zip(trainer.plan, values, strict=True)
+    ]
 
 
 def _photos(subject: Subject, photos: PhotoSet, trainer: Trainer) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class Prepared:
         config, reporter = self.config, self._reporter
         self.method = setup.make_method(config, self.model, subject)
         self.plan: list[Stage] = self.method.plan()
+        for sentence in setup.coverage_in_words(self.plan, self.model):
+            reporter.say(sentence)
         self._settings.update(self.method.config.model_dump(), memory=self.memory.smaller)
         self.photos = sets
         control = self.method.control()

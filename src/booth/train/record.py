@@ -123,6 +123,7 @@ def _write_stage(
         files=sorted(set(_files(folder)) - before),
         steps=taken[index],
         final_loss=mean_of_last(history[first : first + taken[index]]),
+        coverage={name: dict(kinds) for name, kinds in stage.method.coverage(model).items()},
     )
 
 

@@ -17,7 +17,7 @@ from booth.config import AUTO, RunConfig, method_config, missing
 from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, Subject
+from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.places import as_text, printable
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
@@ -158,6 +158,23 @@ def make_method(config: RunConfig, model: Family, subject: Subject) -> Method:
             f"{'follows hints' if method.control() else 'has none'}. Leave --until out, and set steps."
         )
     return method
+
+
+def coverage_in_words(plan: Iterable[Stage], model: Family) -> list[str]:
+    """Which kinds of layers each adapter of a plan adapts and which it leaves; UsageError for a kind that is not there."""
+    told: list[str] = []
+    for stage in plan:
+        adapted: list[str] = []
+        left: list[str] = []
+        for component, kinds in stage.method.coverage(model).items():
+            some = [f"{kind} {n} of {count}" for kind, (n, count) in kinds.items() if n]
+            none = [f"{kind} {count}" for kind, (n, count) in kinds.items() if not n]
+            adapted += [f"in the {component} {', '.join(some)}"] if some else []
+            left += [f"in the {component} {', '.join(none)}"] if none else []
+        if adapted:
+            rest = f"; it leaves {'; '.join(left)}" if left else ""
+            told.append(f"{stage.method.title} adapts these layers: {'; '.join(adapted)}{rest}.")
+    return told
 
 
 def advice(config: RunConfig, model: Family, method: Method, taught: Iterable[tuple[Subject, PhotoSet]]) -> list[str]:
