@@ -30,8 +30,20 @@ def commands(guide: Path) -> list[list[str]]:
     return [shlex.split(line) for block in blocks for line in block.splitlines() if line.strip()]
 
 
+def install(words: list[str], site: Path) -> None:
+    """Do as `pip install FOLDER` does, into a folder of packages of its own and from what is on this machine alone."""
+    assert words[0] == "install"
+    offline = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *offline, "--target", str(site), *words[1:]], check=True)
+
+
 def run(words: list[str]) -> None:
-    """Run `booth ...` or `python ...` with this interpreter."""
+    """Run `booth ...`, `python ...` or `pip ...` with this interpreter."""
+    if words[0] == "pip":
+        site = Path("site").absolute()
+        install(words[1:], site)
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+        return
     program = ["-c", "from booth.cli.app import main; main()"] if words[0] == "booth" else []
     subprocess.run([sys.executable, *program, *words[1:]], check=True)
 
@@ -64,7 +76,7 @@ def main() -> None:
     for name in names:
         lines = commands(FOLDER / f"{name}.md")
         with tempfile.TemporaryDirectory() as place:
-            for folder in ("src", "docs"):
+            for folder in ("src", "docs", "examples"):
                 os.symlink(ROOT / folder, Path(place) / folder)
             os.chdir(place)
             for words in lines:

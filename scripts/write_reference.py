@@ -149,7 +149,7 @@ def settings_page() -> str:
 
 CHOSEN = (
     "Optimiser, schedule, weighting, loss and timesteps are settings of every method that name an entry of a registry, "
-    "to which plug-ins add theirs. An entry's own settings are given as "
+    "to which [plug-ins](../guides/plug-ins.md) add theirs. An entry's own settings are given as "
     "`--set optimizer.beta1=0.95`, or in a file's `[settings.options.optimizer]` table."
 )
 

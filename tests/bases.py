@@ -37,8 +37,8 @@ from transformers import (
     T5TokenizerFast,
 )
 
+from booth.testing.toy import WORDS
 from booth.world.tokenizer import LENGTH, write_tokenizer
-from toy import WORDS
 
 SIDE = 16  # pixels of a picture
 SIDES = {"lumina_2": 64, "sana": 32}  # of those whose pipelines take 8 pixels a latent, or a side of 32, for granted

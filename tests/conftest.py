@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from booth.core.family import Family
 from booth.families.loading import load_family
-from toy import write_toy_base
+from booth.testing.toy import write_toy_base
 
 torch.set_num_threads(1)  # one thread: the same sums in the same order on every machine
 

@@ -15,8 +15,8 @@ import torch
 
 from booth.families.loading import load_family
 from booth.registry import METHODS
+from booth.testing.toy import write_toy_base
 from harness import attach, freeze, make_method, steps
-from toy import write_toy_base
 
 FOLDER = Path(__file__).parent / "golden"
 STEPS = 6

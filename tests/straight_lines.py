@@ -22,8 +22,8 @@ from bases import side_of, write_base
 from booth.core.batch import Batch
 from booth.core.rng import Rng
 from booth.families.loading import load_family
+from booth.testing.toy import write_toy_base
 from booth.train.loop import losses
-from toy import write_toy_base
 
 PROMPTS = ["a photo of sks dog", "a cat on the beach"]
 RNG = Rng(seed=5, step=2)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from booth.core.errors import BoothError
 from booth.core.room import cores, machine_memory, room_on
 
 if TYPE_CHECKING:
@@ -51,13 +52,36 @@ def examine(base: str | None = None) -> dict[str, Any]:
     }
     if base is not None:
         findings["base"] = _taught_here(base, findings["device"])
+    findings["plugins"] = plugins = _plugins()
     missing = [f"{name} is not installed: pip install {name}" for name, found in versions.items() if found is None]
     missing += [f"{name} for {OPTIONAL[name][0]}: {OPTIONAL[name][1]}" for name, found in optional.items() if not found]
+    missing += [plugin["problem"] for plugin in plugins if plugin["problem"]]
     if not embedded["found"]:
         missing.append("the embedded base: reinstall booth, or train one with `booth world pretrain`")
     if findings["disk_free_bytes"] < ROOM:
         missing.append(f"free disk: {findings['disk_free_bytes'] / 1e9:.1f} GB are left here; free at least 2 GB")
     return findings | {"missing": missing}
+
+
+def _plugins() -> list[dict[str, Any]]:
+    """What installed packages bring, and why something of it cannot be used or not by its name."""
+    from booth.registry import REGISTRIES
+
+    found: list[dict[str, Any]] = []
+    for registry in REGISTRIES:
+        for plugin in registry.plugins.values():
+            try:
+                _, problem = registry[plugin.name], None
+            except BoothError as error:
+                problem = str(error)
+            found.append({"kind": registry.kind, **asdict(plugin), "problem": problem})
+        for plugin in registry.conflicts:
+            problem = (
+                f"the {registry.kind} {plugin.name!r} of the package {plugin.package}, whose name another has: it is "
+                f"reached as {plugin.target}"
+            )
+            found.append({"kind": registry.kind, **asdict(plugin), "problem": problem})
+    return found
 
 
 def embedded_base() -> dict[str, Any]:

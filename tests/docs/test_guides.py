@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from PIL import Image
 from script_files import load
 from typer.testing import CliRunner
 
+import booth.core.registry as registries
 from booth.cli.app import app
 from booth.generate.draw import draw
 from booth.train import samples
@@ -25,12 +28,29 @@ GUIDES = sorted(p.name for p in FOLDER.glob("*.md") if p.name != "README.md")
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like a clone's root."""
-    for folder in ("src", "docs"):
+    for folder in ("src", "docs", "examples"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(samples, "draw", partial(draw, steps=2))  # samples
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture
+def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Lets this process, and those that it starts, find the packages in a folder, and forgets them afterwards."""
+    before = set(sys.modules)
+
+    def find(site: Path) -> None:
+        monkeypatch.syspath_prepend(str(site))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(ROOT / "src")]))
+        registries.installed.cache_clear()
+
+    yield find
+    monkeypatch.undo()
+    registries.installed.cache_clear()
+    for module in [m for m in sys.modules.keys() - before if m.startswith("booth_example")]:
+        del sys.modules[module]
 
 
 def test_there_are_guides() -> None:
@@ -39,13 +59,16 @@ def test_there_are_guides() -> None:
 
 
 @pytest.mark.parametrize("guide", GUIDES)
-def test_every_command_of_a_guide_runs(guide: str, place: Path) -> None:
+def test_every_command_of_a_guide_runs(guide: str, place: Path, plugged: Callable[[Path], None]) -> None:
     for program, *arguments in load("draw_guides").commands(FOLDER / guide):
         if program == "booth":
             if arguments[0] in ("train", "generate"):
                 arguments += ["--steps", "2"]
             result = CliRunner().invoke(app, arguments)
             assert result.exit_code == 0, f"{arguments}\n{result.output}\n{result.stderr}"
+        elif program == "pip":
+            load("draw_guides").install(arguments, place / "site")
+            plugged(place / "site")
         else:
             assert program == "python"
             subprocess.run([sys.executable, *arguments], check=True)
@@ -60,3 +83,14 @@ def test_a_guide_shows_the_pictures_that_it_makes(guide: str) -> None:
         with Image.open(FOLDER / file) as image:
             image.load()
             assert min(image.size) >= 64
+
+
+def test_the_guide_of_plugins_shows_the_example_as_it_is() -> None:
+    """Every block of code in it stands so in a file of the example package."""
+    text = (FOLDER / "plug-ins.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:python|toml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    sources = (f for f in (ROOT / "examples" / "plugin").rglob("*") if f.suffix in {".py", ".toml"})
+    files = [f.read_text(encoding="utf-8") for f in sources]
+    assert len(blocks) == 3
+    for block in blocks:
+        assert any(block in file for file in files), block

@@ -47,11 +47,12 @@ ALLOWED = {
     "imagenet": NOUNS,
     "augment": TRAINING | {"world", "evaluate", "imagenet", "augment"},
     "compare": TRAINING | {"evaluate", "catalogue", "compare"},
+    "testing": TRAINING | {"world", "testing"},
     "cli": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "cli"},
 }
 LIBRARIES = {
-    "diffusers": {"families", "world"},
-    "transformers": {"families", "world", "controls", "evaluate", "augment"},
+    "diffusers": {"families", "world", "testing"},
+    "transformers": {"families", "world", "controls", "evaluate", "augment", "testing"},
     "sklearn": {"augment"},
     "torchmetrics": {"augment"},
     "cv2": {"controls"},

@@ -30,6 +30,7 @@ def _in_words(findings: dict[str, Any]) -> list[str]:
         f"base       {found}, {base['folder']}",
         f"versions   {', '.join(f'{name} {found}' for name, found in findings['versions'].items() if found)}",
     ]
+    lines += [f"plug-in    {p['kind']} {p['name']} of {p['package']}" for p in findings["plugins"] if not p["problem"]]
     lines += [f"missing    {sentence}" for sentence in findings["missing"]]
     return lines + (_taught(findings["base"]) if "base" in findings else [])
 

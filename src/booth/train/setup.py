@@ -161,7 +161,7 @@ def make_method(config: RunConfig, model: Family, subject: Subject) -> Method:
 
 
 def coverage_in_words(plan: Iterable[Stage], model: Family) -> list[str]:
-    """Which kinds of layers each adapter of a plan adapts and which it leaves; UsageError for a kind that is not there."""
+    """Which kinds of layers each adapter of a plan adapts and leaves; UsageError for a named kind that is not there."""
     told: list[str] = []
     for stage in plan:
         adapted: list[str] = []

@@ -30,12 +30,14 @@ class Update:
         constrain: Callable[[], None] | None = None,
         scaler: torch.amp.GradScaler | None = None,
         penalty: Callable[[], Tensor | None] | None = None,
+        optimizer: OptimizerFactory | None = None,
     ) -> None:
+        """`optimizer` stands in for the one that `config` names."""
         self.groups = groups
         self.config = config
         self.accumulate = config.accumulate
         self.rate_scale = 1.0  # halved by each recovery from a loss that was not finite
-        self.optimizer = make_optimizer(optimizer_of(config), groups)
+        self.optimizer = make_optimizer(optimizer or optimizer_of(config), groups)
         self._schedule = schedule_of(config)
         self._peak_rates: list[float] = [g["lr"] for g in self.optimizer.param_groups]
         self._constrain = constrain

@@ -10,9 +10,9 @@ import torch
 from judge_files import write_judges
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
+from booth.testing.toy import WORDS
 from booth.world import judges
 from booth.world.tokenizer import LENGTH, write_tokenizer
-from toy import WORDS
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 

@@ -23,8 +23,8 @@ from transformers import (
 
 from booth.core.errors import NotAvailableError, UnsafeFileError, UsageError
 from booth.families.segmentation import Segmenter
+from booth.testing.toy import WORDS
 from booth.world.tokenizer import LENGTH, write_tokenizer
-from toy import WORDS
 
 
 def picture() -> Image.Image:

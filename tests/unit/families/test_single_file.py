@@ -18,9 +18,9 @@ from booth.families import single_file
 from booth.families.loading import base_hash, load_family, resolve_base
 from booth.families.single_file import FIRST, TELLING, corrections, identify
 from booth.registry import FAMILIES
+from booth.testing.toy import write_toy_base
 from harness import tensors
 from original_layout import original_layout
-from toy import write_toy_base
 
 
 def header(file: Path, *keys: str, channels: int = 4) -> Path:

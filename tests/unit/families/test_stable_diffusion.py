@@ -16,8 +16,8 @@ from booth.core.family import Family
 from booth.core.rng import Rng
 from booth.families.loading import load_family
 from booth.families.unet import SCHEDULERS
+from booth.testing.toy import write_toy_base
 from harness import draw
-from toy import write_toy_base
 
 PROMPTS = ["a photo of sks dog", "a cat on the beach", ""]
 

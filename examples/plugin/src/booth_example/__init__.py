@@ -1,0 +1,1 @@
+"""Plug-ins for booth; pyproject.toml says which, and booth finds them there."""

@@ -1,0 +1,313 @@
+"""What every method holds to, on a toy base. Pictures and weights are compared bit for bit, on one thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load, save
+
+from booth.core.errors import UsageError
+from booth.core.family import Family
+from booth.core.method import Method, MethodConfig
+from booth.core.rng import Rng
+from booth.core.sites import Sites
+from booth.families.loading import load_family
+from booth.testing.steps import PROMPT, SUBJECT, attach, deal, detach, draw, freeze, steps, tensors, train, write
+from booth.train.loop import losses, training_steps
+from booth.train.update import Update
+
+Make = Callable[..., Method]  # the method, with further settings
+
+
+def describes_itself(make: Make, base: Path, folder: Path) -> None:
+    """Names, sentences and settings are there, and the defaults survive concept.json."""
+    kind = type(make())
+    assert kind.name, "name is empty"
+    assert kind.title, "title is empty"
+    assert kind.trains, "trains does not say what receives the gradient"
+    assert kind.files, "files does not say what is saved"
+    for site in kind.needs:
+        assert not Sites().has(site)  # raises for a name that is none
+    assert issubclass(kind.Config, MethodConfig), "Config does not derive from MethodConfig"
+    undescribed = [name for name, field in kind.Config.model_fields.items() if not field.description]
+    assert not undescribed, f"settings without a description: {', '.join(undescribed)}"
+    for scale in ("tiny", "full"):
+        values = kind.defaults(scale)
+        config = kind.Config(**values)
+        assert config.model_dump() == values, f"defaults for a {scale} base are not what Config makes of them"
+        assert kind.Config(**json.loads(json.dumps(values))).model_dump() == values, f"{scale} defaults are no JSON"
+        assert kind(config, SUBJECT).prompts()[0] == PROMPT, "the first prompt is not the one that all methods share"
+
+
+def declares_what_it_does(make: Make, base: Path, folder: Path) -> None:
+    """What the class says about training is what receives the gradient once it is attached."""
+    model = load_family(str(base))
+    denoiser = {id(p) for p in model.sites.denoiser.parameters()} if model.sites.denoiser else set[int]()
+    encoders = {id(p) for m in model.sites.text_encoders.values() for p in m.parameters()}
+    words = [len(table.tokenizer()) for table in model.sites.token_tables]
+    method, trained = make(), set[int]()
+    for stage in method.plan():
+        trained |= {id(p) for group in stage.method.attach(model, 0) for p in group.parameters.values()}
+        followed = stage.method.control() is not None
+        assert followed == stage.method.follows_control, "follows_control is not what control() says"
+    kinds = [stage.method for stage in method.plan()]
+    heavy = any(m.trains_denoiser for m in kinds)
+    assert heavy == (denoiser <= trained), "trains_denoiser is not whether every weight of the denoiser is trained"
+    grown = [len(table.tokenizer()) for table in model.sites.token_tables] != words
+    assert grown == any(m.learns_word for m in kinds), "learns_word is not whether the tokenizer has a new word"
+    inside = {id(p) for m in model.sites.text_encoders.values() for p in m.parameters() if p.requires_grad} & trained
+    reads = any(m.reads_prompts for m in kinds)
+    assert reads or not (inside | (encoders & trained)), (
+        "reads_prompts is false, and something is trained in an encoder"
+    )
+    detach(model, method)
+
+
+def trains_only_what_it_declares(make: Make, base: Path, folder: Path) -> None:
+    """The tensors it hands over receive the gradient and change, and no others do."""
+    model = load_family(str(base))
+    start = {id(t): (name, t, t.clone()) for name, t in tensors(model).items()}
+    ever: set[int] = set()
+    for stage in make().plan():
+        update = attach(model, stage)
+        declared = {id(p) for p in update.parameters().values()}
+        ever |= declared
+        live = {name: (t, t.clone()) for name, t in tensors(model).items()}
+        wanting = {id(t) for t, _ in live.values() if t.requires_grad}
+        assert wanting == declared, f"stage {stage.name} hands over other tensors than those that require a gradient"
+        steps(model, update, 0, 4)
+        for name, (t, before) in live.items():
+            changed, told = not torch.equal(t, before), id(t) in declared
+            assert changed == told, f"{name} {'changed' if changed else 'did not change'} in stage {stage.name}"
+        freeze(update.groups)
+    for name, t, before in start.values():
+        assert id(t) in ever or torch.equal(t, before), f"{name} changed and was never handed over"
+
+
+def detaches_without_a_trace(make: Make, base: Path, folder: Path) -> None:
+    """After detach the base is bit-identical: tensors, modules, tokenizer, pictures."""
+    model, method = load_family(str(base)), make()
+    picture, words = draw(model.pipeline()), model.embed([PROMPT]).tokens
+    before = {name: t.clone() for name, t in tensors(model).items()}
+    shape, tokenizers = _shape(model), _tokenizers(model)
+    train(model, method)
+    changed = draw(model.pipeline())
+    detach(model, method)
+    assert not torch.equal(changed, picture), "training changed no picture"
+    assert torch.equal(draw(model.pipeline()), picture), "detached, it draws another picture than before"
+    assert torch.equal(model.embed([PROMPT]).tokens, words), "detached, it embeds a prompt otherwise than before"
+    after = tensors(model)
+    assert list(after) == list(before), "detached, there are other tensors than before"
+    for name, t in before.items():
+        assert torch.equal(after[name], t), f"{name} is not as it was"
+        assert after[name].dtype == t.dtype, f"{name} is in {after[name].dtype}, and was in {t.dtype}"
+        assert not after[name].requires_grad, f"{name} still requires a gradient"
+    assert _shape(model) == shape, "modules or their attributes are not as they were"
+    assert _tokenizers(model) == tokenizers, "a tokenizer is not as it was"
+
+
+def _shape(model: Family) -> Any:
+    keys = {name: list(m.state_dict()) for name, m in model.components().items()}
+    return keys, [(n, type(m), set(vars(m))) for c in model.components().values() for n, m in c.named_modules()]
+
+
+def _tokenizers(model: Family) -> list[tuple[int, dict[str, int]]]:
+    return [(id(t), dict(t.get_vocab())) for t in (table.tokenizer() for table in model.sites.token_tables)]
+
+
+def starts_from_the_seed_alone(make: Make, base: Path, folder: Path) -> None:
+    """What is attached depends on the seed, not on torch's global generator."""
+    model = load_family(str(base))
+    starts: list[dict[str, torch.Tensor]] = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        method, start = make(), dict[str, torch.Tensor]()
+        for stage in method.plan():
+            for group in stage.method.attach(model, seed=5):
+                start |= {f"{stage.name}.{n}": p.detach().clone() for n, p in group.parameters.items()}
+        detach(model, method)
+        starts.append(start)
+    assert starts[0].keys() == starts[1].keys(), "attached twice, it hands over other names"
+    differs = [n for n in starts[0] if not torch.equal(starts[0][n], starts[1][n])]
+    assert not differs, f"attached twice with one seed, {', '.join(differs[:3])} differ"
+
+
+def redraws_what_it_wrote(make: Make, base: Path, folder: Path) -> None:
+    """Written and restored onto a fresh base it draws the same picture, by stages and as a whole."""
+    model, method = load_family(str(base)), make()
+    train(model, method)
+    picture = draw(model.pipeline())
+    written = write(model, method, folder / "concept")
+    again, restored = load_family(str(base)), make()
+    bare = draw(again.pipeline())
+    for stage in restored.plan():
+        stage.method.restore(again, written)
+    assert torch.equal(draw(again.pipeline()), picture), "restored by stages, it draws another picture"
+    assert not any(t.requires_grad for t in tensors(again).values()), "restored, a tensor requires a gradient"
+    detach(again, restored)
+    assert torch.equal(draw(again.pipeline()), bare), "restored and detached, the base draws another picture"
+    whole = make()
+    whole.restore(again, written)
+    assert torch.equal(draw(again.pipeline()), picture), "restored as a whole, it draws another picture"
+    whole.detach(again)
+    assert torch.equal(draw(again.pipeline()), bare), "detached as a whole, the base draws another picture"
+
+
+def writes_what_it_declares(make: Make, base: Path, folder: Path) -> None:
+    """The first of its files is there, all are safetensors, JSON or text, and none tells where the base lay."""
+    model, method = load_family(str(base)), make()
+    train(model, method, 1)
+    written = write(model, method, folder / "concept")
+    assert (written / method.files[0]).exists(), f"{method.files[0]} was not written"
+    for file in (f for f in written.rglob("*") if f.is_file()):
+        assert file.suffix in {".safetensors", ".json", ".txt"}, f"{file.name} is no safetensors, JSON or text"
+        assert str(base).encode() not in file.read_bytes(), f"{file.name} tells where the base lay"
+
+
+def writes_the_same_twice(make: Make, base: Path, folder: Path) -> None:
+    """Nothing but what was trained decides a file's content."""
+    model, method = load_family(str(base)), make()
+    train(model, method, 1)
+    first, second = (write(model, method, folder / name) for name in ("a", "b"))
+    for file in (f for f in first.rglob("*") if f.is_file()):
+        twin = second / file.relative_to(first)
+        # The order of a header's metadata is not fixed.
+        read = _content if file.suffix == ".safetensors" else Path.read_bytes
+        assert read(file) == read(twin), f"{file.name} is another file when it is written again"
+
+
+def _content(file: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    with safe_open(file, "pt") as opened:
+        header = opened.metadata()
+    return header, {name: t.numpy().tobytes() for name, t in load(file.read_bytes()).items()}
+
+
+def resumes_bit_for_bit(make: Make, base: Path, folder: Path) -> None:
+    """A run that is interrupted and taken up again ends where an unbroken one does."""
+    model = load_family(str(base))
+    settings = {"accumulate": 2, "ema": 0.9, "schedule": "cosine", "warmup": 2}
+    straight: list[dict[str, torch.Tensor]] = []
+    method = make(**settings)
+    for stage in method.plan():
+        update = attach(model, stage)
+        steps(model, update, 0, 5)
+        freeze(update.groups)
+        straight.append({n: p.detach().clone() for n, p in update.parameters().items()})
+    detach(model, method)
+    for index in range(len(straight)):
+        method = make(**settings)
+        update = _open(model, method, index, straight)
+        steps(model, update, 0, 3)
+        state, values = update.state()
+        saved, text = save(state), json.dumps(values)  # as a checkpoint keeps it
+        detach(model, method)
+        method = make(**settings)
+        update = _open(model, method, index, straight)
+        update.load_state(load(saved), json.loads(text))
+        steps(model, update, 3, 5)
+        for name, p in update.parameters().items():
+            assert torch.equal(p, straight[index][name]), f"resumed, {name} of stage {index} ends elsewhere"
+        detach(model, method)
+
+
+def _open(model: Family, method: Method, index: int, finished: list[dict[str, torch.Tensor]]) -> Update:
+    """Attach the stages before `index` as they were when finished, and `index` itself at its start."""
+    for stage, done in zip(method.plan()[:index], finished, strict=False):
+        groups = stage.method.attach(model, 0)
+        with torch.no_grad():
+            for group in groups:
+                for name, p in group.parameters.items():
+                    p.copy_(done[name])
+        freeze(groups)
+    return attach(model, method.plan()[index])
+
+
+def lowers_the_loss_of_a_fixed_batch(make: Make, base: Path, folder: Path) -> None:
+    """With the same photos, noise and timesteps each time, the loss falls."""
+    model, batch, rng = load_family(str(base)), deal(Rng(0)), Rng(1)
+    for stage in make().plan():
+        update = attach(model, stage)
+        values: list[float] = []
+        for index in range(12):
+            torch.manual_seed(0)  # and the same dropout
+            loss = update.penalised(losses(model, batch, rng))
+            values.append(loss.item())
+            update.backward(loss)
+            update.step(index, update.gradient_norm())
+            update.clear()
+        assert values[-1] < values[0], f"the loss of stage {stage.name} does not fall: {values}"
+        freeze(update.groups)
+
+
+def trains_float32_in_mixed_precision(make: Make, base: Path, folder: Path) -> None:
+    """Under autocast the trained tensors are in float32 and move."""
+    model = load_family(str(base))
+    for stage in make().plan():
+        update = attach(model, stage)
+        start = {n: p.detach().clone() for n, p in update.parameters().items()}
+        done = list(training_steps(model, deal, update, seed=3, start=0, stop=2, autocast=torch.bfloat16))
+        assert all(step.updated for step in done), f"a step of stage {stage.name} was not finite"
+        _require_moved(update, start, stage.name)
+        freeze(update.groups)
+
+
+def trains_float32_over_half_precision(make: Make, base: Path, folder: Path) -> None:
+    """Over a base in bf16 too: a step is smaller than half of bf16's last digit, and most weights would never move."""
+    model, method = load_family(str(base), dtype=torch.bfloat16), make()
+    before = {name: t.clone() for name, t in tensors(model).items()}
+    for stage in method.plan():
+        update = attach(model, stage)
+        for autocast in (None, torch.bfloat16):
+            start = {n: p.detach().clone() for n, p in update.parameters().items()}
+            (done,) = training_steps(model, deal, update, seed=3, start=0, stop=1, autocast=autocast)
+            assert done.updated, f"a step of stage {stage.name} was not finite"
+            _require_moved(update, start, stage.name)
+        freeze(update.groups)
+    detach(model, method)
+    after = tensors(model)
+    differs = [n for n, t in before.items() if after[n].dtype != t.dtype or not torch.equal(after[n], t)]
+    assert not differs, f"detached from a base in half precision, {', '.join(differs[:3])} is not as it was"
+
+
+def _require_moved(update: Update, start: dict[str, torch.Tensor], stage: str) -> None:
+    types = {p.dtype for p in update.parameters().values()}
+    assert types == {torch.float32}, f"stage {stage} trains tensors in {types}, not in float32 alone"
+    assert any(not torch.equal(p, start[n]) for n, p in update.parameters().items()), f"nothing moved in stage {stage}"
+
+
+def tells_a_missing_site(make: Make, base: Path, folder: Path) -> None:
+    """On a base without the sites that it needs it fails in plain words, with nothing changed."""
+    model, method = load_family(str(base)), make()
+    model.sites = Sites()
+    before = {name: t.clone() for name, t in tensors(model).items()}
+    told = f"{method.title} needs the site '{method.needs[0]}'"
+    error: UsageError | None = None
+    try:
+        method.attach(model, 0)
+    except UsageError as raised:
+        error = raised
+    assert error is not None, "attached to a base without the sites that it needs, it raises no UsageError"
+    assert told in str(error), f"it says {str(error)!r}, not {told!r}"
+    assert all(torch.equal(t, before[name]) for name, t in tensors(model).items()), "it failed half-way through"
+
+
+CHECKS: tuple[Callable[[Make, Path, Path], None], ...] = (
+    describes_itself,
+    declares_what_it_does,
+    trains_only_what_it_declares,
+    detaches_without_a_trace,
+    starts_from_the_seed_alone,
+    redraws_what_it_wrote,
+    writes_what_it_declares,
+    writes_the_same_twice,
+    resumes_bit_for_bit,
+    lowers_the_loss_of_a_fixed_batch,
+    trains_float32_in_mixed_precision,
+    trains_float32_over_half_precision,
+    tells_a_missing_site,
+)
