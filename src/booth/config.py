@@ -148,8 +148,8 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
     for named in (config, *config.also):
         if named.noun and named.noun == named.token:
             raise UsageError(f"The token and the class noun are both {named.noun!r}. Choose a rare token, such as sks.")
-    if config.family is not None and ":" in config.family:
-        FAMILIES.register(FAMILIES[config.family])  # so that its bases are recognised
+    if config.family is not None:
+        FAMILIES.named(config.family)  # so that the bases of a class that is named by its module are recognised
     method_config(config.method, "full", config.settings)
     return config
 

@@ -126,7 +126,9 @@ def _by_method(assignments: list[str]) -> dict[str, dict[str, object]]:
     for text in assignments:
         key, value = parse_assignment(text)
         method, dot, setting = key.partition(".")
-        if not dot or method not in METHODS:
+        if ":" in key:  # package.module:Class.rank
+            method, dot, setting = key.rpartition(".")
+        if not dot or (method not in METHODS and ":" not in method):
             raise UsageError(f"{text!r} names no method. Write METHOD.KEY=VALUE, such as --set lora.rank=8.")
         found.setdefault(method, {})[setting] = value
     return found

@@ -60,7 +60,7 @@ class Race:
 
     def folder(self, method: str, seed: int) -> Path:
         """Where one run's concept, pictures and numbers lie."""
-        return self.out / "runs" / f"{method}-{seed}"
+        return self.out / "runs" / f"{method.replace(':', '.')}-{seed}"
 
     def entrants(self) -> Iterator[tuple[str, int]]:
         """(method, training seed), seed by seed, so that an interrupted race has something of every method."""

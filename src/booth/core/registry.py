@@ -96,6 +96,13 @@ class Registry(Mapping[str, type[T]], Generic[T]):
                     raise
         return found
 
+    def named(self, name: str) -> type[T]:
+        """The class of a name that a user gave; one given as "module:Class" goes by its own name from then on."""
+        kind = self[name]
+        if ":" in name and str(getattr(kind, "name", "")) not in self:
+            self.register(kind)
+        return kind
+
     def recorded(self, name: str) -> type[T]:
         """The class of a name that a file of somebody else may hold.
 

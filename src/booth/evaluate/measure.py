@@ -33,8 +33,9 @@ def label_of(metric: str, part: str, titles: Mapping[str, str]) -> str:
 def measure(evidence: Evidence, encoders: Sequence[Encoder], metrics: Sequence[str] = ()) -> Measured:
     """Score one row; a metric that lacks evidence or an encoder is refused with the reason."""
     measured = Measured()
-    for name in metrics or METRICS:
-        metric: Metric = METRICS[name]()
+    for called in metrics or METRICS.usable():
+        metric: Metric = METRICS[called]()
+        name = metric.name
         missing = [need for need in metric.needs if not getattr(evidence, need)]
         role = likeness_role(evidence.subject) if metric.role == "subject" else metric.role
         able = with_role(encoders, role) if role else [None]

@@ -78,7 +78,7 @@ class Evaluation:
             **scores,
             "verdicts": [v.to_json(self.measured) for v in self.verdicts],
             "refused": self.measured[CONCEPT].refused,
-            "better": {name: METRICS[name].better for name in METRICS},
+            "better": {name: kind.better for name, kind in METRICS.usable().items()},
             "encoders": {e.name: e.about() for e in self.encoders},
             "references": "held out" if self.photos.held_out else "training photos, which rewards copying",
             "masks": self.photos.masks.about(),
@@ -112,7 +112,7 @@ def evaluate(
     """
     began = time.perf_counter()
     for name in metrics:
-        _ = METRICS[name]  # before anything is drawn
+        METRICS.named(name)  # before anything is drawn
     subject = _subjects(concept)[0]
     _require_no_styles(subject, company)
     seen = find_photos(concept, photos, lookalikes)

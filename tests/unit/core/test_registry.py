@@ -121,6 +121,14 @@ def test_a_class_is_registered_under_its_name_and_again_when_a_cell_is_run_again
         brought.register(type("Nameless", (), {}))  # type: ignore[arg-type]
 
 
+def test_a_class_that_a_user_names_by_its_module_goes_by_its_own_name(brought: Registry[Weighting]) -> None:
+    assert "another" not in brought
+    kind = brought.named("brought_weightings:Misnamed")
+    assert brought["another"] is kind is brought.named("brought_weightings:Misnamed")
+    assert brought.named("brought_weightings:Twice").name == "twice"  # which a package brings under that name
+    assert "another" not in brought.own
+
+
 def test_register_finds_the_registry_by_what_a_class_derives_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WEIGHTINGS, "_entries", dict(WEIGHTINGS._entries))
 

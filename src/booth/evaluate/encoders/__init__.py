@@ -23,13 +23,13 @@ def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Enc
     called for is missing, or when there is none at all.
     """
     if names:
-        called = [(list(ENCODERS).index(name), kind) for name in dict.fromkeys(names) if (kind := ENCODERS[name])]
-        return [kind() for _, kind in sorted(called, key=lambda pair: pair[0])]
-    others = [name for name in ENCODERS if not name.startswith(WORLD) and not ENCODERS[name].on_request]
+        called = [ENCODERS.named(name) for name in dict.fromkeys(names)]
+        known = list(ENCODERS)
+        return [kind() for kind in sorted(called, key=lambda kind: known.index(kind.name))]
+    usable = ENCODERS.usable()
+    others = [name for name, kind in usable.items() if not name.startswith(WORLD) and not kind.on_request]
     public = [e for name in others if (e := _found(name))]
-    world = [
-        e for name in ENCODERS if name.startswith(WORLD) and (scale == "tiny" or not public) and (e := _found(name))
-    ]
+    world = [e for name in usable if name.startswith(WORLD) and (scale == "tiny" or not public) and (e := _found(name))]
     if not public and not world:
         raise NotAvailableError(
             f"There is no encoder on this machine to compare pictures with. {PUBLIC_ENCODERS} Or reinstall booth to "
