@@ -24,7 +24,7 @@ def _update(factory: OptimizerFactory) -> Update:
         ParameterGroup("a", {"a": nn.Parameter(torch.linspace(-3.0, 3.0, 6).view(2, 3))}, 2e-2, weight_decay=1e-2),
         ParameterGroup("b", {"b": nn.Parameter(torch.full((4,), 3.0))}, 2e-2),
     ]
-    return Update(groups, MethodConfig(steps=400, clip=100.0), optimizer=factory)
+    return Update(groups, MethodConfig.model_validate({"steps": 400, "clip": 100.0}), optimizer=factory)
 
 
 def _steps(update: Update, start: int, stop: int) -> list[float]:

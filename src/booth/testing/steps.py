@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from booth.core.batch import Batch
+from booth.core.batch import Batch, BatchSource
 from booth.core.family import Family
 from booth.core.method import Method, ParameterGroup, Stage, Subject
 from booth.core.rng import Rng
@@ -34,7 +34,7 @@ def attach(model: Family, stage: Stage, seed: int = 0) -> Update:
     return Update(groups, stage.method.config, stage.method.constrain, penalty=stage.method.penalty)
 
 
-def steps(model: Family, update: Update, start: int, stop: int, deal: Callable[[Rng], Batch] = deal) -> list[Step]:
+def steps(model: Family, update: Update, start: int, stop: int, deal: BatchSource = deal) -> list[Step]:
     """Run real training steps."""
     return list(training_steps(model, deal, update, seed=3, start=start, stop=stop))
 
@@ -46,9 +46,7 @@ def freeze(groups: Iterable[ParameterGroup]) -> None:
             parameter.requires_grad_(False)
 
 
-def train(
-    model: Family, method: Method, count: int = 3, deal: Callable[[Rng], Batch] = deal
-) -> dict[str, nn.Parameter]:
+def train(model: Family, method: Method, count: int = 3, deal: BatchSource = deal) -> dict[str, nn.Parameter]:
     """Train all stages for `count` steps each; the trained tensors by stage and name."""
     trained: dict[str, nn.Parameter] = {}
     for stage in method.plan():

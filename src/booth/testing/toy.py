@@ -1,5 +1,8 @@
 """A random Stable Diffusion of a few hundred thousand parameters, with the real classes and the real folder layout."""
 
+# diffusers' annotations are wrong in many places.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 from pathlib import Path
