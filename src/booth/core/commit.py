@@ -18,7 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from booth.core.errors import BadDataError, DamagedFileError, DiskFullError, UnsafeFileError
+from booth.core.errors import DamagedFileError, DiskFullError, UnsafeFileError
+from booth.core.schema import require_readable
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -87,12 +88,10 @@ def verify(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
+        require_readable(path, manifest["schema"], SCHEMA, manifest.get("versions"))
         files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-        schema = manifest["schema"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFileError(f"{path} is missing or cannot be read, so nothing vouches for {folder}.") from error
-    if schema != SCHEMA:
-        raise BadDataError(f"{path} has schema {schema}; this booth reads {SCHEMA}. Use the booth that wrote it.")
     for name, (size, digest) in files.items():
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,14 +10,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from booth.core.commit import verify
 from booth.core.errors import BadDataError, DamagedFileError
+from booth.core.schema import Upgrade, require_readable, upgraded
 
 RECORD = "concept.json"
 TOLD = "run"  # the folder in a concept that holds the run's events and configuration
-SCHEMA_VERSION = 1
+# A field that is added, or means something else, raises the version, and brings the step that leads to it.
+SCHEMA_VERSION = 2
+
+
+def _to_2(record: dict[str, Any]) -> dict[str, Any]:
+    """Stages tell which kinds of layers they adapt; of one that was taught before, nothing is known."""
+    stages: list[dict[str, Any]] = [{**stage, "coverage": {}} for stage in record["stages"]]
+    return {**record, "schema_version": 2, "stages": stages}
+
+
+UPGRADES: tuple[Upgrade, ...] = (_to_2,)
 
 
 class Record(BaseModel):
-    """A frozen record: an unknown key means that another version of booth wrote it."""
+    """A frozen record; an unknown key is refused, for it may change what the weights mean."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,7 +80,7 @@ class RecoveryRecord(Record):
 class ConceptRecord(Record):
     """The content of concept.json."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str
     method: str
     settings: dict[str, Any]  # of the whole method: its plan is made from them again
@@ -99,9 +111,9 @@ class ConceptRecord(Record):
 
 
 def read_record(folder: Path) -> ConceptRecord:
-    """Check every file of a concept against its hash and return its record.
+    """Check every file of a concept against its hash and return its record, as this version of booth writes it.
 
-    Raises BadDataError when `folder` is no concept or one of another version, DamagedFileError when a file
+    Raises BadDataError when `folder` is no concept or one of a newer version, DamagedFileError when a file
     does not match.
     """
     path = folder / RECORD
@@ -114,11 +126,18 @@ def read_record(folder: Path) -> ConceptRecord:
     except DamagedFileError as error:
         raise DamagedFileError(f"{error} Restore the concept from a copy, or train it again.") from error
     try:
-        return ConceptRecord.model_validate_json(path.read_bytes())
+        content = json.loads(path.read_bytes())
+        found = require_readable(path, content["schema_version"], SCHEMA_VERSION, content.get("versions"))
+        return ConceptRecord.model_validate_json(json.dumps(upgraded(content, found, UPGRADES)))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadDataError(
-            f"{path} was written by another version of booth ({where}: {first['msg']}). Install that version, or "
-            "train the concept again."
-        ) from error
+        raise _unlike(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unlike(path, f"{type(error).__name__}: {error}") from error
+
+
+def _unlike(path: Path, reason: str) -> BadDataError:
+    return BadDataError(
+        f"{path} is not as any released version of booth writes it ({reason}). Install the version that wrote it, or "
+        "train the concept again."
+    )

@@ -9,8 +9,18 @@ from pathlib import Path
 
 import pytest
 
+import booth
 from booth.core.commit import committed
-from booth.core.concept import BaseRecord, ConceptRecord, RecoveryRecord, StageRecord, SubjectRecord, read_record
+from booth.core.concept import (
+    SCHEMA_VERSION,
+    UPGRADES,
+    BaseRecord,
+    ConceptRecord,
+    RecoveryRecord,
+    StageRecord,
+    SubjectRecord,
+    read_record,
+)
 from booth.core.errors import BadDataError, DamagedFileError, Interrupted
 
 RECORD = ConceptRecord(
@@ -69,10 +79,46 @@ def test_a_changed_file_is_found_and_named(tmp_path: Path, file: str) -> None:
         read_record(tmp_path / "c")
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 2}, {"unheard_of": 1}, {"seed": "x"}])
-def test_a_record_of_another_version_says_so(tmp_path: Path, change: dict[str, object]) -> None:
-    with pytest.raises(BadDataError, match=f"another version of booth.*{next(iter(change))}"):
+@pytest.mark.parametrize("change", [{"unheard_of": 1}, {"seed": "x"}, {"stages": None}])
+def test_a_record_that_no_version_writes_says_so(tmp_path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(BadDataError, match=f"not as any released version of booth writes it.*{next(iter(change))}"):
         read_record(put(tmp_path / "c", **change))
+
+
+def test_a_newer_record_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    newer = put(tmp_path / "c", schema_version=SCHEMA_VERSION + 1, versions={"booth": "9.8.7"}, unheard_of=1)
+    with pytest.raises(BadDataError, match=rf"written by booth 9\.8\.7; this is booth {booth.__version__}.*Upgrade it"):
+        read_record(newer)
+
+
+@pytest.mark.parametrize("version", [0, "1", None, True, 1.0])
+def test_a_version_that_was_never_written_is_damage(tmp_path: Path, version: object) -> None:
+    with pytest.raises(DamagedFileError, match="no schema version"):
+        read_record(put(tmp_path / "c", schema_version=version))
+
+
+def test_a_record_of_the_first_version_is_read_and_left_as_it_is(tmp_path: Path) -> None:
+    first = json.loads((Path(__file__).parent / "concept-1.json").read_text())
+    assert first["schema_version"] == 1
+    with committed(tmp_path / "c", {"kind": "concept"}) as work:
+        (work / "concept.json").write_text(json.dumps(first))
+    record = read_record(tmp_path / "c")
+    assert record.schema_version == SCHEMA_VERSION
+    assert all(stage.coverage == {} for stage in record.stages)
+    assert (record.name, record.steps, len(record.stages)) == (first["name"], first["steps"], len(first["stages"]))
+    assert json.loads((tmp_path / "c" / "concept.json").read_text()) == first
+
+
+def test_there_is_a_step_to_every_version() -> None:
+    assert len(UPGRADES) == SCHEMA_VERSION - 1
+
+
+def test_the_fields_of_a_version_stay() -> None:
+    """What is added, taken away or renamed needs a new version: the older booth has to know that it cannot read it."""
+    kept = json.loads((Path(__file__).parent / "concept-fields.json").read_text())
+    parts = (ConceptRecord, BaseRecord, SubjectRecord, StageRecord, RecoveryRecord)
+    fields = {part.__name__: sorted(part.model_fields) for part in parts}
+    assert {"schema_version": SCHEMA_VERSION, **fields} == kept, "raise SCHEMA_VERSION, add its step, then this file"
 
 
 def test_reading_a_concept_needs_no_torch() -> None:
