@@ -18,6 +18,7 @@ from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.registry import METHODS
 
 FOLDER = Path(__file__).parent.parent / "docs"
+STUDIO = "../src/booth/web/static/diagrams"  # from docs/: the studio shows them on its cards
 STEPS = ("embed\nthe prompt", "add noise", "predict", "compare", "update")
 # The step in which a site's tensors act.
 ACTS_IN = {
@@ -47,7 +48,7 @@ def pages() -> dict[str, str]:
     """Every file by its path under docs/."""
     files = {"methods.md": INTRODUCTION + "".join(section(METHODS[name]) for name in METHODS)}
     for name in METHODS:
-        files[f"diagrams/{name}.svg"] = diagram(METHODS[name])
+        files[f"diagrams/{name}.svg"] = files[f"{STUDIO}/{name}.svg"] = diagram(METHODS[name])
     return files
 
 
@@ -137,6 +138,7 @@ def _way(start: float, end: float, top: float, below: float) -> str:
 
 
 if __name__ == "__main__":
-    (FOLDER / "diagrams").mkdir(parents=True, exist_ok=True)
+    for place in ("diagrams", STUDIO):
+        (FOLDER / place).mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")

@@ -87,6 +87,9 @@ class RunConfig(BaseModel):
     checkpoint_every: int | None = Field(
         None, ge=0, description="steps between checkpoints; 0 = only when interrupted, none = 50 while that is cheap"
     )
+    keep_checkpoints: int | None = Field(
+        None, ge=1, description="how many of the newest checkpoints stay, in the concept too; none = two, while it runs"
+    )
     until: Literal["steps", "done"] = Field(
         "steps", description="done = stop when nothing more is gained, and keep the best checkpoint"
     )

@@ -48,7 +48,9 @@ ALLOWED = {
     "augment": TRAINING | {"world", "evaluate", "imagenet", "augment"},
     "compare": TRAINING | {"evaluate", "catalogue", "compare"},
     "testing": TRAINING | {"world", "testing"},
-    "cli": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "cli"},
+    "web": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "web"},
+    "cli": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "web", "cli"},
+    "__main__": {"cli"},
 }
 LIBRARIES = {
     "diffusers": {"families", "world", "testing"},
@@ -59,6 +61,11 @@ LIBRARIES = {
     "tokenizers": {"world"},
     "peft": {"methods"},
     "typer": {"cli"},
+    "fastapi": {"web"},
+    "starlette": {"web"},
+    "jinja2": {"web"},
+    "uvicorn": {"web"},
+    "mcp": {"web"},
     "tqdm": {"cli"},
 }
 

@@ -26,10 +26,12 @@ from booth.cli.methods import methods
 from booth.cli.prompt_card import prompt_card
 from booth.cli.push import push
 from booth.cli.recommend import recommend
+from booth.cli.serve import serve
 from booth.cli.streams import make_lasting
 from booth.cli.study import study
 from booth.cli.taste import taste
 from booth.cli.train import train
+from booth.cli.wall import wall
 from booth.cli.world import world
 
 app = typer.Typer(
@@ -44,6 +46,7 @@ for verb in (
     train,
     generate,
     evaluate,
+    wall,
     compare,
     study,
     taste,
@@ -56,6 +59,7 @@ for verb in (
     export,
     prompt_card,
     push,
+    serve,
     demo,
     doctor,
 ):

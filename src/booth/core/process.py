@@ -25,9 +25,12 @@ def process_started(pid: int) -> str | None:
     """
     if sys.platform == "linux":
         try:
-            ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+            state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return None
+        if state in "ZX":  # it ended, and whoever started it has not asked how
+            return None
+        ticks = fields[18]
         return f"{ticks} {BOOT.read_text().strip() if BOOT.is_file() else ''}".strip()
     if os.name == "nt":
         return None

@@ -42,11 +42,19 @@ class Checkpoint:
     values: dict[str, Any]
 
 
-class Checkpoints:
-    """The checkpoints of one run, in one folder; the two newest good ones are kept."""
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """A checkpoint's folder, checked; DamagedFileError where a file does not match its hash."""
+    verify(folder)
+    values = json.loads((folder / VALUES).read_bytes())
+    return Checkpoint(folder, _steps_of(folder), load_file(folder / TENSORS), values)
 
-    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder; the newest good ones are kept, two unless more are wanted."""
+
+    def __init__(self, folder: Path, warn: Callable[[str], None], keep: int = KEEP) -> None:
         self.folder = folder
+        self._keep = keep
         self._warn = warn
         self._damaged: list[Path] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +65,7 @@ class Checkpoints:
 
     def require_space(self, size: int, every: int | None, more: int) -> None:
         """DiskFullError without room for as many of `size` bytes as will lie here at once, and for `more` bytes."""
-        copies = 1 if every == 0 else KEEP + 1  # a new one is written before an old one goes
+        copies = 1 if every == 0 else self._keep + 1  # a new one is written before an old one goes
         require_space(self.folder, copies * size + more - size_of(self.folder))
 
     def save(self, done: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
@@ -82,9 +90,7 @@ class Checkpoints:
         found = self._found()
         for folder in reversed(found):
             try:
-                verify(folder)
-                values = json.loads((folder / VALUES).read_bytes())
-                return Checkpoint(folder, _steps_of(folder), load_file(folder / TENSORS), values)
+                return read_checkpoint(folder)
             except DamagedFileError as error:
                 self._damaged.append(folder)
                 self._warn(f"The checkpoint {folder.name} is damaged and is passed over: {error}")
@@ -98,11 +104,11 @@ class Checkpoints:
         return sorted((p for p in self.folder.glob("ckpt-*") if re.fullmatch(r"ckpt-\d+", p.name)), key=_steps_of)
 
     def _prune(self, newest: Path) -> None:
-        """Keep the two newest good ones. What lies ahead of the newest was damaged, or the run would be there."""
+        """Keep the newest good ones. What lies ahead of the newest was damaged, or the run would be there."""
         damaged = {p for p in self._damaged if p != newest}
         good = [p for p in self._found() if p not in damaged and _steps_of(p) <= _steps_of(newest)]
         for folder in self._found():
-            if folder not in good[-KEEP:]:
+            if folder not in good[-self._keep :]:
                 discard(folder)
         self._damaged.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from booth.concept import Concept
 from booth.core.concept import TOLD
 from booth.core.errors import BadDataError, Cancelled, NotAvailableError, UsageError
 from booth.events import Event, Reporter, State
-from booth.train.folders import EVENTS, RUN, RunFolder, has_checkpoints
+from booth.train.folders import CHECKPOINTS, EVENTS, RUN, RunFolder, has_checkpoints
 
 REFUSED = (UsageError, BadDataError, NotAvailableError)  # told before the work: what is asked makes no sense here
 
@@ -22,6 +23,7 @@ class Ending:
     def __init__(self, reporter: Reporter, exits: ExitStack) -> None:
         self.folder: RunFolder | None = None
         self.over = False
+        self.keeps_checkpoints = False  # whether the finished concept has those of the run
         self._reporter = reporter
         self._exits = exits
         self._done: Event | None = None  # as it stands in the finished concept
@@ -34,6 +36,8 @@ class Ending:
         told.mkdir()
         for name in (RUN, EVENTS):
             shutil.copyfile(self.folder.path / name, told / name)
+        if self.keeps_checkpoints:  # linked, not copied: they never change, and lie on the same filesystem
+            shutil.copytree(self.folder.path / CHECKPOINTS, told / CHECKPOINTS, copy_function=_linked)
         self._done = self._event("done", "The concept is written.", concept=str(out))
         with (told / EVENTS).open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(json.dumps(self._done.to_json(), ensure_ascii=False) + "\n")
@@ -90,3 +94,11 @@ class Ending:
                     self.folder.remove()
                 else:
                     self.folder.release()
+
+
+def _linked(source: str, place: str) -> None:
+    """A second name for a file or, where the filesystem has no such thing, a copy."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)

@@ -19,6 +19,7 @@ from booth.data.photos import PhotoSet
 from booth.events import Listener, Reporter
 from booth.session import Session
 from booth.train import setup
+from booth.train.checkpoints import KEEP
 from booth.train.ending import Ending
 from booth.train.folders import CHECKPOINTS, RunFolder, refuse_to_overwrite
 from booth.train.memory import plan_memory
@@ -116,7 +117,9 @@ class Prepared:
         self.stage_data = StageData(self.plan_state, subject, sets, hints, config, self.base_hash, self.clock, reporter)
         self._autocast = setup.autocast_type(self.precision)
         folder = self._folder.path / CHECKPOINTS if self._folder is not None else None
-        self._saving = Saving(folder, config.checkpoint_every, self.clock, reporter)
+        keep = config.keep_checkpoints or KEEP
+        self._saving = Saving(folder, config.checkpoint_every, self.clock, reporter, keep)
+        self._ending.keeps_checkpoints = config.keep_checkpoints is not None
         self.warnings = setup.advice(config, self.model, self.method, self.stage_data.taught)
         for sentence in self.warnings:
             reporter.warn(sentence)

@@ -32,7 +32,7 @@ def train(
     SIGINT, SIGTERM and SIGHUP save a checkpoint and raise Interrupted, whose exit_code is 130, 143 or 129; setting
     `cancel` saves one and raises Cancelled; whatever else fails between two steps, such as a full disk under a preview,
     leaves one too. With `resume` the run goes on from its last checkpoint, or returns the concept if it was finished
-    already. Every BoothError may come.
+    already. SIGUSR1 draws a preview after the present step, SIGUSR2 saves a checkpoint. Every BoothError may come.
     """
     cancel = cancel or CancelToken()
     about: dict[str, Any] = {"listeners": listeners, "cancel": cancel, "session": session, "samples": samples}
@@ -41,7 +41,8 @@ def train(
         signals.patient = True
         try:
             for _ in trainer:
-                pass
+                while signals.wishes:
+                    getattr(trainer, signals.wishes.pop(0))()
         finally:
             signals.patient = False
         return trainer.finish()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from booth.choices import optimizer_of
 from booth.events import Reporter
-from booth.train.checkpoints import Checkpoint, Checkpoints, Pace, size_of_tensors
+from booth.train.checkpoints import KEEP, Checkpoint, Checkpoints, Pace, size_of_tensors
 from booth.train.plan_state import PlanState
 from booth.train.timing import Clock
 from booth.train.update import Update
@@ -20,13 +20,15 @@ from booth.train.update import Update
 class Saving:
     """The checkpoints of one run. Without a folder nothing is ever saved."""
 
-    def __init__(self, folder: Path | None, every: int | None, clock: Clock, reporter: Reporter) -> None:
+    def __init__(
+        self, folder: Path | None, every: int | None, clock: Clock, reporter: Reporter, keep: int = KEEP
+    ) -> None:
         self.newest: tuple[int, int] | None = None  # stage and step of the newest checkpoint
         self._clock, self._reporter = clock, reporter
         self._every = every
         self._pace = Pace(every)
         self._size = 0
-        self._checkpoints = Checkpoints(folder, reporter.warn) if folder is not None else None
+        self._checkpoints = Checkpoints(folder, reporter.warn, keep) if folder is not None else None
 
     def latest(self) -> Checkpoint | None:
         """The newest good checkpoint, if there is one."""

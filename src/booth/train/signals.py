@@ -12,6 +12,8 @@ from booth.core.errors import Interrupted
 
 CAUGHT = tuple(s for name in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)))  # Windows lacks one
 
+# What a run may be asked for while it goes on, done after the step that it is at; Windows has no such signals.
+WISHES = {s: wish for name, wish in (("SIGUSR1", "preview"), ("SIGUSR2", "save")) if (s := getattr(signal, name, None))}
 ALWAYS = (signal.SIGINT, signal.SIGTERM)  # asked for by someone, also of a process in the background
 
 
@@ -24,6 +26,7 @@ class Signals:
 
     def __init__(self, token: CancelToken) -> None:
         self.patient = False
+        self.wishes: list[str] = []  # to be taken up between steps, by name of what a Trainer can do
         self._token = token
         self._former: dict[int, Any] = {}
 
@@ -31,6 +34,7 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             ignored = [s for s in CAUGHT if s not in ALWAYS and signal.getsignal(s) == signal.SIG_IGN]
             self._former = {s: signal.signal(s, self._handle) for s in CAUGHT if s not in ignored}
+            self._former |= {s: signal.signal(s, self._wish) for s in WISHES}
         return self
 
     def __exit__(
@@ -38,6 +42,10 @@ class Signals:
     ) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+
+    def _wish(self, number: int, frame: FrameType | None) -> None:
+        if WISHES[number] not in self.wishes:
+            self.wishes.append(WISHES[number])
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         error = Interrupted(f"Stopped by {signal.Signals(number).name}.", number)

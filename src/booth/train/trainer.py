@@ -227,6 +227,12 @@ class Trainer(Prepared):
         with self._working():
             return rehearsed(self.config, self.model)
 
+    def save(self) -> None:
+        """Save a checkpoint now, unless there is one of this very step."""
+        with self._working():
+            self.start()
+            self._save()
+
     def averaged(self) -> AbstractContextManager[None]:
         """Within this context what is trained holds its moving average, if there is one."""
         update = self.plan_state.update

@@ -1,0 +1,81 @@
+"""The methods and formats as a child process described them, kept until booth or a plug-in changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from booth import __version__
+from booth.core.errors import NotAvailableError
+from booth.core.registry import installed
+from booth.web.home import Home
+from booth.web.jobs import write_json
+from booth.web.runs import read_json
+
+WAIT = 240  # seconds, for a busy machine that loads its libraries from a cold disk
+
+
+class Catalogue:
+    """Made in the background when the studio opens; whoever needs it waits for it."""
+
+    def __init__(self, home: Home) -> None:
+        self._file = home.studio / "catalogue.json"
+        self._known: dict[str, Any] | None = None
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Make it while nobody waits."""
+        threading.Thread(target=self._try, name="catalogue", daemon=True).start()
+
+    def _try(self) -> None:
+        try:
+            self.get()
+        except NotAvailableError:
+            return  # told to whoever asks for it
+
+    @property
+    def ready(self) -> bool:
+        """Whether nobody has to wait for it."""
+        return self._known is not None
+
+    def get(self) -> dict[str, Any]:
+        """All of it; NotAvailableError with the reason where it cannot be made."""
+        with self._lock:
+            if self._known is None:
+                kept, stamp = read_json(self._file), _stamp()
+                if kept is None or kept.get("stamp") != stamp:
+                    kept = {**_made(), "stamp": stamp}
+                    write_json(self._file, kept)
+                self._known = kept
+            return self._known
+
+    def method(self, name: str) -> dict[str, Any] | None:
+        """One method; None if there is none of this name."""
+        return self.get()["methods"].get(name)
+
+
+def _made() -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "booth.web.describe"], capture_output=True, timeout=WAIT, check=False,
+        start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        return json.loads(done.stdout)
+    except ValueError as error:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise NotAvailableError(f"The methods cannot be listed: {said[-1] if said else 'no answer'}") from error
+
+
+def _stamp() -> str:
+    """Changes with booth's own files and with plug-ins."""
+    root = Path(__file__).parent.parent
+    files = sorted(str((p.relative_to(root), p.stat().st_mtime_ns)) for p in root.rglob("*.py") if "web" not in p.parts)
+    plugins = sorted(str(p) for found in installed().values() for p in found)
+    bundle = json.dumps([__version__, files, plugins, os.environ.get("BOOTH_CACHE", "")])
+    return hashlib.sha256(bundle.encode()).hexdigest()[:16]

@@ -1,0 +1,36 @@
+"""Run as a child process: what the registry holds, as JSON. To list it, the server would have to load all of torch.
+
+`python -m booth.web.describe`
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from booth.catalogue import describe_methods
+from booth.choices import CHOICES
+from booth.registry import EXPORTERS, METHODS
+
+
+def describe() -> dict[str, Any]:
+    """Methods with their settings' schemas, what may be chosen by name, and the export formats."""
+    methods = {entry["name"]: entry for entry in describe_methods()}
+    for name, entry in methods.items():
+        kind = METHODS[name]
+        entry["schema"] = kind.Config.model_json_schema()
+        entry["teaches"] = not kind.follows_control
+    chosen = {kind: sorted(registry) for kind, registry in CHOICES.items()}
+    formats = [
+        {
+            "name": name, "title": kind.title, "holds": sorted(kind.accepts), "families": list(kind.families),
+            "programs": list(kind.programs), "suffix": kind.suffix,
+        }
+        for name, kind in EXPORTERS.usable().items()
+    ]  # fmt: skip
+    return {"methods": methods, "chosen": chosen, "formats": formats}
+
+
+if __name__ == "__main__":
+    json.dump(describe(), sys.stdout, default=str)

@@ -1,0 +1,1 @@
+"""One file a page: its addresses, what it shows and what can be done there."""

@@ -1,0 +1,187 @@
+"""Subject and plan: what it is, by which method, at what cost on this machine, and Start."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
+
+from booth.core.errors import UsageError
+from booth.registry import METHODS
+from booth.web import forms, plans
+from booth.web.catalogue import Catalogue
+from booth.web.jobs import Job, tail, write_json
+from booth.web.pages.jobs import job_of
+from booth.web.pages.jobs import shown as job_shown
+from booth.web.pages.photos import set_of, sets_of
+from booth.web.pages.photos import shown as set_shown
+from booth.web.runs import read_json
+from booth.web.studio import Studio
+from booth.web.view import page, studio_of
+
+router = APIRouter()
+FIRST = ("lora", "dreambooth", "textual_inversion", "pivotal_tuning", "hypernetwork")  # the cards that come first
+
+
+class Question(BaseModel):
+    """What the advice is about."""
+
+    noun: str = Field(min_length=1, max_length=60)
+    token: str = Field("sks", max_length=60)
+    kind: str = Field("subject", pattern="^(subject|style)$")
+    base: str = Field("embedded", max_length=300)
+    methods: list[str] = Field(default_factory=list, max_length=30)
+
+
+def catalogue_of(request: Request) -> Catalogue:
+    """The methods and formats."""
+    return request.app.state.catalogue
+
+
+@router.get("/plan/{key}", include_in_schema=False)
+def plan(request: Request, key: str) -> Response:
+    """The page at once; what takes time to be known comes after it."""
+    photos = set_of(request, key)
+    others = [{"id": s.id, "name": s.name} for s in sets_of(request).all() if s.id != photos.id]
+    about = photos.about()
+    asked = {
+        "noun": about.get("noun") or "",
+        "token": about.get("token") or "sks",
+        "kind": about.get("kind") or "subject",
+    }
+    first = [p.id for p in photos.photos()[:6]]
+    again = request.query_params.get("like", "")
+    values = {
+        "set": {"id": photos.id, "name": photos.name, "first": first},
+        "others": others,
+        "asked": asked,
+        "again": again,
+    }
+    return page(request, "plan.html", here="photos", **values)
+
+
+@router.get("/plan/{key}/methods", include_in_schema=False)
+def methods(request: Request, key: str, like: str = "") -> Response:
+    """The cards and the form of settings: a part of the page."""
+    studio, photos = studio_of(request), set_of(request, key)
+    known = catalogue_of(request).get()
+    former = studio.library.get(like) if like else None
+    asked = (former.about.get("plan") or {}) if former is not None else {}
+    names = sorted(
+        (n for n, m in known["methods"].items() if m["teaches"]), key=lambda n: FIRST.index(n) if n in FIRST else 99
+    )
+    settings = {n: forms.method_fields(known["methods"][n], known["chosen"], "tiny") for n in names}
+    shown = set_shown(photos)
+    facts = {
+        "@masks": any(p["mask"] is not None for p in shown["photos"]),
+        "@captions": any(p["caption"] for p in shown["photos"]),
+    }
+    return page(
+        request, "methods.html", methods=[known["methods"][n] for n in names], costs=_costs(studio), asked=asked,
+        form={"run": forms.run_fields(), "settings": settings, "idle": forms.IDLE, "facts": facts},
+        own=[n for n in METHODS.own if n in names],
+    )  # fmt: skip
+
+
+@router.get("/plan/again/{job}", include_in_schema=False)
+def again(request: Request, job: str) -> Response:
+    """A plan like that of a job, to be changed."""
+    former = job_of(request, job)
+    if not former.about.get("set") or sets_of(request).get(former.about["set"]) is None:
+        raise HTTPException(404)
+    return RedirectResponse(f"/plan/{former.about['set']}?like={former.id}", 303)
+
+
+@router.post("/api/plan/{key}", tags=["plans"], status_code=201)
+def start(request: Request, key: str, plan: plans.Plan) -> dict[str, Any]:
+    """Queue a training, or a race of several methods; its photos and settings are frozen now."""
+    set_of(request, key)
+    job = plans.queue(studio_of(request), catalogue_of(request), key, plan)
+    return job_shown(studio_of(request), job) | {"go": f"/jobs/{job.id}"}
+
+
+@router.get("/jobs/{key}", include_in_schema=False)
+def go(request: Request, key: str) -> Response:
+    """The page of what a job makes or, until there is anything, of the job."""
+    studio, job = studio_of(request), job_of(request, key)
+    shown = job_shown(studio, job)
+    if shown["run"]:
+        return RedirectResponse(f"/runs/{shown['run']}", 303)
+    folder = studio.library.folder(job)
+    return page(request, "job.html", here="runs", job=shown, said=folder.said(40))
+
+
+@router.post("/api/plan/{key}/advice", tags=["plans"])
+def advise(request: Request, key: str, question: Question) -> dict[str, Any]:
+    """Have the photos looked at, and a few steps measured, by a job; ask for what it found at the next address."""
+    studio, photos = studio_of(request), set_of(request, key)
+    if not plans.WORDS.fullmatch(question.noun) or not plans.WORDS.fullmatch(question.token):
+        raise forms.Wrong("noun", "The noun and the token are made of letters, digits, dots and dashes.")
+    for method in question.methods:
+        if method not in METHODS:
+            raise UsageError(f"There is no method {method!r}.")
+    source = studio.home.relative(photos.snapshot()[0])
+    asked = plans.key_of(source, question.model_dump())
+    known = next(
+        (
+            j
+            for j in studio.library.all()
+            if j.kind == "forecast" and j.about.get("asked") == asked and j.state not in ("failed", "stopped")
+        ),
+        None,
+    )
+    words = [question.base, question.noun, question.kind, question.token, source, *question.methods]
+    job = known or studio.keeper.add(
+        "forecast",
+        words,
+        device="main",
+        module="booth.web.forecast",
+        about={"asked": asked, "title": "", "base": question.base},
+    )
+    return {"job": job.id}
+
+
+@router.get("/api/advice/{key}", tags=["plans"])
+def advice(request: Request, key: str) -> dict[str, Any]:
+    """What is known by now: the advice, a word on the token, what methods cost."""
+    studio, job = studio_of(request), job_of(request, key)
+    told = _told(studio, job)
+    costs = [line for line in told if line.get("kind") == "cost" and "error" not in line]
+    if costs:
+        _remember(studio, str(job.about.get("base", "embedded")), costs)
+    return {
+        "state": job.state, "reason": job.reason,
+        "advice": next((line for line in told if line.get("kind") == "advice"), None),
+        "token": next((line for line in told if line.get("kind") == "token"), None),
+        "costs": [line for line in told if line.get("kind") == "cost"],
+    }  # fmt: skip
+
+
+def _told(studio: Studio, job: Job) -> list[dict[str, Any]]:
+    import json
+
+    found: list[dict[str, Any]] = []
+    for line in tail(studio.library.folder(job).stdout, 2**20):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def _costs(studio: Studio) -> dict[str, Any]:
+    """What was measured on this machine, by base and method."""
+    return read_json(studio.home.studio / "costs.json") or {}
+
+
+def _remember(studio: Studio, base: str, costs: list[dict[str, Any]]) -> None:
+    known = _costs(studio)
+    fresh = {line["method"]: {**line, "time": int(time.time())} for line in costs}
+    if any(known.get(base, {}).get(m, {}).get("seconds") != c["seconds"] for m, c in fresh.items()):
+        known[base] = known.get(base, {}) | fresh
+        write_json(studio.home.studio / "costs.json", known)

@@ -1,0 +1,116 @@
+"""Settings and doctor: what this machine has, and a bundle for a report with nothing of the user in it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from booth.core.errors import NotAvailableError
+from booth.web.studio import Studio
+from booth.web.view import page, studio_of
+
+router = APIRouter()
+WAIT = 120
+JOBS = 10  # of the bundle
+SECRET = re.compile(r"(hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9-]{8,}|gh[pousr]_[A-Za-z0-9]{8,}|(?<=token=)[\w-]{8,})")
+PATHLIKE = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?(?:[/\\][\w .@+-]+){2,}[/\\]?")
+
+
+@router.get("/settings", include_in_schema=False)
+def index(request: Request) -> Response:
+    """The page; what the doctor finds comes after it."""
+    studio = studio_of(request)
+    usage = {"photos": studio.home.photos, "concepts": studio.home.concepts, "studio": studio.home.studio}
+    return page(
+        request, "settings.html", here="settings", folder=str(studio.home.root), assistant=studio.training_by_assistant,
+        usage={name: _bytes(folder) for name, folder in usage.items()}, address=f"http://127.0.0.1:{studio.door.port}/mcp",
+    )  # fmt: skip
+
+
+@router.get("/settings/doctor", include_in_schema=False)
+def doctor(request: Request) -> Response:
+    """What this machine has and what is missing: a part of the page."""
+    return page(request, "doctor.html", found=_examined())
+
+
+@router.get("/api/doctor", tags=["settings"])
+def examined() -> dict[str, Any]:
+    """What `booth doctor --json` says."""
+    return _examined()
+
+
+def _examined() -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "booth", "doctor", "--json"], capture_output=True, timeout=WAIT, check=False
+    )
+    try:
+        return json.loads(done.stdout.decode().strip().splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise NotAvailableError("The doctor gave no answer. Run `booth doctor` in a terminal.") from error
+
+
+@router.get("/api/bundle", tags=["settings"])
+def bundle(request: Request) -> Response:
+    """What a report of a defect needs, as text, with paths, names and tokens of the user removed."""
+    studio = studio_of(request)
+    about: dict[str, Any] = {"made": int(time.time()), "doctor": _examined(), "jobs": _jobs(studio)}
+    text = redacted(json.dumps(about, indent=1, ensure_ascii=False), studio)
+    headers = {"content-disposition": 'attachment; filename="booth-diagnostics.json"'}
+    return Response(text, media_type="application/json", headers=headers)
+
+
+def _jobs(studio: Studio) -> list[dict[str, Any]]:
+    """The latest jobs: how they ended and what they said, not what they were about."""
+    return [
+        {
+            "kind": j.kind,
+            "state": j.state,
+            "reason": j.reason,
+            "words": [w.split("=")[0] for w in j.argv if w.startswith("--")],
+            "said": studio.library.folder(j).said(30),
+        }
+        for j in studio.library.all()[:JOBS]
+    ]
+
+
+def redacted(text: str, studio: Studio) -> str:
+    """Without the studio's token, other secrets, paths, and the names of the user and the machine."""
+    told = text.replace(studio.door.token, "TOKEN")
+    told = SECRET.sub("SECRET", told)
+    for path, name in ((str(studio.home.root), "FOLDER"), (str(Path.home()), "HOME")):
+        if len(path) > 1:
+            told = told.replace(json.dumps(path)[1:-1], name)
+    told = PATHLIKE.sub("PATH", told)
+    for name in {_user(), platform.node(), os.environ.get("HOSTNAME", "")}:
+        if len(name) > 2:
+            told = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "NAME", told)
+    return told
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def _bytes(folder: Path) -> int:
+    """What a folder takes, links not counted."""
+    total = 0
+    for place, _, files in os.walk(folder):
+        for name in files:
+            file = Path(place) / name
+            if not file.is_symlink() and file.exists():
+                total += file.stat().st_size
+    return total

@@ -1,0 +1,179 @@
+"""From a form to jobs: what was asked is checked, the photos are copied as they are, the command is put together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from booth.config import CLASS, RunConfig
+from booth.core.errors import UsageError
+from booth.registry import METHODS
+from booth.web.catalogue import Catalogue
+from booth.web.forms import Wrong, assignment, method_fields, run_fields, taken
+from booth.web.home import Home
+from booth.web.jobs import Job
+from booth.web.photos import PhotoSets
+from booth.web.runs import WORK
+from booth.web.studio import Studio
+
+ROWS = 8  # previews, and checkpoints, of a run unless somebody says otherwise
+WORDS = re.compile(r"[^\W_][\w .'-]*")
+
+
+class Other(BaseModel):
+    """Another subject of the same run."""
+
+    set: str = Field(max_length=12)
+    token: str = Field(max_length=60)
+    noun: str = Field(max_length=60)
+
+
+class Plan(BaseModel):
+    """What is asked for on the page of a plan."""
+
+    noun: str = Field("", max_length=60)
+    token: str = Field("sks", max_length=60)
+    kind: Literal["subject", "style"] = "subject"
+    base: str = Field("embedded", max_length=300)
+    methods: list[str] = Field(default_factory=lambda: ["lora"], min_length=1, max_length=20)
+    race: bool = False
+    name: str = Field("", max_length=80)
+    run: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    also: list[Other] = Field(default_factory=list, max_length=8)
+
+
+def scale_of(base: str) -> str:
+    """Which of a method's defaults a base takes."""
+    return "tiny" if base == "embedded" else "full"
+
+
+def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
+    """Check a plan and queue what it asks for; UsageError with the field that is wrong."""
+    sets = PhotoSets(studio.home)
+    photos = sets.get(key)
+    if photos is None:
+        raise UsageError("This set of photos is gone. Choose another one.")
+    plan = plan.model_copy(update={"noun": "style" if plan.kind == "style" and not plan.noun else plan.noun.strip()})
+    _check_words(plan)
+    photos.note(noun=plan.noun, token=plan.token, kind=plan.kind)
+    snapshot, hashes = photos.snapshot()
+    also = [_other(studio.home, sets, other) for other in plan.also]
+    source = studio.home.relative(snapshot)
+    about = {"set": photos.id, "subject": f"{plan.token} {plan.noun}", "hashes": hashes, "plan": plan.model_dump()}
+    if plan.race or len(plan.methods) > 1:
+        return _race(studio, plan, source, about)
+    return _training(studio, catalogue, plan, source, also, about)
+
+
+def _check_words(plan: Plan) -> None:
+    if not plan.noun:
+        raise Wrong("noun", "Say what kind of thing it is, such as dog, mug or chair.")
+    for field in ("noun", "token"):
+        if not WORDS.fullmatch(getattr(plan, field)):
+            raise Wrong(field, f"The {field} is made of letters, digits, dots and dashes.")
+    if plan.noun == plan.token:
+        raise Wrong("token", f"The token and the class noun are both {plan.noun!r}. Choose a rare token, such as sks.")
+    for method in plan.methods:
+        if method not in METHODS:
+            raise Wrong("methods", f"There is no method {method!r}.")
+    if plan.base.startswith("-") or not plan.base.isprintable():
+        raise Wrong("base", "Name a base: embedded, a folder, a .safetensors file or a Hub id.")
+
+
+def _other(home: Home, sets: PhotoSets, other: Other) -> str:
+    found = sets.get(other.set)
+    if found is None:
+        raise Wrong("also", "One of the other sets of photos is gone. Choose it again.")
+    if not WORDS.fullmatch(other.token) or not WORDS.fullmatch(other.noun):
+        raise Wrong("also", "Every other subject needs a token and a class noun of its own.")
+    return f"{home.relative(found.snapshot()[0])}={other.token} {other.noun}"
+
+
+def _training(
+    studio: Studio, catalogue: Catalogue, plan: Plan, source: str, also: list[str], about: dict[str, Any]
+) -> Job:
+    name = plan.methods[0]
+    method = catalogue.method(name)
+    if method is None:
+        raise Wrong("methods", f"There is no method {name!r} here.")
+    scale, chosen = scale_of(plan.base), catalogue.get()["chosen"]
+    settings = taken(method_fields(method, chosen, scale), plan.settings)
+    run = taken(run_fields(), plan.run)
+    steps = int(settings.get("steps") or method["defaults"][scale].get("steps") or 400)
+    every = max(1, steps // ROWS)
+    run = {"previews": every, "checkpoint_every": every, "keep_checkpoints": 3 * ROWS} | run
+    out = _free(studio, plan.name or f"{plan.token}-{plan.noun}-{name}")
+    words = [f"--class={plan.noun}", f"--token={plan.token}", f"--method={name}"]
+    words += [f"--kind={plan.kind}"] if plan.kind != "subject" else []
+    words += [f"--base={plan.base}"] if plan.base != "embedded" else []
+    words += [f"--also={line}" for line in also]
+    words += [f"--set={assignment(key, value)}" for key, value in {**run, **settings}.items()]
+    words += [f"--out={studio.home.relative(out)}"]
+    asked = {CLASS: plan.noun, "token": plan.token, "kind": plan.kind, "method": name, "photos": [Path(source)], **run}
+    RunConfig.model_validate({("noun" if k == CLASS else k): v for k, v in asked.items()})
+    about |= {"title": out.name, "out": studio.home.relative(out), "method": name, "steps": steps, "photos": source}
+    device = str(run.get("device") or "main")
+    return studio.keeper.add("train", ["train", *words, "--json", "--", source], device=device, about=about)
+
+
+def _race(studio: Studio, plan: Plan, source: str, about: dict[str, Any]) -> Job:
+    if plan.also:
+        raise Wrong("also", "A race is about one subject. Take the other subjects out, or choose one method.")
+    stem, number = _plain(f"{plan.token}-{plan.noun}-race"), 1
+    folder = studio.home.root / "races" / stem
+    while folder.exists() or _taken(studio, folder):
+        number += 1
+        folder = folder.with_name(f"{stem}-{number}")
+    words = [f"--class={plan.noun}", f"--token={plan.token}", *(f"--method={m}" for m in plan.methods)]
+    words += [f"--kind={plan.kind}"] if plan.kind != "subject" else []
+    words += [f"--base={plan.base}"] if plan.base != "embedded" else []
+    words += [f"--steps={int(plan.settings['steps'])}"] if str(plan.settings.get("steps") or "").isdecimal() else []
+    out = studio.home.relative(folder)
+    words += ["--quick", f"--out={out}", "--json", "--", source]
+    about |= {"title": folder.name, "race": out, "methods": plan.methods, "photos": source}
+    return studio.keeper.add("compare", ["compare", *words], device="main", about=about)
+
+
+def _plain(words: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", words).strip("-.")[:100] or "concept"
+
+
+def _free(studio: Studio, name: str) -> Path:
+    """A folder for a concept that nothing has and no other job is going to have."""
+    stem, number = _plain(name), 1
+    out = studio.home.concepts / stem
+    while out.exists() or out.with_name(out.name + WORK).exists() or _taken(studio, out):
+        number += 1
+        out = studio.home.concepts / f"{stem}-{number}"
+    return out
+
+
+def _taken(studio: Studio, folder: Path) -> bool:
+    place = studio.home.relative(folder)
+    return any(place in (j.about.get("out"), j.about.get("race")) for j in studio.library.all() if j.state != "done")
+
+
+def still_the_same(home: Home, job: Job) -> str | None:
+    """Why a training cannot start any more: its copy of the photos was changed while it waited."""
+    hashes, source = job.about.get("hashes") or {}, job.about.get("photos")
+    if not source:
+        return None
+    for name, digest in hashes.items():
+        file = home.root / str(source) / Path(name).name
+        try:
+            if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+                return f"{source}/{name} was changed after the job was queued. Queue it again."
+        except OSError:
+            return f"{source}/{name} is gone. Queue the job again from its photos."
+    return None
+
+
+def key_of(*parts: object) -> str:
+    """A short name for what was asked."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
