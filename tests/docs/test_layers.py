@@ -24,6 +24,7 @@ OUTWARD = {"export", "importing", "foreign_configs", "hub"}
 ALLOWED = {
     "core": NOUNS,
     "options": set(),
+    "trackers": NOUNS | {"events"},
     "events": NOUNS | {"events"},
     "session": NAMES | {"families"},
     "registry": NOUNS,

@@ -25,7 +25,7 @@ class OwnPredictions:
     """
 
     def __init__(self, batches: PhotoBatches) -> None:
-        self._batches = batches
+        self.batches = batches
         self._targets: dict[Rng, Tensor] = {}
 
     def ask(self, model: Family, noising: Noising, rngs: Iterable[Rng], autocast: torch.dtype | None = None) -> None:
@@ -40,16 +40,16 @@ class OwnPredictions:
 
     def prompts(self) -> list[str] | None:
         """As those of the batches."""
-        return self._batches.prompts()
+        return self.batches.prompts()
 
     def __call__(self, rng: Rng) -> Batch:
-        return replace(self._batches(rng), target=self._targets[rng])
+        return replace(self.batches(rng), target=self._targets[rng])
 
     def _answer(self, model: Family, noising: Noising, rng: Rng, autocast: torch.dtype | None) -> Tensor:
         """What the base predicts for the class rows of one micro-batch, (n, C, h, w) on the CPU."""
-        batch = self._batches(rng)
+        batch = self.batches(rng)
         noised = noising.sample(batch.latents, rng)
-        rows = slice(-self._batches.batch_size, None)
+        rows = slice(-self.batches.batch_size, None)
         device = noised.x_t.device.type
         with torch.no_grad(), torch.autocast(device, dtype=autocast, enabled=autocast is not None):
             sizes = None if batch.sizes is None else batch.sizes[rows]

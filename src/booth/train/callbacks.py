@@ -16,7 +16,7 @@ from booth.core.method import Subject
 from booth.events import Reporter
 from booth.registry import JUDGES
 from booth.train.checkpoints import Checkpoint
-from booth.train.estimate import Pledge
+from booth.train.estimate import StageEstimate
 from booth.train.loop import Step
 from booth.train.plan_state import PlanState
 from booth.train.samples import Scenes, draw_samples
@@ -44,7 +44,7 @@ class Callbacks:
         self._config, self._model, self._scenes, self._clock = config, model, scenes, clock
         self.previews = previews
         self._reporter = reporter
-        self._pledge = Pledge()
+        self._stage_estimate = StageEstimate()
         self.selection: Selection | None = None
         if config.until == "done":
             reporter.say("Drawing what the untouched base draws, to compare checkpoints with.")
@@ -72,7 +72,7 @@ class Callbacks:
     def after(self, step: Step, stages: PlanState) -> None:
         """What a step is followed by, before anything is saved or drawn."""
         left = stages.stage.method.config.steps - step.index
-        self._pledge.note(stages.stage.name, step.seconds, left, self._reporter)
+        self._stage_estimate.note(stages.stage.name, step.seconds, left, self._reporter)
         if self.selection is not None and stages.is_last:
             self.selection.note(step.index, step.seconds)
 

@@ -1,4 +1,4 @@
-"""What a run will cost, from a few real steps: before it starts, and how well the quote was kept."""
+"""What a run will cost, from a few real steps: before it starts, and how well the estimate was kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from booth.train.timing import peak_memory
 
 WARM, MEASURED = 1, 4  # steps that are thrown away, and steps that are timed
 DRAWN = 3  # denoising steps of the picture that is timed
-LEAST = 0.05  # no quote is better than this share, for a machine is never quite idle
+LEAST = 0.05  # no estimate is better than this share, for a machine is never quite idle
 WRITTEN = 200_000_000  # bytes up to which the artefact is really written to see its size
 TOLD = 10  # real steps after which a running stage says how long it will take
 WORTH = 50  # steps of a stage below which that is not worth a sentence
@@ -145,12 +145,12 @@ class _Stand:
         return Batch([self._prompt] * self._rows, latents, weight, self._control)
 
 
-class Pledge:
+class StageEstimate:
     """Says after the first real steps of a stage how long it will take, and at its end how well that was kept."""
 
     def __init__(self) -> None:
         self._seconds: list[float] = []
-        self._quoted = 0.0
+        self._estimated = 0.0
 
     def note(self, stage: str, seconds: float, left: int, reporter: Reporter) -> None:
         """Take note of a step, with as many `left`; now and then there is something to tell."""
@@ -158,16 +158,16 @@ class Pledge:
         taken = len(self._seconds)
         if taken == TOLD and taken + left >= WORTH:
             speed = Speed.of(self._seconds[WARM:])
-            self._quoted = math.fsum(self._seconds) + left * speed.mean
+            self._estimated = math.fsum(self._seconds) + left * speed.mean
             share = max(LEAST, 2 * speed.error / speed.mean)
-            told = f"{taken + left} steps of {stage} will take {duration(self._quoted)} ± {share:.0%}."
-            reporter.emit("estimate", text=told, stage=stage, seconds=self._quoted, plus_minus=share)
+            told = f"{taken + left} steps of {stage} will take {duration(self._estimated)} ± {share:.0%}."
+            reporter.emit("estimate", text=told, stage=stage, seconds=self._estimated, plus_minus=share)
         if left == 0:
             self._settle(stage, reporter)
 
     def _settle(self, stage: str, reporter: Reporter) -> None:
         """How the stage's time compares with what was said, if anything was."""
-        took, quoted = math.fsum(self._seconds), self._quoted
-        self._seconds, self._quoted = [], 0.0
-        if quoted:
-            reporter.say(f"{stage} took {duration(took)}, {took / quoted - 1:+.0%} against the estimate.")
+        took, estimated = math.fsum(self._seconds), self._estimated
+        self._seconds, self._estimated = [], 0.0
+        if estimated:
+            reporter.say(f"{stage} took {duration(took)}, {took / estimated - 1:+.0%} against the estimate.")

@@ -102,6 +102,11 @@ class StageData:
             self._store = LatentStore(cache_folder() / LATENTS, self.model)
         return self._store
 
+    def photo_batches(self, index: int) -> PhotoBatches:
+        """The same without targets that the base was asked for."""
+        source = self.batches(index)
+        return source.batches if isinstance(source, OwnPredictions) else source
+
     def free(self, index: int, autocast: torch.dtype | None) -> None:
         """Let go of the autoencoder and, once all prompts of a stage are embedded, of the text encoders.
 

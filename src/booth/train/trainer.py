@@ -22,6 +22,7 @@ from booth.train.description import configuration
 from booth.train.estimate import Estimate, rehearsed
 from booth.train.folders import PREVIEWS
 from booth.train.loop import Step, training_steps
+from booth.train.noise_levels import loss_by_noise_level
 from booth.train.preparation import Prepared
 from booth.train.record import write_concept
 from booth.train.recovery import SKIPS, Recovery
@@ -232,6 +233,20 @@ class Trainer(Prepared):
         with self._working():
             self.start()
             self._save()
+
+    def loss_by_noise_level(self, levels: int = 10, draws: int = 4) -> list[tuple[float, float]]:
+        """(level, loss) of the present stage on its photos, from little noise to much; told as an event too."""
+        with self._working():
+            self.start()
+            state, config = self.plan_state, self.plan_state.stage.method.config
+            state.open()
+            batches = self.stage_data.photo_batches(state.index)
+            how: dict[str, Any] = {"levels": levels, "draws": draws, "autocast": self._autocast}
+            with self.averaged():
+                found = loss_by_noise_level(self.model, batches, config, state.seed, **how)
+            places, losses = zip(*found, strict=True)
+            self._reporter.emit("noise_levels", "debug", step=state.done, levels=places, losses=losses)
+            return found
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within this context what is trained holds its moving average, if there is one."""

@@ -10,7 +10,7 @@ from booth.core.family import Family
 from booth.core.words import duration
 from booth.events import Reporter
 from booth.train import estimate as estimating
-from booth.train.estimate import Pledge, Speed, estimate
+from booth.train.estimate import Speed, StageEstimate, estimate
 from booth.train.run import train
 from harness import make_method, tensors
 
@@ -46,22 +46,22 @@ def test_speed_is_the_mean_with_its_standard_error() -> None:
     assert Speed.of([4.0]) == Speed(4.0, 0.0)
 
 
-def test_the_log_says_what_was_quoted_and_how_it_was_kept() -> None:
-    pledge = Pledge()
+def test_the_log_says_what_was_estimated_and_how_it_was_kept() -> None:
+    estimated = StageEstimate()
     heard = Heard()
     reporter = Reporter([heard])
     for i in range(10):
         assert heard.events == []
-        pledge.note("lora", 2.0 if i == 0 else 1.0, 100 - i - 1, reporter)
+        estimated.note("lora", 2.0 if i == 0 else 1.0, 100 - i - 1, reporter)
     (told,) = heard.of("estimate")
     assert told.text == "100 steps of lora will take 1 min 41 s ± 5%."
     assert (told.data["stage"], told.data["seconds"]) == ("lora", pytest.approx(101))
     for i in range(10, 99):
-        pledge.note("lora", 1.0, 100 - i - 1, reporter)
-    pledge.note("lora", 11.1, 0, reporter)
+        estimated.note("lora", 1.0, 100 - i - 1, reporter)
+    estimated.note("lora", 11.1, 0, reporter)
     assert heard.messages == [told.text, "lora took 1 min 51 s, +10% against the estimate."]
     for i in range(20):
-        pledge.note("short", 1.0, 20 - i - 1, reporter)
+        estimated.note("short", 1.0, 20 - i - 1, reporter)
     assert len(heard.messages) == 2
 
 

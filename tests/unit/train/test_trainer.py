@@ -224,3 +224,48 @@ def test_cancelled_between_class_pictures_what_was_drawn_is_kept(
     ]
     train(config)
     assert sum(drawn) <= 4 + 12
+
+
+@pytest.mark.parametrize("settings", [{}, {"prior_weight": 1.0, "prior": "prediction", "ema": 0.9}])
+def test_the_loss_by_noise_level_is_told_and_changes_nothing(lesson: Lesson, settings: dict[str, Any]) -> None:
+    straight = train(lesson(out="straight", dropout=0.5, **settings))
+    heard = Heard()
+    with Trainer(lesson(dropout=0.5, **settings), listeners=[heard]) as trainer:
+        before = trainer.loss_by_noise_level(levels=5)
+        assert trainer.loss_by_noise_level(levels=5) == before
+        for _ in trainer:
+            trainer.loss_by_noise_level(levels=5)
+        concept = trainer.finish()
+    assert [level for level, _ in before] == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+    assert len({loss for _, loss in before}) == 5
+    told = heard.of("noise_levels")
+    assert told[0].data["losses"] == [loss for _, loss in before]
+    assert told[-1].data["losses"] != told[0].data["losses"]  # something was learned
+    assert weights(concept.folder) == weights(straight.folder)
+
+
+def test_trackers_are_handed_what_is_drawn_over_steps(lesson: Lesson) -> None:
+    from booth.trackers import to_tensorboard, to_wandb
+
+    scalars: list[tuple[str, float, int]] = []
+    logged: list[tuple[dict[str, float], int]] = []
+
+    class Writer:
+        flushed = 0
+
+        def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+            scalars.append((tag, scalar_value, global_step))
+
+        def flush(self) -> None:
+            self.flushed += 1
+
+    class Run:
+        def log(self, data: dict[str, float], step: int) -> None:
+            logged.append((data, step))
+
+    writer, heard = Writer(), Heard()
+    train(lesson("two_stage"), listeners=[to_tensorboard(writer), to_wandb(Run()), heard])
+    losses = [event.data["loss"] for event in heard.of("step")]
+    assert [value for tag, value, _ in scalars if tag == "train/loss"] == losses
+    assert [(data["train/loss"], step) for data, step in logged] == [(loss, i + 1) for i, loss in enumerate(losses)]
+    assert writer.flushed == 1
