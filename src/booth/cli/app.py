@@ -26,6 +26,7 @@ from booth.cli.methods import methods
 from booth.cli.prompt_card import prompt_card
 from booth.cli.push import push
 from booth.cli.recommend import recommend
+from booth.cli.reteach import reteach
 from booth.cli.serve import serve
 from booth.cli.streams import make_lasting
 from booth.cli.study import study
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 for verb in (
     train,
+    reteach,
     generate,
     evaluate,
     wall,

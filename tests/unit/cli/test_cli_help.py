@@ -9,6 +9,7 @@ import pytest
 VERBS = [
     [],
     ["train"],
+    ["reteach"],
     ["generate"],
     ["hint"],
     ["evaluate"],
