@@ -14,7 +14,7 @@ demo: $(VENV)/booth.installed
 
 # Everything that has to pass: lint, format, types, tests.
 test: check
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 setup: $(VENV)/booth-dev.installed
 
@@ -41,7 +41,7 @@ bench: setup
 
 # Which lines the tests run; the pages are in build/coverage.
 coverage: setup
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+	$(BIN)/python -m pytest -n auto --dist loadgroup --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 # The pages under docs/ with the repository's own, in build/site; fails on a link that leads nowhere.
 site: setup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 
 from booth.core.family import Family
+from booth.evaluate import checkpoints, protocol
 from booth.families.loading import load_family
 from booth.testing.toy import write_toy_base
+from booth.train import samples
 
 torch.set_num_threads(1)  # one thread: the same sums in the same order on every machine
 
@@ -24,6 +27,16 @@ def pytest_collection_finish() -> None:
     """What is loaded by now stays, so that no garbage collection has to look through it: every training starts one."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_in_two_steps() -> Iterator[None]:
+    """Samples and quick evaluations, whose drawing is otherwise four fifths of what a short training costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "STEPS", 2)
+        patch.setattr(protocol, "QUICK_STEPS", 2)
+        patch.setattr(checkpoints, "STEPS", 2)
+        yield
 
 
 @pytest.fixture(scope="session")

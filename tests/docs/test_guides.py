@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,6 @@ from typer.testing import CliRunner
 
 import booth.core.registry as registries
 from booth.cli.app import app
-from booth.generate.draw import draw
-from booth.train import samples
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "docs" / "guides"
@@ -31,7 +28,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("src", "docs", "examples"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(samples, "draw", partial(draw, steps=2))  # samples
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import tomllib
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,8 @@ from typer.testing import CliRunner
 
 import booth
 from booth.cli.app import app
-from booth.evaluate import protocol
 from booth.families import loading
-from booth.generate.draw import draw
 from booth.registry import METHODS
-from booth.train import samples
 from booth.train.loop import losses
 
 ROOT = Path(__file__).parent.parent.parent
@@ -52,9 +48,7 @@ def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pyte
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(loading, "EMBEDDED_FOLDER", toy_base)
     monkeypatch.setattr(METHODS["lora"], "tiny", {"steps": 2})
-    monkeypatch.setattr(samples, "draw", partial(draw, steps=2))  # samples
     monkeypatch.setattr("booth.cli.compare.QUICK_STEPS", 2)
-    monkeypatch.setattr(protocol, "QUICK_STEPS", 2)
     return here
 
 

@@ -56,7 +56,8 @@ def draw_samples(
     prompts = scenes.prompts
     seeds = [seed + i for i in range(len(prompts))]
     files = [folder / name for name in file_names(prompts, seeds)]
-    drawn = draw(model, prompts, seeds, hints=scenes.hints, require_finite=False, on_picture=on_picture)
+    hints = scenes.hints
+    drawn = draw(model, prompts, seeds, steps=STEPS, hints=hints, require_finite=False, on_picture=on_picture)
     for picture, file, prompt, s in zip(drawn, files, prompts, seeds, strict=True):
         size = f"{picture.width}x{picture.height}"
         sampler = SAMPLERS[model.sampler]

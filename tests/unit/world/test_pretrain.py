@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,18 +49,23 @@ def test_the_rate_warms_up_stays_and_descends(progress: float, low: float, high:
     assert low <= rate_at(progress) <= high
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """A recipe of a few steps and pictures."""
-    for module in (pool, denoiser):
-        monkeypatch.setattr(module, "SHARD", 16)
-    return {"pictures": 32, "batch": 4, "workers": 1, "autoencoder_steps": 5, "text_steps": 2}
+SMALL = {"pictures": 32, "batch": 4, "workers": 1, "autoencoder_steps": 2, "text_steps": 2}
 
 
-def test_a_base_is_trained_and_training_goes_on(tmp_path: Path, small: dict[str, int]) -> None:
-    base = recipe.pretrain(tmp_path, 8, **small)
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A base whose denoiser saw two batches, by a recipe of a few steps and pictures; trained once for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (pool, denoiser):
+            patch.setattr(module, "SHARD", 16)
+        yield recipe.pretrain(tmp_path_factory.mktemp("first"), 8, **SMALL)
+
+
+@pytest.mark.xdist_group("pretrain")
+def test_a_base_is_trained_and_training_goes_on(first: Path, tmp_path: Path) -> None:
+    shutil.copytree(first.parent, tmp_path, dirs_exist_ok=True)
     assert read_state(tmp_path / "denoiser.safetensors")[1]["step"] == 2
-    recipe.pretrain(tmp_path, 16, **small)
+    base = recipe.pretrain(tmp_path, 16, **SMALL)
     assert read_state(tmp_path / "denoiser.safetensors")[1]["step"] == 4
     assert json.loads((base / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "v_prediction"
     pipe = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32)
@@ -71,9 +78,9 @@ def test_a_base_is_trained_and_training_goes_on(tmp_path: Path, small: dict[str,
     assert len(pictures.captions) == len(pictures.factors) == 32
 
 
-def test_a_base_goes_on_from_another_with_its_own_words_and_pictures(tmp_path: Path, small: dict[str, int]) -> None:
-    first = recipe.pretrain(tmp_path / "a", 4, **small)
-    second = recipe.pretrain(tmp_path / "b", 4, **small, start=first)
+@pytest.mark.xdist_group("pretrain")
+def test_a_base_goes_on_from_another_with_its_own_words_and_pictures(first: Path, tmp_path: Path) -> None:
+    second = recipe.pretrain(tmp_path / "b", 4, **SMALL | {"pictures": 16}, start=first)
     for part in ("vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
         assert (second / part).read_bytes() == (first / part).read_bytes(), "only the denoiser learns"
     before, after = (load_file(b / "unet" / "diffusion_pytorch_model.safetensors") for b in (first, second))
