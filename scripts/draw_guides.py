@@ -58,13 +58,14 @@ def picture(lines: list[list[str]]) -> Image.Image:
     starts = dict.fromkeys(file for words in lines for file in values(words, "--init", "--mask", "--control"))
     photos = [Path(folder) for words in lines if words[:2] == ["booth", "train"] for folder in words[2:3]]
     first = [sorted(folder.glob("*.png"))[0] for folder in photos] + [Path(file) for file in starts]
-    sheets = [Image.open(Path(folder) / "sheet.png") for w in lines if "--sheet" in w for folder in values(w, "--out")]
+    drawn = [w for w in lines if "--sheet" in w or (w[:2] == ["booth", "augment"] and w[2] != "prove")]
+    sheets = [Image.open(Path(folder) / "sheet.png") for w in drawn for folder in values(w, "--out")]
     row = [Image.open(file).convert("RGB").resize((SIDE, SIDE)) for file in first]
     width = max(len(row) * (SIDE + GAP), *(sheet.width for sheet in sheets))
-    whole = Image.new("RGB", (width, SIDE + GAP + sum(s.height + GAP for s in sheets)), "white")
+    top = SIDE + GAP if row else 0
+    whole = Image.new("RGB", (width, top + sum(s.height + GAP for s in sheets)), "white")
     for i, start in enumerate(row):
         whole.paste(start, (i * (SIDE + GAP), 0))
-    top = SIDE + GAP
     for sheet in sheets:
         whole.paste(sheet, (0, top))
         top += sheet.height + GAP

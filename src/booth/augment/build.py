@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from booth.augment.crossfit import CrossFit, cross_fit
 from booth.augment.derived_set import training_side, write_set
 from booth.augment.fit import Schedule
 from booth.augment.generator import Generator, Tell
-from booth.augment.labelled_set import LabelledSet
+from booth.augment.labelled_set import LabelledSet, Picture
 from booth.augment.making import Made, Maker
 from booth.augment.readers import read_set
 from booth.augment.recipe import BASE, PLACEBO, Recipe, require_labels
@@ -36,6 +37,7 @@ class Built:
 
     out: Path
     wanted: dict[str, int]
+    real: dict[str, list[Picture]]
     kept: dict[str, list[Made]]
     drawn: dict[str, list[Made]]
     record: dict[str, Any]
@@ -85,7 +87,7 @@ def build(
         "bytes": size_of(out / WORK),
     }
     write_json(out / RECORD, record)
-    return Built(out, dict.fromkeys(labels, recipe.per_class), kept, drawn, record)
+    return Built(out, dict.fromkeys(labels, recipe.per_class), {x: training.of(x) for x in labels}, kept, drawn, record)
 
 
 def prepared(recipe: Recipe, out: Path, tell: Tell) -> LabelledSet:
@@ -94,12 +96,8 @@ def prepared(recipe: Recipe, out: Path, tell: Tell) -> LabelledSet:
         kind = METHODS[recipe.method]
         if kind.follows_control:
             raise UsageError(f"{recipe.method} follows a control picture and teaches no class. Use another method.")
-    home = recipe.data if recipe.data.is_dir() else recipe.data.parent
-    if out.absolute().resolve().is_relative_to(home.absolute().resolve()):
-        raise UsageError(
-            f"{out} lies in the folder of the pictures, where nothing is written. Name another with --out."
-        )
     found = read_set(recipe.data, recipe.columns, recipe.images)
+    require_outside(recipe, found, out)
     for sentence in (found.layout, *found.notes):
         tell(sentence)
     require_labels(recipe, found)
@@ -113,6 +111,16 @@ def prepared(recipe: Recipe, out: Path, tell: Tell) -> LabelledSet:
             )
     tell_of_domain(recipe, found, tell)
     return found
+
+
+def require_outside(recipe: Recipe, found: LabelledSet, out: Path) -> None:
+    """UsageError where the new set would come into the folder of the pictures: what was given is never written into."""
+    shared = Path(os.path.commonpath([p.path.parent.resolve() for p in found.pictures]))
+    home = recipe.data.resolve() if recipe.data.is_dir() else shared
+    if out.resolve().is_relative_to(home):
+        raise UsageError(
+            f"{out} lies in the folder of the pictures, where nothing is written. Name another with --out."
+        )
 
 
 def tell_of_domain(recipe: Recipe, found: LabelledSet, tell: Tell) -> None:

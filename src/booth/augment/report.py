@@ -8,18 +8,27 @@ from PIL import Image
 
 from booth.augment.build import Built
 from booth.augment.making import Made
+from booth.core.commit import committed_file
 from booth.core.words import duration, size
 from booth.evaluate.report.files import write_whole
 from booth.evaluate.report.html import Markup, element, grid, page, picture, table
+from booth.generate.sheet import contact_sheet
 
-PAGE = "report.html"
+PAGE, SHEET = "report.html", "sheet.png"
 SHOWN = 12
+ACROSS = 6  # pictures a row of the contact sheet
 
 
 def write_report(built: Built) -> Path:
-    """Write the page; return its file."""
+    """Write the page, and a contact sheet of real above drawn; return the page's file."""
     file = built.out / PAGE
     write_whole(file, set_page(built))
+    rows, names = list[list[Image.Image]](), list[str]()
+    for label, kept in built.kept.items():
+        rows += [[p.image() for p in built.real[label][:ACROSS]], [Image.open(m.file) for m in kept[:ACROSS]]]
+        names += [f"{label}, real", f"{label}, drawn"]
+    with committed_file(built.out / SHEET) as work:
+        contact_sheet(rows, names).save(work)
     return file
 
 
@@ -88,9 +97,5 @@ def _reason(made: Made) -> str:
 
 
 def _pair(built: Built, made: Made) -> list[Markup]:
-    data = Path(built.record["recipe"]["data"])
-    root = Path(built.record["recipe"]["images"] or (data if data.is_dir() else data.parent))
-    pictures = [_shown(made)]
-    if (root / made.nearest).is_file():
-        pictures.append(picture(Image.open(root / made.nearest), f"real picture {made.nearest}", made.nearest))
-    return pictures
+    real = next((p for p in built.real[made.label] if p.name == made.nearest), None)
+    return [_shown(made), *([picture(real.image(), f"real picture {real.name}", real.name)] if real else [])]

@@ -97,7 +97,9 @@ def test_another_recipe_does_not_mix_with_what_is_there(table: Path, tmp_path: P
 
 def test_nothing_goes_into_the_source_folder(table: Path) -> None:
     with pytest.raises(UsageError, match="lies in the folder of the pictures"):
-        build(recipe(table), table.parent / "aug")
+        build(recipe(table), table.parent / "pictures" / "aug")
+    with pytest.raises(UsageError, match="lies in the folder of the pictures"):
+        build(recipe(table.parent), table.parent / "aug")
 
 
 def test_a_class_that_is_not_there_is_told(table: Path, tmp_path: Path) -> None:

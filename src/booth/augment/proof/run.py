@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from booth.augment.build import JUDGING, RECORD, shares
+from booth.augment.build import JUDGING, RECORD, require_outside, shares
 from booth.augment.classifiers import classifier
 from booth.augment.copies import comparing_encoder
 from booth.augment.generator import Generator
@@ -72,6 +72,7 @@ def prepare(aug: Path, recipe: Recipe, plan: ProofPlan, tell: Tell, listener: Li
     for sentence in (found.layout, *found.notes):
         tell(sentence)
     require_labels(recipe, found)
+    require_outside(recipe, found, aug)
     if plan.shots is not None and not recipe.classes:
         raise UsageError("--shots says how many pictures of the scarce classes are used. Name these with --classes.")
     folds = outer_folds(found, plan.folds, plan.seed, recipe.classes, plan.shots)
