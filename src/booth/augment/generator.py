@@ -18,9 +18,10 @@ from booth.augment.contexts import caption, context_of
 from booth.augment.labelled_set import LabelledSet, Picture
 from booth.augment.leaks import require_seen_only
 from booth.augment.recipe import BASE, PLACEBO, Recipe, folder_name
+from booth.augment.state import read_json
 from booth.concept import Concept
 from booth.config import RunConfig
-from booth.core.commit import committed, committed_file
+from booth.core.commit import MANIFEST, committed, committed_file
 from booth.core.concept import RECORD
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
@@ -36,6 +37,7 @@ from booth.train.run import train
 from booth.train.setup import choose_device
 
 Tell = Callable[[str], None]
+COPIES = "photos"
 TURN, SHIFT, LIGHT = 8.0, 0.06, 0.12  # of a placebo: degrees, share of the sides, share of brightness and contrast
 
 
@@ -77,9 +79,10 @@ class Generator:
     def _taught(
         self, recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], folder: Path, name: str
     ) -> Concept:
-        homes = {label: folder / "photos" / folder_name(label, training.labels) for label in labels}
-        for label, home in homes.items():
-            _lay_out(recipe, training.of(label), label, labels, home)
+        homes: dict[str, Path] = {}
+        for label in labels:
+            home = folder / "photos" / folder_name(label, training.labels)
+            homes[label] = _lay_out(recipe, training.of(label), label, labels, home)
         out, first, *rest = folder / "concepts" / name, *labels
         known = _finished(out, self.base_hash, recipe, homes.values())
         if known is not None:
@@ -166,18 +169,19 @@ def _save(image: Image.Image, file: Path, each: Candidate, settings: Mapping[str
         save_png(image, work, parameters_text(each.prompt, "", told))
 
 
-def _lay_out(recipe: Recipe, pictures: Sequence[Picture], label: str, labels: tuple[str, ...], home: Path) -> None:
-    """Copies of a class's pictures with a caption each; written anew where they are not those."""
+def _lay_out(recipe: Recipe, pictures: Sequence[Picture], label: str, labels: tuple[str, ...], home: Path) -> Path:
+    """The folder in `home` of copies of a class's pictures with captions; written anew where they are not those."""
     token, noun = recipe.token_of(label, labels), recipe.noun_of(label)
     captions = {p.sha256: caption(token, noun, context_of(p)) for p in pictures}
     key = hashlib.sha256(json.dumps(captions, sort_keys=True).encode()).hexdigest()
-    if home.is_dir() and (home / f".{key[:16]}").is_file():
-        return
-    with committed(home, {"label": label}) as work:
+    if (read_json(home / MANIFEST) or {}).get("captions") == key:
+        return home / COPIES
+    with committed(home, {"label": label, "captions": key}) as work:
+        (work / COPIES).mkdir()
         for picture in pictures:
-            copy = work / f"{picture.sha256[:24]}{picture.path.suffix.lower()}"
+            copy = work / COPIES / f"{picture.sha256[:24]}{picture.path.suffix.lower()}"
             if copy.exists():
                 continue  # the same file under two names teaches no more
             copy.write_bytes(picture.path.read_bytes())
             write_caption(copy, captions[picture.sha256])
-        (work / f".{key[:16]}").touch()
+    return home / COPIES
