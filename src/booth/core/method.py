@@ -167,6 +167,11 @@ class Method(ABC):
         """Whether the text encoders are needed at every step, because what they make of a prompt changes."""
         return self.learns_word or self.trains_text_encoders
 
+    @property
+    def draws(self) -> bool:
+        """Whether its layers draw random numbers while they are trained, so that their order has to stay."""
+        return bool(getattr(self.config, "dropout", 0))
+
     def control(self) -> str | None:
         """Which control its rows carry a hint of; most methods follow none."""
         return None

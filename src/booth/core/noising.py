@@ -28,6 +28,10 @@ class Noised:
     weight: Tensor  # (B,) weight of each row's error
     loss: Loss | None = None  # how the error is measured; none = squared
 
+    def part(self, rows: slice) -> Noised:
+        """Some of the rows."""
+        return Noised(self.x_t[rows], self.t[rows], self.target[rows], self.weight[rows], self.loss)
+
 
 class Noising(ABC):
     """How a family adds noise and what its denoiser predicts, with what a run chooses about it."""

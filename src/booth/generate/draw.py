@@ -6,6 +6,8 @@ import inspect
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial, wraps
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL.Image import Image
 from booth.core.cancel import check_cancelled
 from booth.core.errors import BadDataError, NotFiniteError, UsageError
 from booth.core.family import Family
+from booth.core.workers import available, side_by_side
 from booth.families.offload import offloaded
 from booth.families.pipelines import starting_from_picture, told_as_usual
 from booth.generate.start import Start
@@ -44,8 +47,9 @@ def draw(
     """Draw picture i from prompt i and seed i, with one CPU generator a picture.
 
     `guidance` and `scheduler` are the family's own where they are None. By default pictures are drawn one at a time on
-    the CPU, so that the bytes of each depend on its own prompt and seed alone, and four at once on another device. With
-    a larger `batch_size` the last bit of a value may depend on the batch, and what a pipeline takes from torch's global
+    the CPU, so that the bytes of each depend on its own prompt and seed alone, and four at once on another device. A
+    small base draws each by one core, several side by side, so that they do not depend on the cores either. With a
+    larger `batch_size` the last bit of a value may depend on the batch, and what a pipeline takes from torch's global
     generator, which is seeded with the batch's first seed, does. `on_picture` hears how many are finished.
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
     What lies outside a mask is the start's own, to the bit. `hints` holds for each ControlNet in place, in their order,
@@ -56,34 +60,69 @@ def draw(
     check_size(model, size)
     _check_hints(model, hints, len(prompts))
     side = size or model.resolution
-    pipe: Any = model.pipeline(scheduler)
     canvases = _canvases(model, starts, len(prompts), side)
+    pipe = _pipe(model, scheduler, canvases)
     if canvases:
-        pipe = starting_from_picture(pipe, masked=canvases[0].mask is not None)
         check_canvas(model, canvases[0], steps, pipe.vae_scale_factor)
     at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
+    # Hints may be encoded with the global generator, whose numbers have an order.
+    small = model.scale == "tiny" and pipe.device.type == "cpu" and at_once == 1 and offload[0] == "none" and not hints
+    workers = available() if small else 1
+    pipes = [pipe, *(_pipe(model, scheduler, canvases) for _ in range(workers - 1))]  # each counts its own steps
+    if workers > 1:
+        _take_turns_in_encoding(pipes)
+
+    def batch(pipe: Any, start: int) -> list[Image]:
+        rows = slice(start, start + at_once)
+        drawn = pipe(
+            prompt=prompts[rows],
+            **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
+            num_inference_steps=steps,
+            output_type="np",
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
+            **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
+            **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
+        )
+        if require_finite and not np.isfinite(drawn.images).all():
+            raise NotFiniteError(_not_finite(scheduler or model.sampler, steps))
+        pictures = pipe.image_processor.numpy_to_pil(drawn.images)
+        return list(map(_kept_outside, pictures, canvases[rows]) if canvases else pictures)
+
     images: list[Image] = []
     with offloaded(pipe, *offload), told_as_usual(pipe):
-        for start in range(0, len(prompts), at_once):
+        for first in range(0, len(prompts), at_once * workers):
             check_cancelled()
-            rows = slice(start, start + at_once)
-            with _seeded(seeds[start], pipe.device):
-                drawn = pipe(
-                    prompt=prompts[rows],
-                    **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
-                    num_inference_steps=steps,
-                    output_type="np",
-                    generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
-                    **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
-                    **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
-                )
-            if require_finite and not np.isfinite(drawn.images).all():
-                raise NotFiniteError(_not_finite(scheduler or model.sampler, steps))
-            pictures = pipe.image_processor.numpy_to_pil(drawn.images)
-            images += map(_kept_outside, pictures, canvases[rows]) if canvases else pictures
-            if on_picture is not None:
-                on_picture(len(images))
+            starting = range(first, len(prompts), at_once)
+            tasks = [partial(batch, *each) for each in zip(pipes, starting, strict=False)]
+            with _seeded(seeds[first], pipe.device):
+                drawn = side_by_side(tasks) if workers > 1 else [tasks[0]()]
+            for pictures in drawn:
+                images += pictures
+                if on_picture is not None:
+                    on_picture(len(images))
     return images
+
+
+def _pipe(model: Family, scheduler: str | None, canvases: list[Start]) -> Any:
+    """A pipeline that starts from noise or, with `canvases`, from pictures."""
+    pipe = model.pipeline(scheduler)
+    return starting_from_picture(pipe, masked=canvases[0].mask is not None) if canvases else pipe
+
+
+def _take_turns_in_encoding(pipes: list[Any]) -> None:
+    """Have pipelines that share a tokenizer use it one after the other: it serves one thread at a time."""
+    lock = Lock()
+
+    def in_turn(encode: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(encode)
+        def encoded(*args: Any, **options: Any) -> Any:
+            with lock:
+                return encode(*args, **options)
+
+        return encoded
+
+    for pipe in pipes:
+        pipe.encode_prompt = in_turn(pipe.encode_prompt)
 
 
 def _canvases(model: Family, starts: Sequence[Start] | None, count: int, side: int) -> list[Start]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,11 @@ class TLoRAConfig(AdapterConfig):
         return self
 
 
-class Clock:
-    """How much noise there is in what the denoiser is looking at."""
+class Clock(threading.local):
+    """How much noise there is in what the denoiser is looking at, in each thread that calls it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.levels: Tensor | None = None  # (B,), or (1,) where all rows have the same, from 0 to 1
 
     def follow(self, model: Family) -> RemovableHandle:

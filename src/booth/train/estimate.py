@@ -104,13 +104,14 @@ def seconds_per_picture(model: Family) -> float:
 
 def _rehearse(config: RunConfig, model: Family, plan: list[Stage]) -> tuple[list[Speed], int]:
     """Speeds and bytes of the artefact. What the photos show does not change how long a step takes."""
-    precision = setup.choose_precision(config.precision, setup.choose_device(config.device))
+    device = setup.choose_device(config.device)
+    precision, workers = setup.choose_precision(config.precision, device), setup.choose_workers(model, plan, device)
     stages = PlanState(model, plan, config.seed, lambda: setup.make_scaler(precision))
     speeds: list[Speed] = []
     try:
         for stage in plan:
             update = stages.open()
-            how: dict[str, Any] = {"seed": stages.seed, "autocast": setup.autocast_type(precision)}
+            how: dict[str, Any] = {"seed": stages.seed, "autocast": setup.autocast_type(precision), "workers": workers}
             steps = training_steps(model, _Stand(model, stage), update, start=0, stop=WARM + MEASURED, **how)
             speeds.append(Speed.of([step.seconds for step in steps][WARM:]))
             stages.close()

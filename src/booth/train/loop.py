@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,9 +72,18 @@ def training_steps(
     start: int,
     stop: int,
     autocast: torch.dtype | None = None,
+    workers: int = 1,
 ) -> Iterator[Step]:
-    """Yield after each of the steps start+1 ... stop. To stop training is to stop iterating."""
+    """Yield after each of the steps start+1 ... stop. To stop training is to stop iterating.
+
+    With several `workers` each computes its part of a micro-batch's rows; the gradients are added in the rows' order.
+    """
     place = next(iter(model.components().values())).parameters().__next__().device
+
+    def loss_of(part: Batch, rng: Rng) -> Tensor:
+        with torch.autocast(place.type, dtype=autocast, enabled=autocast is not None):  # of each thread its own
+            return losses(model, part, rng)
+
     for index in range(start, stop):
         began = time.perf_counter()
         total = 0.0
@@ -82,9 +92,8 @@ def training_steps(
                 rng = Rng(seed, index, micro)
                 torch.manual_seed(derived_seed(seed, index, micro, "layers"))  # dropout draws from the global generator
                 with torch.autocast(place.type, dtype=autocast, enabled=autocast is not None):
-                    loss = update.penalised(losses(model, batches(rng), rng))
-                update.backward(loss / update.accumulate)
-                total += loss.item() / update.accumulate
+                    parts = batches(rng).parts(workers)
+                total += update.learn([partial(loss_of, part, rng) for part in parts])
         norm = update.gradient_norm()
         finite = math.isfinite(total) and math.isfinite(norm)
         if finite:

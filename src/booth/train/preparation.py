@@ -113,6 +113,7 @@ class Prepared:
             reporter.say(setup.in_buckets(shown, self.model))
         self.plan_state = PlanState(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self._exits.callback(self.plan_state.detach)
+        self.workers = setup.choose_workers(self.model, self.plan, self.device)
         self.known = setup.known(config, self.method, self.base_hash, self.precision, sets)
         self.stage_data = StageData(self.plan_state, subject, sets, hints, config, self.base_hash, self.clock, reporter)
         self._autocast = setup.autocast_type(self.precision)

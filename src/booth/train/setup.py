@@ -21,6 +21,7 @@ from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.places import as_text, printable
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
+from booth.core.workers import available
 from booth.data.batches import Showing
 from booth.data.buckets import bucket_of
 from booth.data.captions import with_subject
@@ -68,6 +69,15 @@ def autocast_type(precision: str) -> torch.dtype | None:
 def make_scaler(precision: str) -> torch.amp.GradScaler | None:
     """fp16 alone needs its gradients scaled, lest the small ones vanish."""
     return torch.amp.GradScaler("cuda") if precision == "fp16" else None
+
+
+def choose_workers(model: Family, plan: Iterable[Stage], device: str) -> int:
+    """How many threads share the rows of a micro-batch: only where operations are too small for several cores each.
+
+    What draws from torch's global generator within a step is left to one: dropout, and the encoding of hints.
+    """
+    alone = any(stage.method.draws or stage.method.control() for stage in plan)
+    return 1 if device != "cpu" or model.scale != "tiny" or alone else available()
 
 
 def load_subjects(config: RunConfig, given: Sequence[PhotoSet] | None = None) -> tuple[Subject, list[PhotoSet]]:

@@ -150,7 +150,8 @@ class Trainer(Prepared):
         self._is_done = self._callbacks.is_done(state, update)
         self._free()
         where: dict[str, Any] = {"seed": state.seed, "start": state.step, "stop": stage.method.config.steps}
-        self._steps = training_steps(self.model, batches, update, autocast=self._autocast, **where)
+        how: dict[str, Any] = {"autocast": self._autocast, "workers": self.workers}
+        self._steps = training_steps(self.model, batches, update, **where, **how)
         return self._steps
 
     def _free(self) -> None:
@@ -176,6 +177,8 @@ class Trainer(Prepared):
         self._steps, self._is_done = None, False
         self.plan_state.detach()  # what is asked of the base is asked of the bare one
         stage, step = (checkpoint.values["stage"], checkpoint.values["step"]) if checkpoint else (0, 0)
+        if checkpoint:  # how the rows are divided decides the last bits, wherever the run goes on
+            self.workers = checkpoint.values.get("workers", 1)
         self.stage_data.prepare(stage, step, self._autocast)
         self.plan_state.take_up(checkpoint)
         self._losses = list(checkpoint.values["history"]) if checkpoint else []
@@ -202,6 +205,7 @@ class Trainer(Prepared):
             "history": self._losses,
             "clock": self.clock.state(),
             "stopped_at": self._stopped_at,
+            "workers": self.workers,
         }
         return tensors | kept, values | chosen
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from booth.choices import optimizer_of, schedule_of
 from booth.core.method import MethodConfig, ParameterGroup
 from booth.core.optimizer import OptimizerFactory, Schedule
+from booth.core.workers import side_by_side
 
 HOW = ("fused", "foreach", "capturable")  # settings of a group that change no result
 INSIDE = "/"  # between the names of nested values of an optimiser's state
@@ -67,6 +69,35 @@ class Update:
         """The loss of a micro-batch with what the method adds to it, if it adds anything."""
         penalty = None if self._penalty is None else self._penalty()
         return loss if penalty is None else loss + penalty
+
+    def learn(self, parts: Sequence[Callable[[], Tensor]]) -> float:
+        """Add the gradient of one micro-batch; return its loss, which is the sum of what `parts` return.
+
+        A single part is computed here. Of several each is computed by a worker, forwards and backwards, and their
+        gradients are added in the parts' order, so that the sum is the same to the bit every time.
+        """
+        if len(parts) == 1:
+            loss = self.penalised(parts[0]())
+            self.backward(loss / self.accumulate)
+            return loss.item() / self.accumulate
+        first, *others = parts
+        whole = [lambda: self.penalised(first()), *others]  # what the method adds is added once
+        done = side_by_side([partial(self._gradients, part) for part in whole])
+        for _, gradients in done:
+            for p, gradient in zip(self.parameters().values(), gradients, strict=True):
+                if gradient is not None and p.grad is None:
+                    p.grad = _laid_out_as(p, gradient)
+                elif gradient is not None:
+                    p.grad += gradient
+        return sum(loss for loss, _ in done)
+
+    def _gradients(self, part: Callable[[], Tensor]) -> tuple[float, Sequence[Tensor | None]]:
+        """The loss of a part, and its gradient by each tensor; None for those that it does not depend on."""
+        loss, own = part() / self.accumulate, list(self.parameters().values())
+        scaled = loss if self._scaler is None else self._scaler.scale(loss)
+        if not scaled.requires_grad:
+            return loss.item(), [None] * len(own)
+        return loss.item(), torch.autograd.grad(scaled, own, allow_unused=True)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of one micro-batch."""

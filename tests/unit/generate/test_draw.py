@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Images
 
-from booth.core.errors import NotFiniteError, UsageError
+from booth.core.cancel import CancelToken, cancellable
+from booth.core.errors import Cancelled, NotFiniteError, UsageError
 from booth.core.family import Family
 from booth.generate.draw import draw
 from booth.generate.png import SAMPLERS
+from booth.generate.start import Start
 
 
 def same(a, b) -> bool:
@@ -19,6 +22,40 @@ def test_the_same_seed_draws_the_same_bytes_whatever_is_drawn_beside_it(toy: Fam
     together = draw(toy, prompts, [3, 4, 5], steps=2)
     for prompt, seed, image in zip(prompts, [3, 4, 5], together):
         assert same(draw(toy, [prompt], [seed], steps=2)[0], image)
+
+
+@pytest.mark.parametrize("how", [{}, {"scheduler": "euler-a", "guidance": 1.0}, {"start": True}])
+def test_the_bytes_of_a_picture_do_not_depend_on_the_cores(toy: Family, how: dict) -> None:
+    how = dict(how)
+    prompts, seeds, cores = (
+        ["a photo of a dog", "a cat on the beach", "a red teapot"],
+        [3, 4, 5],
+        torch.get_num_threads(),
+    )
+    if how.pop("start", False):
+        start = Start(Images.new("RGB", (32, 32), "red"), 0.7, Images.linear_gradient("L").resize((32, 32)))
+        how["starts"] = [start] * 3
+    drawn: list[list] = []
+    heard: list[int] = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            drawn.append(draw(toy, prompts, seeds, steps=3, on_picture=heard.append, **how))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(cores)
+    assert heard == [1, 2, 3] * 3
+    assert all(same(a, b) and same(a, c) for a, b, c in zip(*drawn, strict=True))
+
+
+def test_pictures_side_by_side_look_at_the_cancel_token(toy: Family) -> None:
+    token, cores = CancelToken(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with cancellable(token), pytest.raises(Cancelled):
+            draw(toy, ["a dog"] * 4, [0, 1, 2, 3], steps=1, on_picture=lambda done: token.cancel())
+    finally:
+        torch.set_num_threads(cores)
 
 
 def test_another_seed_prompt_or_negative_prompt_draws_another_picture(toy: Family) -> None:
