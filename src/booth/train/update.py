@@ -85,10 +85,8 @@ class Update:
         done = side_by_side([partial(self._gradients, part) for part in whole])
         for _, gradients in done:
             for p, gradient in zip(self.parameters().values(), gradients, strict=True):
-                if gradient is not None and p.grad is None:
-                    p.grad = _laid_out_as(p, gradient)
-                elif gradient is not None:
-                    p.grad += gradient
+                if gradient is not None:
+                    p.grad = _laid_out_as(p, gradient) if p.grad is None else p.grad.add_(gradient)
         return sum(loss for loss, _ in done)
 
     def _gradients(self, part: Callable[[], Tensor]) -> tuple[float, Sequence[Tensor | None]]:

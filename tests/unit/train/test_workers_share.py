@@ -54,6 +54,7 @@ def test_parts_are_the_rows_of_the_whole(toy: Family, count: int) -> None:
     noised = [part.noised(toy.noising, rng) for part in parts]
     for name in ("x_t", "t", "target", "weight"):
         assert torch.equal(torch.cat([getattr(n, name) for n in noised]), getattr(whole, name))
+    assert batch.mask is not None
     assert torch.equal(torch.cat([p.mask for p in parts if p.mask is not None]), batch.mask)
     sum_of_parts = sum(losses(toy, part, rng) for part in parts)
     assert torch.allclose(torch.as_tensor(sum_of_parts), losses(toy, batch, rng), rtol=1e-5)
