@@ -71,7 +71,7 @@ def build(
     drawn = {label: maker.made(label, _drawn(maker, label)) for label in labels}
     for label in labels:
         tell(account(label, drawn[label], kept[label], recipe))
-    origins = write_set(found, maker, kept, out, encoder, generator)
+    origins = write_set(found, maker, kept, out)
     record = {
         "recipe": recipe.model_dump(mode="json"),
         "command": command,

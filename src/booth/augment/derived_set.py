@@ -8,24 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from booth.augment.generator import Generator
 from booth.augment.labelled_set import TEST, TRAIN, LabelledSet, Picture
 from booth.augment.making import Made, Maker
 from booth.augment.provenance import FILE, Origin, write_origins, write_table
-from booth.augment.recipe import Recipe, folder_name
+from booth.augment.recipe import PLACEBO, folder_name
 from booth.augment.state import digest
 from booth.concept import Concept
 from booth.core.commit import MANIFEST, committed
-from booth.core.encoder import Encoder
 
 SYNTHETIC, COMBINED, REAL = "synthetic", "combined", "real.csv"
 REAL_COLUMNS = ("file", "label", "group", "split", "source", "sha256")
 COCO = "_annotations.coco.json"
 
 
-def write_set(
-    found: LabelledSet, maker: Maker, kept: dict[str, list[Made]], out: Path, encoder: Encoder, generator: Generator
-) -> list[Origin]:
+def write_set(found: LabelledSet, maker: Maker, kept: dict[str, list[Made]], out: Path) -> list[Origin]:
     """Write synthetic/, combined/, provenance.csv and real.csv; each appears whole or not at all."""
     recipe, origins = maker.recipe, list[Origin]()
     with committed(out / SYNTHETIC, {"recipe": digest(recipe.model_dump(mode="json"))}) as work:
@@ -35,33 +31,33 @@ def write_set(
             for made in pictures:
                 shutil.copyfile(made.file, home / made.file.name)
                 name = f"{SYNTHETIC}/{home.name}/{made.file.name}"
-                origins.append(_origin(made, name, recipe, maker.taught.get(label), encoder, generator))
+                origins.append(origin_of(made, name, maker))
         _write_coco(found, kept, work)
     write_origins(origins, out / FILE)
     _combine(found, origins, out)
     return origins
 
 
-def _origin(
-    made: Made, name: str, recipe: Recipe, concept: Concept | None, encoder: Encoder, generator: Generator
-) -> Origin:
+def origin_of(made: Made, name: str, maker: Maker, filter_: str | None = None, fold: str = "") -> Origin:
+    """The provenance of a made picture that is called `name` in its table."""
+    recipe = maker.recipe
     return Origin(
         file=name,
         label=made.label,
         source=made.source or "",
         group=made.group,
-        fold="",
+        fold=fold,
         seed=made.seed,
         prompt=made.prompt,
         strength=made.strength,
         method=made.method,
-        concept=concept_hash(concept),
-        base=generator.base_hash if made.method != "placebo" else "",
-        filter=recipe.filter,
+        concept=concept_hash(maker.taught.get(made.label)),
+        base=maker.generator.base_hash if made.method != PLACEBO else "",
+        filter=filter_ or recipe.filter,
         agreement="" if made.agreement is None else f"{made.agreement:g}",
         nearest=made.nearest,
         likeness=made.likeness,
-        encoder=encoder.name,
+        encoder=maker.encoder.name,
         licence=recipe.licence or "",
     )
 

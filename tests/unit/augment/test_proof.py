@@ -21,6 +21,7 @@ from booth.augment.making import Maker
 from booth.augment.proof.plan import CHEAP, ProofPlan
 from booth.augment.proof.report import write_report
 from booth.augment.proof.run import prepare, prove
+from booth.augment.provenance import read_rows
 from booth.augment.readers import read_set
 from booth.augment.recipe import Recipe
 from booth.augment.splits import few, inner, outer_folds
@@ -142,6 +143,11 @@ def test_an_interrupted_fold_goes_on(table: Path, tmp_path: Path, monkeypatch: p
     proof = prove(tmp_path / "killed", recipe(table), asked)
     for arm, said in whole.said["small"].items():
         assert np.array_equal(said.probabilities, proof.said["small"][arm].probabilities), arm
+    rows = read_rows(tmp_path / "killed" / "proof" / "fold-1" / "provenance.csv")
+    train = {p.name for p in proof.benches[1].fold.train.pictures}
+    assert rows
+    assert {row["fold"] for row in rows} == {"1"}
+    assert {row["source"] for row in rows} <= train
     files = len(list((tmp_path / "whole").rglob("runs/*.json")))
     assert calls == files + 1, "what was done before is not done again"
 

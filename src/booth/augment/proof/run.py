@@ -16,8 +16,10 @@ import numpy as np
 from booth.augment.build import JUDGING, RECORD, require_outside, shares
 from booth.augment.classifiers import classifier
 from booth.augment.copies import comparing_encoder
+from booth.augment.derived_set import origin_of
 from booth.augment.generator import Generator
 from booth.augment.labelled_set import LabelledSet
+from booth.augment.making import Maker
 from booth.augment.proof.bench import Bench
 from booth.augment.proof.choices import Chosen, Execute, choose, picture_arms
 from booth.augment.proof.jobs import Job, run_jobs
@@ -25,6 +27,8 @@ from booth.augment.proof.metrics import measured
 from booth.augment.proof.plan import CHEAP, ProofPlan
 from booth.augment.proof.statistics import Contrast, Said, contrast, holm
 from booth.augment.proof.verdicts import Verdict, best_cheap, nothing, verdict
+from booth.augment.provenance import FILE as PROVENANCE
+from booth.augment.provenance import Origin, write_origins
 from booth.augment.readers import read_set
 from booth.augment.recipe import PLACEBO, Recipe, require_labels
 from booth.augment.splits import outer_folds
@@ -110,6 +114,8 @@ def prove(
                 chosen = choose(bench, name, arm, _job, execute)
                 proof.chosen.setdefault(f"{name} {arm}", []).append(chosen)
         proof.said[name] = {arm: _tested(proof, name, arm, execute) for arm in plan.arms}
+    for place, bench in enumerate(proof.benches):
+        _write_origins(proof, bench, place)
     _judge(proof)
     proof.record = _record(proof, round(time.perf_counter() - began, 1))
     write_json(proof.folder / RESULT, proof.record)
@@ -139,6 +145,20 @@ def _tested(proof: Proof, name: str, arm: str, execute: Execute) -> Said:
         names += [p.group for p in bench.fold.test.pictures]
     numbers = {group: i for i, group in enumerate(sorted(set(names)))}
     return Said(np.concatenate(parts, axis=1), np.array(wanted), np.array([numbers[g] for g in names]))
+
+
+def _write_origins(proof: Proof, bench: Bench, place: int) -> None:
+    """Where every made picture comes from that a tested classifier of the fold has learned from."""
+    origins: dict[str, Origin] = {}
+    for key, several in proof.chosen.items():
+        arm, choice = key.partition(" ")[2], several[place].choice
+        maker = bench.maker(arm, choice.strength)
+        if not isinstance(maker, Maker):
+            continue
+        for made in bench.extra(arm, choice):
+            name = made.file.relative_to(bench.folder).as_posix()
+            origins[name] = origin_of(made, name, maker, choice.filter, str(bench.fold.index))
+    write_origins(list(origins.values()), bench.folder / PROVENANCE)
 
 
 def _judge(proof: Proof) -> None:
