@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The lock's versions without its hashes, which pip cannot ask of a folder or of another build of torch.
 VERSIONS = sed -nE 's/^([A-Za-z0-9][^ ;]*==[^ ;]+)( ; [^\\]*[^\\ ])? *\\?$$/\1\2/p'
 
-.PHONY: demo test setup check golden docs bench coverage site lock dist sbom audit
+.PHONY: browser demo test setup check golden docs bench coverage site lock dist sbom audit
 
 # Teach the bundled subject to the embedded base, draw it, and print where the contact sheet is.
 demo: $(VENV)/booth.installed
@@ -16,7 +16,13 @@ demo: $(VENV)/booth.installed
 test: check
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-setup: $(VENV)/booth-dev.installed
+setup: $(VENV)/booth-dev.installed browser
+
+# The studio's pages are tested in the system's own browser; without one those tests skip, and say so.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  { apt-get update -qq; apt-get install -y -qq chromium >/dev/null; }; } || \
+	  echo "No chromium here: apt-get install chromium to test the studio in a browser."
 
 check: setup
 	$(BIN)/ruff check .

@@ -220,6 +220,7 @@ def keep(concept: Concept, step: int, out: Path) -> Concept:
     checkpoint = read_checkpoint(folder)
     with Trainer(RunConfig.model_validate(configuration | own)) as trainer:
         trainer.load_state(checkpoint.tensors, checkpoint.values)
+        trainer.clock.load_state(checkpoint.values["clock"])
         return trainer.finish()
 
 

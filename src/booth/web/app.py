@@ -10,6 +10,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from booth import __version__
@@ -54,6 +55,7 @@ def create_app(studio: Studio) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(BoothError, _failed)
     app.add_exception_handler(TooLarge, _too_large)
+    app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(Guard, door=studio.door)
     return app
 

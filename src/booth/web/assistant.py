@@ -32,7 +32,7 @@ ABOUT = (
 
 def make_assistant(studio: Studio, catalogue: Catalogue) -> MCPServer:
     """The tools; those that change anything only where the studio was opened so."""
-    server = MCPServer("booth studio", version=__version__, instructions=ABOUT)
+    server = MCPServer("booth studio", version=__version__, instructions=ABOUT, log_level="WARNING")
 
     def place_of(key: str) -> Place:
         place = studio.places.get(key)

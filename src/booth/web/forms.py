@@ -49,6 +49,7 @@ def fields(schema: Mapping[str, Any], defaults: Mapping[str, Any], chosen: Mappi
                 "choices": list(choices), "low": core.get("minimum", core.get("exclusiveMinimum")),
                 "high": core.get("maximum", core.get("exclusiveMaximum")), "above": "exclusiveMinimum" in core,
                 "below": "exclusiveMaximum" in core, "meaning": about.get("description", ""), "simple": name in SIMPLE,
+                "place": SIMPLE.index(name) if name in SIMPLE else len(SIMPLE),
             }
         )  # fmt: skip
     return sorted(found, key=lambda f: (not f["simple"], SIMPLE.index(f["name"]) if f["simple"] else 0))

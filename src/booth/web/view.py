@@ -29,6 +29,7 @@ environment = Environment(
 environment.filters["duration"] = duration
 environment.filters["size"] = size
 environment.filters["percent"] = lambda share: f"{100 * share:.0f}"
+environment.filters["json"] = json.dumps  # into what htmx puts in place, which may hold no script
 environment.filters["embed"] = lambda value: Markup(json.dumps(value).replace("<", "\\u003c").replace("&", "\\u0026"))
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
+from booth.config import RunConfig
 from booth.core.cancel import CancelToken
 from booth.core.errors import Interrupted
+from booth.events import Event
+from booth.train.run import train
 from booth.train.signals import Signals
 
 
@@ -65,3 +69,19 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signals")
+def test_a_run_draws_and_saves_when_it_is_asked_to(toy_base: Path, photos_folder: Path, tmp_path: Path) -> None:
+    told: list[Event] = []
+
+    def ask(event: Event) -> None:
+        told.append(event)
+        if event.kind == "step" and event.data["step"] == 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    asked = {"photos": [photos_folder], "noun": "dog", "base": str(toy_base), "out": tmp_path / "rex"}
+    train(RunConfig.model_validate(asked | {"settings": {"steps": 4}, "checkpoint_every": 0}), listeners=[ask])
+    assert [e.data["step"] for e in told if e.kind == "preview"] == [2]
+    assert [e.data["step"] for e in told if e.kind == "checkpoint"] == [2]

@@ -17,7 +17,7 @@
   }
 
   // Fields.
-  const listOf = () => [...form.run.map((f) => ({ ...f, of: "run" })), ...(form.settings[method()] || []).map((f) => ({ ...f, of: "settings" }))].sort((a, b) => b.simple - a.simple);
+  const listOf = () => [...form.run.map((f) => ({ ...f, of: "run" })), ...(form.settings[method()] || []).map((f) => ({ ...f, of: "settings" }))].sort((a, b) => a.place - b.place);
   const valueOf = (name) => { const f = listOf().find((one) => one.name === name); return f ? (name in given[f.of] ? given[f.of][name] : f.default) : undefined; };
 
   function idle(name) {
@@ -52,7 +52,7 @@
     const why = idle(field.name), label = make("label", { for: id }, say(`field.${field.name}`) === `field.${field.name}` ? field.name.replaceAll("_", " ") : say(`field.${field.name}`));
     const wrap = make("div", { class: "field option" }, field.type === "bool" ? make("div", { class: "check" }, box, label) : label);
     if (field.type !== "bool") wrap.append(box);
-    wrap.append(make("span", { class: "hint", id: `${id}-hint` }, meanings[field.name] || ""));
+    wrap.append(make("span", { class: "hint", id: `${id}-hint` }, meanings[field.name] || field.meaning));
     if (why) { wrap.classList.add("idle"); wrap.append(make("span", { class: "badge is-warn" }, say("idle")), make("span", { class: "hint" }, why)); }
     if (field.name in given[field.of]) wrap.append(make("span", { class: "hint strong" }, say("changed", { value: field.default ?? say("automatic") })));
     return wrap;
@@ -60,7 +60,7 @@
 
   function fields() {
     const word = at("search").value.trim().toLowerCase();
-    const shown = listOf().filter((f) => word ? `${f.name.replaceAll("_", " ")} ${f.name} ${meanings[f.name]}`.toLowerCase().includes(word) : level === "advanced" || f.simple || f.name in given[f.of]);
+    const shown = listOf().filter((f) => word ? `${f.name.replaceAll("_", " ")} ${f.name} ${meanings[f.name] || f.meaning}`.toLowerCase().includes(word) : level === "advanced" || f.simple || f.name in given[f.of]);
     at("fields").replaceChildren(...shown.map(input));
     at("no-fields").hidden = shown.length > 0;
   }

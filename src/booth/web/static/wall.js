@@ -9,6 +9,12 @@
     setTimeout(look, 1000);
   }
   if (pending) look();
+  // A training that has just ended queues the measurement by itself.
+  async function wait() {
+    try { const told = await ask(`/api/wall/${at("unmeasured").dataset.concept}`); if (told.wall || (told.job && told.job.state !== "failed")) { location.reload(); return; } } catch { /* look again */ }
+    setTimeout(wait, 2000);
+  }
+  if (!pending && at("unmeasured")) wait();
   if (!table) return;
   const told = JSON.parse(at("told").textContent), concept = table.dataset.concept;
   const picture = (row, column) => `/media/walls/${concept}/${row}/${column}`;

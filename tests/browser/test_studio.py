@@ -1,0 +1,169 @@
+"""The studio in a real browser: from dropped photos to an exported concept, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import WAIT, Served
+
+from booth.world import demo
+
+PHOTOS = sorted(demo.photos().glob("*.png"))
+STEPS = 4
+SIZES = {"phone": (390, 844), "desk": (1440, 900)}
+
+
+def ask(served: Served, place: str) -> Any:
+    request = urllib.request.Request(served.base + place, headers={"authorization": f"Bearer {served.token}"})
+    return json.load(urllib.request.urlopen(request, timeout=60))
+
+
+@pytest.fixture(scope="module")
+def taught(browser: Any, served: Served) -> dict[str, str]:
+    """One way through all of it, on the embedded base, with the server killed while the training runs."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    context.set_default_timeout(WAIT)
+    page = context.new_page()
+    page.goto(served.address)
+    page.set_input_files("#files", [str(p) for p in PHOTOS])
+    page.wait_for_url(re.compile(r"/photos/[0-9a-f]{12}$"))
+    found = {"set": page.url.rsplit("/", 1)[1]}
+    page.click("#next")
+    page.fill("#noun", "dog")
+    page.wait_for_selector("#f-settings-steps")
+    page.fill("#f-settings-steps", str(STEPS))
+    page.locator("#f-settings-steps").blur()
+    page.click("#start")
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f]{12}$"))
+    found["run"] = page.url.rsplit("/", 1)[1]
+    served.kill()
+    served.start()
+    page.reload()
+    page.wait_for_selector("#state.is-done")
+    found["concept"] = found["run"]
+    context.close()
+    return found
+
+
+def test_a_killed_server_lost_nothing_of_the_run(taught: dict[str, str], served: Served) -> None:
+    run = ask(served, f"/api/runs/{taught['run']}")
+    assert run["state"] == "done"
+    assert run["steps"] == run["all_steps"] == STEPS
+    assert [step for step, _ in run["losses"]] == list(range(1, STEPS + 1))
+    for _ in range(600):  # its process may still be leaving
+        (job,) = [j for j in ask(served, "/api/jobs")["jobs"] if j["kind"] == "train"]
+        if job["state"] != "saving":
+            break
+        time.sleep(0.2)
+    assert job["state"] == "done"
+    assert job["command"].startswith("booth train --class=dog")
+
+
+def test_a_second_tab_shows_the_same(taught: dict[str, str], page: Any, served: Served) -> None:
+    other = page.context.new_page()
+    for tab in (page, other):
+        tab.goto(f"{served.base}/runs/{taught['run']}")
+        assert tab.inner_text("#steps") == f"{STEPS} / {STEPS}"
+        assert tab.locator("#sheet img").count() > 0
+
+
+def test_the_wall_says_which_is_best_and_why(taught: dict[str, str], page: Any, served: Served) -> None:
+    page.goto(f"{served.base}/wall/{taught['concept']}")
+    page.wait_for_selector("#wall")
+    assert re.search(r"Step \d+ is the best", page.inner_text("h2"))
+    assert "more like the photos" in page.inner_text(".verdict")
+    rows = page.locator("#wall tbody tr")
+    assert rows.nth(0).inner_text().startswith("untouched base")
+    page.locator("[data-row='1']").first.click()
+    assert page.is_visible("#pair-base")
+    page.fill("#pair-at", "80")
+    page.keyboard.press("Escape")
+    page.fill("#zoom", "2")
+    assert page.locator("#wall .picture").first.evaluate("i => i.style.transform") == "scale(2)"
+
+
+def test_it_is_exported_and_the_proof_is_shown(taught: dict[str, str], page: Any, served: Served) -> None:
+    page.goto(f"{served.base}/concepts/{taught['concept']}")
+    page.wait_for_selector("#to")
+    page.select_option("#to", "kohya")
+    page.click("#export button")
+    page.wait_for_selector("[data-export][data-state=done]")
+    assert "tensors match" in page.inner_text(".exported")
+    assert "models/Lora" in page.inner_text(".exported")
+    with page.expect_download() as download:
+        page.click(".exported a[download]")
+    assert Path(download.value.path()).stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_page_is_wider_than_the_screen_or_heavy_or_hard_to_use(
+    taught: dict[str, str], browser: Any, served: Served, size: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    width, height = SIZES[size]
+    key, run = taught["set"], taught["run"]
+    pages = ["/photos", f"/photos/{key}", f"/plan/{key}", "/runs", f"/runs/{run}", "/draw", f"/wall/{run}", "/compare"]
+    pages += ["/concepts", f"/concepts/{run}", "/settings", "/login"]
+    for scheme in ("light", "dark"):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB")
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        page.goto(served.address)
+        sizes: list[int] = []
+        page.on("response", lambda answer, sizes=sizes: sizes.append(_weight(answer)))
+        for place in pages:
+            sizes.clear()
+            page.goto(served.base + place)
+            page.wait_for_load_state("load" if place == "/runs" else "networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (place, size)
+            assert sum(sizes) <= 150_000, (place, sum(sizes))
+            found = axe.Axe().run(page).response["violations"]
+            serious = [(v["id"], v["nodes"][0]["html"][:120]) for v in found if v["impact"] in ("serious", "critical")]
+            assert serious == [], (place, size, scheme)
+        context.close()
+
+
+def _weight(response: Any) -> int:
+    kind = response.headers.get("content-type", "")
+    return 0 if kind.startswith("image/") else int(response.headers.get("content-length", 0))
+
+
+def test_by_keyboard_alone(taught: dict[str, str], page: Any, served: Served) -> None:
+    page.goto(f"{served.base}/photos/{taught['set']}")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.dataset.edit"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#editor[open]")
+    page.keyboard.press("Space")
+    page.wait_for_function("document.getElementById('coverage').textContent.includes('covers')")
+    page.keyboard.press("Escape")
+    page.goto(f"{served.base}/plan/{taught['set']}")
+    assert page.evaluate("document.activeElement.id") == "noun"
+
+
+def test_a_bad_upload_is_told_of_and_the_others_are_taken(page: Any, served: Served, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("<svg onload=alert(1)>")
+    page.goto(f"{served.base}/photos")
+    page.set_input_files("#files", [str(PHOTOS[0]), str(tmp_path / "notes.png")])
+    page.wait_for_selector("#uploads a.button")
+    assert "web page or SVG" in page.inner_text("#uploads")
+
+
+def test_it_speaks_german_and_goes_dark(page: Any, served: Served) -> None:
+    page.goto(f"{served.base}/settings")
+    page.get_by_role("button", name="Deutsch").first.click()
+    page.wait_for_function("document.documentElement.lang === 'de'")
+    assert page.inner_text("h1") == "Einstellungen"
+    page.get_by_role("button", name="Dunkel").last.click()
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
