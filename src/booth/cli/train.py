@@ -80,6 +80,7 @@ def train(
     tune: Annotated[
         bool, typer.Option("--tune", help="First choose steps and learning rate, leaving out one photo after another.")
     ] = False,
+    no_samples: Annotated[bool, typer.Option("--no-samples", help="Draw nothing at the end.")] = False,
     device: Device = None,
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or fp16; what suits the device if left out.", metavar="TYPE")
@@ -140,7 +141,7 @@ def train(
 
     progress = TrainingProgress()
     try:
-        concept = learn(run, listeners=[progress])
+        concept = learn(run, listeners=[progress], samples=not no_samples)
     finally:
         progress.close()
     result = TrainResult.of(concept)

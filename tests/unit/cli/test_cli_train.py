@@ -132,6 +132,13 @@ def test_a_finished_run_is_not_overwritten_and_resume_returns_it(booth_cli, toy_
     assert last_object(booth_cli(*words, "--resume"))["concept"] == first["concept"]
 
 
+def test_without_samples_nothing_is_drawn(booth_cli, toy_base: Path, five_photos: Path) -> None:
+    how = ("--base", str(toy_base), "--class", "dog", "--out", "quiet", "--steps", "1", "--no-samples")
+    assert booth_cli("train", str(five_photos), *how).exit_code == 0
+    assert (Path("quiet") / "concept.json").is_file()
+    assert not list(Path("quiet").rglob("*.png"))
+
+
 def test_previews_are_drawn_while_training(booth_cli, toy_base: Path, five_photos: Path) -> None:
     result = booth_cli(
         "train", five_photos, "--class", "dog", "--base", toy_base, *FEW, "--preview-every", "1", "--json"
