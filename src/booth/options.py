@@ -23,6 +23,7 @@ class TrainOptions(TypedDict, total=False):
     base_precision: Literal["fp32", "bf16", "int8", "nf4"] | None
     memory: str
     checkpoint_every: int | None
+    keep_checkpoints: int | None
     until: Literal["steps", "done"]
     previews: int
     resume: bool

@@ -60,7 +60,7 @@ def config(toy_base: Path, photos_folder: Path, tmp_path: Path, monkeypatch: pyt
     """A run of every kind of event but those of mishaps."""
     from booth.generate.draw import draw
 
-    monkeypatch.setattr(samples, "draw", lambda *a, **how: draw(*a, **how, steps=1))
+    monkeypatch.setattr(samples, "draw", lambda *a, **how: draw(*a, **how | {"steps": 1}))
     monkeypatch.setattr(callbacks, "JUDGES", {"checkpoints": Script})
     monkeypatch.setattr(selection, "WARM", 2)
     monkeypatch.setattr(callbacks, "Selection", lambda judge, cost, to: selection.Selection(judge, 0.0, to))

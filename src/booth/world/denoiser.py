@@ -137,7 +137,7 @@ class Alignment(nn.Module):
 
     def penalty(self) -> Tensor:
         """What is added to the loss of the batch that was predicted last."""
-        guess = self.head(self.seen).float()
+        guess = self.head(self.seen.float())
         return self.weight * (1 - F.cosine_similarity(guess, self.pool.shown, dim=1).mean())
 
 

@@ -34,6 +34,12 @@ VERBS = [
     ["world", "pretrain"],
     ["world", "judges"],
     ["world", "score"],
+    ["augment"],
+    ["augment", "make"],
+    ["augment", "prove"],
+    ["serve"],
+    ["wall"],
+    ["world", "labelled"],
 ]
 HEAVY = ["torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "PIL", "tokenizers"]
 PROBE = """
@@ -71,7 +77,7 @@ def test_every_verb_is_in_the_list_above() -> None:
 
     command = get_command(app)
     verbs = [[name] for name in command.commands]
-    verbs += [["world", name] for name in command.commands["world"].commands]
+    verbs += [[group, name] for group in ("augment", "world") for name in command.commands[group].commands]
     assert sorted(verbs) == sorted(VERBS[1:])
 
 

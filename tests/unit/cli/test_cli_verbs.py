@@ -84,7 +84,7 @@ def test_demo_teaches_the_bundled_subject_and_shows_it(booth_cli, toy_base: Path
     assert Path(told["sheet"]).is_file()
     assert Concept.load(told["concept"]).record.subject.noun == "dog"
     again = booth_cli("demo", "--base", toy_base, "--steps", 1)
-    assert again.stdout == "booth-demo/sheet.png\n"
+    assert again.stdout == "booth-demo/sheet-2.png\n", "the first one stays"
 
 
 def test_world_render_writes_captioned_pictures(booth_cli) -> None:
@@ -110,6 +110,7 @@ def test_world_subject_writes_photos_of_one_unseen_individual(booth_cli) -> None
 
 def test_world_score_prints_what_the_judges_found(booth_cli, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"object": 0.5, "scene": 0.25, "colour": 1.0, "joint": 0.125, "pictures": 8}
+    found |= {"accessory": 0.75, "empty": 1.0, "sharpness": 0.9}
     asked: list[tuple] = []
 
     def judge(*words: object) -> dict:

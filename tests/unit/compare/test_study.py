@@ -222,7 +222,7 @@ def test_what_is_no_study_is_told_in_a_line(folder: Path, tmp_path: Path) -> Non
     (folder / "torn.toml").write_text("title = ")
     with pytest.raises(BadDataError, match=r"torn.toml is not valid TOML"):
         read_study(folder / "torn.toml", setting)
-    with pytest.raises(BadDataError, match=r"cannot be read.*how each arm is taught"):
+    with pytest.raises(BadDataError, match=r"does not exist.*how each arm is taught"):
         read_setting(tmp_path / "elsewhere")
 
 

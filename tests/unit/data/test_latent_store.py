@@ -9,7 +9,6 @@ import pytest
 import torch
 from photo_files import picture
 from PIL import Image
-from toy import write_toy_base
 
 from booth.core.family import Family, Posterior
 from booth.core.method import Subject
@@ -18,6 +17,7 @@ from booth.data.batches import Lesson, PhotoBatches, Showing
 from booth.data.latent_store import LatentStore
 from booth.data.photos import Photo, PhotoSet
 from booth.families.loading import load_family
+from booth.testing.toy import write_toy_base
 
 
 class Encoder:

@@ -38,7 +38,7 @@ class Watch(Heard):
 @pytest.fixture
 def quick_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of one denoising step."""
-    monkeypatch.setattr(samples, "draw", lambda *arguments, **how: draw(*arguments, **how, steps=1))
+    monkeypatch.setattr(samples, "draw", lambda *arguments, **how: draw(*arguments, **how | {"steps": 1}))
 
 
 @pytest.mark.usefixtures("quick_samples")

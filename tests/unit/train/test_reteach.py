@@ -10,6 +10,7 @@ import pytest
 from bases import write_base
 from booth.concept import Concept
 from booth.core.errors import BadDataError, UsageError
+from booth.train import reteach as reteach_room
 from booth.train.reteach import translate
 
 
@@ -40,7 +41,7 @@ def test_photos_subject_and_chosen_settings_go_along(lora: Concept, flux: Path) 
 def test_a_default_of_one_scale_becomes_that_of_the_other(
     lora: Concept, flux: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("booth.train.reteach._scale_of", lambda folder, family: "full" if folder == flux else "tiny")
+    monkeypatch.setattr(reteach_room, "_scale_of", lambda folder, family: "full" if folder == flux else "tiny")
     found = translate(lora.record, str(flux))
     assert "batch_size" not in found.run.settings
     assert "batch_size was 4, the default there; now it is 1, the default here." in found.told

@@ -178,7 +178,7 @@ def test_previews_do_not_change_what_is_learned(lesson: Lesson, monkeypatch: pyt
     monkeypatch.undo()
     from booth.generate.draw import draw
 
-    monkeypatch.setattr(samples, "draw", lambda *arguments, **how: draw(*arguments, **how, steps=1))
+    monkeypatch.setattr(samples, "draw", lambda *arguments, **how: draw(*arguments, **how | {"steps": 1}))
     watched = train(lesson("lora", "watched", ema=0.9, dropout=0.5, previews=1))
     assert weights(watched.folder) == weights(plain.folder)
 

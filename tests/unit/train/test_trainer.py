@@ -189,7 +189,7 @@ def test_cancelled_it_keeps_a_checkpoint_and_goes_on(
 ) -> None:
     from booth.generate.draw import draw
 
-    monkeypatch.setattr(samples, "draw", lambda *a, **how: draw(*a, **how, steps=1))
+    monkeypatch.setattr(samples, "draw", lambda *a, **how: draw(*a, **how | {"steps": 1}))
     token = CancelToken()
     config = lesson(checkpoint_every=0, **options)
     with pytest.raises(Cancelled, match=r"Cancelled by the test\. A checkpoint is saved after .*--resume"):

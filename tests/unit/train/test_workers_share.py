@@ -16,6 +16,7 @@ from booth.core.noising import Noised
 from booth.core.rng import Rng
 from booth.families.loading import load_family
 from booth.registry import METHODS
+from booth.train import setup
 from booth.train.loop import Step, losses, training_steps
 from booth.train.setup import choose_workers
 from booth.train.update import Update
@@ -133,7 +134,7 @@ def _undone(update: Update) -> bool:
 def test_what_draws_within_a_step_is_left_to_one(
     toy: Family, monkeypatch: pytest.MonkeyPatch, name: str, settings: dict[str, Any], workers: int
 ) -> None:
-    monkeypatch.setattr("booth.train.setup.available", lambda: 2)
+    monkeypatch.setattr(setup, "available", lambda: 2)
     plan = make_method(name, **settings).plan()
     assert choose_workers(toy, plan, "cpu") == workers
     assert choose_workers(toy, plan, "cuda") == 1

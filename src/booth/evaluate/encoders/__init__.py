@@ -23,9 +23,9 @@ def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Enc
     called for is missing, or when there is none at all.
     """
     if names:
-        called = [ENCODERS.named(name) for name in dict.fromkeys(names)]
-        known = list(ENCODERS)
-        return [kind() for kind in sorted(called, key=lambda kind: known.index(kind.name))]
+        known = list(ENCODERS)  # the order of pages; what is named by its module comes after them
+        called = sorted(dict.fromkeys(names), key=lambda name: known.index(name) if name in known else len(known))
+        return [ENCODERS.named(name)() for name in called]
     usable = ENCODERS.usable()
     others = [name for name, kind in usable.items() if not name.startswith(WORLD) and not kind.on_request]
     public = [e for name in others if (e := _found(name))]
