@@ -35,6 +35,7 @@ from booth.registry import METHODS
 from booth.session import Session
 from booth.train.selection import CAP
 
+SHARING = 1  # workers at most: two gained nothing over two cores in each operation; docs/decisions/two-cores.md
 LEAST_SHARE = 0.5  # of a photo: where less is used, that is told
 
 
@@ -77,7 +78,7 @@ def choose_workers(model: Family, plan: Iterable[Stage], device: str) -> int:
     What draws from torch's global generator within a step is left to one: dropout, and the encoding of hints.
     """
     alone = any(stage.method.draws or stage.method.control() for stage in plan)
-    return 1 if device != "cpu" or model.scale != "tiny" or alone else available()
+    return 1 if device != "cpu" or model.scale != "tiny" or alone else min(SHARING, available())
 
 
 def load_subjects(config: RunConfig, given: Sequence[PhotoSet] | None = None) -> tuple[Subject, list[PhotoSet]]:

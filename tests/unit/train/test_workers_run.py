@@ -9,13 +9,15 @@ import torch
 from lessons import Lesson, stop_after, weights
 
 from booth.core.errors import Interrupted
+from booth.train import setup
 from booth.train.run import train
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
 
 @pytest.fixture(autouse=True)
-def _cores() -> Iterator[None]:
+def _cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(setup, "SHARING", 2)
     former = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

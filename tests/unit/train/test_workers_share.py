@@ -135,6 +135,7 @@ def test_what_draws_within_a_step_is_left_to_one(
     toy: Family, monkeypatch: pytest.MonkeyPatch, name: str, settings: dict[str, Any], workers: int
 ) -> None:
     monkeypatch.setattr(setup, "available", lambda: 2)
+    monkeypatch.setattr(setup, "SHARING", 2)
     plan = make_method(name, **settings).plan()
     assert choose_workers(toy, plan, "cpu") == workers
     assert choose_workers(toy, plan, "cuda") == 1
