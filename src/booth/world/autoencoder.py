@@ -3,15 +3,16 @@
 Sixteen-fold reduction, so that a picture of 128 pixels costs the denoiser the same 64 tokens as one of 64 pixels did.
 The encoder starts as the best linear code of its patches (their principal components), written into the weights of an
 ordinary `AutoencoderKL`, because two cores cannot find a code from nothing within hours; from there encoder and decoder
-learn together against pixels and a frozen network's features. Later the encoder is kept and the decoder alone goes on,
-so that what a denoiser has learned of the latents stays true. See docs/decisions/autoencoder.md.
+learn together against pixels and a frozen network's features. At last the encoder is kept and the decoder alone goes on
+against a critic (`sharpen_decoder`), so that what a denoiser has learned of the latents stays true. See
+docs/decisions/autoencoder.md.
 """
 
 from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 
 from booth.core.rng import Rng
 from booth.world.fit import fit
-from booth.world.perceptual import PerceptualLoss
+from booth.world.perceptual import Critic, PerceptualLoss, distance
 from booth.world.pixels import to_unit
 
 SIDE = 128  # pixels of a picture
@@ -30,6 +31,7 @@ WIDTHS = (24, 48, 96, 128, 192)  # of the levels; the first three hold the pixel
 GROUPS = 4
 DEVIATION = 0.05  # of the posterior, against latents of deviation 1
 ROWS = 6  # crops a step
+ADVERSARIAL = 0.3  # pull of the critic at the decoder's last layer, against that of pixels and features together
 
 
 def new_autoencoder(channels: int = CHANNELS, widths: tuple[int, ...] = WIDTHS, side: int = SIDE) -> AutoencoderKL:
@@ -253,6 +255,46 @@ def train_autoencoder(
         return error.abs().mean() + 2 * error.pow(2).mean() + 0.1 * far + 1e-3 * (z.pow(2).mean() - 1).pow(2), log
 
     fit(name, vae, learn, steps=steps - alone, out=out, learning_rate=4e-4, weight_decay=0, device=device)
+    return vae.eval()
+
+
+def sharpen_decoder(
+    vae: AutoencoderKL, diet: list[np.ndarray], *, steps: int, out: Path, name: str = "sharpened", device: str = "cpu"
+) -> AutoencoderKL:
+    """Let the decoder go on alone, on whole pictures, against pixels, features and a critic of patches.
+
+    The critic learns in the same steps; what the decoder is told of it is scaled so that both pull equally hard at the
+    last layer (Esser et al., 2012.09841), times `ADVERSARIAL`. Latents are noised more than the posterior has
+    them, because those that a denoiser draws are never quite right.
+    """
+    cell, side = reduction(vae), diet[0].shape[1]
+    vae.to(device).encoder.requires_grad_(False)
+    perceptual = PerceptualLoss().to(device)
+    torch.manual_seed(4)
+    learners = nn.ModuleDict({"decoder": vae.decoder, "critic": Critic().to(device)})
+    critic = cast(Critic, learners["critic"])
+    last = vae.decoder.conv_out.weight
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        rng = Rng(3, step)
+        target, pools = crops(diet, rng, len(diet), side, cell)
+        target = target.to(device)
+        with torch.no_grad():
+            z = vae.encode(target).latent_dist.mean.float()
+            real = perceptual.features(target)
+        deviation = DEVIATION + 0.1 * rng.uniform("deviation", len(z))[:, None, None, None].to(device) ** 2
+        y = vae.decode(z + deviation * rng.normal("posterior", z)).sample.float()
+        error, fake = y - target, perceptual.features(y)
+        kept = error.abs().mean() + 2 * error.pow(2).mean() + 0.1 * distance(fake, real)
+        doubt = critic.doubt(fake)
+        pulls = [torch.autograd.grad(x, last, retain_graph=True)[0].norm() for x in (kept, doubt)]
+        weight = ADVERSARIAL * (pulls[0] / (pulls[1] + 1e-4)).clamp(max=100).detach()
+        told = critic.loss(real, fake)
+        log = _psnrs(error, pools) | {"doubt": doubt.item(), "critic": told.item(), "weight": weight.item()}
+        return kept + weight * doubt + told, log
+
+    fit(name, learners, loss, steps=steps, out=out, learning_rate=2e-4, weight_decay=0, device=device)
+    vae.encoder.requires_grad_(True)
     return vae.eval()
 
 

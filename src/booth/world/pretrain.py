@@ -21,7 +21,7 @@ from transformers import CLIPTokenizer
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.families.loading import load_family
-from booth.world.autoencoder import new_autoencoder, train_autoencoder
+from booth.world.autoencoder import new_autoencoder, sharpen_decoder, train_autoencoder
 from booth.world.denoiser import LatentPool, new_denoiser, train_denoiser
 from booth.world.nothing import textures
 from booth.world.pixels import reduced
@@ -31,6 +31,7 @@ from booth.world.tokenizer import RARE_TOKENS, write_tokenizer
 from booth.world.vocabulary import NOUNS
 
 AUTOENCODER_STEPS = 40_000
+SHARPENING_STEPS = 10_000  # of the decoder alone
 TEXT_STEPS = 4_000
 THUMBNAIL = 64  # pixels
 RARE_SHARE = (
@@ -100,6 +101,7 @@ def pretrain(
     photographs: Path | None = None,
     start: Path | None = None,
     autoencoder_steps: int = AUTOENCODER_STEPS,
+    sharpening_steps: int = SHARPENING_STEPS,
     text_steps: int = TEXT_STEPS,
 ) -> Path:
     """Train a base whose denoiser sees `seen` pictures and return its folder.
@@ -113,7 +115,8 @@ def pretrain(
     pool = picture_pool(out / "pictures", pictures, workers)
     captions = with_rare_tokens(pool.captions)
     if start is None:
-        _begin(base, pool, captions, out, device, photographs, autoencoder_steps, text_steps)
+        steps = (autoencoder_steps, sharpening_steps, text_steps)
+        _begin(base, pool, captions, out, device, photographs, steps)
     elif not (base / "model_index.json").exists():
         shutil.copytree(start, base, dirs_exist_ok=True)
     model = load_family(str(base), device)
@@ -131,18 +134,17 @@ def _begin(
     out: Path,
     device: str,
     photographs: Path | None,
-    autoencoder_steps: int,
-    text_steps: int,
+    steps: tuple[int, int, int],
 ) -> None:
-    """Train the autoencoder and the text encoder, and put a base together whose denoiser has learned nothing yet."""
+    """Train autoencoder and text encoder, and put a base together whose denoiser has learned nothing yet."""
     tokenizer = tokenizer_for(captions, out / "tokenizer")
     torch.manual_seed(0)
-    vae = train_autoencoder(
-        new_autoencoder(), diet(pool, photographs, out), steps=autoencoder_steps, out=out, device=device
-    )
+    pools = diet(pool, photographs, out)
+    vae = train_autoencoder(new_autoencoder(), pools, steps=steps[0], out=out, device=device)
+    vae = sharpen_decoder(vae, pools, steps=steps[1], out=out, device=device)
     torch.manual_seed(1)
     contrastive = train_contrastive(
-        "text_encoder", tokenizer, thumbnails(pool, out), captions, steps=text_steps, out=out, device=device
+        "text_encoder", tokenizer, thumbnails(pool, out), captions, steps=steps[2], out=out, device=device
     )
     if not (out / "denoiser.safetensors").exists() or not (base / "model_index.json").exists():
         torch.manual_seed(2)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from torch.nn import functional as F
 
 from booth.world.autoencoder import (
@@ -16,10 +17,12 @@ from booth.world.autoencoder import (
     reduction,
     set_linear_encoder,
     set_smooth_decoder,
+    sharpen_decoder,
     train_autoencoder,
 )
 from booth.world.fit import read_state
 from booth.world.nothing import textures
+from booth.world.perceptual import WIDTHS, Critic
 from booth.world.pixels import reduced, to_bytes, to_unit
 from booth.world.reconstruction import edge_f1, edge_strength, psnr, reconstruct, strong_edges_kept
 
@@ -77,6 +80,41 @@ def test_both_halves_learn_and_training_goes_on_where_it_stopped(tmp_path: Path)
     for name, parameter in vae.named_parameters():
         assert torch.equal(parameter, dict(again.named_parameters())[name]), "a finished training returns at once"
         assert not torch.equal(parameter, begun[name]) or not begun[name].abs().sum()
+
+
+def test_a_critic_sharpens_the_decoder_alone_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    data = [pictures(16, 64), pictures(8, 64)[::-1]]
+
+    def begin() -> AutoencoderKL:
+        torch.manual_seed(0)
+        return new_autoencoder(8, (24, 48, 96, 128), 64)
+
+    vae = sharpen_decoder(begin(), data, steps=4, out=tmp_path / "at once")
+    sharpen_decoder(begin(), data, steps=2, out=tmp_path / "in two")
+    again = sharpen_decoder(begin(), data, steps=4, out=tmp_path / "in two")
+    before = dict(begin().named_parameters())
+    for name, parameter in vae.named_parameters():
+        assert torch.equal(parameter, before[name]) == name.startswith("encoder."), name
+        assert parameter.requires_grad
+    tensors, values = read_state(tmp_path / "at once" / "sharpened.safetensors")
+    assert values["step"] == read_state(tmp_path / "in two" / "sharpened.safetensors")[1]["step"] == 4
+    assert all(tensors[f"exp_avg_sq.{n}"].any() for n in ("critic.heads.0.0.bias", "critic.heads.3.2.bias"))
+    assert again.decoder.conv_out.weight.shape == vae.decoder.conv_out.weight.shape
+
+
+def test_decoder_and_critic_pull_against_each_other() -> None:
+    """Each takes the gradient of its own loss and none of the other's."""
+    torch.manual_seed(0)
+    critic = Critic()
+    real, fake = ([torch.randn(2, c, 4, 4, requires_grad=True) for c in WIDTHS] for _ in range(2))
+    critic.doubt(fake).backward()
+    assert all(x.grad is not None and x.grad.any() for x in fake)
+    assert all(p.grad is None for p in critic.parameters())
+    for x in fake:
+        x.grad = None
+    critic.loss(real, fake).backward()
+    assert all(x.grad is None for x in (*real, *fake))
+    assert all(p.grad is not None for p in critic.parameters())
 
 
 def test_what_is_kept_of_a_picture() -> None:
