@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from booth.world import countryside, landscapes, surfaces, town, waters  # noqa: F401  (importing them registers their painters)
+from booth.world import countryside, landscapes, surfaces, town, waters, woods  # noqa: F401  (importing them registers their painters)
 from booth.world.painting import PAINTERS, Painted
 
 __all__ = ["paint"]
