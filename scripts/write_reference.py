@@ -9,8 +9,10 @@ A test fails while a page differs from what this script would write.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from typer.main import get_command
 from booth.catalogue import describe_choices, describe_methods, describe_settings
 from booth.cli.app import app
 from booth.config import SETTINGS, RunConfig
-from booth.core.errors import exit_codes
+from booth.core.errors import BoothError, exit_codes
 from booth.core.method import MethodConfig
 from booth.registry import EXPORTERS, FAMILIES, METHODS
 
@@ -35,6 +37,7 @@ def pages() -> dict[str, str]:
     """Every page of the reference by its file name."""
     return {
         "exit-codes.md": exit_codes_page(),
+        "error-codes.md": error_codes_page(),
         "methods.md": methods_page(),
         "settings.md": settings_page(),
         "proof.md": proof_page(),
@@ -64,8 +67,73 @@ def readme() -> str:
 def exit_codes_page() -> str:
     """The table of exit codes."""
     rows = [[str(code), meaning] for code, meaning in exit_codes()]
-    text = 'With `--json` an error is the object `{"error": ..., "exit_code": ...}` on the last line of stdout.'
+    text = (
+        'With `--json` an error is one object on the last line of stdout: `{"error": ..., "exit_code": ...}`, and what '
+        "[its values](error-codes.md) are."
+    )
     return page("Exit codes", text, table(["code", "meaning"], rows))
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A place of the sources that makes an error."""
+
+    kind: type[BoothError]
+    code: str
+    field: str
+    sentence: str  # with ... for what is put in
+
+
+def raised() -> Iterator[Raised]:
+    """Every place in the package that makes an error with a code, in the order of files and lines."""
+    kinds = {kind.__name__: kind for kind in _kinds(BoothError)}
+    for file in sorted((ROOT / "src" / "booth").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+                kind = kinds.get(node.func.id if isinstance(node.func, ast.Name) else node.func.attr)
+                given = {word.arg: _template(word.value) for word in node.keywords}
+                if kind is not None and given.get("code", "...") != "..." and node.args:
+                    yield Raised(kind, given["code"], given.get("field", ""), _template(node.args[0]))
+
+
+def _kinds(kind: type[BoothError]) -> Iterator[type[BoothError]]:
+    yield kind
+    for narrower in kind.__subclasses__():
+        yield from _kinds(narrower)
+
+
+def _template(node: ast.expr) -> str:
+    """A text of the sources, with ... for what is put in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    parts = node.values if isinstance(node, ast.JoinedStr) else ()
+    return "".join(part.value if isinstance(part, ast.Constant) else "..." for part in parts) or "..."
+
+
+def error_codes_page() -> str:
+    """The codes of errors, each with the fields that may be at fault and a sentence for an example."""
+    found: dict[str, list[Raised]] = {}
+    for each in raised():
+        found.setdefault(each.code, []).append(each)
+    rows = [
+        [
+            f"`{code}`",
+            str(several[0].kind.exit_code),
+            ", ".join(dict.fromkeys(f"`{each.field}`" for each in several if each.field not in ("", "..."))),
+            several[0].sentence.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;"),
+        ]
+        for code, several in sorted(found.items())
+    ]
+    return page(
+        "Error codes",
+        "An error is a value: `sentence` says what is wrong and `advice` what to do; `field` is the path of what is at "
+        "fault, such as `noun` or `settings.rank`, an argument of the function that was called, or none; `code` is one "
+        "of these, and stays what it is between versions. A class of errors has an [exit code](exit-codes.md). Where "
+        "several things are wrong with a configuration, `problems` holds an error for each. A word in backticks is a "
+        "field: the command line shows its option, adds the `option` of each problem to what `--json` tells, and the "
+        "studio marks the field.",
+        table(["code", "exits with", "fields", "such as"], rows),
+    )
 
 
 def methods_page() -> str:

@@ -30,6 +30,14 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test or a command of it keeps goes into the user's cache, or comes from there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOOTH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def drawn_in_two_steps() -> Iterator[None]:
     """Samples and quick evaluations, whose drawing is otherwise four fifths of what a short training costs."""
     with pytest.MonkeyPatch.context() as patch:

@@ -170,7 +170,7 @@ def generate(
     asked = [prompts] if isinstance(prompts, str) else list(prompts)
     asked = asked or [a.concept.record.prompt for a in applied[:1] if a.concept.record.prompt]
     if not asked:
-        raise errors.UsageError("A prompt is missing: say what is to be drawn.")
+        raise errors.UsageError("A prompt is missing: say what is to be drawn.", code="prompt.missing", field="prompts")
     if not applied and base is None:
         base = session.base if session is not None else "embedded"
     request = Request(
@@ -275,7 +275,11 @@ def compare(
 
     called = noun or ("style" if kind == "style" else "")
     if not called:
-        raise errors.UsageError("The class noun is missing: say what kind of thing the photos show, such as dog.")
+        raise errors.UsageError(
+            "The class noun is missing: say what kind of thing the photos show, such as dog.",
+            code="noun.missing",
+            field="noun",
+        )
     file = None if prompts is None else Path(prompts)
     race = Race(
         photos=sources_of(photos),

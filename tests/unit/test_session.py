@@ -63,7 +63,7 @@ def test_another_base_device_or_family_is_refused(toy_base: Path, tmp_path: Path
         session.require("embedded", "cpu")
     with pytest.raises(UsageError, match="is on cpu, not on cuda"):
         session.require(str(toy_base), "cuda")
-    with pytest.raises(UsageError, match="Leave --family out"):
+    with pytest.raises(UsageError, match="Leave `family` out"):
         session.require(str(toy_base), "cpu", "flux")
 
 

@@ -95,7 +95,12 @@ def prepared(recipe: Recipe, out: Path, tell: Tell) -> LabelledSet:
     if recipe.method not in (BASE, PLACEBO):
         kind = METHODS[recipe.method]
         if kind.follows_control:
-            raise UsageError(f"{recipe.method} follows a control picture and teaches no class. Use another method.")
+            raise UsageError(
+                f"{recipe.method} follows a control picture and teaches no class.",
+                "Use another method.",
+                code="method.follows_control",
+                field="method",
+            )
     found = read_set(recipe.data, recipe.columns, recipe.images)
     require_outside(recipe, found, out)
     for sentence in (found.layout, *found.notes):
@@ -119,7 +124,10 @@ def require_outside(recipe: Recipe, found: LabelledSet, out: Path) -> None:
     home = recipe.data.resolve() if recipe.data.is_dir() else shared
     if out.resolve().is_relative_to(home):
         raise UsageError(
-            f"{out} lies in the folder of the pictures, where nothing is written. Name another with --out."
+            f"{out} lies in the folder of the pictures, where nothing is written.",
+            "Name another with `out`.",
+            code="out.inside_data",
+            field="out",
         )
 
 
@@ -134,7 +142,7 @@ def tell_of_domain(recipe: Recipe, found: LabelledSet, tell: Tell) -> None:
         named = ", ".join(strange[:5]) + (" ..." if len(strange) > 5 else "")
         tell(
             f"warning: the embedded base knows nothing of {named}; its world is small. It learns what it is shown and "
-            "no more: judge by `booth augment prove`, or name a larger --base."
+            "no more: judge by `booth augment prove`, or name a larger `base`."
         )
 
 
@@ -143,7 +151,9 @@ def require_same_recipe(recipe: Recipe, out: Path) -> None:
     before = read_json(out / RECORD)
     if before is None:
         if out.exists() and (not out.is_dir() or any(p.name != WORK for p in out.iterdir())):
-            raise UsageError(f"{out} holds other files. Name another folder with --out.")
+            raise UsageError(
+                f"{out} holds other files.", "Name another folder with `out`.", code="out.taken", field="out"
+            )
         return
     mine, theirs = recipe.model_dump(mode="json"), before["recipe"]
     differs = [
@@ -152,9 +162,10 @@ def require_same_recipe(recipe: Recipe, out: Path) -> None:
     if differs:
         key = differs[0]
         raise UsageError(
-            f"{out} was made with {key} = {theirs.get(key)!r}, and this asks for {mine[key]!r}. Name another "
-            "folder with "
-            "--out."
+            f"{out} was made with {key} = {theirs.get(key)!r}, and this asks for {mine[key]!r}.",
+            "Name another folder with `out`.",
+            code="out.other_settings",
+            field="out",
         )
 
 

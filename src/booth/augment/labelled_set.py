@@ -132,9 +132,17 @@ def checked(found: Iterable[Picture], bad: Sequence[str] = ()) -> tuple[tuple[Pi
     faults += _alike(pictures)
     if faults:
         told = [f"  - {fault}." for fault in limited(faults)]
-        raise BadDataError("\n".join(["This labelled set cannot be used; nothing was written:", *told]))
+        raise BadDataError(
+            "\n".join(["This labelled set cannot be used; nothing was written:", *told]),
+            code="labelled.unusable",
+            field="data",
+        )
     if not pictures:
-        raise BadDataError("There are no labelled pictures; name a folder with one folder a class, or a CSV.")
+        raise BadDataError(
+            "There are no labelled pictures; name a folder with one folder a class, or a CSV.",
+            code="labelled.empty",
+            field="data",
+        )
     return tuple(pictures), _same_file(pictures)
 
 
@@ -142,9 +150,12 @@ def require_classes(found: LabelledSet) -> None:
     """BadDataError for fewer than two classes: there would be nothing to tell apart."""
     if len(found.counts) < 2:
         raise BadDataError(
-            f"All {len(found.pictures)} pictures have the label {found.pictures[0].label!r}. A labelled set needs "
+            f"All {len(found.pictures)} pictures have the label {found.pictures[0].label!r}.",
+            "A labelled set needs "
             "two classes "
-            "at least; name the column of the labels with --label, or the folder above the classes' folders."
+            "at least; name the column of the labels with `label`, or the folder above the classes' folders.",
+            code="labelled.one_class",
+            field="label",
         )
 
 

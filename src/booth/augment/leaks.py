@@ -17,12 +17,16 @@ def require_disjoint(one: LabelledSet, other: LabelledSet, what: str) -> None:
     groups = sorted(one.groups & other.groups)
     if groups:
         raise LeakError(
-            f"{what} share {len(groups)} groups, such as {groups[0]!r}: what is measured would be too good."
+            f"{what} share {len(groups)} groups, such as {groups[0]!r}: what is measured would be too good.",
+            code="leak.groups",
         )
     hashes = one.hashes & other.hashes
     if hashes:
         twin = next(p for p in other.pictures if p.sha256 in hashes)
-        raise LeakError(f"{what} share {len(hashes)} files, such as {twin.name}: what is measured would be too good.")
+        raise LeakError(
+            f"{what} share {len(hashes)} files, such as {twin.name}: what is measured would be too good.",
+            code="leak.files",
+        )
 
 
 def require_seen_only(seen: Iterable[str], training: LabelledSet, what: str) -> None:
@@ -31,7 +35,9 @@ def require_seen_only(seen: Iterable[str], training: LabelledSet, what: str) -> 
     if strange:
         raise LeakError(
             f"{what} saw {len(strange)} pictures that are not of the training side, such as the one with the sha256 "
-            f"{min(strange)[:16]}. Delete it, so that it is made again from the training side alone."
+            f"{min(strange)[:16]}.",
+            "Delete it, so that it is made again from the training side alone.",
+            code="leak.strangers",
         )
 
 
@@ -41,5 +47,7 @@ def require_unseen(seen: Iterable[str], test: LabelledSet, what: str) -> None:
     if leaked:
         raise LeakError(
             f"{what} saw {len(leaked)} pictures of the test side, such as {leaked[0].name}: every number would be too "
-            "good. Make it again from the training side alone."
+            "good.",
+            "Make it again from the training side alone.",
+            code="leak.test_side",
         )

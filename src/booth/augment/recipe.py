@@ -61,9 +61,10 @@ class Recipe(BaseModel):
         """UsageError where one training has more classes than there are rare words."""
         if self.together and len(labels) > len(RARE_TOKENS):
             raise UsageError(
-                f"One training of {len(labels)} classes needs as many rare words, and there are "
-                f"{len(RARE_TOKENS)}. Name "
-                "fewer with --classes, or leave out --together."
+                f"One training of {len(labels)} classes needs as many rare words, and there are {len(RARE_TOKENS)}.",
+                "Name fewer with `classes`, or leave out `together`.",
+                code="classes.too_many",
+                field="classes",
             )
 
 
@@ -72,7 +73,9 @@ def require_labels(recipe: Recipe, found: LabelledSet) -> None:
     for label in (*recipe.classes, *recipe.nouns):
         if label not in found.labels:
             shown = ", ".join(found.labels[:20]) + (" ..." if len(found.labels) > 20 else "")
-            raise UsageError(f"No picture has the label {label!r}. There are: {shown}.")
+            raise UsageError(
+                f"No picture has the label {label!r}.", f"There are: {shown}.", code="label.unknown", field="classes"
+            )
 
 
 def folder_name(label: str, labels: tuple[str, ...]) -> str:

@@ -42,7 +42,7 @@ def outer_folds(
         _require_all_classes(found.side(TEST), found)
         parts = [(found.where(lambda p: p.split != TEST), found.side(TEST))]
     else:
-        _require_groups(found, count, f"--folds {count}")
+        _require_groups(found, count, f"`folds={count}`")
         parts = _parts(found, count, seed)
     folds: list[Fold] = []
     for index, (outside, test) in enumerate(parts):
@@ -85,9 +85,12 @@ def cross_parts(found: LabelledSet, count: int, seed: int) -> list[tuple[Labelle
     if least < 2:
         label = min(found.labels, key=lambda each: len({p.group for p in found.of(each)}))
         raise BadDataError(
-            f"The class {label!r} has pictures of a single group, so that nothing can be held out of it. Name the "
+            f"The class {label!r} has pictures of a single group, so that nothing can be held out of it.",
+            "Name the "
             "scarce "
-            "classes with --classes and use --filter likeness or none, or add pictures of other groups."
+            "classes with `classes` and use `filters` likeness or none, or add pictures of other groups.",
+            code="class.one_group",
+            field="classes",
         )
     return _parts(found, min(count, least), seed)
 
@@ -104,8 +107,10 @@ def _parts(found: LabelledSet, count: int, seed: int) -> list[tuple[LabelledSet,
         if all({labels[i] for i in side} == set(labels) for both in rows for side in both):
             return [(_only(found, train), _only(found, test)) for train, test in rows]
     raise BadDataError(
-        f"No {count} folds were found that have every class on both sides: too few groups, or very uneven ones. Use "
-        "fewer folds."
+        f"No {count} folds were found that have every class on both sides: too few groups, or very uneven ones.",
+        "Use fewer folds.",
+        code="folds.impossible",
+        field="folds",
     )
 
 
@@ -116,7 +121,8 @@ def _only(found: LabelledSet, rows: Iterable[int]) -> LabelledSet:
 def missing_extra() -> NotAvailableError:
     """What is told where the extra is not installed."""
     return NotAvailableError(
-        "scikit-learn and torchmetrics are missing. Install them with `pip install 'booth[augment]'`."
+        "scikit-learn and torchmetrics are missing. Install them with `pip install 'booth[augment]'`.",
+        code="package.missing",
     )
 
 
@@ -128,7 +134,10 @@ def _require_groups(found: LabelledSet, count: int, what: str) -> None:
         more = f" (and {len(thin) - 1} other classes have too few)" if len(thin) > 1 else ""
         raise BadDataError(
             f"The class {label!r} has {found.counts[label]} pictures of {thin[label]} groups{more}, and {what} needs "
-            f"{count} groups of each class. Use fewer folds, add pictures, or leave the class out."
+            f"{count} groups of each class.",
+            "Use fewer folds, add pictures, or leave the class out.",
+            code="class.too_few_groups",
+            field="folds",
         )
 
 
@@ -137,7 +146,8 @@ def _require_all_classes(test: LabelledSet, found: LabelledSet) -> None:
     if missing:
         raise BadDataError(
             f"The given test side has {len(test.pictures)} pictures and none of {', '.join(missing[:5])}"
-            f"{' ...' if len(missing) > 5 else ''}: nothing can be said of these classes. Move some groups there, "
-            "or drop "
-            "the split and let booth make folds."
+            f"{' ...' if len(missing) > 5 else ''}: nothing can be said of these classes.",
+            "Move some groups there, or drop the split and let booth make folds.",
+            code="class.none_in_test",
+            field="split",
         )

@@ -35,7 +35,11 @@ class AugmentedDataset(Dataset[tuple[Any, int]]):
         seed: int = 0,
     ) -> None:
         if not 0 <= p_synthetic <= 1:
-            raise UsageError(f"p_synthetic is a share from 0 to 1, and {p_synthetic} is none.")
+            raise UsageError(
+                f"p_synthetic is a share from 0 to 1, and {p_synthetic} is none.",
+                code="share.out_of_range",
+                field="p_synthetic",
+            )
         self.folder, self.p_synthetic, self.transform, self.seed, self.epoch = (
             Path(folder),
             p_synthetic,
@@ -44,7 +48,11 @@ class AugmentedDataset(Dataset[tuple[Any, int]]):
             0,
         )
         if not (self.folder / REAL).is_file():
-            raise BadDataError(f"{folder} holds no set that `booth augment` finished: it has no {REAL}.")
+            raise BadDataError(
+                f"{folder} holds no set that `booth augment` finished: it has no {REAL}.",
+                code="augment.no_set",
+                field="folder",
+            )
         rows = read_rows(self.folder / REAL)
         self.classes = sorted({row["label"] for row in rows})
         self.class_to_idx = {label: i for i, label in enumerate(self.classes)}

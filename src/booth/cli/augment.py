@@ -152,7 +152,12 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
     from booth.core.errors import UsageError
 
     if values["filter"] not in FILTERS:
-        raise UsageError(f"There is no filter {values['filter']!r}. There are: {', '.join(FILTERS)}.")
+        raise UsageError(
+            f"There is no filter {values['filter']!r}.",
+            f"There are: {', '.join(FILTERS)}.",
+            code="filter.unknown",
+            field="filter_",
+        )
     return values
 
 
@@ -254,7 +259,11 @@ def prove(
     }
     plan, place = ProofPlan(**values).checked(), out or aug
     if recipe.method == "placebo" and not plan.methods and not plan.pictures:
-        raise UsageError("There is nothing to prove: name a --method, or pictures of another tool with --pictures.")
+        raise UsageError(
+            "There is nothing to prove: name a --method, or pictures of another tool with --pictures.",
+            code="augment.nothing_to_prove",
+            field="method",
+        )
     hush()
     if dry_run:
         proof = prepare(place, recipe, plan, say)
@@ -286,7 +295,9 @@ def numbers(text: str) -> list[float]:
     try:
         return [float(each) for each in text.split(",")]
     except ValueError as error:
-        raise UsageError(f"{text!r} are no numbers. Write them with commas, such as 0.5,1,2.") from error
+        raise UsageError(
+            f"{text!r} are no numbers.", "Write them with commas, such as 0.5,1,2.", code="number.invalid"
+        ) from error
 
 
 def pairs(words: list[str]) -> dict[str, Path]:
@@ -297,7 +308,12 @@ def pairs(words: list[str]) -> dict[str, Path]:
     for word in words:
         name, equals, folder = word.partition("=")
         if not name or not equals or not folder:
-            raise UsageError(f"{word!r} does not say which pictures. Write NAME=DIR, such as sdxl=drawn/.")
+            raise UsageError(
+                f"{word!r} does not say which pictures.",
+                "Write NAME=DIR, such as sdxl=drawn/.",
+                code="pictures.unnamed",
+                field="pictures",
+            )
         found[name] = Path(folder).expanduser()
     return found
 

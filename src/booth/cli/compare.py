@@ -91,12 +91,21 @@ def _race(
 
     noun = noun or ("style" if kind == "style" else None)
     if not photos or not noun:
-        raise UsageError("Name the photos and their --class, such as `booth compare photos/ --class dog`.")
+        raise UsageError(
+            "Name the photos and their --class, such as `booth compare photos/ --class dog`.",
+            code="photos.missing",
+            field="photos",
+        )
     steps, seconds, until = budget
     if until not in (None, "done"):
-        raise UsageError(f"--until {until} makes no sense. Write --until done, or give --steps or --seconds.")
+        raise UsageError(
+            f"--until {until} makes no sense.",
+            "Write --until done, or give --steps or --seconds.",
+            code="until.unknown",
+            field="until",
+        )
     if sum(x is not None for x in budget) > 1:
-        raise UsageError("Give one budget: --steps, --seconds or --until done.")
+        raise UsageError("Give one budget: --steps, --seconds or --until done.", code="budget.several", field="steps")
     if quick and not any(budget):
         steps = QUICK_STEPS
     given = None if seeds is None else range(seeds)
@@ -129,6 +138,11 @@ def _by_method(assignments: list[str]) -> dict[str, dict[str, object]]:
         if ":" in key:  # package.module:Class.rank
             method, dot, setting = key.rpartition(".")
         if not dot or (method not in METHODS and ":" not in method):
-            raise UsageError(f"{text!r} names no method. Write METHOD.KEY=VALUE, such as --set lora.rank=8.")
+            raise UsageError(
+                f"{text!r} names no method.",
+                "Write METHOD.KEY=VALUE, such as --set lora.rank=8.",
+                code="setting.unnamed",
+                field="assignments",
+            )
         found.setdefault(method, {})[setting] = value
     return found

@@ -81,7 +81,12 @@ def evaluate(
 
     hush()
     if len(concepts) > 1 and (photos or lookalikes or company):
-        raise UsageError("--photos, --lookalikes and --with go with one concept. Name one with them.")
+        raise UsageError(
+            "--photos, --lookalikes and --with go with one concept.",
+            "Name one with them.",
+            code="concept.one_wanted",
+            field="concepts",
+        )
     others = [parse_applied(text) for text in company or []]
     told: list[dict[str, Any]] = []
     loaded = [Concept.load(folder) for folder in concepts]
@@ -125,7 +130,10 @@ def _folders(out: Path | None, names: list[str]) -> list[Path]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(
-            f"Two of these concepts are called {twice}. Evaluate them one by one, each with its own --out."
+            f"Two of these concepts are called {twice}.",
+            "Evaluate them one by one, each with its own --out.",
+            code="concept.same_name",
+            field="out",
         )
     if out is not None and len(names) == 1:
         return [out]

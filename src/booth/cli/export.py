@@ -54,7 +54,11 @@ def export(
     from booth.families.quiet import hush
 
     if concept is None or to is None:
-        raise UsageError(f"Name a concept's folder and a format: --to {', '.join(EXPORTERS)}.")
+        raise UsageError(
+            f"Name a concept's folder and a format: --to {', '.join(EXPORTERS)}.",
+            code="export.nothing_named",
+            field="to",
+        )
     hush()
     _refuse_idle(to, rank, picture)
     done = write(
@@ -90,9 +94,19 @@ def _refuse_idle(to: str, rank: int | None, picture: bool | None) -> None:
 
     exporter = EXPORTERS[to]
     if rank is not None and to not in EXTRACTS:
-        raise UsageError(f"--rank is for {' and '.join(EXTRACTS)}; {to} keeps the ranks as trained. Leave it out.")
+        raise UsageError(
+            f"--rank is for {' and '.join(EXTRACTS)}; {to} keeps the ranks as trained.",
+            "Leave it out.",
+            code="rank.unfit",
+            field="rank",
+        )
     if picture and exporter.loaded is Exporter.loaded:
-        raise UsageError(f"No pipeline of diffusers draws with a {exporter.title} file. Leave out --picture.")
+        raise UsageError(
+            f"No pipeline of diffusers draws with a {exporter.title} file.",
+            "Leave out --picture.",
+            code="picture.no_pipeline",
+            field="picture",
+        )
 
 
 def _show_formats(as_json: bool) -> None:

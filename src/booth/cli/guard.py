@@ -16,7 +16,8 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from booth.core.errors import BoothError, Cancelled, DiskFullError, OutOfMemoryError
+from booth.cli.wording import worded_for, wording
+from booth.core.errors import BoothError, Cancelled, DiskFullError, OutOfMemoryError, UsageError
 from booth.core.places import at_home
 
 DEBUG = "BOOTH_DEBUG"  # set to anything, an unexpected error shows its traceback and warnings are not silenced
@@ -30,18 +31,20 @@ def guarded(verb: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         if DEBUG not in os.environ:
             warnings.simplefilter("ignore")
-        try:
-            verb(*args, **{name: _at_home(value) for name, value in kwargs.items()})
-        except (Exception, KeyboardInterrupt) as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise
-            if error.__class__.__module__.startswith("typer"):  # its own Exit and usage errors
-                raise
-            message, code = explain(error)
-            print(f"booth: {message}", file=sys.stderr)
-            if kwargs.get("as_json"):
-                _tell(message, code)
-            raise SystemExit(code) from error
+        with worded_for(verb):
+            try:
+                verb(*args, **{name: _at_home(value) for name, value in kwargs.items()})
+            except (Exception, KeyboardInterrupt) as error:
+                if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                    raise
+                if error.__class__.__module__.startswith("typer"):  # its own Exit and usage errors
+                    raise
+                value, code = explain(error)
+                for problem in value.problems:
+                    print(f"booth: {_worded(problem)}", file=sys.stderr)
+                if kwargs.get("as_json"):
+                    _tell(value, code)
+                raise SystemExit(code) from error
 
     return run
 
@@ -76,28 +79,45 @@ def _told(as_json: bool) -> Generator[None]:
     except Exception as error:
         # Known by what it has: typer brings click's class along in some versions and imports it in others.
         if as_json and hasattr(error, "format_message"):
-            _tell(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
+            field = getattr(getattr(error, "param", None), "name", None)
+            message, code = error.format_message(), error.exit_code  # type: ignore[attr-defined]
+            _tell(UsageError(message, code="option.invalid", field=field), code)
         raise
 
 
-def _tell(message: str, code: int) -> None:
-    print(json.dumps({"error": message, "exit_code": code}), flush=True)
+def _worded(problem: BoothError) -> str:
+    """A problem in the words of the verb, with the option at fault behind it where the words do not name it."""
+    words = wording()
+    text, option = words.put(str(problem)), words.option(problem.field)
+    return text if option is None or option in text else f"{text} ({option})"
 
 
-def explain(error: BaseException) -> tuple[str, int]:
+def _tell(error: BoothError, code: int) -> None:
+    """One object on stdout: all of it in words, and the values of each problem, the first one's at the top."""
+    told = [problem.to_json() | {"option": wording().option(problem.field)} for problem in error.problems]
+    message = "\n".join(map(_worded, error.problems))
+    print(json.dumps({"error": message, "exit_code": code, **told[0], "problems": told}), flush=True)
+
+
+def explain(error: BaseException) -> tuple[BoothError, int]:
     """What to tell the user about an error, and the exit code."""
-    if isinstance(error, BoothError | Cancelled):
-        return str(error), error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        return "Interrupted.", 130
+    if isinstance(error, BoothError):
+        return error, error.exit_code
+    if isinstance(error, Cancelled | KeyboardInterrupt):
+        interrupted = BoothError(str(error) or "Interrupted.", code="interrupted")
+        return interrupted, error.exit_code if isinstance(error, Cancelled) else 130
     # torch's own class is recognised by name, so that saying so does not import torch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "Out of memory. Close what else uses it, or draw smaller (--size).", OutOfMemoryError.exit_code
+        advice = "Close what else uses it, or draw smaller (`size`)."
+        return OutOfMemoryError("Out of memory.", advice, code="memory.out"), OutOfMemoryError.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full: {error}. Free some space and run the command again.", DiskFullError.exit_code
+        advice = "Free some space and run the command again."
+        return DiskFullError(f"The disk is full: {error}.", advice, code="disk.full"), DiskFullError.exit_code
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}. Check that the place exists and may be written.", 1
+        advice = "Check that the place exists and may be written."
+        return BoothError(f"{error.filename}: {error.strerror}.", advice, code="file.unusable"), 1
     if DEBUG in os.environ:
         traceback.print_exception(error)
     told = f"{type(error).__name__}: {error}".splitlines()[0]
-    return f"An unexpected error: {told}\nThis is a defect of booth. Please report it with the output of {DEBUG}=1.", 1
+    advice = f"This is a defect of booth. Please report it with the output of {DEBUG}=1."
+    return BoothError(f"An unexpected error: {told}.", advice, code="defect"), 1

@@ -28,11 +28,16 @@ def import_config(
     from booth.registry import METHODS
 
     if out.exists():
-        raise UsageError(f"{out} is there already. Name another file with --out, or delete it first.")
+        raise UsageError(
+            f"{out} is there already.",
+            "Name another file with --out, or delete it first.",
+            code="out.taken",
+            field="out",
+        )
     try:
         text = read_text(file)
     except BadDataError as error:
-        raise BadDataError(f"{file} {error}. Give a TOML of sd-scripts or a command.") from error
+        raise error.about(str(file), "Give a TOML of sd-scripts or a command.", field="file") from error
     done = convert(text, str(file))
     with committed_file(out) as place:
         place.write_text(done.to_toml(), encoding="utf-8")

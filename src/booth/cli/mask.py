@@ -40,7 +40,11 @@ def mask(
     require_names(found.photos)
     noun = noun or found.noun
     if not noun:
-        raise UsageError("Say what is to be found in the photos, such as `booth mask photos/ --class dog`.")
+        raise UsageError(
+            "Say what is to be found in the photos, such as `booth mask photos/ --class dog`.",
+            code="noun.missing",
+            field="noun",
+        )
     segmenter = Segmenter(model or CLIPSEG, choose_device(device))
     made: list[Made] = []
     bar = Bar(len(found.photos), "photo")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from booth.cli.wording import wording
 from booth.events import Event
 
 SECONDS = 10  # between progress lines where stderr is no terminal
@@ -15,12 +16,12 @@ SECONDS = 10  # between progress lines where stderr is no terminal
 
 def say(text: str) -> None:
     """A sentence beside the result."""
-    print(text, file=sys.stderr, flush=True)
+    print(wording().put(text), file=sys.stderr, flush=True)
 
 
 def finish(result: Mapping[str, Any], lines: Sequence[str], as_json: bool) -> None:
     """The result: for people, or as one JSON object on the last line of stdout."""
-    print(json.dumps(result) if as_json else "\n".join(lines), flush=True)
+    print(json.dumps(result) if as_json else wording().put("\n".join(lines)), flush=True)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -67,7 +68,7 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Print a sentence without breaking the bar."""
-        self._bar.write(text, file=sys.stderr) if not self._bar.disable else say(text)
+        self._bar.write(wording().put(text), file=sys.stderr) if not self._bar.disable else say(text)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from booth.cli.options import AsJson, Base
 from booth.cli.output import finish
+from booth.config import RunConfig
 from booth.core.words import duration, size
+
+if TYPE_CHECKING:
+    from booth.compare.recommend import Recommendation
 
 
 def recommend(
@@ -31,7 +36,7 @@ def recommend(
 ) -> None:
     """Look at the photos and your answers; print a command with the reasons for it and what it will cost here."""
     from booth.compare.photo_facts import look_at
-    from booth.compare.recommend import Answers, config_of, time_warning
+    from booth.compare.recommend import Answers, time_warning
     from booth.compare.recommend import recommend as choose
     from booth.data.photos import load_photos
     from booth.families.loading import load_family
@@ -46,15 +51,26 @@ def recommend(
     model = load_family(name)
     held = sum(t.numel() * t.element_size() for m in model.components().values() for t in m.state_dict().values())
     found = choose(answers, facts, photos, noun, name, held)
-    told = found.to_json() | {"photos": facts.to_json(), "quote": None}
-    lines = [found.command, *(f"  because {sentence} ({source})" for sentence, source in found.reasons)]
+    command = command_of(found)
+    told = found.to_json() | {"command": command, "photos": facts.to_json(), "quote": None}
+    lines = [command, *(f"  because {sentence} ({source})" for sentence, source in found.reasons)]
     lines += [f"  not {method}: it {why}" for method, why in found.against.items()]
     warnings = list(found.warnings)
     if quote:
-        cost = rehearsed(config_of(found, photos, noun, name), model)
+        cost = rehearsed(found.config, model)
         told["quote"] = cost.to_json()
         time = f"{duration(cost.seconds)} ± {cost.plus_minus:.0%}"
         lines.append(f"  here: {time}, {size(cost.peak_memory_bytes)} of memory, artefact {size(cost.artifact_bytes)}")
         warnings += [w for w in [time_warning(answers, cost.seconds)] if w]
     told["warnings"] = warnings
     finish(told, [*lines, *(f"  note: {warning}" for warning in warnings)], as_json)
+
+
+def command_of(found: Recommendation) -> str:
+    """The command that trains as recommended."""
+    run = found.config
+    words = ["booth", "train", *map(str, run.photos), "--class", run.noun, "--method", run.method]
+    words += [] if run.base == "embedded" else ["--base", run.base]
+    for key, value in found.options.items():
+        words += [f"--{key}", value] if key in RunConfig.model_fields else ["--set", f"{key}={value}"]
+    return shlex.join(words)

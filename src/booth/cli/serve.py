@@ -41,7 +41,9 @@ def serve(
     try:
         from booth.web.serve import serve as run
     except ModuleNotFoundError as error:
-        raise NotAvailableError(f'The studio needs {error.name}. Run: pip install "booth[studio]"') from error
+        raise NotAvailableError(
+            f"The studio needs {error.name}.", 'Run: pip install "booth[studio]"', code="package.missing"
+        ) from error
 
     def tell(address: str) -> None:
         say("The studio is open. It ends with Ctrl-C; what runs goes on, and is there when you open it again.")

@@ -42,7 +42,12 @@ def study(
     hush()
     folders = {file.parent for file in files}
     if len(folders) > 1:
-        raise UsageError("The studies lie in several folders, each of which has arms of its own. Name one folder's.")
+        raise UsageError(
+            "The studies lie in several folders, each of which has arms of its own.",
+            "Name one folder's.",
+            code="study.several_folders",
+            field="files",
+        )
     setting = read_setting(folders.pop())
     studies = [read_study(file, setting) for file in files]
     if not report:

@@ -94,7 +94,7 @@ def train(
 
     for source in photos or []:  # what can be told before anything heavy is loaded
         if not os.path.lexists(source):
-            raise BadDataError(f"{source} does not exist; check the name.")
+            raise BadDataError(f"{source} does not exist; check the name.", code="photos.not_found", field="photos")
     if out is not None:
         refuse_to_overwrite(out.absolute(), resume)
 

@@ -47,7 +47,9 @@ def subject(
     from booth.world.vocabulary import NOUNS
 
     if noun not in NOUNS:
-        raise UsageError(f"The world has no {noun!r}. It has {', '.join(NOUNS)}.")
+        raise UsageError(
+            f"The world has no {noun!r}.", f"It has {', '.join(NOUNS)}.", code="world.noun_unknown", field="noun"
+        )
     require_empty(out)
     taken = world_subject(seed, noun, photos)
     out.mkdir(parents=True, exist_ok=True)

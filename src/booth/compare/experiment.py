@@ -84,18 +84,26 @@ def read_study(file: Path, setting: Setting) -> Study:
     study = _read(file, Study, {"name": file.stem})
     unknown = [arm for arm in {*study.arms, *sum(study.pairs, ())} if arm not in setting.arms]
     if unknown:
-        raise BadDataError(f"{file} names arms that {ARMS} does not have: {', '.join(sorted(unknown))}.")
+        raise BadDataError(
+            f"{file} names arms that {ARMS} does not have: {', '.join(sorted(unknown))}.",
+            code="study.unknown_arm",
+            field="files",
+        )
     for subject in study.subjects:
         if wrong := _wrong_subject(subject):
             raise BadDataError(
-                f"{file} names the subject {subject!r}, and {wrong}. Write it as cat:21, cat:21@meadow or "
-                f"{PHOTOGRAPHS}dog2:dog."
+                f"{file} names the subject {subject!r}, and {wrong}.",
+                f"Write it as cat:21, cat:21@meadow or {PHOTOGRAPHS}dog2:dog.",
+                code="study.unknown_subject",
+                field="files",
             )
     wrong = [c for c in study.columns if c.partition("/")[0] not in METRICS and c not in RUN_NUMBERS]
     if wrong:
         raise BadDataError(
-            f"{file} names columns that no run has: {', '.join(wrong)}. There are "
-            f"{', '.join([*METRICS, *RUN_NUMBERS])}."
+            f"{file} names columns that no run has: {', '.join(wrong)}.",
+            f"There are {', '.join([*METRICS, *RUN_NUMBERS])}.",
+            code="study.unknown_column",
+            field="files",
         )
     return study
 
@@ -141,9 +149,9 @@ def _read(file: Path, kind: type[Schema], more: dict[str, Any]) -> Schema:
     try:
         return kind.model_validate(parse_toml(read_text(file)) | more)
     except BadDataError as error:
-        told = f" Beside the studies lies {ARMS}, which says how each arm is taught." if file.name == ARMS else ""
-        raise BadDataError(f"{file} {error}.{told}") from error
+        told = f"Beside the studies lies {ARMS}, which says how each arm is taught." if file.name == ARMS else ""
+        raise error.about(str(file), told, field="files") from error
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
         what = "set of arms" if kind is Setting else "study"
-        raise BadDataError(f"{file} is no {what}: {'; '.join(wrong)}.") from error
+        raise BadDataError(f"{file} is no {what}: {'; '.join(wrong)}.", code="study.invalid", field="files") from error

@@ -120,12 +120,19 @@ def _photos(race: Race, training: Sequence[Photo]) -> Photos:
     if both:
         names = ", ".join(p.path.name for p in held if p.sha256 in both)
         raise UsageError(
-            f"{names} would be learned from and compared with, which rewards copying. Move what is held out to another "
-            "folder than the photos'."
+            f"{names} would be learned from and compared with, which rewards copying.",
+            "Move what is held out to another folder than the photos'.",
+            code="held_out.learned_from",
+            field="held_out",
         )
     references = held or training
     if len(references) < 2:
-        raise UsageError("A race needs at least two photos to compare with. Add more, or give --held-out.")
+        raise UsageError(
+            "A race needs at least two photos to compare with.",
+            "Add more, or give `held_out`.",
+            code="race.too_few_photos",
+            field="photos",
+        )
     images, compared = ([p.image for p in several] for several in (training, references))
     return Photos(images, compared, held_out=bool(held), masks=Masks(race.noun, [*training, *held]))
 
@@ -154,12 +161,18 @@ def _claim(race: Race, hashes: list[str], base: str, encoders: Sequence[Encoder]
         if before["device"] != race.device:
             raise UsageError(
                 f"{race.out} holds a race on {before['device']}, and this one is on {race.device}: seconds and memory "
-                f"would be of two machines in one column. Go on with --device {before['device']} or another --out."
+                f"would be of two machines in one column.",
+                f"Go on with `device={before['device']}` or another `out`.",
+                code="race.other_device",
+                field="device",
             )
         if differs:
             raise UsageError(
                 f"{race.out} holds another race: {', '.join(differs)} {'is' if len(differs) == 1 else 'are'} "
-                "different. Give the same as then to go on with it, or another --out."
+                "different.",
+                "Give the same as then to go on with it, or another `out`.",
+                code="race.other_settings",
+                field="out",
             )
     about = {"booth": __version__, "versions": package_versions(), "device": race.device}
     write_whole(file, json.dumps({"plan": plan, **about}, indent=1) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +107,7 @@ RULES: tuple[Rule, ...] = (
         "helps, photos in other places help more",
         "2604.01973, background leak",
         {},
-        {"--crop": "subject"},
+        {"crop": "subject"},
     ),
 )
 
@@ -118,11 +117,11 @@ class Recommendation:
     """A method with reasons, as a command that can be run."""
 
     method: str
-    options: dict[str, str]
+    options: dict[str, str]  # fields of the run and settings of the method that are not the defaults
     reasons: list[tuple[str, str]]  # (sentence, source)
     against: dict[str, str]  # method -> why it is out
     warnings: list[str]
-    command: str
+    config: RunConfig  # the run that is recommended
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -132,7 +131,6 @@ class Recommendation:
             "reasons": [{"sentence": s, "source": source} for s, source in self.reasons],
             "against": self.against,
             "warnings": self.warnings,
-            "command": self.command,
         }
 
 
@@ -145,7 +143,9 @@ def recommend(
     against = {m: why for m in methods if (why := _unfit(answers, sizes[m], base_bytes))}
     able = [m for m in methods if m not in against]
     if not able:
-        raise UsageError(f"No method fits: {'; '.join(f'{m} {why}' for m, why in against.items())}.")
+        raise UsageError(
+            f"No method fits: {'; '.join(f'{m} {why}' for m, why in against.items())}.", code="recommend.none_fits"
+        )
     applying = [rule for rule in RULES if rule.applies(answers, facts)]
     studies = json.loads(MEASURED.read_text(encoding="utf-8"))
     measured = {} if answers.kind == "style" else studies["methods"]
@@ -167,17 +167,12 @@ def recommend(
     reasons.append(
         (f"it trains {sizes[method]['values']:,} values, {sizes[method]['bytes']:,} bytes", f"counted on {base}")
     )
-    command = _command(method, options, photos, noun, base)
-    return Recommendation(method, options, reasons, against, _warnings(answers, facts), command)
-
-
-def config_of(found: Recommendation, photos: Sequence[Path], noun: str, base: str) -> RunConfig:
-    """The run that the command starts."""
-    settings = {k: float(v) for k, v in found.options.items() if not k.startswith("--")}
-    run = {k.removeprefix("--"): v for k, v in found.options.items() if k.startswith("--")}
-    return RunConfig.model_validate(
-        {"photos": list(photos), "noun": noun, "method": found.method, "base": base, "settings": settings, **run}
+    settings = {k: float(v) for k, v in options.items() if k not in RunConfig.model_fields}
+    run = {k: v for k, v in options.items() if k in RunConfig.model_fields}
+    config = RunConfig.model_validate(
+        {"photos": list(photos), "noun": noun, "method": method, "base": base, "settings": settings, **run}
     )
+    return Recommendation(method, options, reasons, against, _warnings(answers, facts), config)
 
 
 def time_warning(answers: Answers, seconds: float) -> str | None:
@@ -185,8 +180,8 @@ def time_warning(answers: Answers, seconds: float) -> str | None:
     if answers.minutes is None or seconds <= 60 * answers.minutes:
         return None
     return (
-        f"It takes {duration(seconds)}, and there are {answers.minutes:g} minutes. Give --steps with "
-        f"{60 * answers.minutes / seconds:.0%} of the default, or use --until done."
+        f"It takes {duration(seconds)}, and there are {answers.minutes:g} minutes. Take "
+        f"{60 * answers.minutes / seconds:.0%} of the default steps, or train until done."
     )
 
 
@@ -198,7 +193,7 @@ def _measured(found: Mapping[str, float]) -> str:
 
 
 def _fits(option: str, settings: set[str]) -> bool:
-    return option.startswith("--") or option in settings
+    return option in RunConfig.model_fields or option in settings
 
 
 def _unfit(answers: Answers, entry: Mapping[str, Any], base_bytes: int) -> str | None:
@@ -232,11 +227,3 @@ def _warnings(answers: Answers, facts: PhotoFacts) -> list[str]:
         )
         told.append(f"No personalisation method follows a pose or layout; {how} (2302.05543).")
     return told
-
-
-def _command(method: str, options: Mapping[str, str], photos: Sequence[Path], noun: str, base: str) -> str:
-    words = ["booth", "train", *map(str, photos), "--class", noun, "--method", method]
-    words += [] if base == "embedded" else ["--base", base]
-    for key, value in options.items():
-        words += [key, value] if key.startswith("--") else ["--set", f"{key}={value}"]
-    return shlex.join(words)

@@ -94,7 +94,12 @@ def _run(
             if _is_there(file, arm, about, scale):
                 continue
             if place.startswith(PHOTOGRAPHS) and photographs is None:
-                raise UsageError(f"{place} is a folder of photographs. Say where it lies with --photos DIR.")
+                raise UsageError(
+                    f"{place} is a folder of photographs.",
+                    "Say where it lies with `photos`.",
+                    code="study.photographs_unnamed",
+                    field="photos",
+                )
             with _claimed(work / file.parent.name / f"{name}-{seed}") as folder:
                 if folder is None:
                     continue
@@ -239,7 +244,12 @@ def _is_there(file: Path, arm: Arm, about: dict[str, Any], scale: str) -> bool:
         then = {key: value for key, value in found["settings"].items() if key not in open_ended}
         differs = [f"{key} of {arm.method}" for key, value in then.items() if now.get(key) != value]
     if differs:
-        raise UsageError(f"{file} was made with another {' and '.join(differs)}. Delete it to have it made again.")
+        raise UsageError(
+            f"{file} was made with another {' and '.join(differs)}.",
+            "Delete it to have it made again.",
+            code="study.other_settings",
+            field="results",
+        )
     return True
 
 

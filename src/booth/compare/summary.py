@@ -106,7 +106,12 @@ class Summary:
 def summarise(folder: Path) -> Summary:
     """Read a race; BadDataError where there is none."""
     if not (folder / PLAN).is_file():
-        raise BadDataError(f"{folder} holds no race: it has no {PLAN}. Name the folder that `booth compare` wrote.")
+        raise BadDataError(
+            f"{folder} holds no race: it has no {PLAN}.",
+            "Name the folder that `booth compare` wrote.",
+            code="race.none_here",
+            field="race",
+        )
     files = sorted(folder.glob(f"runs/*/{RUN}"), key=lambda f: f.stat().st_mtime_ns)
     runs = [json.loads(file.read_text()) for file in files]
     done = [r for r in runs if r["status"] == "done"]

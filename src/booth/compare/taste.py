@@ -61,7 +61,12 @@ def pairs(summary: Summary, count: int = PAIRS, seed: int = 0) -> list[Pair]:
     pictures = {m: _pictures(summary, m) for m in summary.methods}
     able = [m for m, files in pictures.items() if files]
     if len(able) < 2:
-        raise BadDataError(f"{summary.folder} has pictures of fewer than two methods. Run `booth compare` first.")
+        raise BadDataError(
+            f"{summary.folder} has pictures of fewer than two methods.",
+            "Run `booth compare` first.",
+            code="race.one_method",
+            field="race",
+        )
     rng = np.random.default_rng([seed, len(able)])
     matches = list(combinations(able, 2))
     rng.shuffle(matches)
@@ -118,7 +123,12 @@ def bradley_terry(choices: Sequence[Choice]) -> list[Rank]:
     A tie is half a win for each.
     """
     if not choices:
-        raise UsageError("Nothing was chosen yet. Answer a few pairs with `booth taste`.")
+        raise UsageError(
+            "Nothing was chosen yet.",
+            "Answer a few pairs with `booth taste`.",
+            code="taste.nothing_chosen",
+            field="race",
+        )
     methods = sorted({m for c in choices for m in (c.left, c.right)})
     place = {m: i for i, m in enumerate(methods)}
     wins = np.zeros((len(choices), len(methods), len(methods)))  # of row over column, one table a choice

@@ -68,7 +68,10 @@ def tune(
     photos = sets[0].photos
     if len(photos) < 3:
         raise BadDataError(
-            f"{len(photos)} photos are too few to leave one out. Give three or more, or leave --tune out."
+            f"{len(photos)} photos are too few to leave one out.",
+            "Give three or more, or do not tune.",
+            code="photos.too_few",
+            field="photos",
         )
     folds = [i * len(photos) // min(FOLDS, len(photos)) for i in range(min(FOLDS, len(photos)))]
     with ExitStack() as exits:

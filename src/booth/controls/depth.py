@@ -62,6 +62,8 @@ def _loaded(models: tuple[str, ...]) -> tuple[Any, Any]:
         except OSError:  # not in the cache
             continue
     raise NotAvailableError(
-        f"Depth and normal hints need a depth network, and none of {', '.join(models)} is in the local cache. "
-        f"Run `hf download {models[0]}`, or lay hints of your own beside the pictures."
+        f"Depth and normal hints need a depth network, and none of {', '.join(models)} is in the local cache.",
+        f"Run `hf download {models[0]}`, or lay hints of your own beside the pictures.",
+        code="control.network_missing",
+        field="settings.control",
     )

@@ -14,6 +14,9 @@ def opencv(title: str) -> Any:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise NotAvailableError(
-            f"{title} hints need OpenCV, which is not installed. Run `pip install 'booth[control]'` (or `pip install "
-            "opencv-python-headless`), or choose scribble or soft_edges, which need nothing."
+            f"{title} hints need OpenCV, which is not installed.",
+            "Run `pip install 'booth[control]'` (or `pip install "
+            "opencv-python-headless`), or choose scribble or soft_edges, which need nothing.",
+            code="package.missing",
+            field="settings.control",
         ) from error

@@ -91,16 +91,24 @@ def verify(folder: Path) -> dict[str, Any]:
         require_readable(path, manifest["schema"], SCHEMA, manifest.get("versions"))
         files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedFileError(f"{path} is missing or cannot be read, so nothing vouches for {folder}.") from error
+        raise DamagedFileError(
+            f"{path} is missing or cannot be read, so nothing vouches for {folder}.", code="concept.unvouched"
+        ) from error
     for name, (size, digest) in files.items():
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
-            raise UnsafeFileError(f"{path} lists {name!r}, which lies outside its folder. Do not use {folder}.")
+            raise UnsafeFileError(
+                f"{path} lists {name!r}, which lies outside its folder.",
+                f"Do not use {folder}.",
+                code="concept.outside_file",
+            )
         file = folder / pure
         if not file.is_file():
-            raise DamagedFileError(f"{file} is missing, though {MANIFEST} lists it.")
+            raise DamagedFileError(f"{file} is missing, though {MANIFEST} lists it.", code="concept.file_missing")
         if file.stat().st_size != size or _sha256(file) != digest:
-            raise DamagedFileError(f"{file} does not match its hash in {MANIFEST}: it was changed or damaged.")
+            raise DamagedFileError(
+                f"{file} does not match its hash in {MANIFEST}: it was changed or damaged.", code="concept.hash_differs"
+            )
     return manifest
 
 
@@ -205,6 +213,9 @@ def _is_full(error: BaseException) -> bool:
 
 def _disk_full(folder: Path, missing: int) -> DiskFullError:
     return DiskFullError(
-        f"No room to write {folder}: {missing:,} bytes are missing. What was saved before is still there. Free that "
-        "much (or raise the quota or the file-size limit, `ulimit -f`), then run the same command with --resume."
+        f"No room to write {folder}: {missing:,} bytes are missing. What was saved before is still there.",
+        "Free that "
+        "much (or raise the quota or the file-size limit, `ulimit -f`), then run the same command with `resume`.",
+        code="disk.full",
+        field="out",
     )

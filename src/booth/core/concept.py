@@ -119,12 +119,16 @@ def read_record(folder: Path) -> ConceptRecord:
     path = folder / RECORD
     if not path.is_file():
         raise BadDataError(
-            f"{folder} is not a concept: it has no {RECORD}. Name the folder that `booth train` printed at its end."
+            f"{folder} is not a concept: it has no {RECORD}.",
+            "Name the folder that `booth train` printed at its end.",
+            code="concept.none_here",
         )
     try:
         verify(folder)
     except DamagedFileError as error:
-        raise DamagedFileError(f"{error} Restore the concept from a copy, or train it again.") from error
+        raise DamagedFileError(
+            f"{error} Restore the concept from a copy, or train it again.", code="concept.damaged"
+        ) from error
     try:
         content = json.loads(path.read_bytes())
         found = require_readable(path, content["schema_version"], SCHEMA_VERSION, content.get("versions"))
@@ -138,6 +142,7 @@ def read_record(folder: Path) -> ConceptRecord:
 
 def _unlike(path: Path, reason: str) -> BadDataError:
     return BadDataError(
-        f"{path} is not as any released version of booth writes it ({reason}). Install the version that wrote it, or "
-        "train the concept again."
+        f"{path} is not as any released version of booth writes it ({reason}).",
+        "Install the version that wrote it, or train the concept again.",
+        code="concept.unreadable_record",
     )

@@ -46,7 +46,7 @@ class Encoder(ABC):
 
     def read(self, prompts: Sequence[str]) -> Tensor:
         """Unit vectors (N, D) of prompts, comparable with those of pictures."""
-        raise UsageError(f"{self.title} reads no prompts.")
+        raise UsageError(f"{self.title} reads no prompts.", code="encoder.reads_no_prompts", field="encoders")
 
     def images(self, images: Sequence[Image]) -> Tensor:
         """Unit vectors (N, D) of pictures of any size."""

@@ -188,7 +188,12 @@ class Family(ABC):
     def recompute_activations(self, on: bool) -> None:
         """Gradient checkpointing: keep fewer activations, and compute them again for the backward pass."""
         if on:
-            raise UsageError(f"{self.title} has no gradient checkpointing. Leave gradient_checkpointing out.")
+            raise UsageError(
+                f"{self.title} has no gradient checkpointing.",
+                "Leave gradient_checkpointing out.",
+                code="setting.unsupported",
+                field="settings.gradient_checkpointing",
+            )
 
     def trainable_in(self, name: str) -> bool:
         """Whether any tensor in a component receives the gradient: then nothing downstream of it can be cached."""

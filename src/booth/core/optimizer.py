@@ -30,8 +30,13 @@ class OptimizerFactory(Choice):
 
     def missing(self) -> NotAvailableError:
         """What is told where its package is missing."""
-        module, how = self.package or (self.__module__, "install it")
-        return NotAvailableError(f"{self.name} needs {module}: {how}, or use optimizer=adamw.")
+        module, how = self.package or (self.__module__, "pip install it")
+        return NotAvailableError(
+            f"{self.name} needs {module}.",
+            f"Run {how}, or use `optimizer=adamw`.",
+            code="package.missing",
+            field="settings.optimizer",
+        )
 
 
 class Schedule(Choice):

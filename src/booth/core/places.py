@@ -28,10 +28,20 @@ def require_name(place: Path) -> None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError as error:
-        raise UsageError(f"The name of {printable(place)} is not UTF-8. Choose another one.") from error
+        raise UsageError(
+            f"The name of {printable(place)} is not UTF-8.",
+            "Choose another one.",
+            code="out.name_not_utf8",
+            field="out",
+        ) from error
     most = NAME_BYTES - KEPT_BYTES
     if size > most:
-        raise UsageError(f"The name {name[:40]}... has {size} bytes, and {most} are the most. Choose a shorter one.")
+        raise UsageError(
+            f"The name {name[:40]}... has {size} bytes, and {most} are the most.",
+            "Choose a shorter one.",
+            code="out.name_too_long",
+            field="out",
+        )
 
 
 def require_writable(folder: Path) -> None:
@@ -41,14 +51,26 @@ def require_writable(folder: Path) -> None:
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
     if not os.path.isdir(place):
-        raise UsageError(f"{place} is a file, so nothing can be written into {folder}. Name another folder.")
+        raise UsageError(
+            f"{place} is a file, so nothing can be written into {folder}.",
+            "Name another folder.",
+            code="out.inside_file",
+            field="out",
+        )
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"The disk of {place} is full. Free some space and try again.") from error
-        raise UsageError(f"{folder} cannot be written: {error.strerror}. Name another folder.") from error
+            raise DiskFullError(
+                f"The disk of {place} is full.", "Free some space and try again.", code="disk.full", field="out"
+            ) from error
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror}.",
+            "Name another folder.",
+            code="out.not_writable",
+            field="out",
+        ) from error
 
 
 def free_file(file: Path) -> Path:
@@ -74,7 +96,9 @@ def free_files(folder: Path, names: Sequence[str]) -> list[Path]:
 def require_empty(folder: Path) -> None:
     """Raise UsageError unless a folder that is going to be filled has nothing in it yet, and can be written."""
     if os.path.isdir(folder) and os.listdir(folder):
-        raise UsageError(f"{folder} is not empty. Name another folder, or delete it first.")
+        raise UsageError(
+            f"{folder} is not empty.", "Name another folder, or delete it first.", code="out.not_empty", field="out"
+        )
     require_writable(folder)
 
 

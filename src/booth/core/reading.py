@@ -36,20 +36,24 @@ def read_bytes(path: Path, limit: int) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise BadDataError("is a folder, not a file; name a file or rename it")
+            raise BadDataError("is a folder, not a file", "name a file or rename it", code="file.is_folder")
         if not stat.S_ISREG(status.st_mode):
-            raise BadDataError("is not a regular file; copy the file itself")
+            raise BadDataError("is not a regular file", "copy the file itself", code="file.not_regular")
         if status.st_size > limit:
             raise BadDataError(
-                f"has {status.st_size / 1e6:,.1f} MB, the most is {limit / 1e6:,.1f} MB; make it smaller"
+                f"has {status.st_size / 1e6:,.1f} MB, the most is {limit / 1e6:,.1f} MB",
+                "make it smaller",
+                code="file.too_large",
             )
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise BadDataError("does not exist; check the name") from error
+        raise BadDataError("does not exist", "check the name", code="file.missing") from error
     except PermissionError as error:
-        raise BadDataError("cannot be read: no permission; allow it with `chmod u+r`") from error
+        raise BadDataError(
+            "cannot be read: no permission", "allow it with `chmod u+r`", code="file.no_permission"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadDataError(f"cannot be read ({error}); copy it again") from error
+        raise BadDataError(f"cannot be read ({error})", "copy it again", code="file.unreadable") from error
 
 
 def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:
@@ -65,18 +69,19 @@ def decode_text(data: bytes) -> str:
     """
     for mark, name in MARKS:
         if data.startswith(mark):
-            raise BadDataError(f"is not UTF-8 text but {name}; save it as UTF-8")
+            raise BadDataError(f"is not UTF-8 text but {name}", "save it as UTF-8", code="text.not_utf8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if _is_wide(data):
-            raise BadDataError("is not UTF-8 text but UTF-16; save it as UTF-8") from error
+            raise BadDataError("is not UTF-8 text but UTF-16", "save it as UTF-8", code="text.not_utf8") from error
         raise BadDataError(
-            f"is not UTF-8 text (byte {error.start}), but of an older encoding such as Windows-1252, or no text; "
-            "save it as UTF-8"
+            f"is not UTF-8 text (byte {error.start}), but of an older encoding such as Windows-1252, or no text",
+            "save it as UTF-8",
+            code="text.not_utf8",
         ) from error
     if _is_wide(data):  # of English letters alone it is valid UTF-8 with a NUL behind each
-        raise BadDataError("is not UTF-8 text but UTF-16; save it as UTF-8")
+        raise BadDataError("is not UTF-8 text but UTF-16", "save it as UTF-8", code="text.not_utf8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -95,7 +100,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BrokenTomlError(f"is not valid TOML: {error}.{_advice(text, str(error))}") from error
+        raise BrokenTomlError(f"is not valid TOML: {error}", _advice(text, str(error)), code="toml.invalid") from error
     _require_places(values, "")
     return values
 
@@ -106,8 +111,8 @@ def _advice(text: str, complaint: str) -> str:
     lines = text.split("\n")
     shown = lines[int(line.group(1)) - 1] if line and int(line.group(1)) <= len(lines) else ""
     if re.search(r'"[^"]*\\', shown):
-        return " In double quotes a backslash begins an escape: write / in paths, or single quotes"
-    return " Correct it and try again"
+        return "in double quotes a backslash begins an escape: write / in paths, or single quotes"
+    return "correct it and try again"
 
 
 def _require_places(value: Any, key: str) -> None:
@@ -123,7 +128,9 @@ def _require_places(value: Any, key: str) -> None:
         if found:
             raise BadDataError(
                 f"has a {_name(found.group())} inside the path {key} = {value!r}, where a backslash in double quotes "
-                "begins an escape. Write / in paths, or single quotes"
+                "begins an escape",
+                "write / in paths, or single quotes",
+                code="toml.backslash_path",
             )
 
 

@@ -71,7 +71,9 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         if getattr(kind, "name", name) != name:
             raise UsageError(
                 f"The package {plugin.package} calls {plugin.target} {name!r} in its entry points, and the class calls "
-                f"itself {getattr(kind, 'name', '')!r}. Give both the same name."
+                f"itself {getattr(kind, 'name', '')!r}.",
+                "Give both the same name.",
+                code="plugin.two_names",
             )
         return kind
 
@@ -112,8 +114,9 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         module = name.partition(":")[0]
         if ":" in name and module not in sys.modules and not _installed_here(module):
             raise NotAvailableError(
-                f"The {self.kind} {name!r} is not installed here. Install the package that brings it, or import "
-                f"{module} first."
+                f"The {self.kind} {name!r} is not installed here.",
+                f"Install the package that brings it, or import {module} first.",
+                code="plugin.not_installed",
             )
         return self[name]
 
@@ -125,22 +128,26 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         same = former == kind or _qualified(former) == _qualified(kind)  # a notebook's cell is run again
         if not name or (name in self and not same):
             told = f"has the name {name!r} already" if name else "is to be called by a name: give the class a `name`"
-            raise UsageError(f"A {self.kind} {told}." + (" Choose another." if name else ""))
+            raise UsageError(f"A {self.kind} {told}.", "Choose another." if name else "", code="plugin.unfit")
         self._entries[name] = kind
 
     def require_kind(self, kind: object, what: str) -> None:
         """UsageError unless `kind` is a class that derives from what all of this registry do."""
         base = load(self.base)
         if not (isinstance(kind, type) and issubclass(kind, base)):
-            raise UsageError(f"{what} is no {self.kind}: it does not derive from {self.base.replace(':', '.')}.")
+            raise UsageError(
+                f"{what} is no {self.kind}: it does not derive from {self.base.replace(':', '.')}.",
+                code="plugin.wrong_kind",
+            )
 
     def _foreign(self, target: str, what: str) -> type[T]:
         try:
             kind = load(target)
         except Exception as error:  # somebody else's code, which may fail in any way
             raise NotAvailableError(
-                f"{what} cannot be imported from {target} ({type(error).__name__}: {error}). Correct or install it, or "
-                f"choose another: {', '.join(self._own)}."
+                f"{what} cannot be imported from {target} ({type(error).__name__}: {error}).",
+                f"Correct or install it, or choose another: {', '.join(self._own)}.",
+                code="plugin.broken",
             ) from error
         self.require_kind(kind, what)
         return kind
@@ -149,11 +156,15 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         taken = [p.package for p in installed().get(self.group, ()) if p.name == name]
         if taken:
             return UsageError(
-                f"{' and '.join(taken)} both bring a {self.kind} called {name!r}. Write package.module:Class."
+                f"{' and '.join(taken)} both bring a {self.kind} called {name!r}.",
+                "Write package.module:Class.",
+                code="plugin.same_name",
             )
         near = get_close_matches(name, self, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return UsageError(f"There is no {self.kind} called {name!r}.{hint} There are: {', '.join(self)}.")
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        return UsageError(
+            f"There is no {self.kind} called {name!r}.", f"{hint}There are: {', '.join(self)}.", code="name.unknown"
+        )
 
 
 @lru_cache(maxsize=1)

@@ -88,10 +88,14 @@ def read_header(file: Path) -> Header:
             raise _foreign(file, first)
         if length > MAX_HEADER:
             raise UnsafeFileError(
-                f"{file} has a header of {length:,} bytes; no honest file needs {MAX_HEADER:,}. Do not use it."
+                f"{file} has a header of {length:,} bytes; no honest file needs {MAX_HEADER:,}.",
+                "Do not use it.",
+                code="file.header_too_large",
             )
         if 8 + length > size:
-            raise DamagedFileError(f"{file} ends within its header: it was cut off. Download or copy it again.")
+            raise DamagedFileError(
+                f"{file} ends within its header: it was cut off.", "Download or copy it again.", code="file.cut_off"
+            )
         stream.seek(8)
         values = _parse(file, stream.read(length))
     metadata = values.pop("__metadata__", {})
@@ -99,7 +103,9 @@ def read_header(file: Path) -> Header:
         raise _broken(file, "its __metadata__ is no table of words")
     if len(values) > MAX_ENTRIES:
         raise UnsafeFileError(
-            f"{file} lists {len(values):,} tensors; no model has more than {MAX_ENTRIES:,}. Do not use it."
+            f"{file} lists {len(values):,} tensors; no model has more than {MAX_ENTRIES:,}.",
+            "Do not use it.",
+            code="file.too_many_tensors",
         )
     entries = {name: _entry(file, name, entry) for name, entry in values.items()}
     _require_order(file, entries, size - 8 - length)
@@ -125,8 +131,9 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             continue
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise BadDataError(
-                f"{file}: {shown(name)} holds NaN or infinity, so that every picture would be black. "
-                "Use an earlier save of that training."
+                f"{file}: {shown(name)} holds NaN or infinity, so that every picture would be black.",
+                "Use an earlier save of that training.",
+                code="file.not_finite",
             )
     return tensors, header.metadata
 
@@ -139,19 +146,27 @@ def shown(name: str) -> str:
 
 def _opened(file: Path) -> Any:
     if not file.is_file():
-        raise BadDataError(f"{file} is no file. Check its name.")
+        raise BadDataError(f"{file} is no file.", "Check its name.", code="file.missing")
     return file.open("rb")
 
 
 def _foreign(file: Path, first: bytes) -> UnsafeFileError | DamagedFileError:
     if not first:
-        return DamagedFileError(f"{file} is empty. Download or copy it again.")
+        return DamagedFileError(f"{file} is empty.", "Download or copy it again.", code="file.empty")
     kind = next((kind for start, kind in KINDS if first.startswith(start)), "of an unknown kind")
-    return UnsafeFileError(f"{file} is no safetensors file: it is {kind}. Get the .safetensors version of it.")
+    return UnsafeFileError(
+        f"{file} is no safetensors file: it is {kind}.",
+        "Get the .safetensors version of it.",
+        code="file.not_safetensors",
+    )
 
 
 def _broken(file: Path, why: str) -> UnsafeFileError:
-    return UnsafeFileError(f"{file} breaks the rules of safetensors: {why}. Get it anew from where it came from.")
+    return UnsafeFileError(
+        f"{file} breaks the rules of safetensors: {why}.",
+        "Get it anew from where it came from.",
+        code="file.breaks_rules",
+    )
 
 
 def _parse(file: Path, text: bytes) -> dict[str, Any]:
@@ -196,8 +211,9 @@ def _require_order(file: Path, entries: dict[str, Entry], held: int) -> None:
         place = entry.end
     if place > held:
         raise DamagedFileError(
-            f"{file} is cut off: {place - held:,} of its {place:,} bytes of tensors are missing. "
-            "Download or copy it again."
+            f"{file} is cut off: {place - held:,} of its {place:,} bytes of tensors are missing.",
+            "Download or copy it again.",
+            code="file.cut_off",
         )
     if place < held:
         raise _broken(file, f"{held - place:,} bytes follow that no tensor owns")

@@ -18,13 +18,16 @@ def require_readable(path: Path, found: Any, newest: int, versions: Any) -> int:
     Raises BadDataError for a version above `newest`, DamagedFileError for one that no booth ever wrote.
     """
     if type(found) is not int or found < 1:
-        raise DamagedFileError(f"{path} has no schema version of booth's, but {found!r}: it was changed or damaged.")
+        raise DamagedFileError(
+            f"{path} has no schema version of booth's, but {found!r}: it was changed or damaged.", code="schema.none"
+        )
     if found > newest:
         writer = cast(Mapping[str, Any], versions).get("booth") if isinstance(versions, Mapping) else None
         by = f"written by booth {writer}" if isinstance(writer, str) else "written by a newer booth"
         raise BadDataError(
-            f"{path} has schema version {found}, {by}; this is booth {__version__}, which reads up to {newest}. "
-            "Upgrade it: pip install --upgrade booth. Nothing was changed."
+            f"{path} has schema version {found}, {by}; this is booth {__version__}, which reads up to {newest}.",
+            "Upgrade it: pip install --upgrade booth. Nothing was changed.",
+            code="schema.newer",
         )
     return found
 

@@ -64,7 +64,11 @@ class LinearSite:
         """Module-name suffixes of the named groups; an unknown group is a usage error."""
         unknown = [g for g in groups if g not in self.groups]
         if unknown:
-            raise UsageError(f"No layer group {unknown[0]!r} here; there are: {', '.join(self.groups)}.")
+            raise UsageError(
+                f"No layer group {unknown[0]!r} here; there are: {', '.join(self.groups)}.",
+                code="targets.unknown",
+                field="settings.targets",
+            )
         return [suffix for g in groups for suffix in self.groups[g]]
 
     def require(self, groups: Iterable[str], what: str) -> None:
@@ -73,7 +77,12 @@ class LinearSite:
         for group in groups:
             if not self.counts[group]:
                 told = ", ".join(f"{g} ({n})" for g, n in self.counts.items() if n and g != OTHER)
-                raise UsageError(f"No layer of {what} is of the group {group!r}. It has: {told}.")
+                raise UsageError(
+                    f"No layer of {what} is of the group {group!r}.",
+                    f"It has: {told}.",
+                    code="targets.empty",
+                    field="settings.targets",
+                )
 
     def layers(self, groups: list[str], blocks: str | None = None) -> list[str]:
         """Full names of the layers of the named groups in which, if it is given, the pattern `blocks` is found."""
@@ -138,7 +147,10 @@ class Sites:
     def has(self, name: str) -> bool:
         """Whether the family offers the named site."""
         if name not in {f.name for f in fields(self)}:
-            raise UsageError(f"There is no site called {name!r}; sites are {', '.join(f.name for f in fields(self))}.")
+            raise UsageError(
+                f"There is no site called {name!r}; sites are {', '.join(f.name for f in fields(self))}.",
+                code="site.unknown",
+            )
         site = getattr(self, name)
         return site is not None and site not in ((), {})
 
@@ -147,6 +159,8 @@ class Sites:
         for name in names:
             if not self.has(name):
                 raise UsageError(
-                    f"{method} needs the site {name!r}, which {family} does not have. "
-                    f"Choose another method; `booth methods` shows which work where."
+                    f"{method} needs the site {name!r}, which {family} does not have.",
+                    "Choose another method; `booth methods` shows which work where.",
+                    code="method.site_missing",
+                    field="method",
                 )

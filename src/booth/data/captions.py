@@ -26,7 +26,12 @@ def clean(text: str) -> str | None:
     """A caption on one line, or None if nothing is left; BadDataError if it is not text."""
     line = " ".join(text.split())
     if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in line):
-        raise BadDataError("holds control characters, so it is no caption; remove it")
+        raise BadDataError(
+            "holds control characters, so it is no caption",
+            "remove it",
+            code="caption.control_characters",
+            field="photos",
+        )
     return line or None
 
 
@@ -63,10 +68,17 @@ def _from_json(text: str) -> str:
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadDataError("is not JSON; correct it, or write the caption alone into a .txt") from error
+        raise BadDataError(
+            "is not JSON", "correct it, or write the caption alone into a .txt", code="caption.not_json", field="photos"
+        ) from error
     found = value if isinstance(value, str) else caption_in(value) if isinstance(value, dict) else None
     if found is None:
-        raise BadDataError(f"has none of {', '.join(CAPTION_COLUMNS[:3])}; write the caption alone into a .txt")
+        raise BadDataError(
+            f"has none of {', '.join(CAPTION_COLUMNS[:3])}",
+            "write the caption alone into a .txt",
+            code="caption.no_column",
+            field="photos",
+        )
     return found
 
 

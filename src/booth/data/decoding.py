@@ -31,30 +31,30 @@ TURNS = {
 }
 
 # What people leave among their photos, by the first bytes; the advice follows from what it is.
-STRANGERS = (
-    (b"GIF8", "is a GIF; save the picture as PNG"),
-    (b"BM", "is a BMP; save it as PNG"),
-    (b"II*\0", "is a TIFF or a camera's raw file; save it as PNG or JPEG"),
-    (b"MM\0*", "is a TIFF or a camera's raw file; save it as PNG or JPEG"),
-    (b"IIRO", "is a camera's raw file; develop it and save it as JPEG"),
-    (b"IIRS", "is a camera's raw file; develop it and save it as JPEG"),
-    (b"IIU\0", "is a camera's raw file; develop it and save it as JPEG"),
-    (b"FUJIFILM", "is a camera's raw file; develop it and save it as JPEG"),
-    (b"\xff\x0a", "is a JPEG XL; save it as PNG or JPEG"),
-    (b"\0\0\0\x0cJXL ", "is a JPEG XL; save it as PNG or JPEG"),
-    (b"\0\0\0\x0cjP  ", "is a JPEG 2000; save it as PNG or JPEG"),
-    (b"8BPS", "is a Photoshop file; save it as PNG"),
-    (b"%PDF", "is a PDF, not a photo; remove it"),
-    (b"PK\3\4", "is a ZIP archive; unpack it and give the folder"),
-    (b"version https://git-lfs", "is a Git LFS pointer, not the photo; run `git lfs pull`"),
-    (b"<", "is a web page or SVG, not a photo; download the picture itself"),
+STRANGERS = (  # how a file begins, what it is and what to do with it
+    (b"GIF8", "is a GIF", "save the picture as PNG"),
+    (b"BM", "is a BMP", "save it as PNG"),
+    (b"II*\0", "is a TIFF or a camera's raw file", "save it as PNG or JPEG"),
+    (b"MM\0*", "is a TIFF or a camera's raw file", "save it as PNG or JPEG"),
+    (b"IIRO", "is a camera's raw file", "develop it and save it as JPEG"),
+    (b"IIRS", "is a camera's raw file", "develop it and save it as JPEG"),
+    (b"IIU\0", "is a camera's raw file", "develop it and save it as JPEG"),
+    (b"FUJIFILM", "is a camera's raw file", "develop it and save it as JPEG"),
+    (b"\xff\x0a", "is a JPEG XL", "save it as PNG or JPEG"),
+    (b"\0\0\0\x0cJXL ", "is a JPEG XL", "save it as PNG or JPEG"),
+    (b"\0\0\0\x0cjP  ", "is a JPEG 2000", "save it as PNG or JPEG"),
+    (b"8BPS", "is a Photoshop file", "save it as PNG"),
+    (b"%PDF", "is a PDF, not a photo", "remove it"),
+    (b"PK\3\4", "is a ZIP archive", "unpack it and give the folder"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the photo", "run `git lfs pull`"),
+    (b"<", "is a web page or SVG, not a photo", "download the picture itself"),
 )
 
 
 HEIC = (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc", b"heim", b"heis", b"hevm", b"hevs")
 AVIF = (b"avif", b"avis")
 # Beginnings that are long enough to prove a picture whatever a file is called; "BM" and "<" begin texts too.
-PICTURES = tuple(magic for magic, _ in STRANGERS if len(magic) > 2 and magic[:2] not in (b"%P", b"PK", b"ve"))
+PICTURES = tuple(magic for magic, *_ in STRANGERS if len(magic) > 2 and magic[:2] not in (b"%P", b"PK", b"ve"))
 
 
 def is_other_picture(head: bytes) -> bool:
@@ -144,10 +144,10 @@ def decode_mask(data: bytes) -> tuple[Image.Image, str]:
 def _opened(data: bytes) -> Generator[Image.Image]:
     """A picture with its pixels loaded; whatever fails within the block is a BadDataError about the file."""
     if not data:
-        raise BadDataError("is empty (0 bytes); copy it again")
+        raise BadDataError("is empty (0 bytes)", "copy it again", code="picture.empty", field="photos")
     kind = sniff(data[:12])
     if kind is None:
-        raise BadDataError(_stranger(data[:512]))
+        raise BadDataError(*_stranger(data[:512]), code="picture.of_no_kind", field="photos")
     if kind == "WEBP":
         _check_size(*_webp_canvas(data))  # Pillow's opening of a WebP already allocates the whole canvas
     try:
@@ -157,9 +157,16 @@ def _opened(data: bytes) -> Generator[Image.Image]:
     except (BadDataError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise BadDataError(f"has over {MAX_PIXELS / 1e6:.0f} megapixels; make it smaller") from error
+        raise BadDataError(
+            f"has over {MAX_PIXELS / 1e6:.0f} megapixels", "make it smaller", code="picture.too_large", field="photos"
+        ) from error
     except Exception as error:  # decoders of damaged data raise nearly every built-in exception
-        raise BadDataError(f"is a broken or truncated {kind} ({error}); copy it again or remove it") from error
+        raise BadDataError(
+            f"is a broken or truncated {kind} ({error})",
+            "copy it again or remove it",
+            code="picture.broken",
+            field="photos",
+        ) from error
 
 
 def _load(data: bytes, kind: str) -> Image.Image:
@@ -172,7 +179,7 @@ def _load(data: bytes, kind: str) -> Image.Image:
     _check_size(*image.size)
     # A JPEG with several pictures is a phone's photo with its depth map or preview; the first one is the photo.
     if kind != "JPEG" and getattr(image, "is_animated", False):
-        raise BadDataError("is animated; save one frame of it as PNG")
+        raise BadDataError("is animated", "save one frame of it as PNG", code="picture.animated", field="photos")
     image.load()
     return image
 
@@ -180,12 +187,17 @@ def _load(data: bytes, kind: str) -> Image.Image:
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise BadDataError(
-            f"has {width * height / 1e6:,.0f} megapixels ({width}x{height}), the most is {MAX_PIXELS / 1e6:.0f}; "
-            "make it smaller"
+            f"has {width * height / 1e6:,.0f} megapixels ({width}x{height}), the most is {MAX_PIXELS / 1e6:.0f}",
+            "make it smaller",
+            code="picture.too_large",
+            field="photos",
         )
     if min(width, height) < MIN_SIDE:
         raise BadDataError(
-            f"is tiny ({width}x{height}), the least is {MIN_SIDE}x{MIN_SIDE}; use the original or remove it"
+            f"is tiny ({width}x{height}), the least is {MIN_SIDE}x{MIN_SIDE}",
+            "use the original or remove it",
+            code="picture.too_small",
+            field="photos",
         )
 
 
@@ -193,7 +205,12 @@ def _webp_canvas(data: bytes) -> tuple[int, int]:
     """Width and height from a WebP's header (RFC 9649, sections 2.5 to 2.7)."""
     chunk, body = data[12:16], data[20:30]
     if len(body) < 10 or chunk not in (b"VP8X", b"VP8L", b"VP8 "):
-        raise BadDataError("is a broken or truncated WEBP (no picture header); copy it again or remove it")
+        raise BadDataError(
+            "is a broken or truncated WEBP (no picture header)",
+            "copy it again or remove it",
+            code="picture.broken",
+            field="photos",
+        )
     if chunk == b"VP8X":
         return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
     if chunk == b"VP8L":
@@ -202,19 +219,20 @@ def _webp_canvas(data: bytes) -> tuple[int, int]:
     return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
 
 
-def _stranger(head: bytes) -> str:
+def _stranger(head: bytes) -> tuple[str, str]:
+    """What a file is that is no picture which can be read, and what to do with it."""
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         if brand in HEIC:
-            return "is a HEIC photo, as phones and cameras save; export it as JPEG"
+            return "is a HEIC photo, as phones and cameras save", "export it as JPEG"
         if brand == b"crx ":
-            return "is a camera's raw file; develop it and save it as JPEG"
-        return "is an AVIF; save it as PNG or JPEG" if brand in AVIF else "is a video; remove it"
+            return "is a camera's raw file", "develop it and save it as JPEG"
+        return ("is an AVIF", "save it as PNG or JPEG") if brand in AVIF else ("is a video", "remove it")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    for magic, advice in STRANGERS:
+    for magic, what, advice in STRANGERS:
         if head.startswith(magic) or text.startswith(magic):
-            return advice
-    return "is no JPEG, PNG or WebP, whatever its name says; convert it or remove it"
+            return what, advice
+    return "is no JPEG, PNG or WebP, whatever its name says", "convert it or remove it"
 
 
 def _turn_of(image: Image.Image) -> Image.Transpose | None:

@@ -35,7 +35,7 @@ def sources_of(photos: Given) -> list[Path]:
     else:
         rows = list(photos)
     if not rows:
-        raise BadDataError("There are no photos; give paths, pictures or arrays.")
+        raise BadDataError("There are no photos; give paths, pictures or arrays.", code="photos.none", field="photos")
     if all(isinstance(row, Path | str) for row in rows):
         return [Path(row) for row in rows]
     return [_kept([_row(row, f"photo {i}") for i, row in enumerate(rows)])]
@@ -51,7 +51,12 @@ def _row(row: Any, name: str) -> tuple[bytes, str | None]:
     elif isinstance(row, tuple) and len(cast("tuple[Any, ...]", row)) == 2:
         row, caption = cast("tuple[Any, Any]", row)
     if caption is not None and not isinstance(caption, str):
-        raise BadDataError(f"The caption of {name} is no text but {type(caption).__name__}. Give (picture, caption).")
+        raise BadDataError(
+            f"The caption of {name} is no text but {type(caption).__name__}.",
+            "Give (picture, caption).",
+            code="caption.no_text",
+            field="photos",
+        )
     written = io.BytesIO()
     _picture(row, name).save(written, "PNG")
     return written.getvalue(), caption
@@ -71,7 +76,9 @@ def _picture(value: Any, name: str) -> Image.Image:
         return Image.fromarray(pixels)
     except (TypeError, ValueError) as error:
         raise BadDataError(
-            f"{name.capitalize()} is neither a path, a picture nor an array of (H, W, 3), but {type(value).__name__}."
+            f"{name.capitalize()} is neither a path, a picture nor an array of (H, W, 3), but {type(value).__name__}.",
+            code="photos.of_no_kind",
+            field="photos",
         ) from error
 
 

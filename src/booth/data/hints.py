@@ -31,12 +31,19 @@ def make_hints(pictures: Sequence[Path], control: str, out: Path, side: int | No
         try:
             image = decode(read_bytes(file))
         except BadDataError as error:
-            raise BadDataError(f"{file} {error}.") from error
+            raise error.about(str(file), field="pictures") from error
         target = out / f"{file.stem}.png"
         if target in made:
-            raise BadDataError(f"Two pictures are called {file.stem}. Rename one, or make their hints one by one.")
+            raise BadDataError(
+                f"Two pictures are called {file.stem}.",
+                "Rename one, or make their hints one by one.",
+                code="hints.same_name",
+                field="pictures",
+            )
         if os.path.lexists(target):
-            raise UsageError(f"{target} is there already. Name another folder, or delete it first.")
+            raise UsageError(
+                f"{target} is there already.", "Name another folder, or delete it first.", code="out.taken", field="out"
+            )
         made[target] = make(image if side is None else square(image, side, "center"))
     out.mkdir(parents=True, exist_ok=True)
     for target, hint in made.items():
@@ -55,13 +62,17 @@ class Hints:
         without = [p for p in photos if p.hint is None]
         if 0 < len(without) < len(photos):
             raise BadDataError(
-                f"{len(without)} of {len(photos)} pictures have no hint beside them, such as {without[0].path}. "
-                "Lay one beside each, or none."
+                f"{len(without)} of {len(photos)} pictures have no hint beside them, such as {without[0].path}.",
+                "Lay one beside each, or none.",
+                code="hints.some_missing",
+                field="photos",
             )
         if without and control not in list(CONTROLS):
             raise UsageError(
-                f"No picture has a hint beside it, and {control!r} is no control that makes one. Choose of "
-                f"{', '.join(CONTROLS)} with --set control=NAME, or lay hints beside the pictures."
+                f"No picture has a hint beside it, and {control!r} is no control that makes one.",
+                f"Choose of {', '.join(CONTROLS)} as `control`, or lay hints beside the pictures.",
+                code="control.unknown",
+                field="settings.control",
             )
         self.control = control
         self._make = CONTROLS[control]() if without else None

@@ -69,17 +69,21 @@ def _take(row: Mapping[str, Any], found: CaptionList) -> int:
     """Put one row into the list; 1 if it names a photo."""
     folder, name = found.path.parent, _name_in(row)
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise BadDataError('has no "file_name"; it must name a photo in this folder')
+        raise BadDataError(
+            'has no "file_name"', "it must name a photo in this folder", code="list.no_file_name", field="photos"
+        )
     photo = _inside(folder, name)
     if photo in found.captions:
-        raise BadDataError(f"names {photo.name} a second time; keep one")
+        raise BadDataError(f"names {photo.name} a second time", "keep one", code="list.named_twice", field="photos")
     hint = next((row[c] for c in HINT_COLUMNS if isinstance(row.get(c), str)), None)
     if hint is not None:
         found.hints[photo] = _inside(folder, hint)
     caption = caption_in(row)
     if caption is None:
         columns = ", ".join(repr(str(key)) for key in list(row)[:6])
-        raise BadDataError(f'has no caption for {name}; add "text" (it has {columns})')
+        raise BadDataError(
+            f"has no caption for {name}", f'add "text" (it has {columns})', code="list.no_caption", field="photos"
+        )
     found.captions[photo] = clean(caption)
     return 1
 
@@ -94,10 +98,20 @@ def _inside(folder: Path, name: str) -> Path:
         found = next((p for p in near if _is_below(p, folder) and os.path.isfile(p)), None)
         if found is not None:
             return found
-        raise BadDataError(f"names {name}, which does not exist; correct the name or delete the line")
+        raise BadDataError(
+            f"names {name}, which does not exist",
+            "correct the name or delete the line",
+            code="list.not_found",
+            field="photos",
+        )
     if os.path.isfile(folder / PureWindowsPath(name).name) and not os.path.isfile(told):
         return folder / PureWindowsPath(name).name
-    raise BadDataError(f"names {name}, which is outside the folder; copy the photo into it")
+    raise BadDataError(
+        f"names {name}, which is outside the folder",
+        "copy the photo into it",
+        code="list.outside_folder",
+        field="photos",
+    )
 
 
 def _is_below(path: Path, folder: Path) -> bool:
@@ -142,7 +156,9 @@ def table_rows(text: str, suffix: str) -> Iterator[tuple[int, Mapping[str, Any] 
             if any(value for value in row.values()):
                 yield reader.line_num, {str(key): value for key, value in row.items()}
     except csv.Error as error:
-        raise BadDataError(f"is no table ({error}); save it as CSV again") from error
+        raise BadDataError(
+            f"is no table ({error})", "save it as CSV again", code="list.no_table", field="photos"
+        ) from error
 
 
 def _of_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError]]:
@@ -152,7 +168,12 @@ def _of_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any] | BadDataError
         try:
             row: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield number, BadDataError(f"is not JSON ({error}); it must be one object a line")
+            yield (
+                number,
+                BadDataError(
+                    f"is not JSON ({error})", "it must be one object a line", code="list.not_json", field="photos"
+                ),
+            )
             continue
         yield number, row if isinstance(row, dict) else {}
 

@@ -37,7 +37,10 @@ def require_names(photos: Sequence[Photo]) -> None:
     if long:
         raise BadDataError(
             f"{len(long)} photos have too long a name for a mask beside them, such as {printable(long[0])}: "
-            f"{mask_of(Path('NAME')).name} has to fit into {NAME_BYTES} bytes. Rename them."
+            f"{mask_of(Path('NAME')).name} has to fit into {NAME_BYTES} bytes.",
+            "Rename them.",
+            code="mask.name_too_long",
+            field="photos",
         )
 
 

@@ -42,7 +42,12 @@ def read_pairs(path: Path) -> tuple[list[Pair], list[str]] | None:
             row = {}
         try:
             if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("source", "target")):
-                raise BadDataError('is no {"source": hint, "target": picture, "prompt": caption}; correct it')
+                raise BadDataError(
+                    'is no {"source": hint, "target": picture, "prompt": caption}',
+                    "correct it",
+                    code="list.no_pair",
+                    field="photos",
+                )
             named += 1
             prompt = row.get("prompt")
             caption = clean(prompt) if isinstance(prompt, str) else None
@@ -55,7 +60,17 @@ def read_pairs(path: Path) -> tuple[list[Pair], list[str]] | None:
 def _inside(folder: Path, name: str) -> Path:
     path = folder / os.path.normpath(name)
     if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
-        raise BadDataError(f"names {name!r}, which is outside the folder; copy the file into it")
+        raise BadDataError(
+            f"names {name!r}, which is outside the folder",
+            "copy the file into it",
+            code="list.outside_folder",
+            field="photos",
+        )
     if not os.path.isfile(path):
-        raise BadDataError(f"names {name}, which does not exist; correct the name or delete the line")
+        raise BadDataError(
+            f"names {name}, which does not exist",
+            "correct the name or delete the line",
+            code="list.not_found",
+            field="photos",
+        )
     return path

@@ -81,13 +81,19 @@ def load_photos(sources: list[Path]) -> PhotoSet:
     if len(found.subjects) > 1:
         names = ", ".join(sorted(f"{token} {noun}".strip() for token, noun in found.subjects))
         found.bad.append(
-            f"the kohya folders hold several subjects ({names}); name the folder of one, and the others with --also"
+            f"the kohya folders hold several subjects ({names}); name the folder of one, and the others with `also`"
         )
     if found.bad:
         faults = [f"  - {fault}." for fault in limited(found.bad)]
-        raise BadDataError("\n".join(["These photos cannot be used; nothing was written:", *faults]))
+        raise BadDataError(
+            "\n".join(["These photos cannot be used; nothing was written:", *faults]),
+            code="photos.unusable",
+            field="photos",
+        )
     if not photos:
-        raise BadDataError("There are no photos; name a folder or files of JPEG, PNG or WebP.")
+        raise BadDataError(
+            "There are no photos; name a folder or files of JPEG, PNG or WebP.", code="photos.none", field="photos"
+        )
     token, noun = next((s for s in found.subjects if s[1]), (None, None))
     named = [(printable(p.path), p.sha256, p.image) for p in photos]
     return PhotoSet(
@@ -112,7 +118,9 @@ def _load(candidate: Candidate, changed: dict[str, list[str]]) -> Photo:
     if candidate.mask is not None:
         mask, mask_sha256 = _beside(candidate.mask, "mask", photo, changed)
     if mask is not None and mask.getextrema()[1] == 0:
-        raise BadDataError("has a mask that is empty: paint the subject white in it, or delete it")
+        raise BadDataError(
+            "has a mask that is empty: paint the subject white in it, or delete it", code="mask.empty", field="photos"
+        )
     if candidate.hint is not None:
         hint, hint_sha256 = _beside(candidate.hint, "hint", photo, changed)
     full_size, scale = image.size, min(1.0, KEPT_SIDE / min(image.size))
@@ -139,7 +147,12 @@ def _beside(path: Path, what: str, photo: Decoded, changed: dict[str, list[str]]
         data = read_bytes(path)
         found, told = decode_mask(data) if what == "mask" else (decode_fully(data).image, "")
     except BadDataError as error:
-        raise BadDataError(f"has a {what}, {printable(path.name)}, that {error}") from error
+        raise BadDataError(
+            f"has a {what}, {printable(path.name)}, that {error.sentence}",
+            error.advice,
+            code=f"mask.{error.code}",
+            field="photos",
+        ) from error
     if told:
         changed.setdefault(f"{what.capitalize()}s read {told}", []).append(printable(path))
     if (
@@ -153,7 +166,12 @@ def _beside(path: Path, what: str, photo: Decoded, changed: dict[str, list[str]]
         return found, hashlib.sha256(data).hexdigest()
     sizes = _sizes(found, photo.image)
     if not _same_shape(found.size, photo.image.size):
-        raise BadDataError(f"and its {what} {printable(path)} have different shapes ({sizes}); crop them alike")
+        raise BadDataError(
+            f"and its {what} {printable(path)} have different shapes ({sizes})",
+            "crop them alike",
+            code="mask.other_shape",
+            field="photos",
+        )
     changed.setdefault(f"{what.capitalize()}s resized to their pictures", []).append(
         f"{printable(path)} and its picture have {sizes} pixels"
     )

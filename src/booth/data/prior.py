@@ -85,4 +85,6 @@ def _keep(batch: list[Image.Image], folder: Path, about: dict[str, str | int | f
             for i, image in enumerate(batch):
                 image.save(work / f"{i}.png")
     except OSError as error:
-        raise BoothError(f"Class pictures cannot be kept in {folder}: {error}. Make it writable.") from error
+        raise BoothError(
+            f"Class pictures cannot be kept in {folder}: {error}.", "Make it writable.", code="cache.not_writable"
+        ) from error

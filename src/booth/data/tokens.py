@@ -70,7 +70,7 @@ def advice_on_token(model: Family, method: Method) -> list[str]:
 
 
 def _advice(model: Family, method: Method, token: str) -> list[str]:
-    better = f"Use a rare one such as {RARE_TOKENS[0]!r}; --token auto picks one."
+    better = f"Use a rare one such as {RARE_TOKENS[0]!r}; `token=auto` picks one."
     if token in RARE_TOKENS or not model.sites.token_tables:
         return []
     tokenizer = model.sites.token_tables[0].tokenizer()

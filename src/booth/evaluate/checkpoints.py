@@ -109,7 +109,9 @@ def _first(encoders: Sequence[Encoder], role: Role) -> Encoder:
     found = with_role(encoders, role)
     if not found:
         raise NotAvailableError(
-            f"No encoder here serves as {role}, so checkpoints cannot be scored. Train with --until steps, or run "
-            "`hf download openai/clip-vit-base-patch32` while online."
+            f"No encoder here serves as {role}, so checkpoints cannot be scored.",
+            "Train with `until=steps`, or run `hf download openai/clip-vit-base-patch32` while online.",
+            code="encoder.none_here",
+            field="until",
         )
     return found[0]

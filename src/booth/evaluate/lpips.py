@@ -58,7 +58,9 @@ class Lpips:
             # The authors' module lists these layers twice, and a file holds one of the two.
             self._linear = [_either(tensors, f"lin{k}.model.1.weight", f"lins.{k}.model.1.weight") for k in range(5)]
         except KeyError as error:
-            raise BadDataError(f"{file} has no tensor {error}, so it is not LPIPS with {net}. {advice(net)}") from error
+            raise BadDataError(
+                f"{file} has no tensor {error}, so it is not LPIPS with {net}.", f"{advice(net)}", code="lpips.unfit"
+            ) from error
 
     @torch.no_grad()
     def distances(self, images: Sequence[Image]) -> list[float]:

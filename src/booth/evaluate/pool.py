@@ -21,7 +21,10 @@ def pooled(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if _how(other) != _how(first):
             raise UsageError(
                 f"{other['concept']} was not evaluated as {first['concept']} was (seeds, steps, guidance, encoders or "
-                "masks differ), so their numbers have no common mean. Evaluate them with one command."
+                "masks differ), so their numbers have no common mean.",
+                "Evaluate them with one command.",
+                code="evaluation.unlike",
+                field="concepts",
             )
     names = [n for n in first["metrics"] if all(n in e["metrics"] for e in evaluations)]
     return {name: _mean(name, evaluations) for name in names}

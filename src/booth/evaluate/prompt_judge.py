@@ -19,7 +19,9 @@ def subject_and_prompt(
 ) -> Callable[[Sequence[Image], Sequence[str]], list[float]]:
     """The mean of two cosines: to the reference photos' identity, and to the prompt without the token."""
     if not (FOLDER / "judges.json").is_file():
-        raise NotAvailableError(f"The embedded judges are not installed ({FOLDER} is missing). Reinstall booth.")
+        raise NotAvailableError(
+            f"The embedded judges are not installed ({FOLDER} is missing).", "Reinstall booth.", code="judges.missing"
+        )
     judges = Judges()
     known = judges.identities(as_array(references))
 

@@ -87,16 +87,26 @@ def make_protocol(
     """
     if suite is not None and suite not in SUITES:
         raise UsageError(
-            f"There is no prompt suite {suite!r}. There are {' and '.join(SUITES)}; or use --prompts FILE."
+            f"There is no prompt suite {suite!r}.",
+            f"There are {' and '.join(SUITES)}; or use `prompts` FILE.",
+            code="suite.unknown",
+            field="suite",
         )
     if suite is not None and kind == "style":
-        raise UsageError("A style has its own prompts. Leave --suite out, or use --prompts FILE.")
+        raise UsageError(
+            "A style has its own prompts.",
+            "Leave `suite` out, or use `prompts` FILE.",
+            code="suite.for_subjects",
+            field="suite",
+        )
     chosen = STYLES if kind == "style" else suite or ("live" if is_live(noun) else "objects")
     templates = read_templates(prompts) if prompts else read_templates(FOLDER / f"{chosen}.txt")
     if quick:
         templates = _spread(templates, QUICK_PROMPTS)
     if seeds is not None and not seeds:
-        raise UsageError("No seed is given. Leave --seeds out, or give a number of at least 1.")
+        raise UsageError(
+            "No seed is given.", "Leave `seeds` out, or give a number of at least 1.", code="seeds.none", field="seeds"
+        )
     given = tuple(seeds) if seeds is not None else tuple(range(2 if quick else SEEDS))
     pictures = drift if drift is not None else QUICK_DRIFT if quick else DRIFT
     name = prompts.name if prompts else chosen
@@ -109,8 +119,10 @@ def read_templates(file: Path) -> tuple[str, ...]:
     for template in templates:
         if PLACEHOLDER not in template:
             raise BadDataError(
-                f"{file}: the prompt {template!r} has no {PLACEHOLDER}, where the subject's name goes. Write it as in "
-                f"'a photo of {PLACEHOLDER} on the beach'."
+                f"{file}: the prompt {template!r} has no {PLACEHOLDER}, where the subject's name goes.",
+                f"Write it as in 'a photo of {PLACEHOLDER} on the beach'.",
+                code="prompt.no_placeholder",
+                field="prompts",
             )
     return templates
 

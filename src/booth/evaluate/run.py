@@ -167,8 +167,11 @@ def _require_no_styles(subject: Subject, company: Sequence[Applied]) -> None:
     styles = [s.name for s in (subject, *(s for a in company for s in _subjects(a.concept))) if s.kind == "style"]
     if company and styles:
         raise UsageError(
-            f"--with asks whether subjects stay apart, and {styles[0]} is a style, which is meant to show in all of a "
-            "picture. Leave --with out, or name subjects alone."
+            f"`companions` asks whether subjects stay apart, and {styles[0]} is a style, which is meant to show in all "
+            "of a picture.",
+            "Leave `companions` out, or name subjects alone.",
+            code="companion.style",
+            field="companions",
         )
 
 
@@ -194,21 +197,28 @@ def find_photos(
     places = list(sources) or [Path(p) for p in record.photo_files[own]]
     if not places or not all(p.exists() for p in places):
         raise BadDataError(
-            f"The photos that {concept.folder} was taught from are no longer where they were. Name them with --photos."
+            f"The photos that {concept.folder} was taught from are no longer where they were.",
+            "Name them with `photos`.",
+            code="photos.gone",
+            field="photos",
         )
     found: PhotoSet = load_photos(places)
     if found.noun is not None and found.noun != noun:
         raise BadDataError(
-            f"These photos are of a {found.noun} (their folder says so), and {concept.folder} is a "
-            f"{noun}. Give photos of the same subject with --photos."
+            f"These photos are of a {found.noun} (their folder says so), and {concept.folder} is a {noun}.",
+            "Give photos of the same subject with `photos`.",
+            code="photos.other_noun",
+            field="photos",
         )
     training = [p.image for p in found.photos if p.sha256 in record.photos[own]]
     others = [p.image for p in found.photos if p.sha256 not in record.photos]
     references = others if len(others) > 1 or not training else training
     if len(references) < 2:
         raise BadDataError(
-            f"{len(references)} reference photo is too few: with one, nothing tells the subject from its background. "
-            "Give at least two with --photos."
+            f"{len(references)} reference photo is too few: with one, nothing tells the subject from its background.",
+            "Give at least two with `photos`.",
+            code="photos.too_few",
+            field="photos",
         )
     others_like_it = [p.image for p in load_photos(list(lookalikes)).photos] if lookalikes else []
     return Photos(training, references, references is others, Masks(noun, found.photos), others_like_it)
@@ -229,8 +239,10 @@ def require_class(encoders: Sequence[Encoder], photos: Photos, noun: str) -> Non
     known = noun.casefold()
     if len(first) == 1 and not any(known in objects for objects in seen) and known in judges.nouns:
         raise BadDataError(
-            f"The references show a {first.pop()}, and the concept is a {noun}. Give photos of the subject with "
-            "--photos, or --any-class if the judge is wrong."
+            f"The references show a {first.pop()}, and the concept is a {noun}.",
+            "Give photos of the subject with `photos`, or `any_class` if the judge is wrong.",
+            code="photos.other_class",
+            field="photos",
         )
 
 
@@ -248,6 +260,6 @@ def advice(photos: Photos, encoders: Sequence[Encoder], scale: str) -> list[str]
     if not photos.held_out:
         told.append(
             "The photos learned from are the references too, which rewards copying. Give other photos of the subject "
-            "as well (--photos) and they are used instead."
+            "as well (`photos`) and they are used instead."
         )
     return told

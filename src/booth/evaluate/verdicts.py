@@ -13,7 +13,7 @@ from booth.evaluate.rows import BASE, CONCEPT, IMAGE_ONLY, PROMPT_ONLY
 
 NOISE = 0.01  # gaps of this size between mean cosines or shares are noise, whatever the bootstrap says
 HALF = 0.5
-PLACES = "Use photos in different places, masks (booth mask), or --crop subject."
+PLACES = "Use photos in different places, masks (booth mask), or `crop=subject`."
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _leak(rows: Mapping[str, Measured], noun: str) -> list[Verdict]:
         return []
     sentence = (
         f'Leaks into "a {noun}": pictures of any {noun} have come nearer to the subject ({_shown(score)}, base '
-        f"{_of(rows, BASE, score)}). Train with prior preservation (--set prior_weight=1)."
+        f"{_of(rows, BASE, score)}). Train with prior preservation (`prior_weight=1`)."
     )
     return [Verdict("leaks", sentence, False, (score.name,))]
 
@@ -177,7 +177,7 @@ def _bleeding(rows: Mapping[str, Measured]) -> list[Verdict]:
         )
         return [Verdict("apart", f"{sentence} ({_shown(score)}).", True, (score.name,))]
     advice = (
-        "Draw with lower strengths, or teach them in one run (--also)." if alone else "Train with prior preservation."
+        "Draw with lower strengths, or teach them in one run (`also`)." if alone else "Train with prior preservation."
     )
     sentence = (
         f"Bleeds: asked for {asked} only, with all subjects loaded, pictures show more of {shown} than with {against} "

@@ -100,7 +100,11 @@ def _rows(concept: Concept) -> tuple[list[Row], list[str]]:
     """The rows of a concept, the first steps first, and their prompts."""
     told, samples = concept.folder / TOLD, sorted((concept.folder / "samples").glob("*.png"))
     if not (told / "events.jsonl").is_file():
-        raise BadDataError(f"{concept.folder} has no run that tells how it came about, so it has no wall.")
+        raise BadDataError(
+            f"{concept.folder} has no run that tells how it came about, so it has no wall.",
+            code="wall.no_run",
+            field="concept",
+        )
     drawn: dict[int, tuple[list[Path], list[str]]] = {}
     last = 0
     for event in read_events(told / "events.jsonl"):
@@ -113,7 +117,12 @@ def _rows(concept: Concept) -> tuple[list[Row], list[str]]:
         if event.kind == "step":
             last = max(last, event.done)
     if not drawn:
-        raise BadDataError(f"{concept.folder} was trained without previews. Train with --preview-every to have a wall.")
+        raise BadDataError(
+            f"{concept.folder} was trained without previews.",
+            "Train with `previews` to have a wall.",
+            code="wall.no_previews",
+            field="previews",
+        )
     prompts = next(iter(drawn.values()))[1]
     rows = [
         Row(step, files, kept=_checkpoint(concept, step).is_dir())
@@ -214,7 +223,9 @@ def keep(concept: Concept, step: int, out: Path) -> Concept:
     if not folder.is_dir():
         found = sorted(int(p.name.rpartition("-")[2]) for p in folder.parent.glob("ckpt-*"))
         there = f"There are those after {', '.join(map(str, found))}." if found else "Train with keep_checkpoints."
-        raise UsageError(f"The checkpoint after {step} steps was not kept. {there}")
+        raise UsageError(
+            f"The checkpoint after {step} steps was not kept.", f"{there}", code="wall.not_kept", field="keep"
+        )
     configuration = json.loads((concept.folder / TOLD / "run.json").read_text(encoding="utf-8"))["configuration"]
     own = {"out": out, "resume": False, "until": "steps", "previews": 0, "keep_checkpoints": None}
     checkpoint = read_checkpoint(folder)

@@ -56,12 +56,18 @@ class Job:
         """The very base of the concept; NotAvailableError without it, UsageError where its content differs by now."""
         if self.base is None:
             raise NotAvailableError(
-                f"{why} needs the base {self.record.base.name!r}, which is not on this machine. Fetch it first."
+                f"{why} needs the base {self.record.base.name!r}, which is not on this machine.",
+                "Fetch it first.",
+                code="base.not_here",
+                field="base",
             )
         if base_hash(self.base.folder) != self.record.base.hash:
             raise UsageError(
                 f"{why} needs the base that {self.folder} was taught to, and {self.base.folder} has another content by "
-                "now. Restore it, or train the concept again."
+                "now.",
+                "Restore it, or train the concept again.",
+                code="base.changed",
+                field="base",
             )
         return self.base
 
@@ -110,7 +116,7 @@ class Exporter(ABC):
 
     def lost(self, job: Job) -> list[str]:
         """What the target cannot hold, in words; the rest of the concept must be worth writing."""
-        kinds = {"rows": "the token's rows (write them with --to embedding)", "layers": "the adapter",
+        kinds = {"rows": "the token's rows (write them with `to=embedding`)", "layers": "the adapter",
                  "weights": "the fine-tuned weights", "hypernetwork": "the hypernetwork",
                  "control": "the ControlNet"}  # fmt: skip
         return [*(kinds[kind] for kind in sorted(job.parts.kinds - self.accepts)), *job.parts.other]
@@ -120,12 +126,17 @@ class Exporter(ABC):
         if not job.parts.kinds & self.accepts:
             raise UsageError(
                 f"{job.folder} holds {', '.join(sorted(job.parts.kinds)) or 'no weights'}, and {self.name} is for "
-                f"{', '.join(sorted(self.accepts))}. `booth export --list` shows what goes where."
+                f"{', '.join(sorted(self.accepts))}.",
+                "Choose another format; `listed` shows what goes where.",
+                code="export.other_kind",
+                field="to",
             )
         if job.record.family not in self.families:
             raise UsageError(
-                f"{self.title} is known for {', '.join(self.families)}, not for {job.record.family}. "
-                "`booth export --list` shows what goes where."
+                f"{self.title} is known for {', '.join(self.families)}, not for {job.record.family}.",
+                "Choose another format; `listed` shows what goes where.",
+                code="export.other_family",
+                field="to",
             )
 
     @abstractmethod

@@ -58,7 +58,11 @@ def parts_of(folder: Path, record: ConceptRecord) -> Parts:
         tensors, metadata = read_tensors(folder / file_names.LORA)
         parts.layers, unknown = named_layers(tensors, metadata)
         if unknown:
-            raise BadDataError(f"{folder / file_names.LORA} holds {shown(unknown[0])}, which no LoRA has.")
+            raise BadDataError(
+                f"{folder / file_names.LORA} holds {shown(unknown[0])}, which no LoRA has.",
+                code="lora.unknown_key",
+                field="concept",
+            )
     if (folder / file_names.EMBEDDING).is_file():
         tensors, _ = read_tensors(folder / file_names.EMBEDDING)
         tables = {record.subject.token: "text_encoder"} | TABLES
@@ -95,7 +99,10 @@ def peft_layers(folder: Path) -> dict[str, Layer]:
     if unknown:
         raise UsageError(
             f"{folder.parent} holds {settings.get('peft_type', 'an adapter')} ({shown(unknown[0])}), which no other "
-            "program's file can hold. Draw with it here, or train a LoRA."
+            "program's file can hold.",
+            "Draw with it here, or train a LoRA.",
+            code="export.no_place",
+            field="to",
         )
     return layers[folder.name]
 

@@ -66,9 +66,19 @@ def export(
     was trained. Then nothing is written.
     """
     if precision not in PRECISIONS:
-        raise UsageError(f"There is no precision {precision!r}. Use {', '.join(PRECISIONS)}.")
+        raise UsageError(
+            f"There is no precision {precision!r}.",
+            f"Use {', '.join(PRECISIONS)}.",
+            code="precision.unknown",
+            field="precision",
+        )
     if metadata not in {"plain", "full"}:
-        raise UsageError(f"There is no metadata {metadata!r}. Use plain, or full with captions and paths.")
+        raise UsageError(
+            f"There is no metadata {metadata!r}.",
+            "Use plain, or full with captions and paths.",
+            code="metadata.unknown",
+            field="metadata",
+        )
     exporter: Exporter = EXPORTERS[to]()
     record = concept.record
     job = Job(concept.folder, record, parts_of(concept.folder, record), base_at_hand(record.base.name), precision, rank)
@@ -76,14 +86,26 @@ def export(
     lost = exporter.lost(job)
     if lost and not lossy:
         raise UsageError(
-            f"{exporter.title} cannot hold all of {concept.folder}. It would lose {'; and '.join(lost)}. "
-            "Add --lossy to write the rest."
+            f"{exporter.title} cannot hold all of {concept.folder}. It would lose {'; and '.join(lost)}.",
+            "Add `lossy` to write the rest.",
+            code="export.lossy",
+            field="lossy",
         )
     place = out or FOLDER / exporter.file_name(job)
     if exporter.suffix and place.suffix != exporter.suffix:  # programs go by it
-        raise UsageError(f"--to {to} writes a {exporter.suffix} file. Give --out a name that ends so, not {place}.")
+        raise UsageError(
+            f"`to={to}` writes a {exporter.suffix} file.",
+            f"Give `out` a name that ends so, not {place}.",
+            code="out.other_suffix",
+            field="out",
+        )
     if place.exists():
-        raise UsageError(f"{place} is there already. Name another file with --out, or delete it first.")
+        raise UsageError(
+            f"{place} is there already.",
+            "Name another file with `out`, or delete it first.",
+            code="out.taken",
+            field="out",
+        )
     drawn = record.base.name == EMBEDDED if picture is None else picture
     if picture:
         job.need_base("Comparing pictures")
@@ -117,6 +139,8 @@ def _failed(place: Path, check: Check) -> BoothError:
         f"{len(keys)} keys do not match, such as {keys[0]}" if keys else f"a weight differs by {check.difference:.1e}"
     )
     return BoothError(
-        f"{place} was not written: by {check.reader}, {told}. This is a defect of booth or of the concept; "
-        "please report it."
+        f"{place} was not written: by {check.reader}, {told}.",
+        "This is a defect of booth or of the concept; please report it.",
+        code="export.not_proved",
+        field="out",
     )

@@ -41,12 +41,16 @@ def load(file: Path) -> Any:
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, cwd=out)
         except subprocess.TimeoutExpired as error:
-            raise UnsafeFileError(f"{file} was not read after {SECONDS} s. Do not use it.") from error
+            raise UnsafeFileError(
+                f"{file} was not read after {SECONDS} s.", "Do not use it.", code="file.not_read", field="file"
+            ) from error
         if done.returncode != 0:
             why = (done.stderr.strip().splitlines() or ["it was ended"])[-1][:200]
             raise UnsafeFileError(
-                f"{file} cannot be read without running code of it, or is no such file ({why}). "
-                "Get the .safetensors version of it."
+                f"{file} cannot be read without running code of it, or is no such file ({why}).",
+                "Get the .safetensors version of it.",
+                code="file.runs_code",
+                field="file",
             )
         tensors, _ = read_tensors(out / "tensors.safetensors")
         return unpacked(json.loads((out / "values.json").read_text(encoding="utf-8")), tensors)

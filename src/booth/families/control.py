@@ -110,15 +110,21 @@ class ControlledFamily(DiffusersFamily):
 
     def _read_control(self, folder: Path) -> nn.Module:
         if not any(folder.glob("*.safetensors")):
-            raise BadDataError(f"{folder} holds no ControlNet. Train it again, or restore the concept from a copy.")
+            raise BadDataError(
+                f"{folder} holds no ControlNet.",
+                "Train it again, or restore the concept from a copy.",
+                code="controlnet.none_here",
+            )
         load = {"use_safetensors": True, "local_files_only": True, "torch_dtype": self.network.dtype}
         net = self.Control.from_pretrained(folder, **load)
         for name, value in self.control_config().items():
             here, there = _plain(value), _plain(net.config[name])
             if here != there:
                 raise BadDataError(
-                    f"The ControlNet in {folder} was made for another base: its {name} is {there}, here it is {here}. "
-                    "Use the base that the concept names."
+                    f"The ControlNet in {folder} was made for another base: its {name} is {there}, here it is {here}.",
+                    "Use the base that the concept names.",
+                    code="base.other_architecture",
+                    field="base",
                 )
         for p in net.parameters():
             p.data = p.data.clone()  # aligned memory, unlike the file's: a sum's last bit is then as it was in training
@@ -138,7 +144,12 @@ class LatentlyControlledFamily(ControlledFamily):
 
     def control_copy(self, middle_attention: bool) -> nn.Module:
         if not middle_attention:
-            raise UsageError(f"{self.title} has no middle block to do without. Leave middle_attention as it is.")
+            raise UsageError(
+                f"{self.title} has no middle block to do without.",
+                "Leave middle_attention as it is.",
+                code="setting.unsupported",
+                field="settings.middle_attention",
+            )
         return self.control_blocks()
 
     @abstractmethod

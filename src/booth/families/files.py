@@ -53,7 +53,12 @@ def loaded_parts(folder: Path, family: Any) -> list[str]:
     parts = [name for name in names if (index.get(name) or [None])[0] is not None]
     for name in needed:
         if name not in parts:
-            raise BadDataError(f"{folder / INDEX} names no {name}, which {family.title} needs. Get the base again.")
+            raise BadDataError(
+                f"{folder / INDEX} names no {name}, which {family.title} needs.",
+                "Get the base again.",
+                code="base.incomplete",
+                field="base",
+            )
     return parts
 
 
@@ -64,7 +69,10 @@ def weight_files(folder: Path, family: Any) -> dict[str, list[Path]]:
     for name, held in found.items():
         if not held:
             raise BadDataError(
-                f"{folder / name} holds no .safetensors weights in full precision. Get that part of the base."
+                f"{folder / name} holds no .safetensors weights in full precision.",
+                "Get that part of the base.",
+                code="base.incomplete",
+                field="base",
             )
         for file in held:
             require_content(file)
@@ -79,10 +87,10 @@ def require_whole(folder: Path, family: Any) -> None:
         if not any("-of-" not in file.name for file in held):
             needed += _shards(folder / name)
         if name in family.encoders and not any((folder / tokenizer_of(name)).glob("*")):
-            raise BadDataError(_missing(folder, folder / tokenizer_of(name)))
+            raise _missing(folder, folder / tokenizer_of(name))
     for file in needed:
         if not file.is_file():
-            raise BadDataError(_missing(folder, file))
+            raise _missing(folder, file)
     for file in base_files(folder):
         require_content(file)
 
@@ -93,8 +101,10 @@ def require_content(file: Path) -> None:
         pointer = stream.read(len(POINTER)) == POINTER
     if pointer:
         raise BadDataError(
-            f"{file} is only a Git LFS pointer: the base was cloned without its large files. Run `git lfs pull` in "
-            "its folder, or name the Hub id with --base."
+            f"{file} is only a Git LFS pointer: the base was cloned without its large files.",
+            "Run `git lfs pull` in its folder, or name the Hub id with `base`.",
+            code="base.lfs_pointer",
+            field="base",
         )
 
 
@@ -106,5 +116,10 @@ def _shards(folder: Path) -> list[Path]:
     ]
 
 
-def _missing(folder: Path, place: Path) -> str:
-    return f"The base {folder} is incomplete: it lacks {place.relative_to(folder)}. Get that part, or the whole base."
+def _missing(folder: Path, place: Path) -> BadDataError:
+    return BadDataError(
+        f"The base {folder} is incomplete: it lacks {place.relative_to(folder)}.",
+        "Get that part, or the whole base.",
+        code="base.incomplete",
+        field="base",
+    )

@@ -66,7 +66,9 @@ class FlowFamily(DiffusersFamily):
 def no_negative(title: str, guidance: float, negative: str) -> dict[str, Any]:
     """How a pipeline is called that takes no negative prompt; UsageError if there is one."""
     if negative:
-        raise UsageError(f"{title} takes no negative prompt. Leave --negative out.")
+        raise UsageError(
+            f"{title} takes no negative prompt.", "Leave `negative` out.", code="negative.unsupported", field="negative"
+        )
     return {"guidance_scale": guidance}
 
 

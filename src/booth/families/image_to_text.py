@@ -27,7 +27,10 @@ class Captioner:
             if values.get("model_type") not in CONFIG_MAPPING:
                 raise UnsafeFileError(
                     f"{name} is of the kind {values.get('model_type')!r}, which the installed transformers does not "
-                    "know, and booth runs no code from a model's repository. Choose another model."
+                    "know, and booth runs no code from a model's repository.",
+                    "Choose another model.",
+                    code="model.unknown_kind",
+                    field="model",
                 )
             self._processor: Any = AutoProcessor.from_pretrained(name, local_files_only=True)
             self._model: Any = AutoModelForImageTextToText.from_pretrained(
@@ -35,8 +38,11 @@ class Captioner:
             )
         except (OSError, ValueError, ImportError) as error:
             raise NotAvailableError(
-                f"The image-to-text model {name!r} cannot be loaded: {str(error).splitlines()[0]} Give a folder, or "
-                f"fetch it first with `hf download {name}`. A small one is Salesforce/blip-image-captioning-base."
+                f"The image-to-text model {name!r} cannot be loaded: {str(error).splitlines()[0]}",
+                f"Give a folder, or fetch it first with `hf download {name}`. A small one is "
+                "Salesforce/blip-image-captioning-base.",
+                code="model.not_here",
+                field="model",
             ) from error
         self._model.to(device).eval()
 
@@ -51,7 +57,12 @@ class Captioner:
             ids = ids[:, inputs["input_ids"].shape[1] :]
         caption = " ".join(self._processor.batch_decode(ids, skip_special_tokens=True)[0].split())
         if not caption:
-            raise BadDataError("The model had nothing to say about a picture. Try another --model or --prompt.")
+            raise BadDataError(
+                "The model had nothing to say about a picture.",
+                "Try another `model` or `prompt`.",
+                code="caption.none",
+                field="model",
+            )
         return caption
 
     def _shown(self, image: Image, prompt: str | None) -> Any:

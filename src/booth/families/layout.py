@@ -144,7 +144,12 @@ class DiffusersFamily(Family):
         self.recall()
         name = scheduler or self.sampler
         if name not in self.schedulers:
-            raise UsageError(f"There is no scheduler called {name!r} here. There are: {', '.join(self.schedulers)}.")
+            raise UsageError(
+                f"There is no scheduler called {name!r} here.",
+                f"There are: {', '.join(self.schedulers)}.",
+                code="scheduler.unknown",
+                field="scheduler",
+            )
         drawing = self.schedulers[name].from_config(self.scheduler.config, **SCHEDULER_OPTIONS.get(name, {}))
         pipe = self.Pipeline(**self._parts, **self._options, scheduler=drawing)
         pipe.set_progress_bar_config(disable=True)
@@ -247,7 +252,7 @@ class DiffusersFamily(Family):
 
     def _read(self, folder: Path, name: str, dtype: torch.dtype) -> Any:
         if not any((folder / name).glob("*.safetensors")):
-            raise BadDataError(f"{folder / name} holds no .safetensors weights.")
+            raise BadDataError(f"{folder / name} holds no .safetensors weights.", code="base.incomplete", field="base")
         kind = self._kinds[name]
         word = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"  # transformers', diffusers' word
         return kind.from_pretrained(folder / name, use_safetensors=True, local_files_only=True, **{word: dtype})

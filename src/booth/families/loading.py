@@ -29,8 +29,10 @@ def resolve_base(base: str, *, download: bool = True) -> Path:
     if base == EMBEDDED:
         if not (EMBEDDED_FOLDER / "model_index.json").is_file():
             raise NotAvailableError(
-                f"The embedded base is not installed ({EMBEDDED_FOLDER} is missing). Install booth again, "
-                "or name another base with --base."
+                f"The embedded base is not installed ({EMBEDDED_FOLDER} is missing).",
+                "Install booth again, or name another base with `base`.",
+                code="base.not_installed",
+                field="base",
             )
         return EMBEDDED_FOLDER
     folder = Path(base).expanduser()
@@ -40,11 +42,15 @@ def resolve_base(base: str, *, download: bool = True) -> Path:
         return unpacked(folder, cache_folder() / "bases")
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
-            raise BadDataError(f"{folder} is not a diffusers folder: it has no model_index.json.")
+            raise BadDataError(
+                f"{folder} is not a diffusers folder: it has no model_index.json.",
+                code="base.no_diffusers_folder",
+                field="base",
+            )
         return folder
     if base.count("/") == 1 and not base.startswith((".", "/", "~")):
         return _from_hub(base, download)
-    raise NotAvailableError(_nowhere(base))
+    raise _nowhere(base)
 
 
 def _from_hub(base: str, download: bool) -> Path:
@@ -63,19 +69,24 @@ def _from_hub(base: str, download: bool) -> Path:
         )
         return Path(found)
     except HFValidationError as error:
-        raise NotAvailableError(_nowhere(base)) from error
+        raise _nowhere(base) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise NotAvailableError(
-            f"The base {base!r} is neither in the local cache nor could it be downloaded ({type(error).__name__}). "
-            "Check the name and the connection, or point --base at a diffusers folder."
+            f"The base {base!r} is neither in the local cache nor could it be downloaded ({type(error).__name__}).",
+            "Check the name and the connection, or point `base` at a diffusers folder.",
+            code="base.not_here",
+            field="base",
         ) from error
 
 
-def _nowhere(base: str) -> str:
-    return (
-        f"There is no base {base!r}: not a file or folder here, and no Hub id. Use `embedded`, a diffusers folder, a "
+def _nowhere(base: str) -> NotAvailableError:
+    return NotAvailableError(
+        f"There is no base {base!r}: not a file or folder here, and no Hub id.",
+        "Use `embedded`, a diffusers folder, a "
         ".safetensors checkpoint, or a Hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5, with @REVISION if "
-        "need be."
+        "need be.",
+        code="base.not_found",
+        field="base",
     )
 
 
@@ -114,5 +125,8 @@ def require_family(base: str, found: str, wanted: str | None) -> None:
     kinds: Any = FAMILIES
     if wanted is not None and kinds[wanted] is not kinds[found]:
         raise UsageError(
-            f"{base} is {kinds[found].title} ({found}), not {kinds[wanted].title}. Leave --family out, or name {found}."
+            f"{base} is {kinds[found].title} ({found}), not {kinds[wanted].title}.",
+            f"Leave `family` out, or name {found}.",
+            code="base.other_family",
+            field="family",
         )

@@ -143,8 +143,10 @@ def choose(plans: Iterable[MemoryPlan], name: str = "auto", base_precision: str 
     if not wanted:
         asked = f"memory={name}" + (f" with base_precision={base_precision}" if base_precision else "")
         raise UsageError(
-            f"There is no plan {asked} for this method and these settings. There are: auto, "
-            f"{', '.join(p.name for p in plans)}."
+            f"There is no plan {asked} for this method and these settings.",
+            f"There are: auto, {', '.join(p.name for p in plans)}.",
+            code="memory.unknown",
+            field="memory",
         )
     if name != "auto" or base_precision in QUANTISED:
         return wanted[0]  # asked for: what is missing is then told by what needs it
@@ -218,7 +220,9 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError) as error:
-        raise BadDataError(f"{folder / 'config.json'} cannot be read. Get the base again.") from error
+        raise BadDataError(
+            f"{folder / 'config.json'} cannot be read.", "Get the base again.", code="base.incomplete", field="base"
+        ) from error
 
 
 def _part(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Part:
@@ -238,5 +242,7 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
                 raise ValueError("a header longer than its file")
             header: dict[str, Any] = json.loads(stream.read(length))
     except (struct.error, ValueError) as error:
-        raise BadDataError(f"{file} is not a whole .safetensors file. Get it again.") from error
+        raise BadDataError(
+            f"{file} is not a whole .safetensors file.", "Get it again.", code="base.incomplete", field="base"
+        ) from error
     return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}

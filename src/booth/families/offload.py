@@ -23,9 +23,19 @@ def offloaded(pipe: Any, how: str, device: str) -> Generator[None]:
         return
     enable = {"model": "enable_model_cpu_offload", "sequential": "enable_sequential_cpu_offload"}.get(how)
     if enable is None:
-        raise UsageError(f"There is no offload {how!r}. There are: none, model, sequential.")
+        raise UsageError(
+            f"There is no offload {how!r}.",
+            "There are: none, model, sequential.",
+            code="offload.unknown",
+            field="offload",
+        )
     if not device.startswith("cuda"):
-        raise UsageError(f"--offload {how} moves parts to a GPU, and this is on {device}. Leave it out.")
+        raise UsageError(
+            f"`offload={how}` moves parts to a GPU, and this is on {device}.",
+            "Leave it out.",
+            code="offload.without_gpu",
+            field="offload",
+        )
     getattr(pipe, enable)(device=device)
     try:
         yield

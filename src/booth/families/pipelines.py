@@ -24,10 +24,12 @@ def starting_from_picture(pipe: Any, masked: bool) -> Any:
     kind: Any = inpainting if masked else plain
     if kind is None:
         beside = " beside a ControlNet" if "ControlNet" in name else ""
-        instead = "." if inpainting is None else ", or draw inside a --mask."
+        instead = "." if inpainting is None else ", or draw inside a `mask`."
         raise UsageError(
-            f"diffusers has nothing that draws over a picture with this base{beside}, as --init and --upscale do. "
-            f"Leave these out{instead}"
+            f"diffusers has nothing that draws over a picture with this base{beside}, as `init` and `upscale` do.",
+            f"Leave these out{instead}",
+            code="pipeline.none",
+            field="init",
         )
     known = {**pipe.config, **pipe.components, "add_watermarker": False}  # which SDXL's take and do not keep
     parts = {key: known[key] for key in inspect.signature(kind).parameters if key in known}

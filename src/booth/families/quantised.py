@@ -32,7 +32,10 @@ def quantise(module: nn.Module, precision: str, device: str) -> nn.Module:
         from bitsandbytes import nn as bnb  # type: ignore[import-not-found]
     except ImportError as error:
         raise NotAvailableError(
-            f"A base in {precision} needs bitsandbytes: {BITSANDBYTES}, or use --set base_precision=bf16."
+            f"A base in {precision} needs bitsandbytes.",
+            f"Run {BITSANDBYTES}, or use `base_precision=bf16`.",
+            code="package.missing",
+            field="base_precision",
         ) from error
     for name, layer in [(n, m) for n, m in module.named_modules() if type(m) is nn.Linear and can_be_quantised(n)]:
         parent, _, child = name.rpartition(".")
@@ -44,7 +47,10 @@ def require_gpu(precision: str, device: str) -> None:
     """NotAvailableError off the GPU: there bitsandbytes' layers may pass no gradient."""
     if not device.startswith("cuda"):
         raise NotAvailableError(
-            f"A base in {precision} needs a CUDA device and this run is on {device}. Use --set base_precision=bf16."
+            f"A base in {precision} needs a CUDA device and this run is on {device}.",
+            "Use `base_precision=bf16`.",
+            code="base_precision.without_gpu",
+            field="base_precision",
         )
 
 

@@ -18,11 +18,19 @@ def recognise(folder: Path) -> str:
     """The name of the family that a diffusers folder belongs to, by its model_index.json."""
     pipeline = _read(folder / "model_index.json").get("_class_name")
     if not isinstance(pipeline, str):
-        raise BadDataError(f"{folder / 'model_index.json'} does not say what the base is. Get the base again.")
+        raise BadDataError(
+            f"{folder / 'model_index.json'} does not say what the base is.",
+            "Get the base again.",
+            code="base.unrecognised",
+            field="base",
+        )
     family = family_of_pipeline(pipeline)
     if family is None:
         raise BadDataError(
-            f"{folder} is a base for {pipeline}, which booth does not know. It knows {', '.join(PIPELINES)}."
+            f"{folder} is a base for {pipeline}, which booth does not know.",
+            f"It knows {', '.join(PIPELINES)}.",
+            code="base.unknown_family",
+            field="base",
         )
     return family
 
@@ -63,5 +71,7 @@ def _read(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise BadDataError(f"{file} is not JSON ({error}). Get the base again.") from error
+        raise BadDataError(
+            f"{file} is not JSON ({error}).", "Get the base again.", code="base.incomplete", field="base"
+        ) from error
     return values if isinstance(values, dict) else {}

@@ -40,7 +40,10 @@ class Segmenter:
             if kind not in CONFIG_MAPPING:
                 raise UnsafeFileError(
                     f"{name} is of the kind {kind!r}, which the installed transformers does not know, and booth runs "
-                    f"no code from a model's repository. Use {CLIPSEG}, or paint masks by hand."
+                    f"no code from a model's repository.",
+                    f"Use {CLIPSEG}, or paint masks by hand.",
+                    code="model.unknown_kind",
+                    field="model",
                 )
             self._reads = kind == "clipseg"
             processor: Any = CLIPSegProcessor if self._reads else AutoImageProcessor
@@ -49,8 +52,10 @@ class Segmenter:
             self._model: Any = network.from_pretrained(name, local_files_only=True)
         except (OSError, ValueError, ImportError) as error:
             raise NotAvailableError(
-                f"The segmentation model {name!r} cannot be loaded: {str(error).splitlines()[0]} Give a folder, or "
-                f"fetch it first with `hf download {name}`."
+                f"The segmentation model {name!r} cannot be loaded: {str(error).splitlines()[0]}",
+                f"Give a folder, or fetch it first with `hf download {name}`.",
+                code="model.not_here",
+                field="model",
             ) from error
         self._model.to(device).eval()
 
@@ -73,8 +78,10 @@ class Segmenter:
         own = [i for i, label in names.items() if noun.lower() in re.split(r"[;,]\s*", label.lower())]
         if not own:
             raise UsageError(
-                f"{self.name} knows {len(names)} names of things, and {noun!r} is none of them. Use {CLIPSEG}, which "
-                "is told the noun, or give another --class."
+                f"{self.name} knows {len(names)} names of things, and {noun!r} is none of them.",
+                f"Use {CLIPSEG}, which is told the noun, or give another `noun`.",
+                code="noun.unknown_to_model",
+                field="noun",
             )
         return torch.tensor(own, device=self._model.device)
 

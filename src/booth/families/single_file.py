@@ -121,13 +121,17 @@ def unpacked(file: Path, cache: Path) -> Path:
         pipe = pipeline.from_single_file(str(file), **how, **unet)
     except (SingleFileComponentError, OSError) as error:
         raise NotAvailableError(
-            f"{file.name} lacks a part that {reference} does not have either: {str(error).splitlines()[0]} "
-            "Point --base at a diffusers folder instead, or complete that folder."
+            f"{file.name} lacks a part that {reference} does not have either: {str(error).splitlines()[0]}",
+            "Point `base` at a diffusers folder instead, or complete that folder.",
+            code="base.part_missing",
+            field="base",
         ) from error
     except (KeyError, ValueError, RuntimeError) as error:  # a tensor that is missing or has another shape
         raise BadDataError(
-            f"{file} is {kind.title} by its keys but does not fit {reference}: {str(error).splitlines()[0]} "
-            "Get the file again, or another folder with its configuration."
+            f"{file} is {kind.title} by its keys but does not fit {reference}: {str(error).splitlines()[0]}",
+            "Get the file again, or another folder with its configuration.",
+            code="base.unfit",
+            field="base",
         ) from error
     with committed(folder, {"kind": "base"}, needed=file.stat().st_size) as work:
         pipe.save_pretrained(work, safe_serialization=True)
@@ -149,14 +153,25 @@ def identify(file: Path) -> Kind:
         kind = next((k for k in KINDS if _any(keys, k.begins)), None)
     except SafetensorError as error:
         raise UnsafeFileError(
-            f"{file} is not a whole .safetensors file ({error}). Get it again; booth opens no pickled checkpoints."
+            f"{file} is not a whole .safetensors file ({error}).",
+            "Get it again; booth opens no pickled checkpoints.",
+            code="file.not_safetensors",
+            field="base",
         ) from error
     if kind is None:
-        raise BadDataError(f"{file} holds no base that booth knows: its keys are {', '.join(keys[:3])} and so on.")
+        raise BadDataError(
+            f"{file} holds no base that booth knows: its keys are {', '.join(keys[:3])} and so on.",
+            code="base.unrecognised",
+            field="base",
+        )
     if kind.family is None:
-        raise BadDataError(f"{file} is {kind.title}. Name another base.")
+        raise BadDataError(f"{file} is {kind.title}.", "Name another base.", code="base.unknown_family", field="base")
     if (inputs := _inputs(file)) not in (4, INPAINTING):
-        raise BadDataError(f"{file} is {kind.title} for editing, with {inputs} channels in, not 4 or {INPAINTING}.")
+        raise BadDataError(
+            f"{file} is {kind.title} for editing, with {inputs} channels in, not 4 or {INPAINTING}.",
+            code="base.for_editing",
+            field="base",
+        )
     return kind
 
 
@@ -209,7 +224,12 @@ def _reference(file: Path, kind: Kind) -> Path:
     """The folder with configuration and tokenizers: one of the checkpoint's name beside it, or the Hub's."""
     if (beside := _beside(file)) is not None:
         if recognise(beside) != kind.family:
-            raise BadDataError(f"{file} is {kind.title}, but {beside} is {recognise(beside)}. Correct that folder.")
+            raise BadDataError(
+                f"{file} is {kind.title}, but {beside} is {recognise(beside)}.",
+                "Correct that folder.",
+                code="base.unlike_its_folder",
+                field="base",
+            )
         return beside
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -223,8 +243,10 @@ def _reference(file: Path, kind: Kind) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise NotAvailableError(
             f"{file.name} is {kind.title} and needs the configuration and tokenizers of {kind.reference}, which could "
-            f"not be had ({type(error).__name__}). Connect once, or put such a diffusers folder at "
-            f"{file.with_suffix('')}."
+            f"not be had ({type(error).__name__}).",
+            f"Connect once, or put such a diffusers folder at {file.with_suffix('')}.",
+            code="base.reference_missing",
+            field="base",
         ) from error
 
 

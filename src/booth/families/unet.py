@@ -109,7 +109,11 @@ class UNetFamily(ControlledFamily):
         kind = self.scheduler.config.prediction_type
         classes: dict[str, type[Epsilon | Velocity]] = {"epsilon": Epsilon, "v_prediction": Velocity}
         if kind not in classes:
-            raise BadDataError(f"The base's scheduler says prediction_type={kind!r}; epsilon and v_prediction work.")
+            raise BadDataError(
+                f"The base's scheduler says prediction_type={kind!r}; epsilon and v_prediction work.",
+                code="base.prediction_type",
+                field="base",
+            )
         return classes[kind](self.scheduler.alphas_cumprod)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from booth.core.errors import BadDataError
+from booth.core.errors import BadDataError, capitalised
 from booth.core.reading import BrokenTomlError, parse_toml
 
 Place = str  # "run.KEY" or "settings.KEY"
@@ -52,7 +52,9 @@ class Converted:
         try:
             made = make(value)
         except (TypeError, ValueError) as error:
-            raise BadDataError(f"{key} = {value!r} is no value that {self.trainer} takes.") from error
+            raise BadDataError(
+                f"{key} = {value!r} is no value that {self.trainer} takes.", code="config.wrong_value", field="file"
+            ) from error
         known = {"settings.schedule": SCHEDULES, "settings.optimizer": OPTIMIZERS}.get(place)
         if made is None or (known is not None and made not in known):
             self.left[key] = value
@@ -79,7 +81,12 @@ class Converted:
     def scale(self, rank: int, alpha: float) -> None:
         """Keep rank and alpha, which keeps the rate; say what the rate would be at booth's own alpha, the rank."""
         if rank < 1 or alpha <= 0:
-            raise BadDataError(f"Rank {rank} and alpha {alpha:g} in {self.trainer} make no sense. Correct them first.")
+            raise BadDataError(
+                f"Rank {rank} and alpha {alpha:g} in {self.trainer} make no sense.",
+                "Correct them first.",
+                code="config.rank",
+                field="file",
+            )
         self.settings |= {"rank": rank, "alpha": alpha}
         if alpha != rank:
             self.notes.append(
@@ -145,7 +152,10 @@ def convert(text: str, name: str) -> Converted:
         done = _read(text, name)
     except (TypeError, ValueError, AttributeError) as error:
         raise BadDataError(
-            f"{name} has a value of another kind than its trainer takes: {error}. Correct it."
+            f"{name} has a value of another kind than its trainer takes: {error}.",
+            "Correct it.",
+            code="config.wrong_kind",
+            field="file",
         ) from error
     done.hide_secrets()
     return done
@@ -161,11 +171,15 @@ def _read(text: str, name: str) -> Converted:
         done = diffusers_command.read(text, name)
         if done is None:
             raise BadDataError(
-                f"{name} is neither a TOML of sd-scripts nor the command line of a diffusers script: it {error}."
+                f"{name} is neither a TOML of sd-scripts nor the command line of a diffusers script: it "
+                f"{error.sentence}.",
+                f"{capitalised(error.advice)}.",
+                code="config.unrecognised",
+                field="file",
             ) from error
         return done
     except BadDataError as error:
-        raise BadDataError(f"{name} {error}.") from error
+        raise error.about(name, field="file") from error
     return sd_scripts_config.read(values, name)
 
 

@@ -58,8 +58,11 @@ def read(text: str, name: str) -> Converted | None:
     method = next((method for pattern, method in METHODS if re.match(pattern, script)), None)
     if method is None:
         raise BadDataError(
-            f"{name} runs {script}, whose method booth does not have. It reads the commands of textual_inversion.py, "
-            "train_dreambooth.py, train_dreambooth_lora.py, train_custom_diffusion.py, train_controlnet.py and kin."
+            f"{name} runs {script}, whose method booth does not have.",
+            "It reads the commands of textual_inversion.py, "
+            "train_dreambooth.py, train_dreambooth_lora.py, train_custom_diffusion.py, train_controlnet.py and kin.",
+            code="config.unknown_script",
+            field="file",
         )
     done.run["method"] = method
     if method == "lora":
@@ -126,7 +129,12 @@ def _flags(text: str, name: str) -> tuple[str, dict[str, Any]] | None:
     try:
         words = _words(line)
     except ValueError as error:
-        raise BadDataError(f"{name} has a command whose quotes do not match. Correct it and try again.") from error
+        raise BadDataError(
+            f"{name} has a command whose quotes do not match.",
+            "Correct it and try again.",
+            code="config.quotes",
+            field="file",
+        ) from error
     place = next((i for i, word in enumerate(words) if re.fullmatch(rf"(.*[/\\])?{SCRIPT}", word)), None)
     if place is None:
         return None

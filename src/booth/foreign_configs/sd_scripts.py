@@ -55,7 +55,12 @@ def read(values: Mapping[str, Any], name: str) -> Converted:
     for key, value in values.items():  # sections are for people: sd-scripts reads the keys below them
         flat |= value if isinstance(value, dict) else {key: value}
     if not flat.keys() & (KOHYA.keys() | {"network_module", "datasets"}):
-        raise BadDataError(f"{name} has no option of sd-scripts. Give its configuration, or a diffusers command.")
+        raise BadDataError(
+            f"{name} has no option of sd-scripts.",
+            "Give its configuration, or a diffusers command.",
+            code="config.no_option",
+            field="file",
+        )
     done = Converted("a configuration of sd-scripts")
     word = flat.pop("token_string", None)
     if "network_module" in flat:

@@ -45,7 +45,9 @@ def read_strength(strength: str, text: str, right: str) -> float:
     except ValueError:
         scale = math.nan
     if not math.isfinite(scale):
-        raise UsageError(f"{strength!r} in {text!r} is no strength. Write {right}.")
+        raise UsageError(
+            f"{strength!r} in {text!r} is no strength.", f"Write {right}.", code="strength.invalid", field="concepts"
+        )
     return scale
 
 
@@ -55,8 +57,10 @@ def common_base(applied: Sequence[Applied]) -> str:
     if len(bases) > 1:
         told = "; ".join(f"{a.concept.folder} to {a.concept.record.base.name}" for a in applied)
         raise UsageError(
-            f"These concepts were taught to different bases ({told}) and cannot be drawn together. "
-            "Train them on the same base."
+            f"These concepts were taught to different bases ({told}) and cannot be drawn together.",
+            "Train them on the same base.",
+            code="concept.other_bases",
+            field="concepts",
         )
     return next(iter(bases.values()))
 
@@ -68,7 +72,10 @@ def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
             raise UsageError(
                 f"{a.concept.folder} was taught to another base than {base!r}: to "
                 f"{a.concept.record.base.name!r} with {_short(a.concept.record.base.hash)}, and this one has "
-                f"{_short(hash_here)}. Give that base with --base, or train the concept again."
+                f"{_short(hash_here)}.",
+                "Give that base with `base`, or train the concept again.",
+                code="base.other_content",
+                field="base",
             )
 
 
@@ -82,13 +89,15 @@ def advice_on_chosen_base(applied: Sequence[Applied], base: str, family: str, ha
         record = a.concept.record
         if record.family != family:
             raise UsageError(
-                f"{a.concept.folder} was taught to {record.base.name!r} ({record.family}), and {base!r} is {family}. "
-                "Name a base of the same family."
+                f"{a.concept.folder} was taught to {record.base.name!r} ({record.family}), and {base!r} is {family}.",
+                "Name a base of the same family.",
+                code="base.other_family",
+                field="base",
             )
         if record.base.hash != hash_here:
             told.append(
                 f"warning: {a.concept.folder} was taught to {record.base.name!r} with {_short(record.base.hash)}, and "
-                f"is drawn on {base!r} with {_short(hash_here)}, as --base says. The closer the two are related, the "
+                f"is drawn on {base!r} with {_short(hash_here)}, as `base` says. The closer the two are related, the "
                 "better the subject comes out."
             )
     return told
@@ -116,8 +125,10 @@ def require_tokens(applied: Sequence[Applied]) -> None:
     if count > 1:
         owners = " and ".join(str(a.concept.folder) for a, several in zip(applied, own) if token in several)
         raise UsageError(
-            f"{owners} share the token {token!r}, so no prompt could tell them apart. Train one of them with "
-            "another --token."
+            f"{owners} share the token {token!r}, so no prompt could tell them apart.",
+            "Train one of them with another `token`.",
+            code="token.shared",
+            field="token",
         )
 
 

@@ -30,7 +30,10 @@ def parse_hints(files: Sequence[str], kinds: Sequence[str]) -> list[Hint]:
     """Read FILE or FILE:STRENGTH, each with the kind at the same place; UsageError for unequal numbers."""
     if kinds and len(kinds) != len(files):
         raise UsageError(
-            f"There are {len(files)} --control and {len(kinds)} --control-type. Give each --control its own type."
+            f"`controls` names {len(files)} pictures and `control_types` {len(kinds)} types.",
+            "Give each control picture its own type.",
+            code="control.uneven",
+            field="control_types",
         )
     return [_parse(text, kind) for text, kind in zip(files, kinds or [None] * len(files))]
 
@@ -54,7 +57,7 @@ def with_controlnets(
     for i, kind in nets.items():
         hint = next((h for h in left if h.kind == kind or (h.kind is None and len(nets) == 1)), None)
         if hint is None:
-            raise UsageError(_mismatch(wanted[i].concept, kind, left))
+            raise _mismatch(wanted[i].concept, kind, left)
         left.remove(hint)
         taken.append(hint)
         if hint.strength is not None:
@@ -76,7 +79,7 @@ def read_hint(
     try:
         image = decode(read_bytes(hint.file))
     except BadDataError as error:
-        raise BadDataError(f"The hint {hint.file} {error}.") from error
+        raise error.about(f"The hint {hint.file}", field="controls") from error
     box = central_box(image.size, shape)
     if image.size != size:
         part = "" if box == (0, 0, *image.size) else f"its central {'square' if size[0] == size[1] else 'part'} is "
@@ -91,27 +94,41 @@ def _parse(text: str, kind: str | None) -> Hint:
     return Hint(Path(file), kind, read_strength(strength, text, "FILE:0.8"))
 
 
-def _mismatch(concept: Concept, kind: str, left: Sequence[Hint]) -> str:
+def _mismatch(concept: Concept, kind: str, left: Sequence[Hint]) -> UsageError:
     """What is wrong where a ControlNet finds no hint of its kind."""
     if not left:
-        return f"{concept.folder} is a ControlNet and needs a hint. Give --control FILE --control-type {kind}."
+        return UsageError(
+            f"{concept.folder} is a ControlNet and needs a hint.",
+            f"Give one with `controls` and `control_types={kind}`.",
+            code="control.missing",
+            field="controls",
+        )
     told = ", ".join(f"{h.file} is {h.kind or 'of no stated type'}" for h in left)
-    return (
-        f"{concept.folder} was trained to follow {kind}, and {told}. Give it a {kind} hint (`booth hint PICTURE "
-        f"--type {kind}` makes one) with --control-type {kind}."
+    return UsageError(
+        f"{concept.folder} was trained to follow {kind}, and {told}.",
+        f"Give it a {kind} hint, which `booth hint` makes, with `control_types={kind}`.",
+        code="control.mismatch",
+        field="control_types",
     )
 
 
 def _shipped(hint: Hint, others: Sequence[str], base_hash: str) -> Concept:
     """The ControlNet of the embedded base that follows a hint of this kind."""
     if hint.kind is None:
-        raise UsageError(f"Which type of hint is {hint.file}? Give --control-type, such as canny.")
+        raise UsageError(
+            f"Which type of hint is {hint.file}?",
+            "Give `control_types`, such as canny.",
+            code="control.untyped",
+            field="control_types",
+        )
     folder = CONTROLS_FOLDER / hint.kind
     if folder.is_dir() and (concept := Concept.load(folder)).record.base.hash == base_hash:
         return concept
     _ = CONTROLS[hint.kind]  # a ControlNet may follow any word, but one that nothing here follows is a slip of the pen
     there = f" The ControlNets named follow: {', '.join(others)}." if others else ""
     raise UsageError(
-        f"No ControlNet here follows {hint.kind} on this base.{there} Train one with `booth train PICTURES --method "
-        f"controlnet --set control={hint.kind}` and name its folder with --concept."
+        f"No ControlNet here follows {hint.kind} on this base.{there}",
+        f"Train one, with `method=controlnet` and `control={hint.kind}`, and name its folder with `concepts`.",
+        code="control.no_net",
+        field="controls",
     )

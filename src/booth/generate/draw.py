@@ -84,7 +84,7 @@ def draw(
             **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
         )
         if require_finite and not np.isfinite(drawn.images).all():
-            raise NotFiniteError(_not_finite(scheduler or model.sampler, steps))
+            raise _not_finite(scheduler or model.sampler, steps)
         pictures = pipe.image_processor.numpy_to_pil(drawn.images)
         return list(map(_kept_outside, pictures, canvases[rows]) if canvases else pictures)
 
@@ -155,24 +155,33 @@ def check_canvas(model: Family, canvas: Start, steps: int, factor: int) -> None:
     width, height = canvas.image.size
     if max(width, height) > model.largest:
         raise UsageError(
-            f"The picture would have {max(width, height)} pixels a side, and this base draws {model.largest} at most. "
-            "Set a smaller shorter side with --size."
+            f"The picture would have {max(width, height)} pixels a side, and this base draws {model.largest} at most.",
+            "Set a smaller shorter side with `size`.",
+            code="size.too_large",
+            field="size",
         )
     if model.largest_area is not None and width * height > model.largest_area:
         raise UsageError(
             f"The picture would be {width}x{height}, and diffusers draws this base over one of "
-            f"{model.largest_area:,} pixels at most. Draw it smaller with --size."
+            f"{model.largest_area:,} pixels at most.",
+            "Draw it smaller with `size`.",
+            code="size.too_large",
+            field="size",
         )
     if model.steps_taken(steps, canvas.strength) < 1:
         least = math.ceil(1 / canvas.strength)
         raise UsageError(
-            f"{steps} steps at a strength of {canvas.strength:g} draw nothing: that share of the steps is taken. "
-            f"Use at least --steps {least}."
+            f"{steps} steps at a strength of {canvas.strength:g} draw nothing: that share of the steps is taken.",
+            f"Use at least `steps={least}`.",
+            code="steps.too_few",
+            field="steps",
         )
     if canvas.mask is not None and not np.asarray(canvas.mask)[::factor, ::factor].any():
         raise BadDataError(
-            f"The mask is too small to be drawn in at {width}x{height}. Paint a larger area white, or draw larger with "
-            "--size."
+            f"The mask is too small to be drawn in at {width}x{height}.",
+            "Paint a larger area white, or draw larger with `size`.",
+            code="mask.too_small",
+            field="mask",
         )
 
 
@@ -208,8 +217,10 @@ def _check_hints(model: Family, hints: Sequence[Sequence[Image]], count: int) ->
     nets = len(model.sites.control.placed) if model.sites.control else 0
     if len(hints) != nets or any(len(of_net) != count for of_net in hints):
         raise UsageError(
-            f"{nets} ControlNets are in place, and hints are given for {len(hints)}: each follows one hint a picture. "
-            "Give them with --control FILE --control-type TYPE."
+            f"{nets} ControlNets are in place, and hints are given for {len(hints)}: each follows one hint a picture.",
+            "Give them with `controls` and `control_types`.",
+            code="control.uneven",
+            field="controls",
         )
 
 
@@ -217,32 +228,59 @@ def check_size(model: Family, size: int | None, factor: int = 1) -> None:
     """UsageError unless the base can draw pictures of `size` pixels, its own size if None, and `factor` as large."""
     if size is not None and (size < model.multiple or size % model.multiple or size > model.largest):
         raise UsageError(
-            f"A picture of {size} pixels cannot be drawn. Use a multiple of {model.multiple}, such as "
-            f"{model.resolution}, and at most {model.largest}."
+            f"A picture of {size} pixels cannot be drawn.",
+            f"Use a multiple of {model.multiple}, such as {model.resolution}, and at most {model.largest}.",
+            code="size.unfit",
+            field="size",
         )
     if factor * (size or model.resolution) > model.largest:
         raise UsageError(
-            f"--upscale {factor} makes pictures of more than {model.largest} pixels a side, which is the most here. "
-            "Use a smaller one, or draw smaller with --size."
+            f"`upscale={factor}` makes pictures of more than {model.largest} pixels a side, which is the most here.",
+            "Use a smaller one, or draw smaller with `size`.",
+            code="upscale.too_large",
+            field="upscale",
         )
 
 
-def _not_finite(scheduler: str, steps: int) -> str:
-    return (
-        f"A picture came out with values that are no numbers, drawn with {scheduler} in {steps} steps. Use another "
-        "--scheduler or another number of --steps; if none helps, the concept or the base is broken."
+def _not_finite(scheduler: str, steps: int) -> NotFiniteError:
+    return NotFiniteError(
+        f"A picture came out with values that are no numbers, drawn with {scheduler} in {steps} steps.",
+        "Use another `scheduler` or another number of `steps`; if none helps, the concept or the base is broken.",
+        code="picture.not_finite",
+        field="scheduler",
     )
 
 
 def _check(model: Family, prompts: list[str], seeds: list[int], steps: int, guidance: float | None) -> None:
     if len(prompts) != len(seeds):
-        raise UsageError(f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed a picture.")
+        raise UsageError(
+            f"{len(prompts)} prompts and {len(seeds)} seeds: give one seed a picture.",
+            code="seeds.uneven",
+            field="seeds",
+        )
     if steps < 1:
-        raise UsageError(f"{steps} steps draw nothing. Use at least 1; 30 is usual.")
+        raise UsageError(
+            f"{steps} steps draw nothing.", "Use at least 1; 30 is usual.", code="steps.too_few", field="steps"
+        )
     if model.most_steps is not None and steps > model.most_steps:
-        raise UsageError(f"{steps} steps are more than this base has: {model.most_steps}. Use fewer; 30 is usual.")
+        raise UsageError(
+            f"{steps} steps are more than this base has: {model.most_steps}.",
+            "Use fewer; 30 is usual.",
+            code="steps.too_many",
+            field="steps",
+        )
     if guidance is not None and not math.isfinite(guidance):
-        raise UsageError(f"A guidance scale of {guidance} makes no sense. Use a number such as {model.guidance:g}.")
+        raise UsageError(
+            f"A guidance scale of {guidance} makes no sense.",
+            f"Use a number such as {model.guidance:g}.",
+            code="guidance.invalid",
+            field="guidance",
+        )
     for seed in seeds:
         if not 0 <= seed <= LAST_SEED:
-            raise UsageError(f"A seed is a whole number from 0 to {LAST_SEED}, and {seed} is none. Use another.")
+            raise UsageError(
+                f"A seed is a whole number from 0 to {LAST_SEED}, and {seed} is none.",
+                "Use another.",
+                code="seed.invalid",
+                field="seed",
+            )

@@ -44,7 +44,9 @@ def read_prompt_card(folder: Path) -> PromptCard | None:
     try:
         return PromptCard.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        raise BadDataError(f"{file} cannot be read. Delete it, or make it again.") from error
+        raise BadDataError(
+            f"{file} cannot be read.", "Delete it, or make it again.", code="prompt_card.unreadable", field="concept"
+        ) from error
 
 
 def write_prompt_card(folder: Path, card: PromptCard) -> Path:
@@ -86,7 +88,9 @@ def make_prompt_card(
         if on_setting is not None:
             on_setting(done, len(tried))
     if best is None:
-        raise UsageError("A prompt card needs at least one strength and one guidance scale.")
+        raise UsageError(
+            "A prompt card needs at least one strength and one guidance scale.", code="prompt_card.nothing_asked"
+        )
     return best
 
 

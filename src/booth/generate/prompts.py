@@ -14,10 +14,12 @@ def read_prompts(file: Path) -> list[str]:
     try:
         lines = [line.strip() for line in read_text(file).split("\n")]
     except BadDataError as error:
-        raise BadDataError(f"The prompt file {file} {error}.") from error
+        raise error.about(f"The prompt file {file}", field="prompts") from error
     prompts = [line for line in lines if line and not line.startswith("#")]
     if not prompts:
-        raise BadDataError(f"The prompt file {file} holds no prompt. Write one a line.")
+        raise BadDataError(
+            f"The prompt file {file} holds no prompt.", "Write one a line.", code="prompts.none", field="prompts"
+        )
     return list(dict.fromkeys(prompts))
 
 

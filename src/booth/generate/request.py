@@ -31,5 +31,10 @@ def read_request(
     elif applied and applied[0].concept.record.prompt:
         prompts = [applied[0].concept.record.prompt]
     else:
-        raise UsageError("A prompt is missing. Write it in quotes, or give a file with --prompts.")
+        raise UsageError(
+            "A prompt is missing.",
+            "Write it in quotes, or give a file with `prompts`.",
+            code="prompt.missing",
+            field="prompts",
+        )
     return Request(prompts, applied, base, **how)

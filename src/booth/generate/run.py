@@ -105,9 +105,14 @@ def generate(
     `on_picture` hears how many of its drawings are finished, `on_message` a sentence for the user.
     """
     if request.count < 1:
-        raise UsageError(f"-n {request.count} draws nothing. Use at least 1.")
+        raise UsageError(f"-n {request.count} draws nothing.", "Use at least 1.", code="count.too_few", field="count")
     if request.upscale < 1:
-        raise UsageError(f"--upscale {request.upscale} makes no sense. Use 2 for twice the size.")
+        raise UsageError(
+            f"`upscale={request.upscale}` makes no sense.",
+            "Use 2 for twice the size.",
+            code="upscale.unknown",
+            field="upscale",
+        )
     require_writable(out)
     began = time.perf_counter()
     request = request if session is None else replace(request, device=session.device)
@@ -222,8 +227,8 @@ def _offload(request: Request, folder: Path, on_message: Callable[[str], None]) 
     if how != "none":
         needed = drawing_bytes(folder)["none"]
         on_message(
-            f"The base takes {needed / 1e9:.1f} of {room / 1e9:.1f} GB: its parts take turns on the GPU (--offload "
-            f"{how}), which is slower."
+            f"The base takes {needed / 1e9:.1f} of {room / 1e9:.1f} GB: its parts take turns on the GPU "
+            f"(`offload={how}`), which is slower."
         )
     return how
 
@@ -233,7 +238,7 @@ def _announced_size(start: Start, side: int, model: Family, on_message: Callable
     before, after = start.image.size, start.fitted(side, model.multiple).image.size
     if before != after:
         on_message(
-            f"The picture in --init is drawn at {after[0]}x{after[1]} instead of {before[0]}x{before[1]}; --size sets "
+            f"The picture in `init` is drawn at {after[0]}x{after[1]} instead of {before[0]}x{before[1]}; `size` sets "
             "the shorter side."
         )
     return after

@@ -54,15 +54,26 @@ def read_start(image: Path | None, strength: float | None, mask: Path | None) ->
     """
     if image is None:
         if mask is not None:
-            raise UsageError("--mask says which part of a picture is drawn anew. Name the picture with --init.")
+            raise UsageError(
+                "`mask` says which part of a picture is drawn anew.",
+                "Name the picture with `init`.",
+                code="mask.without_start",
+                field="init",
+            )
         if strength is not None:
             raise UsageError(
-                "--strength says how much of the picture in --init is drawn anew. A concept's own strength is written "
-                "behind its folder: CONCEPT:0.8."
+                "`strength` says how much of the picture in `init` is drawn anew.",
+                "A concept's own strength is written behind its folder: CONCEPT:0.8.",
+                code="strength.without_start",
+                field="init",
             )
         return None, []
     if strength is not None and not 0 < strength <= 1:
-        raise UsageError(f"--strength {strength:g} makes no sense: it is over 0, which keeps all, and at most 1.")
+        raise UsageError(
+            f"`strength={strength:g}` makes no sense: it is over 0, which keeps all, and at most 1.",
+            code="strength.out_of_range",
+            field="strength",
+        )
     picture = _read(image, decode)
     if mask is None:
         return Start(picture, strength or STRENGTH), []
@@ -72,10 +83,18 @@ def read_start(image: Path | None, strength: float | None, mask: Path | None) ->
         told += [f"The mask {mask} is resized from {_size(area)} to {_size(picture)}, the size of {image}."]
     area = _black_and_white(area, picture.size)
     if area.getextrema() == (0, 0):
-        raise BadDataError(f"The mask {mask} is empty: it is black everywhere. Paint white what is to be drawn anew.")
+        raise BadDataError(
+            f"The mask {mask} is empty: it is black everywhere.",
+            "Paint white what is to be drawn anew.",
+            code="mask.empty",
+            field="mask",
+        )
     if area.getextrema() == (255, 255):
         raise BadDataError(
-            f"The mask {mask} is full: it is white everywhere. Paint black what is to stay, or leave out --mask."
+            f"The mask {mask} is full: it is white everywhere.",
+            "Paint black what is to stay, or leave out `mask`.",
+            code="mask.full",
+            field="mask",
         )
     return Start(picture, strength or 1.0, area), told
 
@@ -87,7 +106,7 @@ def _read(path: Path, how: Callable[[bytes], Read]) -> Read:
     try:
         return how(read_bytes(path))
     except BadDataError as error:
-        raise BadDataError(f"{path} {error}.") from error
+        raise error.about(str(path), field="init") from error
 
 
 def _black_and_white(mask: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -24,7 +24,12 @@ def check_upscaled(model: Family, size: tuple[int, int], factor: int, steps: int
     try:
         check_canvas(model, canvas, steps, pipe.vae_scale_factor)
     except UsageError as error:
-        raise UsageError(f"The second pass of --upscale {factor} cannot be drawn. {error}") from error
+        raise UsageError(
+            f"The second pass of `upscale={factor}` cannot be drawn. {error.sentence}",
+            error.advice,
+            code="upscale.second_pass",
+            field="upscale",
+        ) from error
 
 
 def upscaled(

@@ -38,7 +38,10 @@ def tell_apart(words: Sequence[str], more: Sequence[str], prompts: bool, base: s
     rest = list(words)
     if len(rest) > 2 or (len(rest) == 2 and prompts):
         raise UsageError(
-            f"Too many words: {' '.join(map(repr, rest))}. Write the prompt in quotes, or give --prompts instead of it."
+            f"Too many words: {' '.join(map(repr, rest))}.",
+            "Write the prompt in quotes, or give `prompts` instead of it.",
+            code="prompt.several",
+            field="prompts",
         )
     alone = len(rest) == 1 and not prompts and bool(base or more) and not names_folder(rest[0])
     prompt = rest.pop() if len(rest) == 2 or alone else None
@@ -46,11 +49,17 @@ def tell_apart(words: Sequence[str], more: Sequence[str], prompts: bool, base: s
         require_text(text)
     if rest and " " in rest[0].strip() and not names_folder(rest[0]):
         raise UsageError(
-            f"{rest[0]!r} is no concept's folder. Name one before the prompt, or draw the untouched base: "
-            "--base embedded."
+            f"{rest[0]!r} is no concept's folder.",
+            "Name one before the prompt, or draw the untouched base: `base=embedded`.",
+            code="concept.not_named",
+            field="concepts",
         )
     if not rest and not more and base is None:
-        raise UsageError("Name a concept's folder, or draw the untouched base with --base embedded and a prompt.")
+        raise UsageError(
+            "Name a concept's folder, or draw the untouched base with `base=embedded` and a prompt.",
+            code="concept.not_named",
+            field="concepts",
+        )
     return Words([*rest, *more], prompt)
 
 
@@ -72,7 +81,12 @@ def require_text(prompt: str) -> None:
     try:
         prompt.encode()
     except UnicodeEncodeError as error:
-        raise UsageError(f"The prompt {prompt!r} is not UTF-8 text. Write it again in a UTF-8 terminal.") from error
+        raise UsageError(
+            f"The prompt {prompt!r} is not UTF-8 text.",
+            "Write it again in a UTF-8 terminal.",
+            code="prompt.not_utf8",
+            field="prompts",
+        ) from error
 
 
 def foreign_syntax(prompt: str) -> list[str]:

@@ -39,9 +39,19 @@ def read_evaluation(file: Path, concept: Concept) -> Evaluation:
         kind, created = told["kind"], told["created"]
         _measured(told)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadDataError(f"{file} is not the evaluation.json that `booth evaluate` writes. Name that one.") from error
+        raise BadDataError(
+            f"{file} is not the evaluation.json that `booth evaluate` writes.",
+            "Name that one.",
+            code="evaluation.unreadable",
+            field="evaluation",
+        ) from error
     if kind != "evaluation" or created != concept.record.created:
-        raise BadDataError(f"{file} tells of another concept. Run `booth evaluate {concept.folder}` and name its file.")
+        raise BadDataError(
+            f"{file} tells of another concept.",
+            f"Run `booth evaluate {concept.folder}` and name its file.",
+            code="evaluation.other_concept",
+            field="evaluation",
+        )
     return told
 
 

@@ -47,13 +47,20 @@ def pack(
     files = {name: _no_link(concept.folder, name) for name in own if (concept.folder / name).is_file()}
     for file in exports:
         if not file.is_file():
-            raise BadDataError(f"{file} is no file. Export it first, with `booth export`.")
+            raise BadDataError(
+                f"{file} is no file.", "Export it first, with `booth export`.", code="push.no_file", field="exports"
+            )
         if file.name in files or file.name == CARD:
-            raise UsageError(f"There is a {file.name} already among the files to send. Call {file} something else.")
+            raise UsageError(
+                f"There is a {file.name} already among the files to send.",
+                f"Call {file} something else.",
+                code="push.name_taken",
+                field="exports",
+            )
         files[file.name] = file
     if photos is not None:
         if not photos.is_dir():
-            raise BadDataError(f"{photos} is no folder of photos.")
+            raise BadDataError(f"{photos} is no folder of photos.", code="push.no_photos", field="photos")
         found = sorted(p for p in photos.iterdir() if p.is_file())
         files |= {f"{PHOTOS}/{p.name}": _no_link(photos, p.name) for p in found}
     told = None if evaluation is None else read_evaluation(evaluation, concept)
@@ -83,8 +90,10 @@ def push(parcel: Parcel, repository: str, *, public: bool = False) -> str:
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload with booth")
         except (HTTPError, OSError) as error:
             raise NotAvailableError(
-                f"{repository} was not uploaded ({type(error).__name__}). Sign in with `hf auth login`, check the "
-                "name and the connection, and try again."
+                f"{repository} was not uploaded ({type(error).__name__}).",
+                "Sign in with `hf auth login`, check the name and the connection, and try again.",
+                code="push.failed",
+                field="repository",
             ) from error
     return str(address)
 
@@ -101,7 +110,10 @@ def require_name(repository: str) -> None:
         sound = False
     if not sound:
         raise UsageError(
-            f"{repository!r} is no repository. Write OWNER/NAME, such as me/rex, in letters, digits, '-', '_' and '.'."
+            f"{repository!r} is no repository.",
+            "Write OWNER/NAME, such as me/rex, in letters, digits, '-', '_' and '.'.",
+            code="repository.invalid",
+            field="repository",
         )
 
 
@@ -109,14 +121,21 @@ def _require_audience(repository: str, private: bool, public: bool) -> None:
     """The Hub leaves a repository that is there as private or public as it is, whatever it is asked for."""
     if private is public:
         raise UsageError(
-            f"{repository} is {'private' if private else 'public'} on the Hub, so that nothing was sent. "
-            + ("Leave out --public, " if private else "Add --public, ")
-            + "change that in its settings there, or name another repository."
+            f"{repository} is {'private' if private else 'public'} on the Hub, so that nothing was sent.",
+            ("Leave out `public`, " if private else "Add `public`, ")
+            + "change that in its settings there, or name another repository.",
+            code="repository.other_visibility",
+            field="public",
         )
 
 
 def _no_link(folder: Path, name: str) -> Path:
     """The file, if it is in the folder itself: a link could make public what lies elsewhere."""
     if (folder / name).resolve() != folder.resolve() / name:
-        raise BadDataError(f"{folder / name} is a link. Put the file itself there, or take it away.")
+        raise BadDataError(
+            f"{folder / name} is a link.",
+            "Put the file itself there, or take it away.",
+            code="push.link",
+            field="concept",
+        )
     return folder / name

@@ -25,14 +25,20 @@ def merged_form(model: Family, layers: Mapping[str, Mapping[str, Layer]], why: s
     beside = sorted(layers.keys() - held)
     if beside and not lossy:
         raise BadDataError(
-            f"This file changes the {beside[0]}, which booth does not teach on {model.title}. Add --lossy to leave "
-            "that out."
+            f"This file changes the {beside[0]}, which booth does not teach on {model.title}.",
+            "Add `lossy` to leave that out.",
+            code="import.beyond_methods",
+            field="lossy",
         )
     tensors: dict[str, Tensor] = {}
     for component in sorted(layers.keys() & held):
         tensors |= {f"{component}.{name}": t for name, t in _merged(model, component, layers[component]).items()}
     if not tensors:
-        raise BadDataError(f"This file changes nothing that booth teaches on {model.title}.")
+        raise BadDataError(
+            f"This file changes nothing that booth teaches on {model.title}.",
+            code="import.nothing_taught",
+            field="file",
+        )
     note = f"merged into the weights of the base, because {why}: the concept is as large as those, and has no strength"
     left = [f"the layers of {name}" for name in beside]
     trained = bool(layers.keys() & model.sites.text_encoders.keys())
@@ -52,5 +58,10 @@ def _merged(model: Family, component: str, layers: Mapping[str, Layer]) -> dict[
             found[f"{name}.bias"] = held[f"{name}.bias"].float() + layer.bias.float()
         new = (found[key] for key in (f"{name}.weight", f"{name}.bias") if key in found)
         if not all(bool(torch.isfinite(t).all()) for t in new):
-            raise BadDataError(f"The layer {name} makes weights that are not finite. Use an earlier save of the file.")
+            raise BadDataError(
+                f"The layer {name} makes weights that are not finite.",
+                "Use an earlier save of the file.",
+                code="file.not_finite",
+                field="file",
+            )
     return found

@@ -101,7 +101,12 @@ def _form(model: Family, parts: Parts, lossy: bool, about: Mapping[str, Any]) ->
     trained = model.sites.text_encoders.keys() & parts.weights.keys()
     if trained and trained != model.sites.text_encoders.keys():
         lacking = sorted(model.sites.text_encoders.keys() - trained)
-        raise BadDataError(f"This checkpoint has some text encoders but no {lacking[0]}. Get it whole.")
+        raise BadDataError(
+            f"This checkpoint has some text encoders but no {lacking[0]}.",
+            "Get it whole.",
+            code="import.incomplete",
+            field="file",
+        )
     states = {component: state() for component, state in parts.weights.items()}
     tensors = {f"{component}.{name}": t.float() for component, state in states.items() for name, t in state.items()}
     return Form("dreambooth", {"train_text_encoder": bool(trained)}, tensors)
@@ -143,7 +148,10 @@ def _with_rows_merged(
     if encoders and not lossy:
         raise BadDataError(
             f"This bundle has to be merged, because {why}; beside a token booth holds the merged denoiser alone, and "
-            f"this one changes the {encoders[0]} too. Add --lossy to leave that out."
+            f"this one changes the {encoders[0]} too.",
+            "Add `lossy` to leave that out.",
+            code="import.beyond_methods",
+            field="lossy",
         )
     merged = merged_form(model, {c: m for c, m in parts.layers.items() if c not in encoders}, why, lossy)
     left = [*merged.left_out, *(f"the layers of {name}" for name in encoders)]

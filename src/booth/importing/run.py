@@ -72,7 +72,12 @@ def import_file(
         subject = _subject(file, content.metadata, noun, token, parts)
     place = out or Path("concepts") / _folder_name(subject, file)
     if place.exists():
-        raise UsageError(f"{place} is there already. Name another folder with --out, or delete it first.")
+        raise UsageError(
+            f"{place} is there already.",
+            "Name another folder with `out`, or delete it first.",
+            code="out.taken",
+            field="out",
+        )
     return write_concept(place, base, subject, parts, about, lossy)
 
 
@@ -83,12 +88,19 @@ def open_content(file: Path, pickles: bool) -> Content:
     if not pickles:
         name = f"{file} is a pickle" + (" that calls itself .safetensors" if file.suffix == ".safetensors" else "")
         raise UnsafeFileError(
-            f"{name}, a kind of file that can run code. Get its .safetensors version; if you trust where it came "
-            "from, --allow-pickle reads it in a process of its own that runs none of it."
+            f"{name}, a kind of file that can run code.",
+            "Get its .safetensors version; if you trust where it came "
+            "from, `pickles` reads it in a process of its own that runs none of it.",
+            code="file.runs_code",
+            field="pickles",
         )
     values = torch_files.load(file)
     if not isinstance(values, dict):
-        raise BadDataError(f"{file} holds a {type(values).__name__}, which is no concept of any kind.")
+        raise BadDataError(
+            f"{file} holds a {type(values).__name__}, which is no concept of any kind.",
+            code="file.other_kind",
+            field="file",
+        )
     return Content(values.get("state_dict", values), {})
 
 
@@ -101,7 +113,7 @@ def _read(file: Path, content: Content, shapes: Shapes) -> tuple[str, Parts, lis
             try:
                 return name, *exporter.read(values, content.metadata, shapes)
             except BadDataError as error:
-                raise BadDataError(f"{file}: {error}") from error
+                raise error.about(f"{file}:") from error
     raise unknown_trainer(file, [str(key) for key in content.values])
 
 
@@ -110,18 +122,28 @@ def _subject(file: Path, metadata: Mapping[str, str], noun: str | None, token: s
     words = metadata.get("modelspec.trigger_phrase", "").split(",")[0].split()
     word = token or (words[0] if words else file.stem if parts.kinds == {"rows"} else None)
     kind = noun or (" ".join(words[1:]) or None)
-    missing = [option for option, value in (("--token WORD", word), ("--class NOUN", kind)) if not value]
+    missing = [option for option, value in (("`token`", word), ("`noun`", kind)) if not value]
     if word is None or kind is None:
-        raise UsageError(f"{file} does not say what it was taught. Add {' and '.join(missing)}.")
-    _require_word(word, "a token", "--token", "/\\ ")
-    _require_word(kind, "a class noun", "--class")
+        raise UsageError(
+            f"{file} does not say what it was taught.",
+            f"Add {' and '.join(missing)}.",
+            code="import.subject_unknown",
+            field="token",
+        )
+    _require_word(word, "a token", "token", "/\\ ")
+    _require_word(kind, "a class noun", "noun")
     return Subject(word, kind)
 
 
-def _require_word(text: str, what: str, option: str, never: str = "/\\") -> None:
+def _require_word(text: str, what: str, field: str, never: str = "/\\") -> None:
     """UsageError for a word that no terminal should show or no folder be called; it may come from a file's header."""
     if not text.isprintable() or any(c in text for c in never):
-        raise UsageError(f"{shown(text)} cannot be {what}. Give another with {option}.")
+        raise UsageError(
+            f"{shown(text)} cannot be {what}.",
+            f"Give another with `{field}`.",
+            code="import.word_unusable",
+            field=field,
+        )
 
 
 def _folder_name(subject: Subject, file: Path) -> str:
@@ -134,8 +156,13 @@ def _followed(file: Path, metadata: Mapping[str, str]) -> str:
     """What a ControlNet follows, by the header that booth writes, or by the file's name."""
     told = metadata.get("booth.control") or next((kind for kind in CONTROLS if kind in file.stem.lower()), None)
     if told is None:
-        raise UsageError(f"{file} does not say what it follows. Add --control-type TYPE: {', '.join(CONTROLS)}.")
-    _require_word(told, "what a ControlNet follows", "--control-type")
+        raise UsageError(
+            f"{file} does not say what it follows.",
+            f"Add `control`: {', '.join(CONTROLS)}.",
+            code="import.control_unknown",
+            field="control",
+        )
+    _require_word(told, "what a ControlNet follows", "control")
     return told
 
 

@@ -69,7 +69,11 @@ class LowRank(RankedAdapter):
 
     def read(self, folder: Path, model: Family) -> dict[str, dict[str, Tensor]]:
         if not (folder / FILE).is_file():
-            raise BadDataError(f"{folder / FILE} is missing: this folder holds no {self.title}. Train it again.")
+            raise BadDataError(
+                f"{folder / FILE} is missing: this folder holds no {self.title}.",
+                "Train it again.",
+                code="concept.weights_missing",
+            )
         return model.read_lora(folder)
 
 
@@ -92,6 +96,10 @@ class PeftFolder(Adapter):
         for name in self.sites(model):
             file = folder / name / WEIGHTS
             if not file.is_file():
-                raise BadDataError(f"{file} is missing: this folder holds no such {self.title}. Train it again.")
+                raise BadDataError(
+                    f"{file} is missing: this folder holds no such {self.title}.",
+                    "Train it again.",
+                    code="concept.weights_missing",
+                )
             saved[name] = {n.removeprefix(ROOT): t for n, t in load_file(file).items()}
         return saved

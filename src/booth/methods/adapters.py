@@ -129,8 +129,9 @@ class Adapter(Method):
             if misfit:
                 self.detach(model)
                 raise BadDataError(
-                    f"{folder / self.files[0]} does not fit: {misfit[0]} in {name} differs ({len(misfit)} in all). "
-                    "Use the base and the settings that the concept names."
+                    f"{folder / self.files[0]} does not fit: {misfit[0]} in {name} differs ({len(misfit)} in all).",
+                    "Use the base and the settings that the concept names.",
+                    code="concept.unfit",
                 )
             with torch.no_grad():
                 for n, p in factors.items():
@@ -169,7 +170,10 @@ class Adapter(Method):
         if not sites:
             raise UsageError(
                 f"No layer of this base is in {', '.join(self.config.targets)} and has {self.config.blocks!r} in its "
-                "name. Set blocks to another expression, such as attn2, mid_block or up_blocks, or leave it out."
+                "name.",
+                "Set blocks to another expression, such as attn2, mid_block or up_blocks, or leave it out.",
+                code="blocks.none_match",
+                field="settings.blocks",
             )
         return sites
 
@@ -186,7 +190,10 @@ class Adapter(Method):
             where += f" with {self.config.blocks!r} in its name"
         raise UsageError(
             f"train_text_encoder=true trains nothing: no text encoder of {model.title} has a layer for adapters in "
-            f"{where}. Set other targets or blocks, or leave train_text_encoder out."
+            f"{where}.",
+            "Set other targets or blocks, or leave train_text_encoder out.",
+            code="text_encoder.no_layer",
+            field="settings.train_text_encoder",
         )
 
     def names(self, site: LinearSite) -> list[str]:
@@ -253,7 +260,11 @@ class RankedAdapter(Adapter):
         names = [n for site in sites.values() for n in self.names(site)]
         for pattern in self.config.ranks:
             if not any(re.search(pattern, n) for n in names):
-                raise UsageError(f"ranks names {pattern!r}, which no layer here has in its name, such as {names[0]}.")
+                raise UsageError(
+                    f"ranks names {pattern!r}, which no layer here has in its name, such as {names[0]}.",
+                    code="ranks.none_match",
+                    field="settings.ranks",
+                )
         return sites
 
 

@@ -105,12 +105,19 @@ class BOFT(PeftFolder, LayerAdapter):
             for name in self.names(site):
                 layer = site.module.get_submodule(name)
                 if not is_linear(layer):
-                    raise UsageError(f"BOFT turns the inputs of linear layers only. Leave {name} out of its targets.")
+                    raise UsageError(
+                        "BOFT turns the inputs of linear layers only.",
+                        f"Leave {name} out of its targets.",
+                        code="targets.not_linear",
+                        field="settings.targets",
+                    )
                 if width_of(layer)[0] % reach:
                     raise UsageError(
                         f"The input of {name} is {width_of(layer)[0]} wide, which {reach}, the reach of "
-                        f"{self.config.factors} factors of blocks of {self.config.block_size}, does not divide. Set a "
-                        "smaller block_size or fewer factors, or leave that layer out with blocks."
+                        f"{self.config.factors} factors of blocks of {self.config.block_size}, does not divide.",
+                        "Set a smaller block_size or fewer factors, or leave that layer out with blocks.",
+                        code="block_size.unfit",
+                        field="settings.block_size",
                     )
         return sites
 

@@ -104,11 +104,19 @@ class CustomDiffusion(Method):
 
     def restore(self, model: Family, folder: Path) -> None:
         if not (folder / FILE).is_file():
-            raise BadDataError(f"{folder / FILE} is missing: this folder holds no Custom Diffusion. Train it again.")
+            raise BadDataError(
+                f"{folder / FILE} is missing: this folder holds no Custom Diffusion.",
+                "Train it again.",
+                code="concept.weights_missing",
+            )
         saved = {n.removesuffix(".weight"): t for n, t in load_file(folder / FILE).items() if t.numel()}
         wanted = self._wanted(model)
         if saved.keys() != wanted.keys() or any(saved[n].shape != layer.weight.shape for n, layer in wanted.items()):
-            raise BadDataError(f"{folder / FILE} does not fit {model.base.name}. Use the base that the concept names.")
+            raise BadDataError(
+                f"{folder / FILE} does not fit {model.base.name}.",
+                "Use the base that the concept names.",
+                code="concept.unfit",
+            )
         self._claim(model)
         self._token.restore(model, folder)
         for name, layer in self._layers.items():
@@ -132,8 +140,10 @@ class CustomDiffusion(Method):
         denoiser: Any = model.sites.denoiser
         if hasattr(denoiser, "taught_by"):
             raise UsageError(
-                f"The denoiser already holds the weights of {denoiser.taught_by!r}, and there is only one. Draw with "
-                "one Custom Diffusion or DreamBooth concept at a time, or train the others as LoRA."
+                f"The denoiser already holds the weights of {denoiser.taught_by!r}, and there is only one.",
+                "Draw with one Custom Diffusion or DreamBooth concept at a time, or train the others as LoRA.",
+                code="concept.two_fill_one",
+                field="concepts",
             )
         denoiser.taught_by = self.subject.name
         self._denoiser = denoiser

@@ -89,8 +89,10 @@ class DreamBooth(Method):
             live, saved = module.state_dict(), states[name]
             if live.keys() != saved.keys() or any(live[k].shape != saved[k].shape for k in live):
                 raise BadDataError(
-                    f"{folder / name} does not fit the {name} of {model.base.name}. Use the base that the concept "
-                    "names; when drawing several concepts, name the DreamBooth concept first."
+                    f"{folder / name} does not fit the {name} of {model.base.name}.",
+                    "Use the base that the concept "
+                    "names; when drawing several concepts, name the DreamBooth concept first.",
+                    code="concept.unfit",
                 )
         for name, module in self._claim(model).items():
             module.load_state_dict(states[name])
@@ -111,8 +113,10 @@ class DreamBooth(Method):
         for name, module in modules.items():
             if hasattr(module, "taught_by"):
                 raise UsageError(
-                    f"The {name} already holds the fine-tuning of {module.taught_by!r}, and there is only one {name}. "
-                    "Draw with one DreamBooth concept at a time, or train the others as LoRA or Textual Inversion."
+                    f"The {name} already holds the fine-tuning of {module.taught_by!r}, and there is only one {name}.",
+                    "Draw with one DreamBooth concept at a time, or train the others as LoRA or Textual Inversion.",
+                    code="concept.two_fill_one",
+                    field="concepts",
                 )
         for module in modules.values():
             module.taught_by = self.subject.name  # type: ignore[assignment]  # a plain attribute, not a tensor

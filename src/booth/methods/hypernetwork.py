@@ -177,7 +177,11 @@ class HyperNetwork(Method):
 
     def restore(self, model: Family, folder: Path) -> None:
         if not (folder / FILE).is_file():
-            raise BadDataError(f"{folder / FILE} is missing: this folder holds no HyperNetwork. Train it again.")
+            raise BadDataError(
+                f"{folder / FILE} is missing: this folder holds no HyperNetwork.",
+                "Train it again.",
+                code="concept.weights_missing",
+            )
         with safe_open(folder / FILE, "pt") as file:
             header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -187,8 +191,9 @@ class HyperNetwork(Method):
         if differing:
             self.detach(model)
             raise BadDataError(
-                f"{folder / FILE} does not fit: {differing[0]} differs. Use the base and the settings that the "
-                "concept names."
+                f"{folder / FILE} does not fit: {differing[0]} differs.",
+                "Use the base and the settings that the concept names.",
+                code="concept.unfit",
             )
         for name, p in live.items():
             p.requires_grad_(False).copy_(saved[name])
@@ -218,7 +223,10 @@ class HyperNetwork(Method):
         unknown = [w for w in self.config.widths or () if w not in widths]
         if unknown:
             raise UsageError(
-                f"No attention here has a context {unknown[0]} wide; there are {widths}. Set widths to some."
+                f"No attention here has a context {unknown[0]} wide; there are {widths}.",
+                "Set widths to some.",
+                code="widths.unknown",
+                field="settings.widths",
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, self.name))

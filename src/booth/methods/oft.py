@@ -63,11 +63,19 @@ class OFT(PeftFolder):
             for name in self.names(site):
                 weight: Any = site.module.get_submodule(name).weight
                 if weight[0, 0].numel() > 1:  # a convolution of one pixel is a linear layer on each
-                    raise UsageError(f"OFT turns the inputs of linear layers only. Leave {name} out of its targets.")
+                    raise UsageError(
+                        "OFT turns the inputs of linear layers only.",
+                        f"Leave {name} out of its targets.",
+                        code="targets.not_linear",
+                        field="settings.targets",
+                    )
                 if weight.shape[1] % self.config.block_size:
                     raise UsageError(
                         f"The input of {name} is {weight.shape[1]} wide, which blocks of {self.config.block_size} do "
-                        "not divide. Set block_size to 8, 16 or 32, or leave that layer out with blocks."
+                        "not divide.",
+                        "Set block_size to 8, 16 or 32, or leave that layer out with blocks.",
+                        code="block_size.unfit",
+                        field="settings.block_size",
                     )
         return sites
 

@@ -100,7 +100,12 @@ class TLoRALayer(AdapterLayer):
             return (places < self.count(levels)).float()
         axis = self.axis
         if x.shape[axis] % len(levels):
-            raise UsageError("This base mixes the rows of a batch, which T-LoRA keeps apart. Set batch_size to 1.")
+            raise UsageError(
+                "This base mixes the rows of a batch, which T-LoRA keeps apart.",
+                "Set batch_size to 1.",
+                code="batch_size.unfit",
+                field="settings.batch_size",
+            )
         levels = levels.repeat_interleave(x.shape[axis] // len(levels))  # one in each layer's place, say, of each token
         counting = (places < self.count(levels)[:, None]).float()
         return counting.view(*(len(levels) if i == axis else 1 for i in range(x.ndim - 1)), -1)
@@ -160,7 +165,12 @@ class TLoRA(LayerAdapter):
         for site in sites.values():
             for name in self.names(site):
                 if not is_linear(site.module.get_submodule(name)):
-                    raise UsageError(f"T-LoRA is for linear layers only. Leave {name} out of its targets.")
+                    raise UsageError(
+                        "T-LoRA is for linear layers only.",
+                        f"Leave {name} out of its targets.",
+                        code="targets.not_linear",
+                        field="settings.targets",
+                    )
         return sites
 
     def layers_for(self, site: LinearSite, adapter: str, generator: torch.Generator) -> dict[str, TLoRALayer]:
@@ -179,7 +189,11 @@ class TLoRA(LayerAdapter):
 
     def read(self, folder: Path, model: Family) -> dict[str, dict[str, Tensor]]:
         if not (folder / FILE).is_file():
-            raise BadDataError(f"{folder / FILE} is missing: this folder holds no T-LoRA. Train it again.")
+            raise BadDataError(
+                f"{folder / FILE} is missing: this folder holds no T-LoRA.",
+                "Train it again.",
+                code="concept.weights_missing",
+            )
         saved: dict[str, dict[str, Tensor]] = {}
         for key, tensor in load_file(folder / FILE).items():
             component, _, name = key.partition(".")

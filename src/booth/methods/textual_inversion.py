@@ -178,7 +178,11 @@ class TextualInversion(Method):
     def _read(self, model: Family, file: Path, subject: Subject) -> list[Tensor]:
         """One subject's rows of each table."""
         if not file.is_file():
-            raise BadDataError(f"{file} is missing: this folder holds no Textual Inversion. Train it again.")
+            raise BadDataError(
+                f"{file} is missing: this folder holds no Textual Inversion.",
+                "Train it again.",
+                code="concept.weights_missing",
+            )
         tensors, tables = load_file(file), model.sites.token_tables
         found: list[Tensor] = []
         keys = self._keys(tables, subject)
@@ -186,13 +190,20 @@ class TextualInversion(Method):
             key = keys[site.name]
             if key not in tensors:
                 held = ", ".join(map(repr, tensors))
-                raise BadDataError(f"{file} holds {held}, not {key!r}. Give it the token that it was trained with.")
+                raise BadDataError(
+                    f"{file} holds {held}, not {key!r}.",
+                    "Give it the token that it was trained with.",
+                    code="token.not_in_file",
+                    field="token",
+                )
             found.append(torch.atleast_2d(tensors[key]).float())
             width = found[-1].shape[1]
             if width != site.dim:
                 raise BadDataError(
-                    f"{file} was made for a text encoder of width {width}; this base has {site.dim}. "
-                    "Use the base that the concept names."
+                    f"{file} was made for a text encoder of width {width}; this base has {site.dim}.",
+                    "Use the base that the concept names.",
+                    code="base.other_architecture",
+                    field="base",
                 )
         return found
 
@@ -209,7 +220,12 @@ class TextualInversion(Method):
         weight: Any = table.weight
         ids = site.tokenizer()(word, add_special_tokens=False).input_ids
         if not ids:
-            raise UsageError(f"The text encoder knows no word in {word!r}. Set init_word to an ordinary noun.")
+            raise UsageError(
+                f"The text encoder knows no word in {word!r}.",
+                "Set init_word to an ordinary noun.",
+                code="init_word.unknown",
+                field="settings.init_word",
+            )
         with torch.no_grad():
             start = table(torch.tensor(ids, device=weight.device)).float().mean(0) / site.scale  # (dim,)
             rows = start.repeat(self.config.vectors, 1)
@@ -226,7 +242,11 @@ class TextualInversion(Method):
             weight: Any = table.weight
             first = len(tokenizer)
             if first > len(weight):
-                raise BadDataError(f"The tokenizer has {first} tokens but {site.name} only {len(weight)} rows.")
+                raise BadDataError(
+                    f"The tokenizer has {first} tokens but {site.name} only {len(weight)} rows.",
+                    code="base.table_too_short",
+                    field="base",
+                )
             extended = ExtendedTable(table, first, torch.cat(rows[site.name]).to(weight.device), site.scale)
             longer = tokenizer
             for subject, own in zip(self.subject.all, rows[site.name], strict=True):
@@ -256,8 +276,10 @@ def _with_tokens(tokenizer: Any, token: str, count: int) -> Any:
     taken = [t for t in {token, f"{token}_1", *tokens} if t in known]
     if taken:
         raise UsageError(
-            f"The tokenizer already has {min(taken)!r}, so that it cannot become a new word. "
-            "Choose another with --token; when drawing several concepts, give each a token of its own."
+            f"The tokenizer already has {min(taken)!r}, so that it cannot become a new word.",
+            "Choose another with `token`; when drawing several concepts, give each a token of its own.",
+            code="token.taken",
+            field="token",
         )
     longer = copy.deepcopy(tokenizer)
     longer.add_tokens(tokens)

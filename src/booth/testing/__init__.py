@@ -73,7 +73,10 @@ def checks_of(kind: type, base: Path | None = None, **settings: Any) -> list[Che
     for derived, checks in SIMPLE.items():
         if issubclass(kind, derived):
             return [_check(kind, check, lambda _, check=check: check(partial(kind, **settings))) for check in checks]
-    raise UsageError(f"There are no checks for {kind.__name__}, which derives from nothing that is chosen by name.")
+    raise UsageError(
+        f"There are no checks for {kind.__name__}, which derives from nothing that is chosen by name.",
+        code="plugin.of_no_kind",
+    )
 
 
 @lru_cache(maxsize=1)

@@ -96,7 +96,10 @@ class Checkpoints:
                 self._warn(f"The checkpoint {folder.name} is damaged and is passed over: {error}")
         if found:
             raise DamagedFileError(
-                f"No checkpoint in {self.folder} is undamaged. Delete {self.folder.parent} and train again."
+                f"No checkpoint in {self.folder} is undamaged.",
+                f"Delete {self.folder.parent} and train again.",
+                code="checkpoint.none_whole",
+                field="out",
             )
         return None
 
@@ -149,8 +152,11 @@ def require_finite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise NotFiniteError(
-                f"The tensor {name} is not finite and is not saved. Train with a lower --set learning_rate (with "
-                "optimizer=adamw, for prodigy ignores it), or with --precision fp32."
+                f"The tensor {name} is not finite and is not saved.",
+                "Train with a lower `learning_rate` (with "
+                "`optimizer=adamw`, for prodigy ignores it), or with `precision=fp32`.",
+                code="checkpoint.not_finite",
+                field="settings.learning_rate",
             )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from booth.concept import Concept
 from booth.core.concept import TOLD
-from booth.core.errors import BadDataError, Cancelled, NotAvailableError, UsageError
+from booth.core.errors import BadDataError, BoothError, Cancelled, NotAvailableError, UsageError
 from booth.events import Event, Reporter, State
 from booth.train.folders import CHECKPOINTS, EVENTS, RUN, RunFolder, has_checkpoints
 
@@ -63,7 +63,8 @@ class Ending:
         reason = str(error) or type(error).__name__
         with suppress(Exception, Cancelled):  # a listener that fails must not hide why the run did
             code = getattr(error, "exit_code", 130 if cancelled else 1)
-            self._tell("paused" if cancelled else "failed", reason, error=type(error).__name__, exit_code=code)
+            value = error.to_json() if isinstance(error, BoothError) else {}
+            self._tell("paused" if cancelled else "failed", reason, error=type(error).__name__, exit_code=code, **value)
         refused = isinstance(error, REFUSED) and not started
         self._leave(remove=refused and not self._is_worth_keeping)
 

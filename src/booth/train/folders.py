@@ -35,17 +35,26 @@ def refuse_to_overwrite(out: Path, resume: bool) -> None:
     """Raise UsageError where a run would end in losing what is already there."""
     require_name(out)
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file. Name another folder with --out.")
+        raise UsageError(f"{out} is a file.", "Name another folder with `out`.", code="out.is_file", field="out")
     require_writable(out.parent)
     if out.is_dir() and any(out.iterdir()):
         if not (out / RECORD).is_file():
-            raise UsageError(f"{out} holds other files. Name another folder with --out.")
+            raise UsageError(
+                f"{out} holds other files.", "Name another folder with `out`.", code="out.taken", field="out"
+            )
         if not resume:
-            raise UsageError(f"{out} holds a finished concept. Name another folder with --out, or delete it first.")
+            raise UsageError(
+                f"{out} holds a finished concept.",
+                "Name another folder with `out`, or delete it first.",
+                code="out.finished_concept",
+                field="out",
+            )
     if not resume and has_checkpoints(work_folder(out)):
         raise UsageError(
-            f"{work_folder(out)} holds an unfinished run. Add --resume to go on with it, name another folder with "
-            "--out, or delete it first."
+            f"{work_folder(out)} holds an unfinished run.",
+            "Add `resume` to go on with it, name another folder with `out`, or delete it first.",
+            code="out.unfinished_run",
+            field="out",
         )
 
 
@@ -68,7 +77,10 @@ class RunFolder:
             self._lock = (folder / LOCK).open("a+")
         except OSError as error:
             raise UsageError(
-                f"{folder} cannot be written: {error.strerror}. Name another folder with --out."
+                f"{folder} cannot be written: {error.strerror}.",
+                "Name another folder with `out`.",
+                code="out.not_writable",
+                field="out",
             ) from error
         try:
             _hold(self._lock, folder)
@@ -119,7 +131,12 @@ def _hold(file: IO[str], folder: Path) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UsageError(f"Another run is training into {folder}. Wait for it, or name another --out.") from error
+            raise UsageError(
+                f"Another run is training into {folder}.",
+                "Wait for it, or name another `out`.",
+                code="out.in_use",
+                field="out",
+            ) from error
     file.seek(0)
     file.truncate()
     file.write(json.dumps(this_process()) + "\n")

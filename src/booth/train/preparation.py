@@ -133,7 +133,11 @@ class Prepared:
     def _working(self) -> Generator[None]:
         """What takes long: drawing looks at the token, and an error ends the run and is told where it is watched."""
         if self._ending.over and self.finished is None:
-            raise UsageError("This training is closed. Make another Trainer, with resume=True to go on with its run.")
+            raise UsageError(
+                "This training is closed.",
+                "Make another Trainer, with resume=True to go on with its run.",
+                code="trainer.closed",
+            )
         try:
             with cancellable(self.cancel), setup.advice_on_memory(self.config, self._settings):
                 yield

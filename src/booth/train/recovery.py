@@ -49,9 +49,11 @@ class Recovery:
         if len(self.returns) == RETURNS:
             raise NotFiniteError(
                 f"The loss or gradient was not finite again at step {step} of {stage}, after {RETURNS} returns with "
-                "half the learning rate each. Train anew (another --out) with a lower --set learning_rate "
-                "(and optimizer=adamw: prodigy ignores it), with --precision fp32, or without the photo that is unlike "
-                "the others."
+                "half the learning rate each.",
+                "Train anew (another `out`) with a lower `learning_rate` (and `optimizer=adamw`: prodigy ignores it), "
+                "with `precision=fp32`, or without the photo that is unlike the others.",
+                code="loss.not_finite",
+                field="settings.learning_rate",
             ) from error
         self._in_a_row = 0
         self._scales[stage] = self.rate_scale(stage) / 2

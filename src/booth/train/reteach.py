@@ -42,7 +42,10 @@ def translate(record: ConceptRecord, base: str, photos: Sequence[Path] = (), out
     _require_sites(record, family)
     if photos and record.subject.others:
         raise UsageError(
-            "--photos stands for one subject, and this concept holds several. Put its photos back instead."
+            "`photos` stands for one subject, and this concept holds several.",
+            "Put its photos back instead.",
+            code="photos.several_subjects",
+            field="photos",
         )
     told = [f"The base is {base} ({family.title}), where it was {record.base.name}."]
     settings, more = _settings(record, family, _scale_of(folder, family))
@@ -74,8 +77,10 @@ def _require_sites(record: ConceptRecord, family: Any) -> None:
     if missing:
         able = [n for n in METHODS if set(METHODS[n].needs) <= set(family.offers)]
         raise UsageError(
-            f"{METHODS[record.method].title} needs the site {missing[0]!r}, which {family.title} does not have. "
-            f"Teach it anew with `booth train --method`, one of {', '.join(able)}."
+            f"{METHODS[record.method].title} needs the site {missing[0]!r}, which {family.title} does not have.",
+            f"Teach it anew with another `method`, one of {', '.join(able)}.",
+            code="method.site_missing",
+            field="base",
         )
 
 
@@ -118,13 +123,26 @@ def _photos(record: ConceptRecord) -> list[list[Path]]:
     """The files that were learned from, of each subject, as they were; BadDataError for the first that is not."""
     files = [Path(file) for file in record.photo_files]
     if not files:
-        raise BadDataError("This concept does not say where its photos were. Name them with --photos.")
+        raise BadDataError(
+            "This concept does not say where its photos were.",
+            "Name them with `photos`.",
+            code="photos.unknown",
+            field="photos",
+        )
     for file, sha256 in zip(files, record.photos, strict=True):
         if not file.is_file():
-            raise BadDataError(f"{file}, which was learned from, is gone. Put it back, or name photos with --photos.")
+            raise BadDataError(
+                f"{file}, which was learned from, is gone.",
+                "Put it back, or name photos with `photos`.",
+                code="photos.gone",
+                field="photos",
+            )
         if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
             raise BadDataError(
-                f"{file} is not the photo any more that was learned from. Put that back, or name photos with --photos."
+                f"{file} is not the photo any more that was learned from.",
+                "Put that back, or name photos with `photos`.",
+                code="photos.changed",
+                field="photos",
             )
     groups: list[list[Path]] = []
     for count in record.data.get("photos_each", [len(files)]):

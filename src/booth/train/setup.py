@@ -47,7 +47,10 @@ def choose_device(name: str | None) -> str:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:  # torch: an unknown name, a missing device
         raise NotAvailableError(
-            f"The device {name!r} does not work here. Use --device cpu, or leave it out."
+            f"The device {name!r} does not work here.",
+            "Use `device=cpu`, or leave it out.",
+            code="device.not_here",
+            field="device",
         ) from error
     return name
 
@@ -56,7 +59,12 @@ def choose_precision(name: str | None, device: str) -> str:
     """fp32 off the GPU; on it bf16, or fp16 where the GPU has no bf16."""
     on_gpu = device.startswith("cuda")
     if name == "fp16" and not on_gpu:
-        raise UsageError(f"fp16 needs a CUDA device and this run is on {device}. Use --precision fp32 or bf16.")
+        raise UsageError(
+            f"fp16 needs a CUDA device and this run is on {device}.",
+            "Use `precision=fp32` or bf16.",
+            code="precision.without_gpu",
+            field="precision",
+        )
     if name is None:
         name = "fp32" if not on_gpu else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return name
@@ -94,7 +102,12 @@ def load_subjects(config: RunConfig, given: Sequence[PhotoSet] | None = None) ->
         taken = {s.token for s in subjects}
         chosen = choose_token(token, photos, taken)
         if chosen in taken:
-            raise UsageError(f"Two subjects have the token {chosen!r}, so no prompt could tell them apart. Change one.")
+            raise UsageError(
+                f"Two subjects have the token {chosen!r}, so no prompt could tell them apart.",
+                "Change one.",
+                code="token.twice",
+                field="also",
+            )
         subjects.append(Subject(chosen, noun, config.kind))
     return replace(subjects[0], others=tuple(subjects[1:])), sets
 
@@ -106,7 +119,7 @@ def _named(config: RunConfig, photos: PhotoSet) -> tuple[str, str]:
     token = config.token if "token" in config.model_fields_set else photos.token or config.token
     noun = config.noun or photos.noun
     if not noun:
-        raise missing("noun", "--class NOUN")
+        raise missing("noun")
     return token, noun
 
 
@@ -132,12 +145,20 @@ def set_resolution(config: RunConfig, model: Family) -> None:
     side = config.resolution
     if side is not None:
         if side % model.multiple:
-            raise UsageError(f"resolution={side} does not suit {model.title}. Use a multiple of {model.multiple}.")
+            raise UsageError(
+                f"resolution={side} does not suit {model.title}.",
+                f"Use a multiple of {model.multiple}.",
+                code="resolution.unfit",
+                field="resolution",
+            )
         model.resolution = side
     if config.crop == "buckets" and model.resolution % model.bucket_step:
         raise UsageError(
             f"Buckets of {model.title} are multiples of {model.bucket_step}, which a resolution of {model.resolution} "
-            "is not. Set another resolution, or another crop."
+            "is not.",
+            "Set another resolution, or another crop.",
+            code="resolution.unfit",
+            field="resolution",
         )
 
 
@@ -165,8 +186,11 @@ def make_method(config: RunConfig, model: Family, subject: Subject) -> Method:
         optimizer_of(stage.method.config).require()
     if config.until == "done" and (method.control() or not subject.noun):
         raise UsageError(
-            f"--until done scores how well a subject is drawn, and this run of {method.title} "
-            f"{'follows hints' if method.control() else 'has none'}. Leave --until out, and set steps."
+            f"`until=done` scores how well a subject is drawn, and this run of {method.title} "
+            f"{'follows hints' if method.control() else 'has none'}.",
+            "Leave `until` out, and set steps.",
+            code="until.unscored",
+            field="until",
         )
     return method
 
@@ -323,8 +347,10 @@ def require_same(former: dict[str, Any], now: dict[str, Any], where: str) -> Non
         for n in names
     ]
     raise UsageError(
-        f"{where} belongs to another run: {'; '.join(told)}. Give the same photos and settings as then to go on, or "
-        "another --out to start a new run."
+        f"{where} belongs to another run: {'; '.join(told)}.",
+        "Give the same photos and settings as then to go on, or another `out` to start a new run.",
+        code="out.other_run",
+        field="out",
     )
 
 
@@ -347,14 +373,19 @@ def _out_of_memory(config: RunConfig, settings: dict[str, Any]) -> OutOfMemoryEr
     batch, accumulate = settings.get("batch_size", 1), settings.get("accumulate", 1)
     if batch > 1:
         smaller = (batch + 1) // 2
-        advice.append(f"--set batch_size={smaller} --set accumulate={accumulate * 2}")
+        advice.append(f"`batch_size={smaller}` and `accumulate={accumulate * 2}`")
     if not settings.get("gradient_checkpointing"):
-        advice.append("--set gradient_checkpointing=true")
+        advice.append("`gradient_checkpointing=true`")
     if settings.get("memory"):
-        advice.append(f"--set memory={settings['memory']}")
+        advice.append(f"`memory={settings['memory']}`")
     if settings.get("optimizer") == "adamw" and importlib.util.find_spec("bitsandbytes"):
-        advice.append("--set optimizer=adamw8bit")
+        advice.append("`optimizer=adamw8bit`")
     if METHODS[config.method].trains_denoiser:
-        advice.append("--method lora")
+        advice.append("`method=lora`")
     advice.append("close what else uses the memory")
-    return OutOfMemoryError(f"Out of memory. The last checkpoint is kept. In this order, try: {'; '.join(advice)}.")
+    return OutOfMemoryError(
+        "Out of memory. The last checkpoint is kept.",
+        f"In this order, try: {'; '.join(advice)}.",
+        code="memory.out",
+        field="settings.batch_size",
+    )

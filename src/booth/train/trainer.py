@@ -128,7 +128,11 @@ class Trainer(Prepared):
         self._reporter.done = state.done
         self._reporter.emit("step", "debug", stage=state.stage.name, total=total, **step.to_json())
         if self._recovery.must_return:
-            raise NotFiniteError(f"The loss or gradient was not finite {SKIPS + 1} times in a row.")
+            raise NotFiniteError(
+                f"The loss or gradient was not finite {SKIPS + 1} times in a row.",
+                code="loss.not_finite",
+                field="settings.learning_rate",
+            )
         self._callbacks.after(step, state)
         self.cancel.check()
         self._is_done = self._callbacks.is_done(state, update)
@@ -228,7 +232,10 @@ class Trainer(Prepared):
     def estimate(self) -> Estimate:
         """What the run will cost, from a few real steps that are taken back; before the first step only."""
         if self._started:
-            raise UsageError("Ask for an estimate before the first step: what is learned already would be in its way.")
+            raise UsageError(
+                "Ask for an estimate before the first step: what is learned already would be in its way.",
+                code="trainer.estimate_late",
+            )
         with self._working():
             return rehearsed(self.config, self.model)
 
@@ -288,12 +295,17 @@ class Trainer(Prepared):
     def _require_last_stage(self) -> None:
         self.start()
         if self._folder is None:
-            raise UsageError("Nothing is kept of this training, so it has no concept to write. Train with keep=True.")
+            raise UsageError(
+                "Nothing is kept of this training, so it has no concept to write.",
+                "Train with keep=True.",
+                code="trainer.not_kept",
+            )
         state = self.plan_state
         if state.index < len(self.plan) and (not state.is_last or state.step == 0):
             raise UsageError(
-                f"A concept needs every stage of the plan, and {state.stage.name} is not trained yet. Iterate on, or "
-                "close() and go on later with resume=True."
+                f"A concept needs every stage of the plan, and {state.stage.name} is not trained yet.",
+                "Iterate on, or close() and go on later with resume=True.",
+                code="trainer.unfinished",
             )
 
     def _end_last_stage(self) -> None:
@@ -354,5 +366,5 @@ class Trainer(Prepared):
             with suppress(NotFiniteError):
                 self._save()
                 told = f"A checkpoint is saved after {self.plan_state.done} of {self.plan_state.total} steps"
-        told = f"{error} {told}; run the same command with --resume to go on."
+        told = f"{error} {told}; run the same command with `resume` to go on."
         return Interrupted(told, error.exit_code - 128) if isinstance(error, Interrupted) else Cancelled(told)

@@ -37,7 +37,9 @@ def make_assistant(studio: Studio, catalogue: Catalogue) -> MCPServer:
     def place_of(key: str) -> Place:
         place = studio.places.get(key)
         if place is None:
-            raise UsageError(f"There is no run or concept {key!r}. List them first.")
+            raise UsageError(
+                f"There is no run or concept {key!r}.", "List them first.", code="studio.no_such_run", field="key"
+            )
         return place
 
     @server.tool()
@@ -102,7 +104,7 @@ def _add_doing(server: MCPServer, studio: Studio, catalogue: Catalogue) -> None:
         """End a job; what is saved stays."""
         found = studio.library.get(job)
         if found is None:
-            raise UsageError(f"There is no job {job!r}. List them first.")
+            raise UsageError(f"There is no job {job!r}.", "List them first.", code="studio.no_such_job", field="job")
         studio.keeper.cancel(found)
         return job_shown(studio, studio.library.get(job) or found)
 

@@ -69,7 +69,9 @@ def _made() -> dict[str, Any]:
         return json.loads(done.stdout)
     except ValueError as error:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise NotAvailableError(f"The methods cannot be listed: {said[-1] if said else 'no answer'}") from error
+        raise NotAvailableError(
+            f"The methods cannot be listed: {said[-1] if said else 'no answer'}", code="studio.no_methods"
+        ) from error
 
 
 def _stamp() -> str:

@@ -81,7 +81,7 @@ def taken(form: list[dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
-            raise Wrong(name, f"There is no setting {name!r} here.")
+            raise Wrong(name, f"There is no setting {name!r} here.", code="setting.unknown")
         read = _read(known[name], value)
         if read != known[name]["default"]:
             values[name] = read
@@ -102,13 +102,13 @@ def _read(field: Mapping[str, Any], value: Any) -> Any:
     if value is None or (value == "" and (field["optional"] or field["default"] == "")):
         if field["optional"] or field["default"] is None:
             return None
-        raise Wrong(name, f"{name} needs a value: {field['meaning']}.")
+        raise Wrong(name, f"{name} needs a value: {field['meaning']}.", code="value.missing")
     if kind == "bool":
         return bool(value)
     if kind in ("int", "float"):
         return _number(field, value)
     if kind == "choice" and value not in field["choices"]:
-        raise Wrong(name, f"{name} is one of {', '.join(map(str, field['choices']))}.")
+        raise Wrong(name, f"{name} is one of {', '.join(map(str, field['choices']))}.", code="value.unknown")
     if kind in ("list", "table"):
         return _listed(field, value)
     return str(value)
@@ -124,12 +124,12 @@ def _number(field: Mapping[str, Any], value: Any) -> int | float:
             number = int(number)
     except (TypeError, ValueError, OverflowError) as error:
         whole = "a whole number" if field["type"] == "int" else "a number"
-        raise Wrong(name, f"{name} is {whole}: {field['meaning']}.") from error
+        raise Wrong(name, f"{name} is {whole}: {field['meaning']}.", code="value.wrong_kind") from error
     low, high = field["low"], field["high"]
     if (low is not None and (number < low or (field["above"] and number == low))) or (
         high is not None and (number > high or (field["below"] and number == high))
     ):
-        raise Wrong(name, f"{name} is {_range(field)}.")
+        raise Wrong(name, f"{name} is {_range(field)}.", code="value.out_of_range")
     return number
 
 
@@ -150,10 +150,14 @@ def _listed(field: Mapping[str, Any], value: Any) -> Any:
             value = json.loads(value)
         except ValueError as error:
             if wanted is dict:
-                raise Wrong(field["name"], f"{field['name']} is a table, written as JSON.") from error
+                raise Wrong(
+                    field["name"], f"{field['name']} is a table, written as JSON.", code="value.wrong_kind"
+                ) from error
             value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, wanted):
-        raise Wrong(field["name"], f"{field['name']} is a {'list' if wanted is list else 'table'}.")
+        raise Wrong(
+            field["name"], f"{field['name']} is a {'list' if wanted is list else 'table'}.", code="value.wrong_kind"
+        )
     return value
 
 

@@ -65,7 +65,9 @@ class Home:
                 folder.mkdir(parents=True, exist_ok=True)
             self.studio.chmod(0o700)
         except OSError as error:
-            raise UsageError(f"{self.root} cannot be written: {error.strerror}. Name another folder.") from error
+            raise UsageError(
+                f"{self.root} cannot be written: {error.strerror}.", "Name another folder.", code="folder.not_writable"
+            ) from error
 
     def relative(self, path: Path) -> str:
         """A path below the root as the commands that are shown have it."""

@@ -69,9 +69,13 @@ class Photo:
             raise ChangedMeanwhile(there, now)
         line = " ".join(text.split())
         if any(not c.isprintable() for c in line):
-            raise BadDataError("A caption has no control characters. Take them out.")
+            raise BadDataError(
+                "A caption has no control characters.", "Take them out.", code="caption.control_characters"
+            )
         if len(line) > MAX_CAPTION:
-            raise BadDataError(f"A caption has at most {MAX_CAPTION} characters. Make it shorter.")
+            raise BadDataError(
+                f"A caption has at most {MAX_CAPTION} characters.", "Make it shorter.", code="caption.too_long"
+            )
         if not line:
             self.caption_file.unlink(missing_ok=True)
             return "none"
@@ -155,12 +159,12 @@ class PhotoSet:
         stem = plain_name(name)
         with self._lock:
             if len(self.photos()) >= MOST_PHOTOS:
-                raise BadDataError(f"A set has at most {MOST_PHOTOS} photos.")
+                raise BadDataError(f"A set has at most {MOST_PHOTOS} photos.", code="photos.too_many")
             self.folder.mkdir(parents=True, exist_ok=True)
             stem = self._free(stem)
             told = child(["take", str(self.folder), stem], data)
             if "error" in told:
-                raise BadDataError(f"{name[:80]} {told['error']}.")
+                raise BadDataError(f"{name[:80]} {told['error']}.", code="picture.unreadable")
             taken = self.about()["taken"]
             taken[told["file"]] = {key: told[key] for key in ("turned", "located", "tagged")}
             self.note(taken=taken)
@@ -193,10 +197,12 @@ class PhotoSet:
             return {"mask": None}
         facts = self.survey()["photos"].get(photo.file.name, {})
         if "width" not in facts:
-            raise BadDataError("This photo cannot be decoded, so that nothing can be painted over it.")
+            raise BadDataError(
+                "This photo cannot be decoded, so that nothing can be painted over it.", code="photo.undecodable"
+            )
         told = child(["paint", str(photo.mask), str(facts["width"]), str(facts["height"])], data)
         if "error" in told:
-            raise BadDataError(f"The mask {told['error']}.")
+            raise BadDataError(f"The mask {told['error']}.", code="mask.unusable")
         return told
 
     def replace(self, find: str, put: str, *, apply: bool) -> list[dict[str, Any]]:
@@ -235,7 +241,7 @@ class PhotoSet:
         with self._lock:
             photos, crops = self.photos(), self.about()["crops"]
             if not photos:
-                raise UsageError("There are no photos in this set yet. Add some first.")
+                raise UsageError("There are no photos in this set yet.", "Add some first.", code="photos.none_yet")
             files = [f for p in photos for f in (p.file, p.caption_file, p.mask) if f.is_file() and not f.is_symlink()]
             hashes = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
             boxes = {p.file.name: crops[p.file.name] for p in photos if p.file.name in crops}
@@ -259,7 +265,7 @@ class PhotoSet:
         if boxes:
             told = child(["crop", str(self.folder), str(work)], json.dumps(boxes).encode())
             if "error" in told:
-                raise BadDataError(f"A photo {told['error']}.")
+                raise BadDataError(f"A photo {told['error']}.", code="picture.unreadable")
         os.replace(work, place)
 
 

@@ -58,7 +58,7 @@ def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
     sets = PhotoSets(studio.home)
     photos = sets.get(key)
     if photos is None:
-        raise UsageError("This set of photos is gone. Choose another one.")
+        raise UsageError("This set of photos is gone.", "Choose another one.", code="photos.set_gone")
     plan = plan.model_copy(update={"noun": "style" if plan.kind == "style" and not plan.noun else plan.noun.strip()})
     _check_words(plan)
     photos.note(noun=plan.noun, token=plan.token, kind=plan.kind)
@@ -73,25 +73,30 @@ def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
 
 def _check_words(plan: Plan) -> None:
     if not plan.noun:
-        raise Wrong("noun", "Say what kind of thing it is, such as dog, mug or chair.")
+        raise Wrong("noun", "Say what kind of thing it is, such as dog, mug or chair.", code="noun.missing")
     for field in ("noun", "token"):
         if not WORDS.fullmatch(getattr(plan, field)):
-            raise Wrong(field, f"The {field} is made of letters, digits, dots and dashes.")
+            raise Wrong(field, f"The {field} is made of letters, digits, dots and dashes.", code="noun.invalid")
     if plan.noun == plan.token:
-        raise Wrong("token", f"The token and the class noun are both {plan.noun!r}. Choose a rare token, such as sks.")
+        raise Wrong(
+            "token",
+            f"The token and the class noun are both {plan.noun!r}.",
+            "Choose a rare token, such as sks.",
+            code="token.is_noun",
+        )
     for method in plan.methods:
         if method not in METHODS:
-            raise Wrong("methods", f"There is no method {method!r}.")
+            raise Wrong("methods", f"There is no method {method!r}.", code="method.unknown")
     if plan.base.startswith("-") or not plan.base.isprintable():
-        raise Wrong("base", "Name a base: embedded, a folder, a .safetensors file or a Hub id.")
+        raise Wrong("base", "Name a base: embedded, a folder, a .safetensors file or a Hub id.", code="base.invalid")
 
 
 def _other(home: Home, sets: PhotoSets, other: Other) -> str:
     found = sets.get(other.set)
     if found is None:
-        raise Wrong("also", "One of the other sets of photos is gone. Choose it again.")
+        raise Wrong("also", "One of the other sets of photos is gone.", "Choose it again.", code="photos.set_gone")
     if not WORDS.fullmatch(other.token) or not WORDS.fullmatch(other.noun):
-        raise Wrong("also", "Every other subject needs a token and a class noun of its own.")
+        raise Wrong("also", "Every other subject needs a token and a class noun of its own.", code="also.invalid")
     return f"{home.relative(found.snapshot()[0])}={other.token} {other.noun}"
 
 
@@ -101,7 +106,7 @@ def _training(
     name = plan.methods[0]
     method = catalogue.method(name)
     if method is None:
-        raise Wrong("methods", f"There is no method {name!r} here.")
+        raise Wrong("methods", f"There is no method {name!r} here.", code="method.unknown")
     scale, chosen = scale_of(plan.base), catalogue.get()["chosen"]
     settings = taken(method_fields(method, chosen, scale), plan.settings)
     run = taken(run_fields(), plan.run)
@@ -124,7 +129,12 @@ def _training(
 
 def _race(studio: Studio, plan: Plan, source: str, about: dict[str, Any]) -> Job:
     if plan.also:
-        raise Wrong("also", "A race is about one subject. Take the other subjects out, or choose one method.")
+        raise Wrong(
+            "also",
+            "A race is about one subject.",
+            "Take the other subjects out, or choose one method.",
+            code="also.in_race",
+        )
     stem, number = _plain(f"{plan.token}-{plan.noun}-race"), 1
     folder = studio.home.root / "races" / stem
     while folder.exists() or _taken(studio, folder):

@@ -29,11 +29,18 @@ def serve(
     """
     if not is_loopback(host) and token is None:
         raise UsageError(
-            f"--host {host} can be reached by others, so that the studio needs a token that you chose: --token, of at "
-            f"least {SHORTEST} characters. Leave --host out to use it on this machine alone."
+            f"`host={host}` can be reached by others, so that the studio needs a token that you chose: `token`, of at "
+            f"least {SHORTEST} characters.",
+            "Leave `host` out to use it on this machine alone.",
+            code="token.needed",
+            field="token",
         )
     if token is not None and (len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token):
-        raise UsageError(f"A --token needs at least {SHORTEST} ASCII characters without spaces.")
+        raise UsageError(
+            f"A `token` needs at least {SHORTEST} ASCII characters without spaces.",
+            code="token.too_short",
+            field="token",
+        )
     home = Home(folder.resolve())
     home.make()
     held = hold(home)
@@ -75,5 +82,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind((host.strip("[]"), port))
     except OSError as error:
         listening.close()
-        raise UsageError(f"{host}:{port} cannot be used: {error.strerror}. Choose another --port.") from error
+        raise UsageError(
+            f"{host}:{port} cannot be used: {error.strerror}.",
+            "Choose another `port`.",
+            code="port.taken",
+            field="port",
+        ) from error
     return listening

@@ -45,7 +45,10 @@ def hold(home: Home) -> IO[str]:
         except OSError as error:
             file.close()
             raise UsageError(
-                f"Another studio is open on {home.root}. Use that one, or end it before you open a second."
+                f"Another studio is open on {home.root}.",
+                "Use that one, or end it before you open a second.",
+                code="folder.in_use",
+                field="folder",
             ) from error
     file.truncate(0)
     file.write(f"{os.getpid()}\n")

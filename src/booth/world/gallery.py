@@ -19,7 +19,12 @@ SHOWN = 48
 def write_gallery(out: Path, count: int, seed: int, split: str) -> tuple[list[Path], Path]:
     """Write `count` PNGs with their captions in metadata.jsonl; a contact sheet of 48 goes beside the folder."""
     if split not in SPLITS:
-        raise UsageError(f"There is no split called {split!r}. There are: {', '.join(SPLITS)}.")
+        raise UsageError(
+            f"There is no split called {split!r}.",
+            f"There are: {', '.join(SPLITS)}.",
+            code="split.unknown",
+            field="split",
+        )
     require_empty(out)
     pictures, captions, _ = render_many(count, seed=seed, split=split)
     images = [Image.fromarray(picture) for picture in pictures]

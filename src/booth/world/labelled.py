@@ -29,12 +29,19 @@ def write_labelled(
     Every individual is new, is shown twice, and both pictures are one group. UsageError for an unknown word.
     """
     if noun not in NOUNS:
-        raise UsageError(f"The world has no {noun!r}. It has {', '.join(NOUNS)}.")
+        raise UsageError(
+            f"The world has no {noun!r}.", f"It has {', '.join(NOUNS)}.", code="world.noun_unknown", field="noun"
+        )
     for label in (*labels, *scarce):
         if label not in PATTERNS[1:] or (label in scarce and label not in labels):
-            raise UsageError(f"{label!r} is none of the classes' patterns. There are: {', '.join(PATTERNS[1:])}.")
+            raise UsageError(
+                f"{label!r} is none of the classes' patterns.",
+                f"There are: {', '.join(PATTERNS[1:])}.",
+                code="world.label_unknown",
+                field="labels",
+            )
     if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty. Name another folder with --out.")
+        raise UsageError(f"{out} is not empty.", "Name another folder with `out`.", code="out.not_empty", field="out")
     rows: list[tuple[str, ...]] = []
     for label in labels:
         for split, count in (("train", few if label in scarce else many), ("test", test)):

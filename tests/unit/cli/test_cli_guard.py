@@ -3,15 +3,17 @@
 import errno
 import json
 import signal
+from typing import Annotated
 
 import pytest
+import typer
 from told import last_object
 from typer.testing import CliRunner
 
 from booth.cli.app import app
 from booth.cli.guard import guarded
 from booth.core import errors
-from booth.core.errors import BoothError, Interrupted
+from booth.core.errors import BoothError, Interrupted, UsageError, together
 
 
 def leave(error: BaseException, capsys: pytest.CaptureFixture[str], as_json: bool = True) -> tuple[int, str, str]:
@@ -27,10 +29,47 @@ def leave(error: BaseException, capsys: pytest.CaptureFixture[str], as_json: boo
 
 @pytest.mark.parametrize("kind", [BoothError, *BoothError.__subclasses__()])
 def test_every_error_of_ours_leaves_with_its_own_code(kind: type[BoothError], capsys) -> None:
-    code, out, err = leave(kind("It broke. Mend it."), capsys)
+    code, out, err = leave(kind("It broke.", "Mend it.", code="it.broke"), capsys)
     assert code == kind.exit_code
     assert err == "booth: It broke. Mend it.\n"
-    assert json.loads(out) == {"error": "It broke. Mend it.", "exit_code": code}
+    values = {"field": None, "code": "it.broke", "sentence": "It broke.", "advice": "Mend it.", "option": None}
+    told = {"error": "It broke. Mend it.", "exit_code": code, **values, "problems": [values]}
+    assert json.loads(out) == told
+
+
+def test_fields_are_told_as_the_options_of_the_verb(capsys) -> None:
+    def verb(
+        noun: Annotated[str, typer.Option("--class")] = "",
+        photos: Annotated[str, typer.Argument()] = "",
+        preview_every: Annotated[int, typer.Option()] = 0,
+        assignments: Annotated[str, typer.Option("--set")] = "",
+        as_json: bool = True,
+    ) -> None:
+        told = (
+            "Give `noun`, `photos`, `previews=3`, a lower `learning_rate` and `rank=4`; not `pose`, `ls` or `no thing`."
+        )
+        raise UsageError("It broke.", told, field="settings.rank")
+
+    with pytest.raises(SystemExit):
+        guarded(verb)(as_json=True)
+    out, err = capsys.readouterr()
+    assert err == (
+        "booth: It broke. Give --class, PHOTOS, --preview-every 3, a lower --set learning_rate and --set rank=4; "
+        "not `pose`, `ls` or `no thing`.\n"
+    )
+    assert json.loads(out)["option"] == "--set rank"
+
+
+def test_the_option_at_fault_stands_behind_a_message_that_does_not_name_it(capsys) -> None:
+    def verb(noun: Annotated[str, typer.Option("--class")] = "", as_json: bool = True) -> None:
+        raise together([UsageError("It broke.", field="noun"), BoothError("That too.", field="out")])
+
+    with pytest.raises(SystemExit) as leaving:
+        guarded(verb)(as_json=True)
+    out, err = capsys.readouterr()
+    assert leaving.value.code == UsageError.exit_code
+    assert err == "booth: It broke. (--class)\nbooth: That too.\n"
+    assert [(p["field"], p["option"]) for p in json.loads(out)["problems"]] == [("noun", "--class"), ("out", None)]
 
 
 def test_exit_codes_are_all_different() -> None:

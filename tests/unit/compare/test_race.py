@@ -124,7 +124,7 @@ def test_a_failed_method_is_a_row_and_is_tried_again(plan: Race, monkeypatch: py
 def test_two_races_are_not_mixed_but_methods_may_join(plan: Race) -> None:
     plan = replace(plan, seeds=(0,), methods=("lora",))
     run_race(plan, tell=lambda text: None)
-    with pytest.raises(UsageError, match=r"another race: budget is different.*--out"):
+    with pytest.raises(UsageError, match=r"another race: budget is different.*`out`"):
         run_race(replace(plan, budget=Budget(steps=3)), tell=lambda text: None)
     run_race(replace(plan, methods=("textual_inversion",)), tell=lambda text: None)
     assert len(list(results(plan))) == 2
@@ -150,7 +150,7 @@ def test_a_race_is_not_continued_on_another_device(plan: Race) -> None:
     run_race(plan, tell=lambda text: None)
     file = plan.out / "race.json"
     file.write_text(file.read_text().replace('"device": "cpu"', '"device": "cuda"'))
-    with pytest.raises(UsageError, match=r"race on cuda, and this one is on cpu.*--device cuda"):
+    with pytest.raises(UsageError, match=r"race on cuda, and this one is on cpu.*`device=cuda`"):
         run_race(plan, tell=lambda text: None)
 
 

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image, ImageFilter
 
 from booth.catalogue import describe_methods
+from booth.cli.recommend import command_of
 from booth.compare import recommend as recommending
 from booth.compare.photo_facts import PhotoFacts, look_at, sharpness
-from booth.compare.recommend import RULES, Answers, Recommendation, config_of, recommend, time_warning
+from booth.compare.recommend import RULES, Answers, Recommendation, recommend, time_warning
 from booth.core.errors import UsageError
 from booth.data.photos import Photo, PhotoSet
 from booth.registry import METHODS
@@ -71,11 +72,11 @@ def test_what_does_not_fit_is_out_and_says_why(ask) -> None:
 
 def test_the_command_runs_as_printed(ask, tmp_path: Path, toy_base: Path) -> None:
     found = ask(PhotoFacts(2, ("a.png",), ("b.png repeats a.png.",), same_background=True), kind="person", layout=True)
-    words = shlex.split(found.command)
+    words = shlex.split(command_of(found))
     assert words[:5] == ["booth", "train", "my photos", "--class", "dog"]
     assert words[words.index("--crop") + 1] == "subject"
     assert words[words.index("--base") + 1] == str(toy_base)
-    config = config_of(found, [Path("my photos")], "dog", str(toy_base))
+    config = found.config
     assert (config.method, config.crop) == (found.method, "subject")
     from booth.config import method_config
 

@@ -123,7 +123,7 @@ def test_a_run_at_former_defaults_is_not_taken_for_one_at_todays(folder: Path, m
 
 
 def test_photographs_need_a_place(folder: Path) -> None:
-    with pytest.raises(UsageError, match="--photos DIR"):
+    with pytest.raises(UsageError, match="`photos`"):
         run(folder, "one", photographs=False)
 
 

@@ -86,7 +86,7 @@ def test_of_what_is_within_noise_the_shorter_is_chosen() -> None:
 
 def test_two_photos_are_too_few(toy_base: Path, five_photos: Path) -> None:
     files = sorted(five_photos.iterdir())[:2]
-    with pytest.raises(BadDataError, match=r"too few to leave one out.*--tune"):
+    with pytest.raises(BadDataError, match=r"too few to leave one out.*do not tune"):
         tune(RunConfig(photos=files, noun="dog", base=str(toy_base)))
 
 

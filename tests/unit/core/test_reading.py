@@ -71,7 +71,9 @@ def test_marks_and_line_ends_change_nothing(reader: str, mark: bytes, end: bytes
 def test_another_encoding_is_told_as_what_it_is(reader: str, encoding: str, tmp_path: Path) -> None:
     name, read, text, _ = READERS[reader]
     (tmp_path / name).write_bytes(text.encode(encoding))
-    with pytest.raises(BoothError, match=f"{name} is not UTF-8 text but {encoding[:6].upper()}; save it as UTF-8"):
+    with pytest.raises(
+        BoothError, match=f"{name} is not UTF-8 text but {encoding[:6].upper()}[;.] [sS]ave it as UTF-8"
+    ):
         read(tmp_path / name)
 
 

@@ -135,7 +135,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_an_encoder_that_is_not_cached_names_the_way_out(world_judges: Path) -> None:
-    with pytest.raises(NotAvailableError, match=r"hf download facebook/dino-vits16.*--encoder world-identity"):
+    with pytest.raises(NotAvailableError, match=r"hf download facebook/dino-vits16.*world-identity"):
         load_encoders(["dino-vits16"])
     assert [e.name for e in load_encoders(scale="full")] == list(WORLD)
 

@@ -124,13 +124,13 @@ def test_bad_references_are_one_clear_error(lora: Concept, five_photos: Path, tm
     one = tmp_path / "one"
     one.mkdir()
     shutil.copy(five_photos / "0.png", one)
-    with pytest.raises(BadDataError, match=r"1 reference photo is too few.*--photos"):
+    with pytest.raises(BadDataError, match=r"1 reference photo is too few.*`photos`"):
         find_photos(lora, [one])
     cats = shutil.copytree(five_photos, tmp_path / "10_sks cat")
     with pytest.raises(BadDataError, match=r"of a cat.*is a dog"):
         find_photos(lora, [cats])
     moved = Concept(lora.folder, lora.record.model_copy(update={"photo_files": [str(tmp_path / "gone.png")]}))
-    with pytest.raises(BadDataError, match="--photos"):
+    with pytest.raises(BadDataError, match="`photos`"):
         find_photos(moved, [])
 
 
@@ -144,7 +144,7 @@ def test_references_of_another_class_are_refused(
         monkeypatch.setattr(type(encoders[0]), "verdicts", lambda *_: rows)
 
     see(("cat",), ("cat",))
-    with pytest.raises(BadDataError, match=r"show a cat.*is a dog.*--any-class"):
+    with pytest.raises(BadDataError, match=r"show a cat.*is a dog.*`any_class`"):
         require_class(encoders, photos, "dog")
     require_class(encoders, photos, "spaceship")  # a noun that the judges do not know
     see(("cat", "dog"), ("cat",))

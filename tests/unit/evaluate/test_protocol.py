@@ -89,7 +89,7 @@ def test_a_prompt_without_a_place_for_the_subject_is_named(tmp_path: Path) -> No
 def test_wrong_words_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="objects and live"):
         make_protocol("dog", suite="people")
-    with pytest.raises(UsageError, match="--seeds"):
+    with pytest.raises(UsageError, match="`seeds`"):
         make_protocol("dog", seeds=[])
 
 

@@ -184,14 +184,14 @@ def test_clip_is_found_without_its_wrapper_and_every_tensor_is_accounted_for(
     assert "passed over 3 tensors" in note
 
     save_file(without | {"cond_stage_model.transformer.extra.weight": torch.ones(2)}, here / "more.safetensors")
-    with pytest.raises(BadDataError, match=r"1 keys that find no layer .*transformer\.extra\.weight.*Add --lossy"):
+    with pytest.raises(BadDataError, match=r"1 keys that find no layer .*transformer\.extra\.weight.*Add `lossy`"):
         import_file(here / "more.safetensors", **how)
     left = import_file(here / "more.safetensors", lossy=True, out=here / "b", **how).record.data["imported"]["left_out"]
     assert "1 tensors that find no place" in left[0]
 
     baked = {name: t * 1.5 if name.startswith("first_stage_model.decoder") else t for name, t in without.items()}
     save_file(baked, here / "baked.safetensors")
-    with pytest.raises(BadDataError, match=r"brings a vae of its own.*Use the file itself as --base"):
+    with pytest.raises(BadDataError, match=r"brings a vae of its own.*Use the file itself as `base`"):
         import_file(here / "baked.safetensors", **how)
     assert (
         "own vae"
@@ -210,7 +210,7 @@ def test_what_no_adapter_file_holds_goes_out_merged(
     options = {"learning_rate": 3e-2, "token": "rlx"} | ({"block_size": 4} if method == "oft" else {})
     concept = teach(method, **options)
     lossy = method == "custom_diffusion"  # the token's rows go out with --to embedding
-    with pytest.raises(UsageError, match="Use --to checkpoint, which holds the merged weights exactly"):
+    with pytest.raises(UsageError, match="Use `to=checkpoint`, which holds the merged weights exactly"):
         export(concept, "kohya", lossy=lossy)
     done = export(concept, "checkpoint", lossy=lossy, picture=method == "oft")
     assert done.check.passed

@@ -143,7 +143,7 @@ def test_names_are_those_of_stable_diffusion_1_5s_files(net: Any):
 
 def test_what_does_not_fit_is_refused(net: Any, toy_base: Path, base: Path, here: Path):
     file = original_file(net, here / "mine.safetensors")
-    with pytest.raises(UsageError, match=r"does not say what it follows\. Add --control-type TYPE: canny"):
+    with pytest.raises(UsageError, match=r"does not say what it follows\. Add `control`: canny"):
         import_file(file, base=str(base))
     save_file(load_file(file), here / "odd.safetensors", metadata={"booth.control": "canny\x1b[2J"})
     with pytest.raises(UsageError, match=r"'canny\\\\x1b\[2J' cannot be what a ControlNet follows"):

@@ -236,7 +236,7 @@ def test_lengths_of_dora_are_cut_and_not_stacked(base: Path):
     cut = unstacked({name: Layer({**plain.factors, "up": up}, 1.0, torch.arange(48.0))}, shapes)
     assert [layer.magnitude.tolist()[0] for layer in cut.values() if layer.magnitude is not None] == [0, 16, 32]
     assert not cut[QKV[2]].product().any()
-    with pytest.raises(UsageError, match=r"only plain LoRA can be written for it\. Use --to diffusers"):
+    with pytest.raises(UsageError, match=r"only plain LoRA can be written for it\. Use `to=diffusers`"):
         stacked(cut, shapes)
 
 

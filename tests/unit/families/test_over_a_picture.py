@@ -121,7 +121,7 @@ def test_a_family_that_diffusers_has_no_such_pipeline_for_says_so_before_it_draw
 ) -> None:
     heard: list[int] = []
     request = Request([PROMPT], base=str(bases("flux_2_klein")), steps=1, size=SIDE, **how)
-    with pytest.raises(UsageError, match=r"nothing that draws over a picture.*--init and --upscale.*inside a --mask"):
+    with pytest.raises(UsageError, match=r"nothing that draws over a picture.*`init` and `upscale`.*inside a `mask`"):
         generate(request, tmp_path / "out", on_picture=heard.append)
     assert not heard
 
@@ -138,7 +138,7 @@ def test_what_flux_2_would_shrink_is_refused(bases: Bases, monkeypatch: pytest.M
     model = load_family(str(bases("flux_2_klein")))
     assert model.largest_area == 1024 * 1024
     monkeypatch.setattr(type(model), "largest_area", SIDE * SIDE - 1)
-    with pytest.raises(UsageError, match=r"would be 16x16.*over one of 255 pixels at most.*--size"):
+    with pytest.raises(UsageError, match=r"would be 16x16.*over one of 255 pixels at most.*`size`"):
         draw(model, [PROMPT], [3], steps=2, size=SIDE, starts=[Start(PICTURE, 1.0, MASK)])
 
 
@@ -168,8 +168,8 @@ def test_a_family_draws_no_further_than_its_positions_go(bases: Bases) -> None:
     assert load_family(str(bases("z_image"))).largest == 64 * 4
     with pytest.raises(UsageError, match=r"36 pixels cannot be drawn.*such as 16, and at most 32"):
         check_size(model, 36)
-    with pytest.raises(UsageError, match=r"--upscale 3.*more than 32 pixels"):
+    with pytest.raises(UsageError, match=r"`upscale=3`.*more than 32 pixels"):
         check_size(model, None, 3)
     wide = PICTURE.resize((3 * SIDE, SIDE))
-    with pytest.raises(UsageError, match=r"48 pixels a side.*32 at most.*--size"):
+    with pytest.raises(UsageError, match=r"48 pixels a side.*32 at most.*`size`"):
         draw(model, [PROMPT], [3], steps=2, size=SIDE, starts=[Start(wide, 0.5)])

@@ -94,7 +94,7 @@ def test_a_family_without_such_a_pipeline_is_told_apart() -> None:
     class OddPipeline:
         pass
 
-    with pytest.raises(UsageError, match="--init"):
+    with pytest.raises(UsageError, match="`init`"):
         starting_from_picture(OddPipeline(), masked=False)
 
 
@@ -240,5 +240,5 @@ def test_options_that_make_no_sense_are_errors(options: tuple[Any, ...], told: s
 
 
 def test_a_strength_that_leaves_no_step_is_an_error(toy: Family) -> None:
-    with pytest.raises(UsageError, match="at least --steps 5"):
+    with pytest.raises(UsageError, match="at least `steps=5`"):
         draw(toy, ["a dog"], [0], steps=4, starts=[Start(photo(), 0.2)])

@@ -101,7 +101,7 @@ def test_a_checkpoint_goes_out_and_comes_back(tuned: Concept, toy: Family, toy_b
 
 def test_the_subject_is_asked_for_where_the_file_does_not_say(toy: Family, toy_base: Path, here: Path):
     save_file({"emb_params": torch.ones(1, 32)}, here / "rex.safetensors")
-    with pytest.raises(UsageError, match=r"does not say what it was taught\. Add --class NOUN"):
+    with pytest.raises(UsageError, match=r"does not say what it was taught\. Add `noun`"):
         import_file(here / "rex.safetensors", base=str(toy_base))
     concept = import_file(here / "rex.safetensors", base=str(toy_base), noun="dog")
     assert concept.record.prompt == "a photo of rex dog"
@@ -163,7 +163,7 @@ def test_a_bundle_with_layers_of_the_text_encoder_is_held_whole(toy: Family, toy
 
 def test_a_bundle_that_has_to_be_merged_tells_what_it_cannot_hold(toy: Family, toy_base: Path, here: Path):
     file = bundle(toy, here / "b.safetensors", "dora by columns")
-    with pytest.raises(BadDataError, match=r"this one changes the text_encoder too\. Add --lossy"):
+    with pytest.raises(BadDataError, match=r"this one changes the text_encoder too\. Add `lossy`"):
         import_file(file, base=str(toy_base))
     concept = import_file(file, base=str(toy_base), lossy=True)
     assert (concept.record.method, concept.record.settings["second"]) == ("two_stage", "full")

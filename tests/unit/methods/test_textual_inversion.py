@@ -160,7 +160,7 @@ def test_prompts_are_the_published_templates_with_the_noun_beside_the_token():
 @pytest.mark.parametrize("token", ["dog</w>", "a"])
 def test_a_token_that_is_already_a_word_is_refused_with_the_way_out(toy: Family, token: str):
     before = toy.tokenizer
-    with pytest.raises(UsageError, match="--token"):
+    with pytest.raises(UsageError, match="`token`"):
         make_method("textual_inversion", Subject(token, "dog")).attach(toy, 0)
     assert toy.tokenizer is before
 

@@ -75,7 +75,7 @@ def test_the_older_goes_only_once_the_newer_is_there(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save_file", full)
-    with pytest.raises(DiskFullError, match=r"bytes are missing.*--resume"):
+    with pytest.raises(DiskFullError, match=r"bytes are missing.*`resume`"):
         kept.save(3, tensors(), {})
     assert names(tmp_path) == ["ckpt-000001", "ckpt-000002"]
     assert kept.latest() is not None

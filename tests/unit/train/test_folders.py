@@ -31,14 +31,14 @@ def test_what_is_not_ours_is_never_touched(tmp_path: Path, resume: bool, name: s
     else:
         out.mkdir()
         (out / name).write_text("mine")
-    with pytest.raises(UsageError, match="--out"):
+    with pytest.raises(UsageError, match="`out`"):
         refuse_to_overwrite(out, resume)
 
 
 def test_a_finished_concept_is_only_resumed(tmp_path: Path) -> None:
     (tmp_path / "concept.json").write_text("{}")
     refuse_to_overwrite(tmp_path, resume=True)
-    with pytest.raises(UsageError, match=r"finished concept.*--out"):
+    with pytest.raises(UsageError, match=r"finished concept.*`out`"):
         refuse_to_overwrite(tmp_path, resume=False)
 
 
@@ -46,7 +46,7 @@ def test_an_unfinished_run_is_only_resumed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (work_folder(out) / "checkpoints" / "ckpt-000003").mkdir(parents=True)
     refuse_to_overwrite(out, resume=True)
-    with pytest.raises(UsageError, match=r"unfinished run.*--resume"):
+    with pytest.raises(UsageError, match=r"unfinished run.*`resume`"):
         refuse_to_overwrite(out, resume=False)
 
 

@@ -156,7 +156,7 @@ def test_out_of_memory_names_the_next_plan(lesson: Lesson, monkeypatch: pytest.M
         raise MemoryError
 
     monkeypatch.setattr(trainer, "training_steps", full)
-    with pytest.raises(OutOfMemoryError, match=r"--set memory=fp32\+freed"):
+    with pytest.raises(OutOfMemoryError, match=r"`memory=fp32\+freed`"):
         train(lesson())
 
 

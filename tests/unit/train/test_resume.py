@@ -40,7 +40,7 @@ def test_stopped_after_any_step(lesson: Lesson, method: str) -> None:
     straight = train(lesson(method, "straight"))
     for k in range(1, straight.record.steps + 1):
         config = lesson(method, f"stopped-{k}")
-        with pytest.raises(Interrupted, match=f"after {k} of {straight.record.steps} steps.*--resume"):
+        with pytest.raises(Interrupted, match=f"after {k} of {straight.record.steps} steps.*`resume`"):
             train(config, listeners=[stop_after(k)])
         resumed = train(config.model_copy(update={"resume": True}))
         assert outcome(resumed) == outcome(straight), f"stopped after step {k}"
@@ -77,7 +77,7 @@ def test_interrupted_within_a_step_the_last_checkpoint_is_kept(
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Update, "step", interrupted)
-    with pytest.raises(Interrupted, match=r"last good checkpoint is kept.*--resume"):
+    with pytest.raises(Interrupted, match=r"last good checkpoint is kept.*`resume`"):
         train(config)
     monkeypatch.setattr(Update, "step", whole)
     assert [p.name for p in (tmp_path / "stopped.run" / "checkpoints").iterdir()] == ["ckpt-000002"]
@@ -114,7 +114,7 @@ def test_a_signal_at_the_last_step_is_heard(lesson: Lesson, monkeypatch: pytest.
 
     monkeypatch.setattr(PlanState, "close", signalled)
     config = lesson()
-    with pytest.raises(Interrupted, match=r"SIGTERM.*after 5 of 5 steps.*--resume"):
+    with pytest.raises(Interrupted, match=r"SIGTERM.*after 5 of 5 steps.*`resume`"):
         train(config)
 
 

@@ -70,10 +70,10 @@ def test_photos_must_be_there_and_the_same_or_named(lora: Concept, flux: Path, t
     record = lora.record.model_copy(update={"photo_files": [str(c) for c in copies]})
     assert translate(record, str(flux)).run.photos == copies
     copies[1].write_bytes(copies[0].read_bytes())
-    with pytest.raises(BadDataError, match=rf"{copies[1].name} is not the photo any more.*--photos"):
+    with pytest.raises(BadDataError, match=rf"{copies[1].name} is not the photo any more.*`photos`"):
         translate(record, str(flux))
     copies[1].unlink()
-    with pytest.raises(BadDataError, match=rf"{copies[1].name}, which was learned from, is gone.*--photos"):
+    with pytest.raises(BadDataError, match=rf"{copies[1].name}, which was learned from, is gone.*`photos`"):
         translate(record, str(flux))
     assert translate(record, str(flux), [tmp_path]).run.photos == [tmp_path]
     with pytest.raises(BadDataError, match="does not say where its photos were"):

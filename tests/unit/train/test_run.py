@@ -269,10 +269,10 @@ def test_a_finished_concept_that_was_damaged_is_not_returned(lesson: Lesson, tmp
 
 
 def test_neither_a_concept_nor_an_unfinished_run_is_overwritten(lesson: Lesson, stopped: Any) -> None:
-    with pytest.raises(UsageError, match=r"unfinished run.*--resume"):
+    with pytest.raises(UsageError, match=r"unfinished run.*`resume`"):
         train(lesson())
     train(stopped)
-    with pytest.raises(UsageError, match=r"finished concept.*--out"):
+    with pytest.raises(UsageError, match=r"finished concept.*`out`"):
         train(lesson())
 
 
@@ -312,7 +312,7 @@ def small_files() -> Iterator[None]:
 def test_a_disk_that_fills_up_while_saving_keeps_the_run(lesson: Lesson, tmp_path: Path, small_files: None) -> None:
     """DreamBooth's checkpoints are larger than the limit, the token's of the first stage are not."""
     config = lesson("two_stage", checkpoint_every=2)
-    with pytest.raises(DiskFullError, match=r"ckpt-000004.*bytes are missing.*--resume"):
+    with pytest.raises(DiskFullError, match=r"ckpt-000004.*bytes are missing.*`resume`"):
         train(config)
     kept = sorted(p.name for p in (tmp_path / "out.run" / "checkpoints").iterdir())
     assert kept == ["ckpt-000002", "ckpt-000003"]
@@ -361,7 +361,7 @@ def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
     monkeypatch.setattr(samples, "draw", failing)
     with pytest.raises(expected) as caught:
         train(lesson(checkpoint_every=0))
-    assert expected is OutOfMemoryError or "--resume" in str(caught.value)
+    assert expected is OutOfMemoryError or "`resume`" in str(caught.value)
     monkeypatch.setattr(samples, "draw", draw)
     diary = Diary()
     train(lesson(checkpoint_every=0, resume=True), listeners=[diary])

@@ -38,7 +38,7 @@ def test_the_best_device_here_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "xpu"])
 def test_a_device_that_is_not_here_is_named(name: str) -> None:
-    with pytest.raises(NotAvailableError, match=f"'{name}'.*--device cpu"):
+    with pytest.raises(NotAvailableError, match=f"'{name}'.*`device=cpu`"):
         setup.choose_device(name)
 
 
@@ -99,7 +99,7 @@ def test_the_same_run_is_the_same() -> None:
 )
 def test_what_differs_is_named(change: dict[str, Any], told: str) -> None:
     former = {"photos": ["a"], "base": "sha256:1", "steps": 5, "learning_rate": 1e-4}
-    with pytest.raises(UsageError, match=rf"here belongs to another run: {told}.*another --out"):
+    with pytest.raises(UsageError, match=rf"here belongs to another run: {told}.*another `out`"):
         setup.require_same(former, former | change, "here")
 
 
@@ -117,9 +117,9 @@ def test_out_of_memory_comes_with_advice(error: Exception) -> None:
     with pytest.raises(OutOfMemoryError) as caught, setup.advice_on_memory(config(method="dreambooth"), settings):
         raise error
     told = str(caught.value)
-    assert "--set batch_size=2 --set accumulate=4" in told
-    assert "--set gradient_checkpointing=true" in told
-    assert "--method lora" in told
+    assert "`batch_size=2` and `accumulate=4`" in told
+    assert "`gradient_checkpointing=true`" in told
+    assert "`method=lora`" in told
 
 
 def test_advice_leaves_out_what_is_done_already() -> None:
@@ -128,7 +128,7 @@ def test_advice_leaves_out_what_is_done_already() -> None:
         raise MemoryError
     assert "batch_size" not in str(caught.value)
     assert "gradient_checkpointing" not in str(caught.value)
-    assert "--method" not in str(caught.value)
+    assert "`method`" not in str(caught.value)
 
 
 def test_a_real_failure_to_allocate_is_recognised() -> None:
@@ -174,7 +174,7 @@ def test_a_kohya_folder_names_what_is_not_given(kohya: Path, given: dict[str, An
 
 def test_a_folder_that_names_nothing_needs_a_noun(kohya: Path) -> None:
     other = (kohya / "10_ohwx dog").rename(kohya / "photos")
-    with pytest.raises(UsageError, match="--class NOUN is missing"):
+    with pytest.raises(UsageError, match="`noun` is missing"):
         setup.load_subjects(load_run_config(None, {"photos": [other]}))
 
 

@@ -192,7 +192,7 @@ def test_cancelled_it_keeps_a_checkpoint_and_goes_on(
     monkeypatch.setattr(samples, "draw", lambda *a, **how: draw(*a, **how | {"steps": 1}))
     token = CancelToken()
     config = lesson(checkpoint_every=0, **options)
-    with pytest.raises(Cancelled, match=r"Cancelled by the test\. A checkpoint is saved after .*--resume"):
+    with pytest.raises(Cancelled, match=r"Cancelled by the test\. A checkpoint is saved after .*`resume`"):
         train(config, listeners=[cancel_at(token, kind, phase)], cancel=token)
     assert [p.name for p in (tmp_path / "out.run" / "checkpoints").iterdir()] == [kept]
     resumed = train(config.model_copy(update={"resume": True}))

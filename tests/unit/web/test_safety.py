@@ -172,7 +172,7 @@ def test_more_than_can_be_sent_is_refused_before_it_is_read(client: TestClient) 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
 def test_others_can_reach_it_only_with_a_token_of_one_s_own(tmp_path: Path, host: str) -> None:
     how = {"port": 0, "hosts": (), "renew": False, "assistant": False, "tell": print}
-    with pytest.raises(UsageError, match="--token"):
+    with pytest.raises(UsageError, match="`token`"):
         serve(tmp_path, host=host, token=None, **how)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="16 ASCII"):
         serve(tmp_path, host=host, token="short", **how)  # type: ignore[arg-type]

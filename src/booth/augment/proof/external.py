@@ -33,10 +33,13 @@ class External:
         home = self.folder / f"fold-{self.fold.index}"
         if not (home / SEEN).is_file():
             raise UsageError(
-                f"{home} has no {SEEN}. For each fold, draw from its training side alone (folds.csv says which "
+                f"{home} has no {SEEN}.",
+                f"For each fold, draw from its training side alone (folds.csv says which "
                 "pictures "
                 f"that are) into {home}/CLASS/, and write the sha256 of every picture that was learned from into "
-                f"{home / SEEN}, one a line."
+                f"{home / SEEN}, one a line.",
+                code="pictures.without_account",
+                field="pictures",
             )
         seen = (home / SEEN).read_text(encoding="utf-8").split()
         for side in (self.fold.test, self.fold.validation):
@@ -50,7 +53,12 @@ class External:
             for file in self._files(home, label):
                 found = judged.get(hashlib.sha256(file.read_bytes()).hexdigest())
                 if found is not None:
-                    raise LeakError(f"{file} is {found.name}, which is for judging. Take it out of the made pictures.")
+                    raise LeakError(
+                        f"{file} is {found.name}, which is for judging.",
+                        "Take it out of the made pictures.",
+                        code="leak.judged_pictures",
+                        field="pictures",
+                    )
 
     def _files(self, home: Path, label: str) -> list[Path]:
         folder = home / folder_name(label, self.fold.train.labels)

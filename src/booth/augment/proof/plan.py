@@ -70,18 +70,35 @@ class ProofPlan(BaseModel):
         """The plan; UsageError for a word or number that makes no sense."""
         for each in self.filters:
             if each not in FILTERS:
-                raise UsageError(f"There is no filter {each!r}. There are: {', '.join(FILTERS)}.")
+                raise UsageError(
+                    f"There is no filter {each!r}.",
+                    f"There are: {', '.join(FILTERS)}.",
+                    code="filter.unknown",
+                    field="filters",
+                )
         for ratio in self.ratios:
             if not 0 < ratio <= 20:
                 raise UsageError(
-                    f"A ratio of {ratio:g} makes no sense: it is drawn pictures for each real one, 0.5 to 10."
+                    f"A ratio of {ratio:g} makes no sense: it is drawn pictures for each real one, 0.5 to 10.",
+                    code="ratio.out_of_range",
+                    field="ratios",
                 )
         for strength in self.strengths:
             if not 0 < strength <= 1:
-                raise UsageError(f"A strength of {strength:g} makes no sense. Use 0.3 to 0.9, or 1 for noise alone.")
+                raise UsageError(
+                    f"A strength of {strength:g} makes no sense.",
+                    "Use 0.3 to 0.9, or 1 for noise alone.",
+                    code="strength.out_of_range",
+                    field="strengths",
+                )
         taken = set(self.pictures) & {*CHEAP, PLACEBO, BASE, *self.methods}
         if taken:
-            raise UsageError(f"{min(taken)!r} is the name of an arm already. Give the pictures another one.")
+            raise UsageError(
+                f"{min(taken)!r} is the name of an arm already.",
+                "Give the pictures another one.",
+                code="arm.taken",
+                field="pictures",
+            )
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -63,7 +63,12 @@ def read_recipe(aug: Path) -> Recipe:
     """The recipe of a set that `booth augment` made; BadDataError for another folder."""
     record = read_json(aug / RECORD)
     if record is None:
-        raise BadDataError(f"{aug} is no set of `booth augment`: it has no {RECORD}. Name the folder that it printed.")
+        raise BadDataError(
+            f"{aug} is no set of `booth augment`: it has no {RECORD}.",
+            "Name the folder that it printed.",
+            code="augment.no_set",
+            field="aug",
+        )
     return Recipe.model_validate(record["recipe"])
 
 
@@ -78,7 +83,12 @@ def prepare(aug: Path, recipe: Recipe, plan: ProofPlan, tell: Tell, listener: Li
     require_labels(recipe, found)
     require_outside(recipe, found, aug)
     if plan.shots is not None and not recipe.classes:
-        raise UsageError("--shots says how many pictures of the scarce classes are used. Name these with --classes.")
+        raise UsageError(
+            "`shots` says how many pictures of the scarce classes are used.",
+            "Name these with `classes`.",
+            code="shots.without_classes",
+            field="shots",
+        )
     folds = outer_folds(found, plan.folds, plan.seed, recipe.classes, plan.shots)
     encoder = comparing_encoder(recipe.encoder)
     generator = Generator(recipe.base, recipe.device, listener)
@@ -192,8 +202,10 @@ def _claim(proof: Proof) -> None:
     if before is not None and before != plan:
         differs = next(key for key in plan if before.get(key) != plan[key])
         raise UsageError(
-            f"{file} wrote down {differs} = {before.get(differs)} before the run, and this asks for {plan[differs]}. "
-            "What is compared is not changed afterwards: delete the folder to begin again, or name another with --out."
+            f"{file} wrote down {differs} = {before.get(differs)} before the run, and this asks for {plan[differs]}.",
+            "What is compared is not changed afterwards: delete the folder to begin again, or name another with `out`.",
+            code="augment.other_plan",
+            field="out",
         )
     write_json(file, plan)
     stream = io.StringIO()

@@ -38,9 +38,14 @@ def _find(data: Path, columns: Mapping[str, str], images: Path | None) -> Found:
             return read_table(data, columns, images)
         if data.suffix.lower() == ".json":
             return read_coco([data], images)
-        raise BadDataError(f"{data} is neither a folder nor a CSV nor a COCO file. Name one of these.")
+        raise BadDataError(
+            f"{data} is neither a folder nor a CSV nor a COCO file.",
+            "Name one of these.",
+            code="data.of_no_kind",
+            field="data",
+        )
     if not data.is_dir():
-        raise BadDataError(f"{data} does not exist. Check the name.")
+        raise BadDataError(f"{data} does not exist.", "Check the name.", code="data.missing", field="data")
     table = table_in(data)
     if table is not None:
         return read_table(table, columns, images)
@@ -48,5 +53,10 @@ def _find(data: Path, columns: Mapping[str, str], images: Path | None) -> Found:
     if annotations:
         return read_coco(annotations, images)
     if columns:
-        raise BadDataError(f"{data} holds no table with labels, so that it has no columns. Name the CSV itself.")
+        raise BadDataError(
+            f"{data} holds no table with labels, so that it has no columns.",
+            "Name the CSV itself.",
+            code="data.no_table",
+            field="data",
+        )
     return read_image_folder(data)

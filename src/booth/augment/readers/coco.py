@@ -37,9 +37,11 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise BadDataError(f"is not JSON ({error}); export it again") from error
+        raise BadDataError(f"is not JSON ({error})", "export it again", code="coco.not_json", field="data") from error
     if not isinstance(values, dict):
-        raise BadDataError("is no COCO file: it has no images, annotations and categories")
+        raise BadDataError(
+            "is no COCO file: it has no images, annotations and categories", code="coco.incomplete", field="data"
+        )
     return values
 
 
@@ -52,11 +54,15 @@ def read_coco(files: Sequence[Path], images: Path | None) -> Found:
         try:
             values = _load(file)
             if not values.keys() >= KEYS:
-                raise BadDataError(f"is no COCO file: it lacks {', '.join(sorted(KEYS - values.keys()))}")
+                raise BadDataError(
+                    f"is no COCO file: it lacks {', '.join(sorted(KEYS - values.keys()))}",
+                    code="coco.lacks_keys",
+                    field="data",
+                )
             counts = _read(file, values, images, found, split_of(file) if len(files) > 1 else None)
         except (BadDataError, KeyError, TypeError, ValueError) as error:
             told = str(error) if isinstance(error, BadDataError) else f"is no sound COCO file ({error!r})"
-            raise BadDataError(f"{printable(file)} {told}.") from error
+            raise BadDataError(f"{printable(file)} {told}.", code="coco.unusable", field="data") from error
         mixed, empty = mixed + counts[0], empty + counts[1]
     if mixed:
         found.notes.append(f"{mixed} pictures show things of several categories, so that none is theirs: left out.")
@@ -83,7 +89,11 @@ def _read(
     shapes: dict[int, list[Shape]] = {}
     for each in values["annotations"]:
         if int(each["category_id"]) not in names:
-            raise BadDataError(f"has an annotation of the category {each['category_id']}, which it does not list")
+            raise BadDataError(
+                f"has an annotation of the category {each['category_id']}, which it does not list",
+                code="coco.unlisted_category",
+                field="data",
+            )
         shapes.setdefault(int(each["image_id"]), []).append(_shape(each))
     mixed = empty = 0
     for image in values["images"]:

@@ -30,8 +30,11 @@ def read_image_folder(folder: Path) -> Found:
     labels = {p.label for p in found.pictures}
     if not labels:
         raise BadDataError(
-            f"{printable(folder)} holds no folders of pictures. Put the pictures of each class into a folder with its "
-            "name, or name a CSV with the columns image and label."
+            f"{printable(folder)} holds no folders of pictures.",
+            "Put the pictures of each class into a folder with its "
+            "name, or name a CSV with the columns image and label.",
+            code="data.no_class_folders",
+            field="data",
         )
     given = f" in {', '.join(dict.fromkeys(sides.values()))}" if sides else ""
     found.layout = f"{printable(folder)} holds {len(found.pictures)} pictures of {len(labels)} classes{given}."

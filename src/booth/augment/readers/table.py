@@ -33,7 +33,10 @@ def table_in(folder: Path) -> Path | None:
     fit = [table for table in tables if _names_labels(table)]
     if len(fit) > 1:
         raise UsageError(
-            f"{folder} holds several tables of labels: {', '.join(p.name for p in fit)}. Name one of them."
+            f"{folder} holds several tables of labels: {', '.join(p.name for p in fit)}.",
+            "Name one of them.",
+            code="data.several_tables",
+            field="data",
         )
     return fit[0] if fit else None
 
@@ -56,9 +59,14 @@ def read_table(table: Path, columns: Mapping[str, str], images: Path | None) -> 
     try:
         rows = _rows(table)
     except BadDataError as error:
-        raise BadDataError(f"{printable(table)} {error}.") from error
+        raise error.about(printable(table), field="data") from error
     if not rows:
-        raise BadDataError(f"{printable(table)} has no lines below its header. Give a line a picture.")
+        raise BadDataError(
+            f"{printable(table)} has no lines below its header.",
+            "Give a line a picture.",
+            code="table.empty",
+            field="data",
+        )
     chosen, classes = _columns(table, list(rows[0]), columns, rows)
     found = Found(images or table.parent, "", group_column=chosen.get("group"))
     index = _Index(images or table.parent)
@@ -103,7 +111,12 @@ def _columns(
     for what, known in COLUMNS.items():
         if what in asked:
             if asked[what].lower() not in lower:
-                raise UsageError(f"{table} has no column {asked[what]!r}. It has: {', '.join(names)}.")
+                raise UsageError(
+                    f"{table} has no column {asked[what]!r}.",
+                    f"It has: {', '.join(names)}.",
+                    code="table.no_such_column",
+                    field=what,
+                )
             chosen[what] = lower[asked[what].lower()]
         else:
             name = next((lower[c] for c in known if c in lower and lower[c] not in chosen.values()), None)
@@ -116,7 +129,9 @@ def _columns(
     for what in REQUIRED:
         if what not in chosen and not (what == "label" and len(classes) > 1):
             raise UsageError(
-                f"{table} has no column that is known as the {what}: it has {', '.join(names)}. Name it with --{what}."
+                f"{table} has no column that is known as the {what}: it has {', '.join(names)}.",
+                f"Name it with `{what}`.",
+                code="table.column_unknown",
             )
     return chosen, classes if "label" not in chosen else []
 
@@ -130,7 +145,9 @@ def _take(row: Mapping[str, str], label: str, chosen: Mapping[str, str], index: 
     path = index.find(row.get(chosen["image"], "").strip())
     split: Any = row.get(chosen.get("split", ""), "").strip().lower() or None
     if split is not None and split not in SPLITS:
-        raise BadDataError(f"has the split {split!r}; write train, validation or test")
+        raise BadDataError(
+            f"has the split {split!r}", "write train, validation or test", code="table.unknown_split", field="data"
+        )
     found.pictures.append(
         Picture(
             path,
@@ -153,7 +170,12 @@ class _Index:
 
     def find(self, name: str) -> Path:
         if not name:
-            raise BadDataError("names no picture; give its file's name or delete the line")
+            raise BadDataError(
+                "names no picture",
+                "give its file's name or delete the line",
+                code="table.line_without_picture",
+                field="data",
+            )
         told = PureWindowsPath(name) if "\\" in name else PurePosixPath(name)
         path = self.folder / told.as_posix()
         if ".." in told.parts or told.is_absolute() or not path.is_file():
@@ -161,9 +183,19 @@ class _Index:
                 self._look()
             path = self._found.get(told.name.lower(), path)
         if not path.is_file() or ".." in path.relative_to(self.folder).parts:
-            raise BadDataError(f"names {printable(name)}, which is not below {printable(self.folder)}; see --images")
+            raise BadDataError(
+                f"names {printable(name)}, which is not below {printable(self.folder)}",
+                "see `images`",
+                code="table.picture_missing",
+                field="images",
+            )
         if path in self._taken:
-            raise BadDataError(f"names {printable(name)} a second time; keep one line a picture")
+            raise BadDataError(
+                f"names {printable(name)} a second time",
+                "keep one line a picture",
+                code="table.picture_twice",
+                field="data",
+            )
         self._taken.add(path)
         return path
 

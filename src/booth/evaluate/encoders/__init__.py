@@ -32,8 +32,10 @@ def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Enc
     world = [e for name in usable if name.startswith(WORLD) and (scale == "tiny" or not public) and (e := _found(name))]
     if not public and not world:
         raise NotAvailableError(
-            f"There is no encoder on this machine to compare pictures with. {PUBLIC_ENCODERS} Or reinstall booth to "
-            "have the world's own judges."
+            "There is no encoder on this machine to compare pictures with.",
+            f"{PUBLIC_ENCODERS} Or reinstall booth to have the world's own judges.",
+            code="encoder.none_here",
+            field="encoders",
         )
     return [*world, *public]
 
@@ -52,7 +54,12 @@ def require_pictures_comparable(encoders: Sequence[Encoder]) -> None:
     """UsageError unless subjects can be compared at all."""
     if not with_role(encoders, "subject"):
         told = ", ".join(name for name in ENCODERS if "subject" in ENCODERS[name].roles)
-        raise UsageError(f"None of these encoders compares subjects. Add one with --encoder: {told}.")
+        raise UsageError(
+            "None of these encoders compares subjects.",
+            f"Add one with `encoders`: {told}.",
+            code="encoder.compares_nothing",
+            field="encoders",
+        )
 
 
 def _found(name: str) -> Encoder | None:

@@ -46,9 +46,11 @@ def cached(hub: str) -> Path:
 
 def _missing(hub: str) -> NotAvailableError:
     return NotAvailableError(
-        f"The encoder {hub} is not in the local cache, and booth downloads none by itself. Run `hf download {hub}` "
-        "while online, or leave it out: `--encoder world-identity --encoder world-agreement --encoder world-judges` "
-        "use what is in the package."
+        f"The encoder {hub} is not in the local cache, and booth downloads none by itself.",
+        f"Run `hf download {hub}` while online, or leave it out: world-identity, world-agreement and world-judges as "
+        "`encoders` use what is in the package.",
+        code="encoder.not_cached",
+        field="encoders",
     )
 
 

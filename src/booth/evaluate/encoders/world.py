@@ -33,8 +33,10 @@ class WorldEncoder(Encoder):
         self.folder = world.FOLDER
         if not (self.folder / "judges.json").is_file():
             raise NotAvailableError(
-                f"The world's judges are not installed ({self.folder} is missing). Reinstall booth, train them with "
-                "`booth world judges`, or name a public encoder with --encoder."
+                f"The world's judges are not installed ({self.folder} is missing).",
+                "Reinstall booth, train them with `booth world judges`, or name a public encoder with `encoders`.",
+                code="judges.missing",
+                field="encoders",
             )
         self.judges = _judges(self.folder)
 

@@ -43,7 +43,12 @@ class Bundle(Kohya):
         other = {"layers": "kohya", "weights": "extracted", "rows": "embedding"}
         if "rows" not in job.parts.kinds or len(job.parts.kinds) == 1:
             to = next(name for kind, name in other.items() if kind in job.parts.kinds)
-            raise UsageError(f"A bundle holds an adapter and a token; {job.folder} has not both. Use --to {to}.")
+            raise UsageError(
+                f"A bundle holds an adapter and a token; {job.folder} has not both.",
+                f"Use `to={to}`.",
+                code="export.no_bundle",
+                field="to",
+            )
 
     def lost(self, job: Job) -> list[str]:
         lost = super().lost(self._of_layers(job))
@@ -61,7 +66,10 @@ class Bundle(Kohya):
         word = job.record.subject.token
         if "." in word:
             raise UsageError(
-                f"The token {word!r} has a dot, at which readers of bundles cut. Train with another token."
+                f"The token {word!r} has a dot, at which readers of bundles cut.",
+                "Train with another token.",
+                code="token.has_dot",
+                field="token",
             )
         names = names_for(job.parts.rows)
         one = len(job.parts.rows) == 1

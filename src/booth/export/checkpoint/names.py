@@ -31,7 +31,12 @@ def unet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     keys = unet_keys(state)
     lacking = next((name for name in state if name not in keys), None)
     if lacking is not None:
-        raise UsageError(f"The original layout has no place for {lacking}. Use --to diffusers.")
+        raise UsageError(
+            f"The original layout has no place for {lacking}.",
+            "Use `to=diffusers`.",
+            code="export.no_place",
+            field="to",
+        )
     return {UNET + keys[name]: tensor for name, tensor in state.items()}
 
 
@@ -103,7 +108,12 @@ def flux_transformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         module, _, kind = name.rpartition(".")
         place = place_of(module)
         if place is None:
-            raise UsageError(f"FLUX.1's original layout has no place for {name}. Use --to diffusers.")
+            raise UsageError(
+                f"FLUX.1's original layout has no place for {name}.",
+                "Use `to=diffusers`.",
+                code="export.no_place",
+                field="to",
+            )
         there, ours = place
         if module != ours[0]:
             continue

@@ -48,7 +48,12 @@ def read_checkpoint(tensors: Mapping[str, Tensor], shapes: Shapes) -> tuple[Part
     Raises BadDataError for another architecture, or where a component is there in part.
     """
     if "unet" not in shapes and not is_flux(shapes):
-        raise BadDataError("This checkpoint is for another architecture than the base. Name its own with --base.")
+        raise BadDataError(
+            "This checkpoint is for another architecture than the base.",
+            "Name its own with `base`.",
+            code="base.other_architecture",
+            field="base",
+        )
     reading, parts = original_reading(tensors, shapes), Parts()
     for component, state in reading.states.items():
         if component != "unet" and component != "transformer" and not state:
@@ -57,7 +62,9 @@ def read_checkpoint(tensors: Mapping[str, Tensor], shapes: Shapes) -> tuple[Part
         if lacking:
             raise BadDataError(
                 f"This checkpoint is for another architecture than the base, or incomplete: {len(lacking)} weights "
-                f"of the {component} are missing or of another shape, such as {shown(lacking[0])}."
+                f"of the {component} are missing or of another shape, such as {shown(lacking[0])}.",
+                code="base.other_architecture",
+                field="base",
             )
         into = parts.beside if component == "vae" else parts.weights
         into[component] = lambda state=state: state

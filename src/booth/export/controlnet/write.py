@@ -43,15 +43,19 @@ class Cldm(TwoWay):
         if not any(name.startswith("mid_block.attentions.") for name in state):
             raise UsageError(
                 f"The original layout has an attention in the middle block, and {job.folder} was trained without "
-                "(middle_attention = false). Programs that read diffusers' layout can use the files in its folder "
-                "controlnet/."
+                "(middle_attention = false).",
+                "Programs that read diffusers' layout can use the files in its folder controlnet/.",
+                code="export.no_place",
+                field="to",
             )
         hints = sorted({name.removeprefix(HINT).rpartition(".")[0] for name in state if name.startswith(HINT)})
         if hints != sorted(control.HINT):
             raise UsageError(
                 f"The original layout has a hint encoder of eight convolutions, for latents an eighth of the picture's "
-                f"side; the one in {job.folder} has {len(hints)}. Programs that read diffusers' layout can use the "
-                "files in its folder controlnet/."
+                f"side; the one in {job.folder} has {len(hints)}.",
+                "Programs that read diffusers' layout can use the files in its folder controlnet/.",
+                code="export.no_place",
+                field="to",
             )
         keys = unet_keys(state)
         return {f"{PREFIX}{keys.get(name) or _beside(name)}": t.to(job.dtype) for name, t in state.items()}
@@ -85,7 +89,10 @@ class Cldm(TwoWay):
         if lacking:
             raise BadDataError(
                 f"This is a ControlNet for another architecture than the base, or incomplete: {len(lacking)} of its "
-                f"weights are missing or of another shape, such as {shown(lacking[0])}. Name its own base with --base."
+                f"weights are missing or of another shape, such as {shown(lacking[0])}.",
+                "Name its own base with `base`.",
+                code="base.other_architecture",
+                field="base",
             )
         alone = not any(name.startswith(PREFIX) for name in tensors)
         unknown = [name for name in reading.unmatched if alone or name.startswith(PREFIX)]
@@ -99,7 +106,10 @@ def control_shapes(shapes: Shapes) -> dict[str, tuple[int, ...]]:
     if not unet or "text_encoder_2" in shapes or len(levels) != AUTOENCODER_LEVELS:
         raise BadDataError(
             "This is a ControlNet in the original layout, which fits Stable Diffusion 1.x and 2.x with latents an "
-            "eighth of the picture's side. Name such a base with --base."
+            "eighth of the picture's side.",
+            "Name such a base with `base`.",
+            code="base.other_architecture",
+            field="base",
         )
     copied = ("conv_in.", "time_embedding.", "down_blocks.", "mid_block.")
     found = {name: shape for name, shape in unet.items() if name.startswith(copied)}

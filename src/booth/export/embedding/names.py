@@ -19,5 +19,5 @@ def names_for(rows: Mapping[str, Tensor]) -> dict[str, str]:
     names = ONE_ENCODER if rows.keys() <= ONE_ENCODER.keys() else TWO_ENCODERS
     other = sorted(rows.keys() - names.keys())
     if other:
-        raise UsageError(f"No program reads rows for {other[0]}.")
+        raise UsageError(f"No program reads rows for {other[0]}.", code="export.no_place", field="to")
     return names

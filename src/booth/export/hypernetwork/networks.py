@@ -46,14 +46,23 @@ def read_hypernetwork(file: Path) -> Hypernetwork:
     for key, tensor in tensors.items():
         width, side, name = [*key.split(".", 2), "", ""][:3]
         if not width.isdigit() or side not in {"k", "v"} or not LAYER.fullmatch(name):
-            raise BadDataError(f"{file} holds {shown(key)}, which no hypernetwork of booth has.")
+            raise BadDataError(
+                f"{file} holds {shown(key)}, which no hypernetwork of booth has.",
+                code="hypernetwork.unknown_key",
+                field="file",
+            )
         nets.setdefault(int(width), ({}, {}))["kv".index(side)][name] = tensor
     try:
         fields: Any = json.loads(metadata.get("hypernetwork", "{}"))
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        raise BadDataError(f"{file} has settings that cannot be read. Get the file anew.")
+        raise BadDataError(
+            f"{file} has settings that cannot be read.",
+            "Get the file anew.",
+            code="hypernetwork.unreadable",
+            field="file",
+        )
     return from_fields({w: (_in_order(k), _in_order(v)) for w, (k, v) in nets.items()}, fields)
 
 
@@ -66,9 +75,18 @@ def from_fields(nets: dict[int, tuple[Net, Net]], fields: Mapping[Any, Any]) -> 
     activation, structure = fields.get("activation_func") or "linear", fields.get("layer_structure") or (1, 2, 1)
     if not isinstance(activation, str) or activation not in FUNCTIONS:
         told = shown(str(activation))
-        raise BadDataError(f"This hypernetwork has the activation {told}; there are {', '.join(FUNCTIONS)}.")
+        raise BadDataError(
+            f"This hypernetwork has the activation {told}; there are {', '.join(FUNCTIONS)}.",
+            code="hypernetwork.activation",
+            field="file",
+        )
     if not isinstance(structure, list | tuple) or not all(isinstance(width, int | float) for width in structure):
-        raise BadDataError(f"This hypernetwork has the layers {shown(str(structure))}. Get the file anew.")
+        raise BadDataError(
+            f"This hypernetwork has the layers {shown(str(structure))}.",
+            "Get the file anew.",
+            code="hypernetwork.structure",
+            field="file",
+        )
     found = Hypernetwork(
         nets,
         tuple(structure),
@@ -90,7 +108,10 @@ def _require_structure(width: int, structure: tuple[float, ...], net: Net) -> No
     if sides != [(out, inside) for inside, out in pairwise(told)]:
         raise BadDataError(
             f"This hypernetwork says that its layers are {list(structure)} times {width} wide, and they are "
-            f"{' then '.join('x'.join(map(str, side)) for side in sides) or 'none'}. Get the file anew."
+            f"{' then '.join('x'.join(map(str, side)) for side in sides) or 'none'}.",
+            "Get the file anew.",
+            code="hypernetwork.structure",
+            field="file",
         )
 
 
@@ -99,7 +120,12 @@ def numbered(hypernetwork: Hypernetwork, net: Net) -> Net:
     layers = sorted({name.rpartition(".")[0] for name in net}, key=lambda name: int(name.split(".")[1]))
     lacking = [f"{name}.{kind}" for name in layers for kind in ("weight", "bias") if f"{name}.{kind}" not in net]
     if lacking:
-        raise BadDataError(f"This hypernetwork lacks {shown(lacking[0])}. Get the file anew.")
+        raise BadDataError(
+            f"This hypernetwork lacks {shown(lacking[0])}.",
+            "Get the file anew.",
+            code="hypernetwork.incomplete",
+            field="file",
+        )
     linears = [name for name in layers if net[f"{name}.weight"].ndim == 2]
     place, result = 0, Net()
     for name in layers:

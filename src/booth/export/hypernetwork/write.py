@@ -43,7 +43,7 @@ class HypernetworkPt(TwoWay):
     def tensors(self, job: Job) -> dict[str, Tensor]:
         hyper = job.parts.hypernetwork
         if hyper is None:
-            raise UsageError(f"{job.folder} holds no hypernetwork.")
+            raise UsageError(f"{job.folder} holds no hypernetwork.", code="hypernetwork.none_here", field="concept")
         return {
             f"{width}.{side}.{name}": t.to(job.dtype)
             for width, pair in hyper.nets.items()
@@ -104,12 +104,21 @@ class HypernetworkPt(TwoWay):
     def read(self, tensors: Mapping[Any, Any], metadata: Mapping[str, str], shapes: Any) -> tuple[Parts, list[str]]:
         """The networks of a foreign file; BadDataError for what booth cannot draw in the same way."""
         if tensors.get("use_dropout") or tensors.get("last_layer_dropout"):
-            raise BadDataError("This hypernetwork has dropout, with which programs draw differently each time.")
+            raise BadDataError(
+                "This hypernetwork has dropout, with which programs draw differently each time.",
+                code="hypernetwork.dropout",
+                field="file",
+            )
         nets: dict[int, tuple[Net, Net]] = {}
         for key, pair in tensors.items():
             if isinstance(key, int):
                 if not isinstance(pair, list | tuple) or len(pair) != 2:
-                    raise BadDataError("This hypernetwork has not two networks a width. Get the file anew.")
+                    raise BadDataError(
+                        "This hypernetwork has not two networks a width.",
+                        "Get the file anew.",
+                        code="hypernetwork.structure",
+                        field="file",
+                    )
                 nets[key] = (_plain(pair[0]), _plain(pair[1]))
         return Parts(hypernetwork=from_fields(nets, tensors)), []
 
@@ -118,9 +127,15 @@ def _plain(state: Any) -> Net:
     """The networks' tensors; the oldest files call the two layers linear1 and linear2."""
     old = {"linear1.": "linear.0.", "linear2.": "linear.1."}
     if not isinstance(state, Mapping):
-        raise BadDataError("This hypernetwork holds no networks. Get the file anew.")
+        raise BadDataError(
+            "This hypernetwork holds no networks.", "Get the file anew.", code="hypernetwork.empty", field="file"
+        )
     net = {next((new + n[len(o) :] for o, new in old.items() if n.startswith(o)), n): t for n, t in state.items()}
     other = [name for name, t in net.items() if not LAYER.fullmatch(name) or not isinstance(t, Tensor)]
     if other:
-        raise BadDataError(f"This hypernetwork holds {shown(str(other[0]))}, which is no layer of one.")
+        raise BadDataError(
+            f"This hypernetwork holds {shown(str(other[0]))}, which is no layer of one.",
+            code="hypernetwork.unknown_key",
+            field="file",
+        )
     return net

@@ -33,7 +33,7 @@ class Extraction:
             return []
         return [
             f"{1 - self.kept:.1%} of the squared change at rank {rank}, {self.beside} norms and biases included (a "
-            "larger --rank keeps more; --to checkpoint keeps all)"
+            "larger `rank` keeps more; `to=checkpoint` keeps all)"
         ]
 
 
@@ -99,7 +99,11 @@ def extract(job: Job) -> Extraction:
             parts.layers.setdefault(component, {})[module] = layer
             kept += energy - float((change - layer.change(change)).square().sum())
     if not parts.layers:
-        raise UsageError(f"{job.folder} does not differ from its base in any layer, so nothing can be extracted.")
+        raise UsageError(
+            f"{job.folder} does not differ from its base in any layer, so nothing can be extracted.",
+            code="export.nothing_learned",
+            field="concept",
+        )
     return Extraction(parts, kept / whole, beside)
 
 

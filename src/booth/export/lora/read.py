@@ -106,7 +106,10 @@ def _gathered(
         if spelled.factor in held.tensors:
             raise BadDataError(
                 f"This file has the layer {shown(target.place.modules[0])} twice, as {shown(held.path)} and as "
-                f"{shown(spelled.path)}. Keep one of them."
+                f"{shown(spelled.path)}.",
+                "Keep one of them.",
+                code="lora.layer_twice",
+                field="file",
             )
         held.tensors[spelled.factor] = tensor
         held.keys.append(key)
@@ -128,7 +131,9 @@ def _layer(
     if factors and not is_whole(layer.kind, set(factors)):
         raise BadDataError(
             f"The {layer.kind} layer {shown(name)} of {target.component} has the factors {', '.join(factors)}; one is "
-            "missing or of an unknown kind."
+            "missing or of an unknown kind.",
+            code="lora.factor_missing",
+            field="file",
         )
     if wanted is not None:
         _require_fit(name, layer, lengths, wanted)
@@ -141,8 +146,10 @@ def _layer(
 def _require_fit(name: str, layer: Layer, lengths: Tensor | None, wanted: tuple[int, ...]) -> None:
     if layer.bias is not None and layer.bias.numel() != wanted[0]:
         raise BadDataError(
-            f"the bias of {shown(name)} has {layer.bias.numel()} numbers, the base's {wanted[0]}. Name the file's own "
-            "base with --base."
+            f"the bias of {shown(name)} has {layer.bias.numel()} numbers, the base's {wanted[0]}.",
+            "Name the file's own base with `base`.",
+            code="base.other_architecture",
+            field="base",
         )
     if not layer.factors:
         return
@@ -150,10 +157,15 @@ def _require_fit(name: str, layer: Layer, lengths: Tensor | None, wanted: tuple[
         require_fit(layer.kind, layer.factors, lengths, wanted)
     except Misfit as error:
         if error.made is None:
-            raise BadDataError(f"the factors of {shown(name)} {error}. Get the file anew.") from error
+            raise BadDataError(
+                f"the factors of {shown(name)} {error}.", "Get the file anew.", code="lora.factors_unfit", field="file"
+            ) from error
         raise BadDataError(
             f"this {KINDS[layer.kind]} is for another architecture than the base: its {shown(name)} is "
-            f"{'x'.join(map(str, error.made))}, the base's {'x'.join(map(str, wanted))}. Name its own base with --base."
+            f"{'x'.join(map(str, error.made))}, the base's {'x'.join(map(str, wanted))}.",
+            "Name its own base with `base`.",
+            code="base.other_architecture",
+            field="base",
         ) from error
 
 
@@ -178,8 +190,10 @@ def _scale(
         rank = math.sqrt(rank) if root is True else rank
     if alpha is not None and not math.isfinite(alpha):
         raise BadDataError(
-            f"the alpha of {shown(target.place.modules[0])} is {alpha}, by which every picture would be black. "
-            "Use an earlier save of that training."
+            f"the alpha of {shown(target.place.modules[0])} is {alpha}, by which every picture would be black.",
+            "Use an earlier save of that training.",
+            code="lora.not_finite",
+            field="file",
         )
     return alpha / rank if alpha is not None else 1.0
 
@@ -198,11 +212,20 @@ def _number(held: _Held, factor: str, finite: bool = True) -> float | None:
     if tensor is None:
         return None
     if tensor.numel() != 1:
-        raise BadDataError(f"the {factor} of {shown(held.path)} has {tensor.numel()} values and not one. "
-                           "Get the file anew.")  # fmt: skip
+        raise BadDataError(
+            f"the {factor} of {shown(held.path)} has {tensor.numel()} values and not one.",
+            "Get the file anew.",
+            code="lora.broken_scalar",
+            field="file",
+        )
     value = float(tensor)
     if finite and not math.isfinite(value):
-        raise BadDataError(f"the {factor} of {shown(held.path)} is {value}. Use an earlier save of that training.")
+        raise BadDataError(
+            f"the {factor} of {shown(held.path)} is {value}.",
+            "Use an earlier save of that training.",
+            code="lora.not_finite",
+            field="file",
+        )
     return value
 
 
@@ -225,7 +248,10 @@ def _told(metadata: Mapping[str, str]) -> dict[str, Any]:
         sound = False
     if not sound:
         raise BadDataError(
-            "The lora_adapter_metadata in its header is no table of ranks and alphas. Get the file anew."
+            "The lora_adapter_metadata in its header is no table of ranks and alphas.",
+            "Get the file anew.",
+            code="lora.metadata",
+            field="file",
         )
     return settings
 

@@ -39,7 +39,10 @@ def _stack(layers: Sequence[Layer | None], rows: Sequence[int]) -> Layer:
     if any(layer.kind != "lora" or layer.magnitude is not None for layer in held):
         raise UsageError(
             "kohya's keys have one layer for FLUX.1's queries, keys and values, and only plain LoRA can be written for "
-            "it. Use --to diffusers, or --to checkpoint to merge it."
+            "it.",
+            "Use `to=diffusers`, or `to=checkpoint` to merge it.",
+            code="export.no_place",
+            field="to",
         )
     wide = sum(layer.factors["up"].shape[1] for layer in held)
     up, row, column = first.factors["up"].new_zeros(sum(rows), wide), 0, 0
@@ -62,7 +65,10 @@ def cut(name: str, layer: Layer, place: Place, rows: Sequence[int], shape: Seque
         kind = "DoRA by columns" if layer.by_columns else KINDS[layer.kind]
         raise BadDataError(
             f"the {kind} layer {shown(name)} cannot be cut into {len(rows)} of {sum(rows)} rows together, as the base "
-            "has them. Merge it into a checkpoint with the program that wrote it, and import that."
+            "has them.",
+            "Merge it into a checkpoint with the program that wrote it, and import that.",
+            code="lora.cannot_be_cut",
+            field="file",
         )
     if layer.kind == "lokr" and not (len(rows) > 1 and _along_blocks(layer, rows)):
         layer = Layer({"diff": (layer.scale * layer.product()).reshape(*shape).float()}, 1.0, layer.magnitude,

@@ -34,4 +34,9 @@ def _with_core(core: Tensor, inner: Tensor) -> Tensor:
             raise RuntimeError("a side of 0")
         return torch.einsum("ijkl,jc->ickl", core.double(), inner.flatten(1).double()).float()
     except RuntimeError as error:
-        raise BadDataError("A core of this file does not fit the factors beside it. Get the file anew.") from error
+        raise BadDataError(
+            "A core of this file does not fit the factors beside it.",
+            "Get the file anew.",
+            code="lora.factors_unfit",
+            field="file",
+        ) from error

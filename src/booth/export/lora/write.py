@@ -50,7 +50,7 @@ class Kohya(TwoWay):
         if any(layer.magnitude is not None for _, _, layer in layers_of(job.parts)):
             lost.append(
                 "DoRA's exact lengths (ComfyUI and Forge divide by the length of the base's rows, not of the merged "
-                "ones, and AUTOMATIC1111 by that of the columns; write the merged weights with --to checkpoint)"
+                "ones, and AUTOMATIC1111 by that of the columns; write the merged weights with `to=checkpoint`)"
             )
         return lost
 
@@ -91,15 +91,17 @@ def require_kinds(job: Job, held: set[str], what: str) -> None:
     other = sorted(job.parts.kinds_of_layers - held)
     if other:
         kind = KINDS[other[0]]
-        raise UsageError(f"{what}, and {job.folder} holds {kind} layers. {instead(job)}")
+        raise UsageError(
+            f"{what}, and {job.folder} holds {kind} layers.", f"{instead(job)}", code="export.no_place", field="to"
+        )
 
 
 def instead(job: Job) -> str:
     """Where layers can go that a format does not hold, which is not the same for every family."""
     if job.record.family in Kohya.families:
         if job.record.family in UNETS and job.parts.kinds_of_layers <= HELD:
-            return "Use --to kohya, or --to checkpoint to merge it."
-        return "Use --to checkpoint, which holds the merged weights exactly."
+            return "Use `to=kohya`, or `to=checkpoint` to merge it."
+        return "Use `to=checkpoint`, which holds the merged weights exactly."
     return "Draw with it here, or train a LoRA."
 
 

@@ -116,10 +116,14 @@ def rename(request: Request, key: str, wish: Name) -> dict[str, Any]:
     studio, place = studio_of(request), concept_of(request, key)
     name = wish.name.strip()
     if not NAME.fullmatch(name):
-        raise Wrong("name", "A name has letters, digits, spaces, dots and dashes, and begins with a letter or digit.")
+        raise Wrong(
+            "name",
+            "A name has letters, digits, spaces, dots and dashes, and begins with a letter or digit.",
+            code="name.invalid",
+        )
     out = place.out.with_name(name)
     if out.exists() or out.with_name(out.name + ".run").exists():
-        raise Wrong("name", f"There is a concept called {name} already. Choose another name.")
+        raise Wrong("name", f"There is a concept called {name} already.", "Choose another name.", code="name.taken")
     os.rename(place.out, out)
     studio.places.forget()
     return {"go": f"/concepts/{studio.places.of(out).id}"}
@@ -160,7 +164,9 @@ def export(request: Request, key: str, target: Target) -> dict[str, Any]:
     """Queue an export: written, read back by the target's rules, and only then put in place."""
     studio, place = studio_of(request), concept_of(request, key)
     if target.to not in EXPORTERS:
-        raise Wrong("to", f"There is no format {target.to!r}. There are: {', '.join(EXPORTERS)}.")
+        raise Wrong(
+            "to", f"There is no format {target.to!r}.", f"There are: {', '.join(EXPORTERS)}.", code="export.unknown"
+        )
     form = next((f for f in catalogue_of(request).get()["formats"] if f["name"] == target.to), None)
     suffix = form["suffix"] if form is not None else ""
     out = _free(studio.home.root / "exports" / f"{place.name}-{target.to}{suffix}")
@@ -215,7 +221,9 @@ async def import_file(
     studio = studio_of(request)
     for word in filter(None, (noun, token)):
         if not WORDS.fullmatch(word):
-            raise Wrong("noun", "The noun and the token are made of letters, digits, dots and dashes.")
+            raise Wrong(
+                "noun", "The noun and the token are made of letters, digits, dots and dashes.", code="noun.invalid"
+            )
     folder = studio.home.studio / "inputs"
     folder.mkdir(exist_ok=True)
     stem = re.sub(r"[^\w.-]+", "-", name.rsplit("/", 1)[-1].removesuffix(".safetensors")).strip("-.")[:80] or "imported"
@@ -241,11 +249,16 @@ async def _to_disk(request: Request, place: Path) -> None:
                 if len(head) > HEADER and (
                     head[HEADER:] != b"{" or int.from_bytes(head[:HEADER], "little") > MAX_HEADER
                 ):
-                    raise UnsafeFileError("This is no .safetensors file. Only those are taken: others can run code.")
+                    raise UnsafeFileError(
+                        "This is no .safetensors file.",
+                        "Only those are taken: others can run code.",
+                        code="file.not_safetensors",
+                        field="file",
+                    )
                 taken += len(part)
                 file.write(part)
         if len(head) <= HEADER:
-            raise UsageError("Nothing was sent.")
+            raise UsageError("Nothing was sent.", code="upload.empty", field="file")
     except BaseException:
         place.unlink(missing_ok=True)
         raise

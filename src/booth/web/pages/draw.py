@@ -86,7 +86,7 @@ def input_file(studio: Studio, key: str) -> Path:
         file = studio.home.studio / "inputs" / f"{key}{suffix}"
         if ID.fullmatch(key) and file.is_file() and not file.is_symlink():
             return file
-    raise Wrong("start", "A picture to start from is gone. Choose it again.")
+    raise Wrong("start", "A picture to start from is gone.", "Choose it again.", code="picture.gone")
 
 
 @router.get("/draw", include_in_schema=False)
@@ -131,7 +131,7 @@ async def send_input(request: Request) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
     told = await asyncio.to_thread(child, ["take", str(folder), key], await body(request))
     if "error" in told:
-        raise BadDataError(f"This picture {told['error']}.")
+        raise BadDataError(f"This picture {told['error']}.", code="picture.unreadable")
     return {"id": key}
 
 
@@ -144,7 +144,7 @@ def draw(request: Request, wish: Drawing) -> dict[str, Any]:
 def queue(studio: Studio, wish: Drawing) -> Job:
     """The drawing as a job; Wrong names the field that makes no sense."""
     if not all(c.isprintable() for c in wish.prompt + wish.negative):
-        raise Wrong("prompt", "A prompt has no control characters. Take them out.")
+        raise Wrong("prompt", "A prompt has no control characters.", "Take them out.", code="prompt.control_characters")
     words = [f"--count={wish.count}", f"--seed={wish.seed}", f"--steps={wish.steps}"]
     for name in ("guidance", "size"):
         if (value := getattr(wish, name)) is not None:
@@ -157,14 +157,19 @@ def queue(studio: Studio, wish: Drawing) -> Job:
         words += [f"--strength={wish.strength:g}"] if wish.strength is not None else []
     for guide in wish.guides:
         if guide.kind not in CONTROLS:
-            raise Wrong("guides", f"There is no control {guide.kind!r}. There are: {', '.join(CONTROLS)}.")
+            raise Wrong(
+                "guides",
+                f"There is no control {guide.kind!r}.",
+                f"There are: {', '.join(CONTROLS)}.",
+                code="control.unknown",
+            )
         words += [f"--control={studio.home.relative(input_file(studio, guide.input))}:{guide.strength:g}"]
         words += [f"--control-type={guide.kind}"]
     used: list[str] = []
     for one in wish.concepts:
         place = studio.places.get(one.id)
         if place is None or not place.is_concept:
-            raise Wrong("concepts", "One of these concepts is gone. Choose another one.")
+            raise Wrong("concepts", "One of these concepts is gone.", "Choose another one.", code="concept.gone")
         used.append(f"{studio.home.relative(place.out)}:{one.strength:g}")
     words += [f"--concept={other}" for other in used[1:]] if used else ["--base=embedded"]
     key = secrets.token_hex(6)

@@ -149,10 +149,12 @@ async def body(request: Request) -> bytes:
     async for part in request.stream():
         taken += len(part)
         if taken > MAX_BYTES:
-            raise BadDataError(f"A photo has at most {MAX_BYTES // 2**20} MB. Make it smaller.")
+            raise BadDataError(
+                f"A photo has at most {MAX_BYTES // 2**20} MB.", "Make it smaller.", code="photo.too_large"
+            )
         parts.append(part)
     if not taken:
-        raise BadDataError("Nothing was sent.")
+        raise BadDataError("Nothing was sent.", code="photo.empty")
     return b"".join(parts)
 
 
@@ -211,7 +213,9 @@ def crop(request: Request, key: str, photo: str, wish: Crop) -> dict[str, Any]:
     if wish.box is not None:
         left, top, right, bottom = (round(min(1.0, max(0.0, x)), 4) for x in wish.box)
         if right - left < LEAST_CROP or bottom - top < LEAST_CROP:
-            raise BadDataError("That part of the photo is too small. Draw a larger rectangle.")
+            raise BadDataError(
+                "That part of the photo is too small.", "Draw a larger rectangle.", code="crop.too_small"
+            )
         if (left, top, right, bottom) != (0, 0, 1, 1):
             crops[found.file.name] = [left, top, right, bottom]
     photos.note(crops=crops)

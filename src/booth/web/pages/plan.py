@@ -119,10 +119,12 @@ def advise(request: Request, key: str, question: Question) -> dict[str, Any]:
     """Have the photos looked at, and a few steps measured, by a job; ask for what it found at the next address."""
     studio, photos = studio_of(request), set_of(request, key)
     if not plans.WORDS.fullmatch(question.noun) or not plans.WORDS.fullmatch(question.token):
-        raise forms.Wrong("noun", "The noun and the token are made of letters, digits, dots and dashes.")
+        raise forms.Wrong(
+            "noun", "The noun and the token are made of letters, digits, dots and dashes.", code="noun.invalid"
+        )
     for method in question.methods:
         if method not in METHODS:
-            raise UsageError(f"There is no method {method!r}.")
+            raise UsageError(f"There is no method {method!r}.", code="method.unknown", field="methods")
     source = studio.home.relative(photos.snapshot()[0])
     asked = plans.key_of(source, question.model_dump())
     known = next(

@@ -57,7 +57,9 @@ def _examined() -> dict[str, Any]:
     try:
         return json.loads(done.stdout.decode().strip().splitlines()[-1])
     except (ValueError, IndexError) as error:
-        raise NotAvailableError("The doctor gave no answer. Run `booth doctor` in a terminal.") from error
+        raise NotAvailableError(
+            "The doctor gave no answer.", "Run `booth doctor` in a terminal.", code="studio.no_doctor"
+        ) from error
 
 
 @router.get("/api/bundle", tags=["settings"])
