@@ -89,14 +89,18 @@ def train(
 ) -> None:
     """Teach the subject in PHOTOS to a base; print the folder of the concept."""
     from booth.config import load_run_config
-    from booth.core.errors import BadDataError
+    from booth.core.errors import BadDataError, Problems
     from booth.train.folders import refuse_to_overwrite
 
+    wrong = Problems()
     for source in photos or []:  # what can be told before anything heavy is loaded
         if not os.path.lexists(source):
-            raise BadDataError(f"{source} does not exist; check the name.", code="photos.not_found", field="photos")
+            wrong.append(
+                BadDataError(f"{source} does not exist.", "Check the name.", code="photos.not_found", field="photos")
+            )
     if out is not None:
-        refuse_to_overwrite(out.absolute(), resume)
+        with wrong.noted():
+            refuse_to_overwrite(out.absolute(), resume)
 
     overrides = {
         "photos": photos or None,
@@ -119,7 +123,11 @@ def train(
         "precision": precision,
         "settings": {} if steps is None else {"steps": steps},
     }
-    run = load_run_config(config, overrides, assignments or [])
+    run = None
+    with wrong.noted():
+        run = load_run_config(config, overrides, assignments or [])
+    wrong.tell()
+    assert run is not None
 
     from booth.families.quiet import hush
 

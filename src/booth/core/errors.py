@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 
 class BoothError(Exception):
@@ -46,10 +46,10 @@ class BoothError(Exception):
             return self.sentence
         return f"{self.sentence}{' ' if self.sentence.endswith(('.', '?', '!')) else '; '}{self.advice}"
 
-    def about(self, subject: str, more: str = "", *, field: str | None = None) -> Self:
+    def about(self, subject: str, more: str = "", *, field: str | None = None) -> BoothError:
         """A complaint as a sentence on its subject: "is empty; copy it" becomes "cat.jpg is empty. Copy it."."""
         advice = capitalised(self.advice).removesuffix(".") + "." if self.advice else ""
-        return type(self)(
+        return _class_of(self)(
             f"{subject} {self.sentence.removesuffix('.')}.",
             " ".join(filter(None, (advice, more))),
             code=self.code,
@@ -79,6 +79,10 @@ class Problems(list[BoothError]):
                 problem.field = problem.field or field
                 self.append(problem)
 
+    def of(self, field: str) -> list[BoothError]:
+        """Those that a field is at fault for."""
+        return [problem for problem in self if problem.field == field]
+
     def tell(self) -> None:
         """Raise one error for all of them, if there are any."""
         if self:
@@ -91,7 +95,12 @@ def together(problems: Sequence[BoothError]) -> BoothError:
     if len(problems) == 1:
         return first
     told = "\n".join(str(problem) for problem in problems)
-    return type(first)(told, code=first.code, field=first.field, problems=problems)
+    return _class_of(first)(told, code=first.code, field=first.field, problems=problems)
+
+
+def _class_of(error: BoothError) -> type[BoothError]:
+    """The class of this module that an error is of: one with arguments of its own is a kind of such."""
+    return next(kind for kind in type(error).__mro__ if kind.__module__ == __name__)
 
 
 class UsageError(BoothError):

@@ -85,8 +85,8 @@ def _misread(request: Request, error: Any) -> Response:
 def _failed(request: Request, error: Any) -> Response:
     """What the person asked for makes no sense, or cannot be had here."""
     status = 507 if isinstance(error, DiskFullError) else 409 if isinstance(error, NotAvailableError) else 400
-    told = {"error": str(error), "code": type(error).__name__, "field": getattr(error, "field", None)}
-    return JSONResponse(told, status)
+    problems = [problem.to_json() | {"error": str(problem)} for problem in error.problems]
+    return JSONResponse(error.to_json() | {"error": str(error), "problems": problems}, status)
 
 
 def _too_large(request: Request, error: Any) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from booth.config import RunConfig, parse_assignment
-from booth.core.errors import UsageError
+from booth.core.errors import Problems, UsageError
 
 # Of a run and its method: what most people may want to change. All else is behind Advanced.
 SIMPLE = ("steps", "until", "learning_rate", "rank", "resolution", "crop", "flip", "previews", "seed", "prior_weight")
@@ -75,25 +75,32 @@ def method_fields(method: Mapping[str, Any], chosen: Mapping[str, Any], scale: s
     return fields(method["schema"], method["defaults"][scale], chosen)
 
 
-def taken(form: list[dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that differ from their defaults, each checked against its field; UsageError names the field."""
+def taken(form: list[dict[str, Any]], given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The values that differ from their defaults, each checked against its field; an error names each that is wrong.
+
+    `path` leads to where the fields stand.
+    """
     known = {f["name"]: f for f in form}
     values: dict[str, Any] = {}
+    wrong = Problems()
     for name, value in given.items():
-        if name not in known:
-            raise Wrong(name, f"There is no setting {name!r} here.", code="setting.unknown")
-        read = _read(known[name], value)
-        if read != known[name]["default"]:
-            values[name] = read
+        with wrong.noted():
+            if name not in known:
+                raise Wrong(name, f"There is no setting {name!r} here.", code="setting.unknown")
+            read = _read(known[name], value)
+            if read != known[name]["default"]:
+                values[name] = read
+    for problem in wrong:
+        problem.field = f"{path}{problem.field}"
+    wrong.tell()
     return values
 
 
 class Wrong(UsageError):
     """A field of a form that cannot be used."""
 
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.field = field
+    def __init__(self, field: str, sentence: str, advice: str = "", *, code: str = "form.wrong") -> None:
+        super().__init__(sentence, advice, code=code, field=field)
 
 
 def _read(field: Mapping[str, Any], value: Any) -> Any:

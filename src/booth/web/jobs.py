@@ -43,6 +43,9 @@ class Job:
     ended: float | None = None
     reason: str = ""  # why it failed, was paused or stopped
     advice: str = ""  # a key of the messages: what to do
+    problems: list[dict[str, Any]] = field(
+        default_factory=list[dict[str, Any]]
+    )  # errors as values, where it tells them
     wanted: str = ""  # paused or stopped, once that was asked for
     resumed: bool = False  # whether it goes on from a checkpoint
 

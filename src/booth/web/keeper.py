@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,7 +91,9 @@ class Keeper:
             return
         folder = self.library.folder(job)
         environment = {k: v for k, v in os.environ.items() if k not in HIDDEN}
-        self._put(replace(job, state="starting", began=time.time(), ended=None, reason="", advice="", wanted=""))
+        self._put(
+            replace(job, state="starting", began=time.time(), ended=None, reason="", advice="", problems=[], wanted="")
+        )
         try:
             with folder.stdout.open("wb") as out, folder.stderr.open("ab") as said:
                 child = subprocess.Popen(
@@ -142,7 +145,8 @@ class Keeper:
             if state == "done" and job.kind in self.after:
                 self.after[job.kind](job)
             return
-        reason = str((result or {}).get("error") or "")
+        told["problems"] = (result or {}).get("problems") or []
+        reason = _in_own_words(told["problems"]) or str((result or {}).get("error") or "")
         if job.wanted:
             self._put(replace(job, **told, state=job.wanted, reason=reason))
             return
@@ -204,7 +208,14 @@ class Keeper:
             if job.state in OVER | {"paused"}:
                 resumed = job.kind == "train" and job.state != "done"
                 again = replace(
-                    job, state="queued", order=time.time(), resumed=resumed, wanted="", reason="", advice=""
+                    job,
+                    state="queued",
+                    order=time.time(),
+                    resumed=resumed,
+                    wanted="",
+                    reason="",
+                    advice="",
+                    problems=[],
                 )
                 self._put(replace(again, ended=None))
 
@@ -232,3 +243,9 @@ class Keeper:
             place.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.library.folder(job).path, place)
             return place
+
+
+def _in_own_words(problems: list[dict[str, Any]]) -> str:
+    """What a command told of its errors, with fields instead of its options."""
+    told = "\n".join(f"{p.get('sentence', '')} {p.get('advice', '')}".strip() for p in problems)
+    return re.sub(r"`(\w+)`", r"\1", told)

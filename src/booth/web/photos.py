@@ -33,7 +33,8 @@ class ChangedMeanwhile(UsageError):
     """A caption is another one on the disk than it was when it was read."""
 
     def __init__(self, text: str, version: str) -> None:
-        super().__init__("This caption was changed on the disk meanwhile. Look at it, then save again.")
+        told = "This caption was changed on the disk meanwhile."
+        super().__init__(told, "Look at it, then save again.", code="caption.changed", field="text")
         self.text, self.version = text, version
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from booth.config import CLASS, RunConfig
-from booth.core.errors import UsageError
+from booth.config import RunConfig
+from booth.core.errors import Problems, UsageError
 from booth.registry import METHODS
 from booth.web.catalogue import Catalogue
 from booth.web.forms import Wrong, assignment, method_fields, run_fields, taken
@@ -54,41 +55,57 @@ def scale_of(base: str) -> str:
 
 
 def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
-    """Check a plan and queue what it asks for; UsageError with the field that is wrong."""
+    """Check a plan and queue what it asks for; UsageError with each field that is wrong."""
     sets = PhotoSets(studio.home)
     photos = sets.get(key)
     if photos is None:
         raise UsageError("This set of photos is gone.", "Choose another one.", code="photos.set_gone")
     plan = plan.model_copy(update={"noun": "style" if plan.kind == "style" and not plan.noun else plan.noun.strip()})
-    _check_words(plan)
+    wrong, racing = Problems(_wrong_words(plan)), plan.race or len(plan.methods) > 1
+    run, settings = ({}, {}) if racing or wrong.of("methods") else _values(catalogue, plan, wrong)
+    wrong.tell()
     photos.note(noun=plan.noun, token=plan.token, kind=plan.kind)
     snapshot, hashes = photos.snapshot()
     also = [_other(studio.home, sets, other) for other in plan.also]
     source = studio.home.relative(snapshot)
     about = {"set": photos.id, "subject": f"{plan.token} {plan.noun}", "hashes": hashes, "plan": plan.model_dump()}
-    if plan.race or len(plan.methods) > 1:
+    if racing:
         return _race(studio, plan, source, about)
-    return _training(studio, catalogue, plan, source, also, about)
+    scale = scale_of(plan.base)
+    steps = int(
+        settings.get("steps") or catalogue.get()["methods"][plan.methods[0]]["defaults"][scale].get("steps") or 400
+    )
+    return _training(studio, plan, source, also, about | {"steps": steps}, run, settings)
 
 
-def _check_words(plan: Plan) -> None:
+def _wrong_words(plan: Plan) -> Iterator[Wrong]:
     if not plan.noun:
-        raise Wrong("noun", "Say what kind of thing it is, such as dog, mug or chair.", code="noun.missing")
+        yield Wrong("noun", "Say what kind of thing it is, such as dog, mug or chair.", code="noun.missing")
     for field in ("noun", "token"):
-        if not WORDS.fullmatch(getattr(plan, field)):
-            raise Wrong(field, f"The {field} is made of letters, digits, dots and dashes.", code="noun.invalid")
+        if (plan.noun or field == "token") and not WORDS.fullmatch(getattr(plan, field)):
+            yield Wrong(field, f"The {field} is made of letters, digits, dots and dashes.", code="noun.invalid")
     if plan.noun == plan.token:
-        raise Wrong(
-            "token",
-            f"The token and the class noun are both {plan.noun!r}.",
-            "Choose a rare token, such as sks.",
-            code="token.is_noun",
-        )
+        told = f"The token and the class noun are both {plan.noun!r}."
+        yield Wrong("token", told, "Choose a rare token, such as sks.", code="token.is_noun")
     for method in plan.methods:
         if method not in METHODS:
-            raise Wrong("methods", f"There is no method {method!r}.", code="method.unknown")
+            yield Wrong("methods", f"There is no method {method!r}.", code="method.unknown")
     if plan.base.startswith("-") or not plan.base.isprintable():
-        raise Wrong("base", "Name a base: embedded, a folder, a .safetensors file or a Hub id.", code="base.invalid")
+        yield Wrong("base", "Name a base: embedded, a folder, a .safetensors file or a Hub id.", code="base.invalid")
+
+
+def _values(catalogue: Catalogue, plan: Plan, wrong: Problems) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of the run and the method's settings that are not the defaults, with `wrong` told of what is amiss."""
+    method, scale = catalogue.method(plan.methods[0]), scale_of(plan.base)
+    run: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    with wrong.noted():
+        run = taken(run_fields(), plan.run)
+    with wrong.noted():
+        if method is None:
+            raise Wrong("methods", f"There is no method {plan.methods[0]!r} here.", code="method.unknown")
+        settings = taken(method_fields(method, catalogue.get()["chosen"], scale), plan.settings, "settings.")
+    return run, settings
 
 
 def _other(home: Home, sets: PhotoSets, other: Other) -> str:
@@ -101,17 +118,15 @@ def _other(home: Home, sets: PhotoSets, other: Other) -> str:
 
 
 def _training(
-    studio: Studio, catalogue: Catalogue, plan: Plan, source: str, also: list[str], about: dict[str, Any]
+    studio: Studio,
+    plan: Plan,
+    source: str,
+    also: list[str],
+    about: dict[str, Any],
+    run: dict[str, Any],
+    settings: dict[str, Any],
 ) -> Job:
-    name = plan.methods[0]
-    method = catalogue.method(name)
-    if method is None:
-        raise Wrong("methods", f"There is no method {name!r} here.", code="method.unknown")
-    scale, chosen = scale_of(plan.base), catalogue.get()["chosen"]
-    settings = taken(method_fields(method, chosen, scale), plan.settings)
-    run = taken(run_fields(), plan.run)
-    steps = int(settings.get("steps") or method["defaults"][scale].get("steps") or 400)
-    every = max(1, steps // ROWS)
+    name, every = plan.methods[0], max(1, about["steps"] // ROWS)
     run = {"previews": every, "checkpoint_every": every, "keep_checkpoints": 3 * ROWS} | run
     out = _free(studio, plan.name or f"{plan.token}-{plan.noun}-{name}")
     words = [f"--class={plan.noun}", f"--token={plan.token}", f"--method={name}"]
@@ -120,9 +135,10 @@ def _training(
     words += [f"--also={line}" for line in also]
     words += [f"--set={assignment(key, value)}" for key, value in {**run, **settings}.items()]
     words += [f"--out={studio.home.relative(out)}"]
-    asked = {CLASS: plan.noun, "token": plan.token, "kind": plan.kind, "method": name, "photos": [Path(source)], **run}
-    RunConfig.model_validate({("noun" if k == CLASS else k): v for k, v in asked.items()})
-    about |= {"title": out.name, "out": studio.home.relative(out), "method": name, "steps": steps, "photos": source}
+    RunConfig.model_validate(
+        {"noun": plan.noun, "token": plan.token, "kind": plan.kind, "method": name, "photos": [Path(source)], **run}
+    )
+    about |= {"title": out.name, "out": studio.home.relative(out), "method": name, "photos": source}
     device = str(run.get("device") or "main")
     return studio.keeper.add("train", ["train", *words, "--json", "--", source], device=device, about=about)
 

@@ -151,10 +151,10 @@ def test_previews_are_drawn_while_training(booth_cli, toy_base: Path, five_photo
     ("words", "code", "told"),
     [
         (["--class", "dog"], 2, "PHOTOS is missing"),
-        (["PHOTOS"], 2, "--class NOUN is missing"),
+        (["PHOTOS"], 2, "--class is missing"),
         (["PHOTOS", "--class", "dog", "--method", "lroa"], 2, "Did you mean 'lora'"),
         (["PHOTOS", "--class", "dog", "--set", "rnak=3"], 2, "Did you mean 'rank'"),
-        (["PHOTOS", "--class", "dog", "--set", "rank"], 2, "--set key=value"),
+        (["PHOTOS", "--class", "dog", "--set", "rank"], 2, "Write key=value, such as --set rank=8"),
         (["PHOTOS", "--class", "dog", "--set", "rank=0"], 2, "greater than or equal to 1"),
         (["PHOTOS", "--class", "dog", "--crop", "middle"], 2, "'center', 'random', 'subject' or 'buckets'"),
         (["PHOTOS", "--class", "dog", "--token", "dog"], 2, "Choose a rare token"),
@@ -162,6 +162,7 @@ def test_previews_are_drawn_while_training(booth_cli, toy_base: Path, five_photo
         (["PHOTOS", "--class", "dog", "--base", "no-such"], 69, "There is no base 'no-such'"),
         (["PHOTOS", "--class", "dog", "--device", "abacus"], 69, "--device cpu"),
         (["nowhere", "--class", "dog"], 65, "nowhere"),
+        (["PHOTOS", "--class", "dog", "--set", "rank=0", "--set", "flip=3"], 2, "flip=3 does not work"),
     ],
 )
 def test_errors_say_what_to_do_and_have_their_code(

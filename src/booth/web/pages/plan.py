@@ -69,7 +69,7 @@ def methods(request: Request, key: str, like: str = "") -> Response:
     studio, photos = studio_of(request), set_of(request, key)
     known = catalogue_of(request).get()
     former = studio.library.get(like) if like else None
-    asked = (former.about.get("plan") or {}) if former is not None else {}
+    asked = ((former.about.get("plan") or {}) | {"problems": former.problems}) if former is not None else {}
     names = sorted(
         (n for n, m in known["methods"].items() if m["teaches"]), key=lambda n: FIRST.index(n) if n in FIRST else 99
     )

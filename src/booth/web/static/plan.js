@@ -78,7 +78,7 @@
   let watched = null;
   async function measure() {
     const noun = plan.noun.value.trim() || (plan.kind.value === "style" ? "style" : "");
-    if (!noun) { wrong(say("noun_first"), "noun"); return; }
+    if (!noun) { wrong([{ sentence: say("noun_first"), field: "noun" }]); return; }
     at("measure").disabled = true;
     at("measuring").textContent = say("measuring");
     try {
@@ -114,12 +114,20 @@
     if (busy) setTimeout(watch, 1200); else at("measure").disabled = false;
   }
 
-  function wrong(sentence, field) {
+  // Show the fields behind Advanced where one of them is at fault.
+  function reveal(problems = []) {
+    if (problems.some((p) => p.field && form && listOf().some((f) => p.field === (f.of === "run" ? f.name : `settings.${f.name}`) && !f.simple))) plan.querySelector("[data-level=advanced]")?.click();
+  }
+
+  // All that is wrong, each at its field: "noun", "seed" of the run, "settings.rank" of the method.
+  function wrong(problems) {
     const note = at("wrong");
-    note.textContent = sentence; note.hidden = false;
-    const box = field && (plan.elements[field] || at(`f-run-${field}`) || at(`f-settings-${field}`));
-    for (const one of plan.querySelectorAll(".wrong")) one.classList.remove("wrong");
-    if (box?.closest) { box.closest(".field")?.classList.add("wrong"); box.setAttribute("aria-invalid", "true"); box.focus(); } else note.focus();
+    note.replaceChildren(...problems.map((p) => make("p", {}, plain(`${p.sentence} ${p.advice || ""}`))));
+    note.hidden = false;
+    for (const one of plan.querySelectorAll(".wrong")) { one.classList.remove("wrong"); one.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid"); }
+    const boxes = problems.map((p) => p.field && (plan.elements[p.field] || at(`f-run-${p.field}`) || at(`f-${p.field.replace(".", "-")}`))).filter((box) => box?.closest);
+    for (const box of boxes) { box.closest(".field")?.classList.add("wrong"); box.setAttribute("aria-invalid", "true"); }
+    (boxes[0] || note).focus();
   }
 
   plan.addEventListener("submit", async (event) => {
@@ -132,7 +140,7 @@
     try {
       const told = await send("POST", `/api/plan/${plan.dataset.set}`, { noun: plan.noun.value.trim(), token: plan.token.value.trim(), kind: plan.kind.value, methods: form ? chosen() : ["lora"], race: racing(), run: given.run, settings, also });
       location.assign(told.go);
-    } catch (problem) { at("start").disabled = false; wrong(problem.message, problem.told?.field); }
+    } catch (problem) { at("start").disabled = false; reveal(problem.told?.problems); wrong(problem.told?.problems || [{ sentence: problem.message }]); }
   });
 
   plan.addEventListener("input", (event) => { if (["noun", "token", "kind"].includes(event.target.name)) example(); if (event.target.id === "search") fields(); });
@@ -157,6 +165,7 @@
       for (const card of plan.querySelectorAll("[data-method]")) { card.querySelector("input").checked = asked.methods.includes(card.dataset.method); if (asked.methods.includes(card.dataset.method)) card.hidden = false; }
     }
     cards(); fields(); example();
+    if (asked.problems?.length) { reveal(asked.problems); wrong(asked.problems); }
   });
   example();
 })();

@@ -8,6 +8,9 @@ function say(key, values = {}) {
   return (words[key] || key).replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
+/** A sentence with the names of fields as words. */
+const plain = (text) => text.replace(/`(\w+)`/g, (_, name) => name.replaceAll("_", " ")).trim();
+
 /** An element with properties and children; strings are text, never markup. */
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -94,13 +97,19 @@ document.addEventListener("submit", async (event) => {
   const button = form.querySelector("button:not([type=button])");
   if (error) error.hidden = true;
   if (button) button.disabled = true;
+  for (const one of form.querySelectorAll("[aria-invalid]")) { one.removeAttribute("aria-invalid"); one.closest(".field")?.classList.remove("wrong"); }
   try {
     const told = await send(form.dataset.method || "POST", form.getAttribute("action"), valuesOf(form));
     if (told.go) location.assign(told.go);
     else if (told.reload) location.reload();
     else { changed(); form.dispatchEvent(new CustomEvent("booth:sent", { detail: told, bubbles: true })); }
   } catch (problem) {
-    if (error) { error.textContent = problem.message; error.hidden = false; error.focus?.(); } else notice(problem.message);
+    const told = plain(problem.message);
+    if (error) { error.textContent = told; error.hidden = false; error.focus?.(); } else notice(told);
+    for (const { field } of problem.told?.problems || []) {
+      const box = field && form.elements[field];
+      if (box?.closest) { box.closest(".field")?.classList.add("wrong"); box.setAttribute("aria-invalid", "true"); box.focus(); }
+    }
   } finally {
     if (button) button.disabled = false;
   }
