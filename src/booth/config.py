@@ -156,7 +156,7 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
             _ = METHODS[method]  # which says what there is
         if config is not None:
             wrong += _wrong_names(config)
-        wrong += _wrong_settings(method, values.get("settings", {}), complete=not wrong)
+        wrong += _wrong_settings(method, values.get("settings", {}))
     wrong.tell()
     assert config is not None
     return config if config.noun or _needs_subject(config.method) else config.model_copy(update={"token": ""})
@@ -172,16 +172,12 @@ def _needs_subject(method: str) -> bool:
     return METHODS[method].needs_subject if known is None else known["needs_subject"]
 
 
-def _wrong_settings(method: str, settings: Mapping[str, Any], *, complete: bool) -> list[BoothError]:
-    """What is wrong with a method's settings.
-
-    Their values, for which the method is loaded, are looked at where that may still tell something: where all else is
-    right (`complete`), or where some were given beside those that are unknown.
-    """
+def _wrong_settings(method: str, settings: Mapping[str, Any]) -> list[BoothError]:
+    """What is wrong with a method's settings; it is loaded only where there are values to look at."""
     known = _known(method)
     unknown = _unknown(settings, known["settings"], f"the method {method}", "settings.") if known else []
     named = {k: v for k, v in settings.items() if not known or k in known["settings"]}
-    if not named and (unknown or not complete):
+    if known and not named:
         return unknown
     found = Problems()
     with found.noted("method"):
