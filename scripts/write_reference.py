@@ -107,7 +107,7 @@ def _template(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     parts = node.values if isinstance(node, ast.JoinedStr) else ()
-    return "".join(part.value if isinstance(part, ast.Constant) else "..." for part in parts) or "..."
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in parts) or "..."
 
 
 def error_codes_page() -> str:
