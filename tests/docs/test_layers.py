@@ -21,12 +21,14 @@ PARTS = NAMES | {"concept", "data", "families"}
 DRAWING = PARTS | {"session", "generate"}
 TRAINING = DRAWING | {"train"}
 OUTWARD = {"export", "importing", "foreign_configs", "hub"}
+WORKS = {"world", "evaluate", "augment", "compare", "executor", "fleet"}
 ALLOWED = {
     "core": NOUNS,
     "options": set(),
     "trackers": NOUNS | {"events"},
     "events": NOUNS | {"events"},
     "session": NAMES | {"families"},
+    "executor": NOUNS | {"events", "executor"},
     "registry": NOUNS,
     "choices": NOUNS | {"registry"},
     "config": NAMES,
@@ -47,10 +49,11 @@ ALLOWED = {
     "machine": PARTS,
     "imagenet": NOUNS,
     "augment": TRAINING | {"world", "evaluate", "imagenet", "augment"},
-    "compare": TRAINING | {"evaluate", "catalogue", "compare"},
+    "compare": TRAINING | {"evaluate", "catalogue", "compare", "executor"},
+    "fleet": TRAINING | {"executor", "evaluate", "fleet"},
     "testing": TRAINING | {"world", "testing"},
     "web": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "web"},
-    "cli": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "web", "cli"},
+    "cli": TRAINING | OUTWARD | WORKS | {"catalogue", "machine", "web", "cli"},
     "__main__": {"cli"},
 }
 LIBRARIES = {
@@ -68,6 +71,8 @@ LIBRARIES = {
     "uvicorn": {"web"},
     "mcp": {"web"},
     "tqdm": {"cli"},
+    "fsspec": {"fleet"},
+    "ray": {"executor"},
 }
 
 

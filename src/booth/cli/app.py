@@ -15,6 +15,7 @@ from booth.cli.demo import demo
 from booth.cli.doctor import doctor
 from booth.cli.evaluate import evaluate
 from booth.cli.export import export
+from booth.cli.fleet import fleet
 from booth.cli.generate import generate
 from booth.cli.guard import GuardedGroup, guarded
 from booth.cli.hint import hint
@@ -69,6 +70,7 @@ for verb in (
 app.command("import")(guarded(import_file))
 app.command()(guarded(import_config))
 app.add_typer(augment, name="augment")
+app.add_typer(fleet, name="fleet")
 app.add_typer(world, name="world")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from booth import __version__
@@ -43,6 +44,7 @@ class Prepared:
         photos: Sequence[PhotoSet] | None = None,
         samples: bool = True,
         keep: bool = True,
+        latents: Path | None = None,
     ) -> None:
         self.config = config
         self.cancel = cancel or CancelToken()
@@ -60,7 +62,7 @@ class Prepared:
             self._require(session)
             self._claim(sets, keep)
             self._load(session)
-            self._decide(subject, sets, samples)
+            self._decide(subject, sets, samples, latents)
 
     def _require(self, session: Session | None) -> None:
         """What of the machine and the base can be told before anything is written: device, precision, memory plan."""
@@ -95,7 +97,7 @@ class Prepared:
             self.base_hash = session.hash
         setup.set_resolution(config, self.model)
 
-    def _decide(self, subject: Subject, sets: list[PhotoSet], samples: bool) -> None:
+    def _decide(self, subject: Subject, sets: list[PhotoSet], samples: bool, latents: Path | None) -> None:
         """The plan, and all that its steps go by."""
         config, reporter = self.config, self._reporter
         self.method = setup.make_method(config, self.model, subject)
@@ -115,7 +117,8 @@ class Prepared:
         self._exits.callback(self.plan_state.detach)
         self.workers = setup.choose_workers(self.model, self.plan, self.device)
         self.known = setup.known(config, self.method, self.base_hash, self.precision, sets)
-        self.stage_data = StageData(self.plan_state, subject, sets, hints, config, self.base_hash, self.clock, reporter)
+        about = (self.plan_state, subject, sets, hints, config, self.base_hash, self.clock, reporter, latents)
+        self.stage_data = StageData(*about)
         self._autocast = setup.autocast_type(self.precision)
         folder = self._folder.path / CHECKPOINTS if self._folder is not None else None
         keep = config.keep_checkpoints or KEEP

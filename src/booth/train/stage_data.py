@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ class StageData:
         base_hash: str,
         clock: Clock,
         reporter: Reporter,
+        latents: Path | None = None,
     ) -> None:
         self.stages = stages
         self.taught = list(zip(subject.all, photos, strict=True))
@@ -53,6 +55,7 @@ class StageData:
         self.base_hash = base_hash
         self.clock = clock
         self.reporter = reporter
+        self.latents = latents  # a folder of the run's own for encoded photos; none = that of all runs
         self._class_images: dict[str, list[Image]] = {}
         self._sources: dict[int, PhotoBatches | OwnPredictions] = {}
         self._store: LatentStore | None = None
@@ -99,7 +102,7 @@ class StageData:
     def _latents(self) -> LatentStore:
         """Where latents are kept; made once, while the autoencoder is there to be known by its weights."""
         if self._store is None:
-            self._store = LatentStore(cache_folder() / LATENTS, self.model)
+            self._store = LatentStore(self.latents or cache_folder() / LATENTS, self.model)
         return self._store
 
     def photo_batches(self, index: int) -> PhotoBatches:

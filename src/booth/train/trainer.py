@@ -36,7 +36,8 @@ class Trainer(Prepared):
     stops early finds a checkpoint; `resume=True` goes on from there. With `keep=False` nothing is written at all, and
     `state()` is the only way to keep what was learned.
 
-    `photos` take the place of those that the configuration names: a set for each subject. Raises every BoothError;
+    `photos` take the place of those that the configuration names: a set for each subject. Encoded ones are kept in the
+    folder `latents` or, without one, among those of all runs. Raises every BoothError;
     Cancelled when `cancel` is set, which is looked at between pictures, steps and scorings.
     """
 

@@ -47,6 +47,28 @@ def intervals(title: str, bars: Sequence[Bar]) -> Markup:
     return _svg(title, told, BAR_WIDTH, ROW * (len(bars) + 1), parts)
 
 
+def histogram(title: str, values: Sequence[float], bins: int = 12) -> Markup:
+    """How many values lie in each of `bins` equal parts of their range."""
+    low, high = min(values), max(values)
+    span = high - low or 1.0
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, int((value - low) / span * bins))] += 1
+    tall, wide = HEIGHT / 2, (BAR_WIDTH - 2 * MARGIN) / bins
+    parts: list[Markup] = []
+    for i, count in enumerate(counts):
+        height = (tall - 40) * count / max(counts)
+        shape = {"x": f"{MARGIN + i * wide:.1f}", "y": f"{tall - 24 - height:.1f}", "width": f"{wide - 1:.1f}"}
+        parts.append(element("rect", **shape, height=f"{height:.1f}", fill="var(--a)"))
+    parts += [
+        _text(MARGIN, tall - 8, f"{low:.3g}", "middle"),
+        _text(BAR_WIDTH - MARGIN, tall - 8, f"{high:.3g}", "middle"),
+    ]
+    parts.append(_text(MARGIN - 6, 20, str(max(counts)), "end"))
+    told = f"{len(values)} values from {low:.3g} to {high:.3g}, in {bins} equal parts: {', '.join(map(str, counts))}"
+    return joined([element("h3", title), _svg(title, told, BAR_WIDTH, round(tall), parts)])
+
+
 def scatter(
     title: str,
     points: Sequence[Point],

@@ -1,0 +1,137 @@
+"""Jobs by actors of a Ray cluster, each of which stays and keeps what it holds for the next job."""
+
+# ray is annotated in part, and an extra.
+# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from booth.core.errors import NotAvailableError
+from booth.events import Event
+from booth.executor.job import Executor, Job, Outcome, Resident, perform
+
+PATIENCE = 30.0  # seconds that an actor has to save in when it is told to end
+ADDRESS = "RAY_ADDRESS"
+# A cluster of this machine alone: reached from it alone, by who has the token, and telling nobody that it is used.
+CLOSED = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+class Actor:
+    """A worker somewhere in the cluster. Jobs and `stop` come in threads of their own."""
+
+    def __init__(self, number: int) -> None:
+        self._resident = Resident(number)
+
+    def work(self, job: Job) -> Outcome:
+        """Do a job."""
+        return perform(job, self._resident)
+
+    def stop(self) -> None:
+        """Have the job save and end."""
+        self._resident.cancel.cancel("Stopped by the driver.")
+
+    def pid(self) -> int:
+        """The number of its process."""
+        return os.getpid()
+
+
+class OnRay(Executor):
+    """As many actors as there is room for, or `workers`; one that dies is replaced, and its job is `lost`.
+
+    Without a cluster ($RAY_ADDRESS), one is started on this machine, on the loopback address, with token authentication
+    and without a dashboard. `gpus` may be a share of one; `memory` is bytes that a node has to have free for an actor.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        cpus: float = 1,
+        gpus: float = 0,
+        memory: int = 0,
+        environment: dict[str, str] | None = None,
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self._ray = start_ray(workers, cpus)
+        needs = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory}
+        # Two threads: one does jobs, the other is told to stop. A job that is lost is the driver's to give again.
+        options = {**needs, "max_concurrency": 2, "max_restarts": 0, "max_task_retries": 0}
+        self._kind: Any = self._ray.remote(Actor).options(
+            **{key: value for key, value in options.items() if value or key.startswith("max")},
+            runtime_env={"env_vars": environment or {}},
+        )
+        self.workers = workers or room_for(self._ray.cluster_resources(), cpus, gpus, memory)
+        self._actors: dict[int, Any] = {}
+        self._under_way: dict[Any, tuple[int, Job]] = {}
+
+    def submit(self, job: Job) -> None:
+        busy = {number for number, _ in self._under_way.values()}
+        number = next(n for n in range(self.workers) if n not in busy)
+        if number not in self._actors:
+            self._actors[number] = self._kind.remote(number)
+        self._under_way[self._actors[number].work.remote(job)] = (number, job)
+
+    def next(self, timeout: float | None = None) -> Outcome | None:
+        ended, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=timeout)
+        if not ended:
+            return None
+        number, job = self._under_way.pop(ended[0])
+        try:
+            outcome: Outcome = self._ray.get(ended[0])
+        except self._ray.exceptions.RayError as error:
+            del self._actors[number]
+            return Outcome(job, "lost", reason=f"Its worker ended ({type(error).__name__}).")
+        if outcome.state == "stopped":
+            self._let_go(number)
+        return outcome
+
+    def stop(self) -> None:
+        for actor in self._actors.values():
+            actor.stop.remote()
+
+    def close(self) -> None:
+        self.stop()
+        if self._under_way:
+            self._ray.wait(list(self._under_way), num_returns=len(self._under_way), timeout=PATIENCE)
+        for number in list(self._actors):
+            self._let_go(number)
+        self._ray.shutdown()
+
+    def pids(self) -> list[int]:
+        """The processes' numbers."""
+        return self._ray.get([actor.pid.remote() for actor in self._actors.values()])
+
+    def _let_go(self, number: int) -> None:
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._actors.pop(number))
+
+
+def start_ray(workers: int | None = None, cpus: float = 1) -> Any:
+    """The library, connected to $RAY_ADDRESS or to a closed cluster of this machine; NotAvailableError without it."""
+    own = ADDRESS not in os.environ
+    if own:
+        for name, value in {**CLOSED, "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
+            os.environ.setdefault(name, value)  # before it is imported, which is when they are read
+    try:
+        import ray
+    except ImportError as error:
+        raise NotAvailableError('Ray is not installed. Install it: pip install "booth[ray]".') from error
+    how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
+    if own:
+        how |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        how |= {"num_cpus": max(1, round(workers * cpus))} if workers is not None else {}
+    ray.init(**how)
+    return ray
+
+
+def room_for(resources: dict[str, float], cpus: float, gpus: float, memory: int) -> int:
+    """How many workers of these needs a cluster has room for; one at least, which then waits."""
+    wanted = {"CPU": cpus, "GPU": gpus, "memory": memory}
+    return max(1, min(int(resources.get(name, 0) // need) for name, need in wanted.items() if need))
