@@ -21,6 +21,8 @@ PATIENCE = 30.0  # seconds that an actor has to save in when it is told to end
 ADDRESS = "RAY_ADDRESS"
 # A cluster of this machine alone: reached from it alone, by who has the token, and telling nobody that it is used.
 CLOSED = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+# On a busy machine Ray's own agents need longer to start than the 15 s after which it takes them for dead.
+PATIENT = {"RAY_agent_register_timeout_ms": "120000"}
 
 
 class Actor:
@@ -117,7 +119,7 @@ def start_ray(workers: int | None = None, cpus: float = 1) -> Any:
     """The library, connected to $RAY_ADDRESS or to a closed cluster of this machine; NotAvailableError without it."""
     own = ADDRESS not in os.environ
     if own:
-        for name, value in {**CLOSED, "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
+        for name, value in {**CLOSED, **PATIENT, "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
             os.environ.setdefault(name, value)  # before it is imported, which is when they are read
     try:
         import ray
