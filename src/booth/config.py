@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from booth.choices import CHOICES, require_choices
+from booth.core.concept import RECORD, read_record
 from booth.core.errors import BadDataError, BoothError, Problems, UsageError
 from booth.core.places import at_home
 from booth.core.reading import parse_toml, read_text
@@ -94,6 +95,9 @@ class RunConfig(BaseModel):
         "steps", description="done = stop when nothing more is gained, and keep the best checkpoint"
     )
     previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
+    start_from: Place | None = Field(
+        None, description="a concept or a .safetensors file of another trainer whose weights training starts from"
+    )
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
     crop: Literal["center", "random", "subject", "buckets"] = Field(
         "center", description="which square of a photo is used; buckets = nearly all of it, in a shape of the same area"
@@ -150,13 +154,16 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
         config = RunConfig.model_validate({k: v for k, v in values.items() if k in RunConfig.model_fields})
     except ValidationError as error:
         wrong += _in_plain_words(error, RunConfig)
+    if config is not None:
+        with wrong.noted("start_from"):
+            config = going_on(config)
     with wrong.noted("method"):
-        method = str(values.get("method", RunConfig.model_fields["method"].default))
+        method = str(values.get("method", config.method if config else RunConfig.model_fields["method"].default))
         if method not in METHODS:
             _ = METHODS[method]  # which says what there is
         if config is not None:
             wrong += _wrong_names(config)
-        wrong += _wrong_settings(method, values.get("settings", {}))
+        wrong += _wrong_settings(method, config.settings if config else values.get("settings", {}))
     wrong.tell()
     assert config is not None
     return config if config.noun or _needs_subject(config.method) else config.model_copy(update={"token": ""})
@@ -210,6 +217,38 @@ def _wrong_names(config: RunConfig) -> list[BoothError]:
         with wrong.noted("family"):
             FAMILIES.named(config.family)  # so that the bases of a class that is named by its module are recognised
     return wrong
+
+
+def going_on(config: RunConfig, *, base: bool = True) -> RunConfig:
+    """With what is said by the concept that it starts from, wherever the run itself says nothing.
+
+    Steps are the method's own, for those of the concept are made already. Without `base` the base is left as it is.
+    UsageError for what is neither a concept nor a file; a file says what it holds only when it meets its base.
+    """
+    place = config.start_from
+    if place is None or (place.suffix == ".safetensors" and place.is_file()):
+        return config
+    if not (place / RECORD).is_file():
+        told = "is no concept's folder and no .safetensors file" if place.exists() else "does not exist"
+        raise UsageError(
+            f"{place}, which training is to start from, {told}.",
+            "Name a concept or a .safetensors file.",
+            code="start.missing",
+            field="start_from",
+        )
+    from booth.core.method import MethodConfig  # which loads torch
+
+    record = read_record(place)
+    said = {"method": record.method, "kind": record.subject.kind, "token": record.subject.token}
+    said |= {"noun": record.subject.noun} | ({"base": record.base.name} if base else {})
+    taken: dict[str, Any] = {k: v for k, v in said.items() if v and k not in config.model_fields_set}
+    method = taken.get("method", config.method)
+    same = method == record.method
+    kind = METHODS.recorded(method) if same else METHODS[method]
+    # Another method takes over what the tensors are, and not how they are taught.
+    left = {"steps", "start", *(() if same else (*MethodConfig.model_fields, "targets", "blocks"))}
+    own = {k: v for k, v in record.settings.items() if k in kind.Config.model_fields and k not in left}
+    return config.model_copy(update={**taken, "settings": own | config.settings})
 
 
 def missing(name: str) -> UsageError:

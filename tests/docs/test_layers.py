@@ -38,7 +38,7 @@ ALLOWED = {
     "controls": NOUNS | {"controls"},
     "generate": DRAWING,
     "concept": DRAWING,  # its convenience of drawing itself, imported when it is called
-    "train": TRAINING,
+    "train": TRAINING | {"importing"},  # for a run may start from another trainer's file
     "export": DRAWING | {"export"},
     "importing": DRAWING | {"export", "importing"},
     "foreign_configs": NAMES | {"foreign_configs"},

@@ -52,7 +52,17 @@ def train(
         list[str] | None,
         typer.Option("--set", help="A setting, such as rank=8; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start from the weights of a concept or of another trainer's .safetensors file, in as many new steps.",
+            metavar="CONCEPT",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the last checkpoint or, with more --steps, from a finished run."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan, the settings and what was found; write nothing.")
     ] = False,
@@ -113,6 +123,7 @@ def train(
         "token": token,
         "seed": seed,
         "out": out,
+        "start_from": start_from,
         "resume": resume or None,
         "crop": crop,
         "flip": flip,

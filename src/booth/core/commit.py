@@ -30,11 +30,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def committed(folder: Path, about: Mapping[str, Any], needed: int = 0) -> Generator[Path]:
+def committed(folder: Path, about: Mapping[str, Any], needed: int = 0, aside: Path | None = None) -> Generator[Path]:
     """Yield a folder to write into, which becomes `folder` when the block ends well and vanishes when it does not.
 
-    `about` goes into the manifest; `needed` is how many bytes are going to be written, as far as known.
-    A full disk, at a write inside the block too, is a DiskFullError that says how many bytes are missing.
+    A former `folder` goes, or goes to `aside`. `about` goes into the manifest; `needed` is how many bytes are going to
+    be written, as far as known. A full disk, at a write inside the block too, is a DiskFullError that says how many
+    bytes are missing.
     """
     require_space(folder.parent, needed)
     work = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
@@ -43,7 +44,7 @@ def committed(folder: Path, about: Mapping[str, Any], needed: int = 0) -> Genera
         work.mkdir(parents=True)
         yield work
         _seal(work, about)
-        _put_in_place(work, folder)
+        _put_in_place(work, folder, aside)
     except BaseException as error:
         written = size_of(work)
         shutil.rmtree(work, ignore_errors=True)
@@ -163,14 +164,15 @@ def _seal(work: Path, about: Mapping[str, Any]) -> None:
         _sync(path)
 
 
-def _put_in_place(work: Path, folder: Path) -> None:
+def _put_in_place(work: Path, folder: Path, aside: Path | None) -> None:
     """Rename, moving a former `folder` aside first: a folder cannot be renamed over one that holds files."""
-    former = work.with_name(f"{work.name}-old")
+    former = aside or work.with_name(f"{work.name}-old")
     if folder.exists():
         os.replace(folder, former)
     os.replace(work, folder)
     _sync(folder.parent)
-    shutil.rmtree(former, ignore_errors=True)
+    if aside is None:
+        shutil.rmtree(former, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -131,6 +131,7 @@ class Method(ABC):
     copies_encoder: ClassVar[bool] = False  # whether a copy of the denoiser's first half is trained beside it
     follows_control: ClassVar[bool] = False  # whether its rows carry a hint
     learns_word: ClassVar[bool] = False  # whether the token becomes a word of its own, with rows that are trained
+    contains: ClassVar[tuple[str, ...]] = ()  # other methods whose tensors are among its own and mean the same there
 
     def __init__(self, config: MethodConfig, subject: Subject) -> None:
         self.config = config
@@ -202,6 +203,13 @@ class Method(ABC):
     @abstractmethod
     def restore(self, model: Family, folder: Path) -> None:
         """Attach what `write` wrote, ready for drawing."""
+
+    def learned(self) -> Mapping[str, Tensor]:
+        """What `write` writes, after `attach` or `restore`: live tensors, by the names under which `attach` gives them.
+
+        Another run starts from them; from a method that gives none, no run does.
+        """
+        return {}
 
     def set_strength(self, strength: float) -> None:
         """Scale the method's effect when drawing; 1 is as trained."""

@@ -124,8 +124,12 @@ def _network(done: Converted, values: dict[str, Any]) -> None:
     if "factor" in arguments and done.run["method"] == "lokr":
         done.settings["factor"] = whole(arguments.pop("factor"))
     done.left |= {f"network_args.{key}": value for key, value in arguments.items()}
+    if "network_weights" in values:
+        done.run["start_from"] = str(values.pop("network_weights"))
     rank, alpha = whole(values.pop("network_dim", 4)), float(values.pop("network_alpha", 1))
-    if done.run["method"] == "lokr" and 2 * rank >= _largest_block(done.settings.get("factor", -1)):
+    if values.pop("dim_from_weights", False) and "start_from" in done.run:
+        done.notes.append("Rank and alpha are those of the file that training starts from.")
+    elif done.run["method"] == "lokr" and 2 * rank >= _largest_block(done.settings.get("factor", -1)):
         done.settings["rank"] = rank
         done.notes.append(f"Rank {rank} keeps LoKr's blocks whole, where alpha does nothing there; it is left unset.")
     else:

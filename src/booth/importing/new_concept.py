@@ -35,7 +35,7 @@ def write_concept(
     """Write the parts as the method's own files into `place`, once they have been restored onto the base."""
     began = time.perf_counter()
     model = load_family(base)
-    form = _form(model, parts, lossy, about)
+    form = form_of(model, parts, lossy, about)
     kind = METHODS[form.method]
     method: Method = kind(kind.Config.model_validate({**kind.defaults(model.scale), **form.settings}), subject)
     with committed(place, {"kind": "concept"}, _size(model, form)) as folder:
@@ -74,7 +74,7 @@ def _write(model: Family, method: Method, folder: Path, form: Form) -> None:
         for stage in stages:
             for group in stage.method.attach(model, 0):
                 for name, parameter in group.parameters.items():
-                    value = form.tensors.get(_canonical(name))
+                    value = form.tensors.get(canonical_name(name))
                     with torch.no_grad():
                         if value is not None:
                             parameter.copy_(value.reshape(parameter.shape))
@@ -87,7 +87,7 @@ def _write(model: Family, method: Method, folder: Path, form: Form) -> None:
             stage.method.detach(model)
 
 
-def _form(model: Family, parts: Parts, lossy: bool, about: Mapping[str, Any]) -> Form:
+def form_of(model: Family, parts: Parts, lossy: bool, about: Mapping[str, Any]) -> Form:
     """The method that draws the parts, its settings, and its tensors by its names for them."""
     if parts.rows:
         return _with_rows(model, parts, lossy)
@@ -177,7 +177,8 @@ def _hypernetwork(h: Hypernetwork) -> Form:
     return Form("hypernetwork", settings, tensors)
 
 
-def _canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
+    """COMPONENT.TENSOR with the tensor's name as all files spell it."""
     component, _, rest = name.partition(".")
     return f"{component}.{canonical(component, rest)}"
 

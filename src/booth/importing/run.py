@@ -58,7 +58,7 @@ def import_file(
     """
     content = open_content(file, pickles)
     files = BaseFiles(resolve_base(base))
-    name, parts, unknown = _read(file, content, files.shapes)
+    name, parts, unknown = read_parts(file, content, files.shapes)
     require_fit(file, parts, unknown, files.shapes, base, lossy)
     left_out = differing(file, parts, files, lossy)
     about: dict[str, Any] = {"format": name, "sha256": _sha256(file), "steps": _steps(content.metadata)}
@@ -67,7 +67,7 @@ def import_file(
     about |= {"left_out": left_out, "notes": parts.notes}
     if parts.control is not None:
         subject = Subject("", "")
-        about["control"] = control or _followed(file, content.metadata)
+        about["control"] = control or followed(file, content.metadata)
     else:
         subject = _subject(file, content.metadata, noun, token, parts)
     place = out or Path("concepts") / _folder_name(subject, file)
@@ -104,7 +104,8 @@ def open_content(file: Path, pickles: bool) -> Content:
     return Content(values.get("state_dict", values), {})
 
 
-def _read(file: Path, content: Content, shapes: Shapes) -> tuple[str, Parts, list[str]]:
+def read_parts(file: Path, content: Content, shapes: Shapes) -> tuple[str, Parts, list[str]]:
+    """The format that recognises the content, what of it fits a base of these shapes, and the keys that do not."""
     plain = content.plain
     for name in EXPORTERS:
         exporter: Exporter = EXPORTERS[name]()
@@ -152,7 +153,7 @@ def _folder_name(subject: Subject, file: Path) -> str:
     return "-".join([*filter(None, words), file.stem])
 
 
-def _followed(file: Path, metadata: Mapping[str, str]) -> str:
+def followed(file: Path, metadata: Mapping[str, str]) -> str:
     """What a ControlNet follows, by the header that booth writes, or by the file's name."""
     told = metadata.get("booth.control") or next((kind for kind in CONTROLS if kind in file.stem.lower()), None)
     if told is None:

@@ -222,6 +222,9 @@ class Adapter(Method):
             if f".{self.prefix}" in n and (f"{tail}." in n or n.endswith(tail))
         }
 
+    def learned(self) -> Mapping[str, Tensor]:
+        return {f"{name}.{n}": p for name in self._modules for n, p in self.factors(name).items()}
+
     def tensors(self, name: str) -> dict[str, Tensor]:
         """What of a component goes into a file."""
         return {n: p.detach().cpu().contiguous() for n, p in self.factors(name).items()}

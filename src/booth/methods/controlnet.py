@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from booth.core.family import Family
 from booth.core.file_names import CONTROLNET as FOLDER
@@ -81,6 +82,12 @@ class ControlNet(Method):
             del self._site(model).placed[self._placed[0]]
             self._placed = None
         model.remember_embeddings(False)
+
+    def learned(self) -> Mapping[str, Tensor]:
+        if self._placed is None:
+            return {}
+        name, placed = self._placed
+        return {f"{name}.{n}": p for n, p in placed.net.named_parameters()}
 
     def write(self, model: Family, folder: Path) -> None:
         """The diffusers layout, as its class for this base reads it with `subfolder="controlnet"`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class CustomDiffusion(Method):
     needs = ("token_tables", "attention", "cross_attention", "denoiser")
     order = Order.WEIGHTS
     learns_word = True
+    contains = ("textual_inversion",)
     files = (FILE, *TextualInversion.files)
     Config = CustomDiffusionConfig
     tiny = {
@@ -93,6 +95,9 @@ class CustomDiffusion(Method):
 
     def constrain(self) -> None:
         self._token.constrain()
+
+    def learned(self) -> Mapping[str, Tensor]:
+        return {name: layer.weight for name, layer in self._layers.items()} | {**self._token.learned()}
 
     def write(self, model: Family, folder: Path) -> None:
         """What diffusers' `load_attn_procs` reads; it wants the untouched attentions named too, by empty tensors."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
@@ -79,6 +80,9 @@ class DreamBooth(Method):
             del module.taught_by
         self._changed = {}
         model.remember_embeddings(False)
+
+    def learned(self) -> Mapping[str, Tensor]:
+        return {f"{name}.{n}": p for name, module in self._changed.items() for n, p in module.named_parameters()}
 
     def write(self, model: Family, folder: Path) -> None:
         model.write_components(folder, list(self._changed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -168,6 +168,9 @@ class HyperNetwork(Method):
 
     def set_strength(self, strength: float) -> None:
         self._strength = strength
+
+    def learned(self) -> Mapping[str, Tensor]:
+        return {} if self._networks is None else dict(self._networks.named_parameters())
 
     def write(self, model: Family, folder: Path) -> None:
         """`768.k.linear.0.weight`: A1111's tensors under width and part, and its other fields in the header."""

@@ -29,6 +29,7 @@ class LoCon(LowRank):
     title = "LoCon"
     trains = "low-rank matrices beside the denoiser's linear layers and 3x3 convolutions"
     needs = ("linears", "convolutions")
+    contains = ("lora",)
     Config = LoConConfig
     tiny = {"steps": 400, "learning_rate": 1e-3, "batch_size": 4, "text_encoder_learning_rate": 5e-4}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
+from torch import Tensor
 
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, ParameterGroup, Stage, Subject
@@ -58,6 +60,7 @@ class PivotalTuning(Method):
     trains = "first the new token's rows, then low-rank matrices beside the denoiser's linear layers (and the rows)"
     needs = ("token_tables", "linears")
     learns_word = True
+    contains = ("textual_inversion", "lora", "ti_lora")
     files = (*TextualInversion.files, *LoRA.files)
     Config = PivotalTuningConfig
     tiny = LoRA.tiny | {"token_steps": 250, "token_learning_rate": 3e-3, "moving_learning_rate": 1e-3}
@@ -89,6 +92,9 @@ class PivotalTuning(Method):
     def detach(self, model: Family) -> None:
         self._lora.detach(model)
         self._token.detach(model)
+
+    def learned(self) -> Mapping[str, Tensor]:
+        return {**self._token.learned(), **self._lora.learned()}
 
     def write(self, model: Family, folder: Path) -> None:
         self._token.write(model, folder)

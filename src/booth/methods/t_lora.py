@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,11 @@ class TLoRA(LayerAdapter):
             start = last_singular(*width_of(base), rank, generator)
             made[name] = TLoRALayer(base, adapter, self._clock, (rank, min(self.config.min_rank, rank)), start)
         return made
+
+    def learned(self) -> Mapping[str, Tensor]:
+        """With what is subtracted, without which the rest means another update."""
+        starts = {f"{component}.{n}": t for component in self._modules for n, t in self._starts(component).items()}
+        return {**super().learned(), **starts}
 
     def write(self, model: Family, folder: Path) -> None:
         saved = {f"{c}.{n}": t for c in self._modules for n, t in {**self.tensors(c), **self._starts(c)}.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -150,6 +150,9 @@ class TextualInversion(Method):
             for e in self._extensions:
                 norm = e.extended.rows.norm(dim=1, keepdim=True)
                 e.extended.rows.mul_((norm + pull * (e.norm - norm)) / norm.clamp(min=1e-12))
+
+    def learned(self) -> Mapping[str, Tensor]:
+        return {f"{e.site.name}.rows": e.extended.rows for e in self._extensions}
 
     def write(self, model: Family, folder: Path) -> None:
         """A file a token, with one tensor (n, dim) a table: under the token, as diffusers reads it, or tables' keys.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
+from torch import Tensor
 
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, ParameterGroup, Subject
@@ -33,6 +34,7 @@ class TextualInversionLoRA(Method):
     needs = ("token_tables", "linears")
     learns_word = True
     over_quantised = True
+    contains = ("textual_inversion", "lora", "pivotal_tuning")
     files = (*TextualInversion.files, *LoRA.files)
     Config = TextualInversionLoRAConfig
     tiny = LoRA.tiny | {"token_learning_rate": 3e-3}
@@ -64,6 +66,9 @@ class TextualInversionLoRA(Method):
 
     def constrain(self) -> None:
         self._token.constrain()
+
+    def learned(self) -> Mapping[str, Tensor]:
+        return {**self._token.learned(), **self._lora.learned()}
 
     def write(self, model: Family, folder: Path) -> None:
         self._token.write(model, folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
+from torch import Tensor
 
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Stage, Subject
@@ -59,6 +61,7 @@ class TwoStage(Method):
     order = Order.WEIGHTS
     trains_denoiser = True
     learns_word = True
+    contains = ("textual_inversion", "dreambooth", "lora", "ti_lora", "pivotal_tuning")
     files = (*TextualInversion.files, "unet/ or pytorch_lora_weights.safetensors")
     Config = TwoStageConfig
     tiny = {
@@ -113,6 +116,9 @@ class TwoStage(Method):
     def detach(self, model: Family) -> None:
         for stage in reversed(self._stages):
             stage.method.detach(model)
+
+    def learned(self) -> Mapping[str, Tensor]:
+        return {name: tensor for stage in self._stages for name, tensor in stage.method.learned().items()}
 
     def write(self, model: Family, folder: Path) -> None:
         for stage in self._stages:

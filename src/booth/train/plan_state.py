@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class PlanState:
         self.index = 0  # of the current stage; len(plan) when all are finished
         self.step = 0  # finished steps of the current stage
         self.update: Update | None = None
+        self.start: Mapping[str, Tensor] = {}  # what tensors of these names begin as; the others as their method says
         self._seed = seed
         self._make_scaler = make_scaler
         self._finished: list[list[ParameterGroup]] = []
@@ -73,12 +74,22 @@ class PlanState:
     def open(self) -> Update:
         """Attach the current stage if it is not attached yet; what receives the gradient is decided here."""
         if self.update is None:
-            method = self.stage.method
-            self._attached += 1  # first, so that a failure half-way through is detached too
-            groups = method.attach(self.model, self.seed)
+            method, groups = self.stage.method, self._attach()
             self.update = Update(groups, method.config, method.constrain, self._make_scaler(), method.penalty)
             self._settle()
         return self.update
+
+    def _attach(self) -> list[ParameterGroup]:
+        """Attach the current stage; what no earlier stage has trained begins as it is to start."""
+        method = self.stage.method
+        self._attached += 1  # first, so that a failure half-way through is detached too
+        groups = method.attach(self.model, self.seed)
+        trained = {name for finished in self._finished for name in _named(finished)}
+        with torch.no_grad():
+            for name, tensor in method.learned().items() if self.start else ():
+                if name in self.start and name not in trained:
+                    tensor.copy_(self.start[name])
+        return groups
 
     def close(self) -> None:
         """Finish the current stage: its tensors take their moving average and are frozen.
@@ -106,6 +117,26 @@ class PlanState:
             return counts
         finally:
             self.detach()
+
+    def shapes(self) -> dict[str, torch.Size]:
+        """What `start` may hold, found by attaching all stages and taking them out again."""
+        try:
+            found: dict[str, torch.Size] = {}
+            for stage in self.plan:
+                self._attached += 1
+                stage.method.attach(self.model, self._seed)
+                found |= {name: tensor.shape for name, tensor in stage.method.learned().items()}
+            return found
+        finally:
+            self.detach()
+
+    def go_on(self, step: int) -> None:
+        """Go to where the last stage has made `step` steps and all is as in `start`, with an optimiser that is new."""
+        self.detach()
+        while not self.is_last:
+            self._freeze(self._attach())
+            self.index += 1
+        self.step = step
 
     def adopt(self, tensors: dict[str, Tensor]) -> None:
         """Give the stage that was finished last the values of another step."""
@@ -140,8 +171,7 @@ class PlanState:
             return
         values, tensors = checkpoint.values, checkpoint.tensors
         for i in range(values["stage"]):
-            self._attached += 1
-            groups = self.stage.method.attach(self.model, self.seed)
+            groups = self._attach()
             with torch.no_grad():
                 for name, parameter in _named(groups).items():
                     parameter.copy_(tensors[f"finished.{i}.{name}"])

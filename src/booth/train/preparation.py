@@ -9,7 +9,7 @@ from typing import Any
 
 from booth import __version__
 from booth.concept import Concept
-from booth.config import RunConfig
+from booth.config import RunConfig, going_on
 from booth.core.cancel import CancelToken, cancellable
 from booth.core.errors import UsageError
 from booth.core.family import Family
@@ -23,11 +23,13 @@ from booth.train import setup
 from booth.train.checkpoints import KEEP
 from booth.train.ending import Ending
 from booth.train.folders import CHECKPOINTS, RunFolder, refuse_to_overwrite
+from booth.train.longer import is_longer
 from booth.train.memory import plan_memory
 from booth.train.plan_state import PlanState
 from booth.train.samples import Scenes
 from booth.train.saving import Saving
 from booth.train.stage_data import StageData
+from booth.train.start import filled, read_start, require_fit, told_of
 from booth.train.timing import Clock, forget_peak_memory
 
 
@@ -46,10 +48,11 @@ class Prepared:
         keep: bool = True,
         latents: Path | None = None,
     ) -> None:
-        self.config = config
+        config = self.config = going_on(config, base=session is None)
         self.cancel = cancel or CancelToken()
         self.clock = Clock()
         self.finished: Concept | None = None  # what a run that had ended already, or has now, made
+        self.former: Concept | None = None  # of the same run with fewer steps, which this one goes on from
         self._reporter = Reporter(listeners, self.cancel)
         self._settings: dict[str, Any] = {}  # for advice, if memory runs out
         self._exits = ExitStack()
@@ -99,7 +102,8 @@ class Prepared:
 
     def _decide(self, subject: Subject, sets: list[PhotoSet], samples: bool, latents: Path | None) -> None:
         """The plan, and all that its steps go by."""
-        config, reporter = self.config, self._reporter
+        start, reporter = read_start(self.config, self.model, self.base_hash), self._reporter
+        config = self.config = filled(self.config, start) if start else self.config
         self.method = setup.make_method(config, self.model, subject)
         self.plan: list[Stage] = self.method.plan()
         for sentence in setup.coverage_in_words(self.plan, self.model):
@@ -115,8 +119,15 @@ class Prepared:
             reporter.say(setup.in_buckets(shown, self.model))
         self.plan_state = PlanState(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self._exits.callback(self.plan_state.detach)
+        if start is not None:
+            shapes = self.plan_state.shapes()
+            require_fit(start, self.method, shapes)
+            self.plan_state.start = start.tensors
+            for sentence in (*told_of(start, shapes), *start.told):
+                reporter.say(sentence)
         self.workers = setup.choose_workers(self.model, self.plan, self.device)
-        self.known = setup.known(config, self.method, self.base_hash, self.precision, sets)
+        decided = (config, self.method, self.base_hash, self.precision, sets)
+        self.known = setup.known(*decided, start=start.record if start else None)
         about = (self.plan_state, subject, sets, hints, config, self.base_hash, self.clock, reporter, latents)
         self.stage_data = StageData(*about)
         self._autocast = setup.autocast_type(self.precision)
@@ -128,9 +139,17 @@ class Prepared:
         for sentence in self.warnings:
             reporter.warn(sentence)
         if self._folder is not None and self.out.is_dir() and any(self.out.iterdir()):
-            self.finished = Concept.load(self.out)
-            setup.require_same(setup.identity(dict(self.finished.record)), setup.identity(self.known), str(self.out))
-            reporter.say(f"{self.out} was finished already.")
+            self._look_at_finished(Concept.load(self.out))
+
+    def _look_at_finished(self, concept: Concept) -> None:
+        """The run may be the one that wrote this concept: then it has ended, or goes on with more steps."""
+        former, now = setup.identity(dict(concept.record)), setup.identity(self.known)
+        if is_longer(former, now):
+            self.former = concept
+            return
+        setup.require_same(former, now, str(self.out))
+        self.finished = concept
+        self._reporter.say(f"{self.out} was finished already.")
 
     @contextmanager
     def _working(self) -> Generator[None]:

@@ -66,14 +66,15 @@ def write_concept(
     needed: int,
     stopped: int | None = None,
     keep: Callable[[Path, Path], None],
+    aside: Path | None = None,
     **known: Any,
 ) -> Concept:
     """Commit the whole folder at once; `known` are the fields of ConceptRecord that the caller knows best.
 
     `stopped` is the step after which the last stage was found done, if it was. `keep` is called last, with the folder
-    and where it is going to be, to add what is told of the run.
+    and where it is going to be, to add what is told of the run. A concept that is there goes to `aside`.
     """
-    with committed(out, {"kind": "concept"}, needed) as folder:
+    with committed(out, {"kind": "concept"}, needed, aside) as folder:
         with clock.part("save"):
             taken = [stage.method.config.steps for stage in plan[:-1]] + [stopped or plan[-1].method.config.steps]
             stages = [_write_stage(model, plan, i, folder, history, taken) for i in range(len(plan))]

@@ -291,14 +291,21 @@ def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
     }
 
 
-def known(config: RunConfig, method: Method, base_hash: str, precision: str, sets: list[PhotoSet]) -> dict[str, Any]:
-    """The fields of a ConceptRecord that are decided before the first step."""
+def known(
+    config: RunConfig,
+    method: Method,
+    base_hash: str,
+    precision: str,
+    sets: list[PhotoSet],
+    start: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The fields of a ConceptRecord that are decided before the first step; `start` is what weights it starts from."""
     photos, held = [p for each in sets for p in each.photos], config.base_precision or "fp32"
     return {
         "method": config.method,
         "settings": method.config.model_dump(mode="json"),
         "base": BaseRecord(name=lasting_name(config.base), hash=base_hash),
-        "data": data_settings(config, sets),
+        "data": data_settings(config, sets) | ({"start_from": dict(start)} if start else {}),
         "subject": _record_of(method.subject),
         "seed": config.seed,
         "precision": precision + (f", base in {held}" if held != "fp32" else ""),
@@ -319,6 +326,7 @@ def lasting_name(base: str) -> str:
 
 def identity(known: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides the weights, from the fields of a ConceptRecord; a run goes on only where these are the same."""
+    start = known["data"].get("start_from")
     return {
         "method": known["method"],
         "base": known["base"].hash,
@@ -330,16 +338,22 @@ def identity(known: Mapping[str, Any]) -> dict[str, Any]:
         "precision": known["precision"],
         "photos": known["photos"],
         **known["data"],
+        **({"start_from": start["sha256"]} if start else {}),  # wherever it lies
         **known["settings"],
     }
 
 
-def require_same(former: dict[str, Any], now: dict[str, Any], where: str) -> None:
-    """Raise UsageError that names what differs from the run that is to be resumed."""
+def differing(former: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """In what a run differs from a former one."""
     # A checkpoint from before there was a setting is of its default.
     defaults = {n: f.get_default(call_default_factory=True) for n, f in MethodConfig.model_fields.items() if n in now}
     former = defaults | former
-    names = sorted(n for n in former.keys() | now.keys() if former.get(n) != now.get(n))
+    return sorted(n for n in former.keys() | now.keys() if former.get(n) != now.get(n))
+
+
+def require_same(former: dict[str, Any], now: dict[str, Any], where: str) -> None:
+    """Raise UsageError that names what differs from the run that is to be resumed."""
+    names = differing(former, now)
     if not names:
         return
     told = [

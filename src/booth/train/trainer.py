@@ -15,12 +15,14 @@ from torch import Tensor
 
 from booth.concept import Concept
 from booth.core.errors import BoothError, Cancelled, DiskFullError, Interrupted, NotFiniteError, UsageError
+from booth.core.places import free_file
 from booth.train import setup
 from booth.train.callbacks import Callbacks
 from booth.train.checkpoints import Checkpoint, size_of_tensors
 from booth.train.description import configuration
 from booth.train.estimate import Estimate, rehearsed
 from booth.train.folders import PREVIEWS
+from booth.train.longer import Ended, is_longer
 from booth.train.loop import Step, training_steps
 from booth.train.noise_levels import loss_by_noise_level
 from booth.train.preparation import Prepared
@@ -45,6 +47,7 @@ class Trainer(Prepared):
     _is_done = False  # whether the current stage ends before its steps do
     _stopped_at: int | None = None  # the last stage's last step, where its caller ended it early
     _between_steps = False  # whether weights and optimiser are of the very step that is counted
+    _ended: Ended | None = None  # the run with fewer steps that this one goes on from
     _moving = False  # whether it is being taken to a checkpoint, and its state is of no step
 
     def start(self) -> None:
@@ -52,16 +55,34 @@ class Trainer(Prepared):
         if self._started or self.finished is not None:
             return
         with self._working():
-            checkpoint = self._saving.latest()
+            checkpoint = self._to_go_on_from()
             if checkpoint is not None:
-                where = str(self._folder.path if self._folder else "")
-                setup.require_same(checkpoint.values["identity"], setup.identity(self.known), where)
                 self.clock.load_state(checkpoint.values["clock"])
-            elif self.config.resume:
+            elif self.config.resume and self._ended is None:
                 self._reporter.say("There is no checkpoint to go on from; training starts from the beginning.")
-            if self._folder is not None and (checkpoint is None or not self._folder.is_frozen):
+            same = checkpoint is not None and checkpoint.values["identity"] == setup.identity(self.known)
+            if self._folder is not None and not (same and self._folder.is_frozen):
                 self._folder.freeze(configuration(self))
             self._start_from(checkpoint)
+
+    def _to_go_on_from(self) -> Checkpoint | None:
+        """The checkpoint to start at. UsageError where it is of another run; with more steps a run stays the same."""
+        stages, now = len(self.plan), setup.identity(self.known)
+        checkpoint = self._saving.latest()
+        if checkpoint is not None:
+            was = checkpoint.values["identity"]
+            if not is_longer(was, now):
+                setup.require_same(was, now, str(self._folder.path if self._folder else ""))
+            elif checkpoint.values["stage"] == stages:
+                self._ended = Ended.at_end(checkpoint, stages, was["steps"])
+        elif self.former is not None:
+            self._ended = Ended.concept(self.former, self.model, stages)
+        if self._ended is None:
+            return checkpoint
+        self._reporter.say(self._ended.told(self.plan[-1].method.config.steps))
+        if self._ended.checkpoint is None:
+            self.plan_state.start = self._ended.tensors
+        return self._ended.checkpoint
 
     def _start_from(self, checkpoint: Checkpoint | None) -> None:
         self._recovery = Recovery()
@@ -100,14 +121,16 @@ class Trainer(Prepared):
 
     def _next_step(self) -> Step | None:
         """The next step of the plan and all that follows it, such as previews; None when there is none."""
-        while self.plan_state.index < len(self.plan):
+        state = self.plan_state
+        while state.index < len(self.plan):
             try:
                 step = self._step_of_stage()
                 if step is not None:
                     return step
-                self.plan_state.close()
+                state.close()
                 self._steps, self._is_done = None, False
-                self._save_if_due(boundary=True)
+                if state.index < len(self.plan) or not self._ending.keeps_checkpoints:
+                    self._save_if_due(boundary=True)
             except NotFiniteError as error:
                 self._go_back(error)
         self.cancel.check()  # what came since the last step
@@ -139,6 +162,8 @@ class Trainer(Prepared):
         self._is_done = self._callbacks.is_done(state, update)
         if step.index < total:
             self._save_if_due()
+        elif state.is_last and self._ending.keeps_checkpoints:
+            self._save()  # with the optimiser's state, so that the finished run can go on
         self._callbacks.preview(state, update)
         self._free()  # again, if it was read for drawing
         self._between_steps = False
@@ -181,13 +206,19 @@ class Trainer(Prepared):
         self._moving = True
         self._steps, self._is_done = None, False
         self.plan_state.detach()  # what is asked of the base is asked of the bare one
-        stage, step = (checkpoint.values["stage"], checkpoint.values["step"]) if checkpoint else (0, 0)
+        ended = self._ended if checkpoint is None else None
+        begin = (len(self.plan) - 1, ended.steps) if ended else (0, 0)
+        stage, step = (checkpoint.values["stage"], checkpoint.values["step"]) if checkpoint else begin
         if checkpoint:  # how the rows are divided decides the last bits, wherever the run goes on
             self.workers = checkpoint.values.get("workers", 1)
         self.stage_data.prepare(stage, step, self._autocast)
-        self.plan_state.take_up(checkpoint)
-        self._losses = list(checkpoint.values["history"]) if checkpoint else []
-        self._saving.newest = (self.plan_state.index, self.plan_state.step) if checkpoint else None
+        if ended is None:
+            self.plan_state.take_up(checkpoint)
+        else:
+            self.plan_state.go_on(ended.steps)
+        self._losses = list(checkpoint.values["history"]) if checkpoint else [None] * (ended.total if ended else 0)
+        saved = checkpoint is not None and checkpoint is not (self._ended and self._ended.checkpoint)
+        self._saving.newest = (self.plan_state.index, self.plan_state.step) if saved else None
         self._callbacks.take_up(checkpoint)
         self._moving = False
 
@@ -337,8 +368,17 @@ class Trainer(Prepared):
             skipped_steps=self._recovery.skipped,
             recoveries=self._recovery.returns,
             keep=self._ending.keep,
+            aside=self._aside(),
             **self.known,
         )
+
+    def _aside(self) -> Path | None:
+        """Where the concept goes whose place a run with more steps takes: nothing that was made is lost."""
+        if self.former is None:
+            return None
+        place = free_file(self.out.with_name(f"{self.out.name}-{self.former.record.steps}-steps"))
+        self._reporter.say(f"The concept of {self.former.record.steps} steps is kept as {place}.")
+        return place
 
     def close(self) -> None:
         """Put the base back as it was. Of a run that was not finished a checkpoint is saved."""

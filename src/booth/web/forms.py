@@ -13,7 +13,7 @@ from booth.core.errors import Problems, UsageError
 SIMPLE = ("steps", "until", "learning_rate", "rank", "resolution", "crop", "flip", "previews", "seed", "prior_weight")
 # Asked elsewhere on the page, or set by the studio.
 ELSEWHERE = frozenset(
-    {"photos", "noun", "kind", "token", "method", "also", "out", "resume", "settings", "base", "family"}
+    {"photos", "noun", "kind", "token", "method", "also", "out", "start_from", "resume", "settings", "base", "family"}
 )
 
 # An option does nothing where another has one of these values; the message says why. "falsy" is off, 0 or nothing.
