@@ -55,6 +55,16 @@ accelerate launch textual_inversion.py --train_data_dir ./cat --placeholder_toke
 """
 
 
+def test_the_weights_that_a_kohya_lora_goes_on_from_are_where_the_run_starts():
+    more = 'network_weights = "old.safetensors"\n'
+    values = tomllib.loads(convert(f"{more}{KOHYA}", "rex.toml").to_toml())
+    assert values["start_from"] == "old.safetensors"
+    assert "rank" in values["settings"]
+    by_file = convert(f"dim_from_weights = true\n{more}{KOHYA}", "rex.toml")
+    assert "rank" not in tomllib.loads(by_file.to_toml())["settings"]
+    assert any("those of the file" in note for note in by_file.notes)
+
+
 def test_a_kohya_lora_keeps_its_scale_and_says_what_the_rate_means():
     done = convert(KOHYA, "rex.toml")
     values = tomllib.loads(done.to_toml())
