@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from booth.core.errors import BoothError
-from booth.core.room import cores, machine_memory, room_on
+from booth.core.resources import cores, machine_memory, room_on
 
 if TYPE_CHECKING:
     from booth.families.memory import Task

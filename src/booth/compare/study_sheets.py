@@ -9,7 +9,7 @@ from PIL import Image
 
 from booth.compare.experiment import UNTOUCHED, Setting, Study, subject_name
 from booth.data.photos import load_photos
-from booth.evaluate.asked import asked
+from booth.evaluate.prompt_factors import asked
 from booth.generate.sheet import contact_sheet
 
 QUALITY = 85

@@ -15,7 +15,7 @@ from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng, derived_seed
 from booth.data.captions import shuffled_tags, with_subject
-from booth.data.hints import Hints
+from booth.data.control_images import Hints
 from booth.data.latent_store import LatentStore
 from booth.data.latents import Framing, LatentCache, LatentRows, class_latents, photo_latents
 from booth.data.photos import PhotoSet

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from booth.core.family import Family, Posterior
 from booth.core.rng import Rng, derived_seed
 from booth.data.buckets import Shape, bucket_box, bucket_of, size_ids
+from booth.data.control_images import Hints
 from booth.data.crops import Crop, cut, square_box
-from booth.data.hints import Hints
 from booth.data.latent_store import LatentStore
 from booth.data.photos import Photo
 

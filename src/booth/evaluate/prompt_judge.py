@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from PIL.Image import Image
 
 from booth.core.errors import NotAvailableError
-from booth.evaluate.judged import as_array
+from booth.evaluate.judge_input import as_array
 from booth.world.judges import FOLDER, Judges
 
 Judge = Callable[[Sequence[Image], Sequence[str]], list[float]]

@@ -18,7 +18,6 @@ from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.metric import Evidence, Score
 from booth.data.photos import PhotoSet, load_photos
-from booth.evaluate.company import Member, draw_company
 from booth.evaluate.encoders import (
     PUBLIC_ENCODERS,
     WORLD,
@@ -28,6 +27,7 @@ from booth.evaluate.encoders import (
 )
 from booth.evaluate.masks import Masks
 from booth.evaluate.measure import Measured, label_of, measure_rows
+from booth.evaluate.multi_concept import Member, draw_company
 from booth.evaluate.protocol import Protocol
 from booth.evaluate.rows import CONCEPT, Photos, Untouched, draw_concept, draw_untouched, reference_rows
 from booth.evaluate.verdicts import Verdict, verdicts

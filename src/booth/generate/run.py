@@ -14,7 +14,7 @@ from booth import __version__
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.places import free_file, require_writable
-from booth.core.room import room_on
+from booth.core.resources import room_on
 from booth.data.tokens import length_of
 from booth.families.loading import EMBEDDED, base_hash, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes

@@ -7,7 +7,7 @@ from typing import Any
 
 from booth.config import RunConfig
 from booth.core.method import Method, Subject
-from booth.core.room import room_on
+from booth.core.resources import room_on
 from booth.families.layout import TINY_PARAMETERS
 from booth.families.loading import resolve_base
 from booth.families.memory import MemoryPlan, choose, memory_plans, native_side, task_of, values_of_parts

@@ -15,7 +15,7 @@ from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Stage, Subject
 from booth.core.process import this_process
-from booth.data.hints import Hints
+from booth.data.control_images import Hints
 from booth.data.photos import PhotoSet
 from booth.events import Listener, Reporter
 from booth.session import Session

@@ -11,7 +11,7 @@ from PIL.Image import Image
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.data.captions import with_subject
-from booth.data.hints import Hints
+from booth.data.control_images import Hints
 from booth.data.photos import PhotoSet
 from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png

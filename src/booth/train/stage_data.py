@@ -18,7 +18,7 @@ from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches
-from booth.data.hints import Hints
+from booth.data.control_images import Hints
 from booth.data.latent_store import FOLDER as LATENTS
 from booth.data.latent_store import LatentStore
 from booth.data.own_predictions import OwnPredictions

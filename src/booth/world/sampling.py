@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from booth.core.room import cores
+from booth.core.resources import cores
 from booth.world.accessories import above, hanging
 from booth.world.captions import caption
 from booth.world.identity import Identity, nouns_of, sample_identity, stable_hash

@@ -21,7 +21,7 @@ from booth.core.method import Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches, Showing
 from booth.data.buckets import bucket_of, bucket_shapes, size_ids
-from booth.data.hints import Hints
+from booth.data.control_images import Hints
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.families.loading import load_family

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from booth.core.encoder import Encoder
 from booth.core.errors import NotAvailableError
-from booth.evaluate.judged import SIDE, as_array
+from booth.evaluate.judge_input import SIDE, as_array
 from booth.families.files import content_hash
 from booth.world import judges as world
 from booth.world.pixels import to_unit

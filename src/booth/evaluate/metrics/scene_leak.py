@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
-from booth.evaluate.asked import asked
+from booth.evaluate.prompt_factors import asked
 
 
 class SceneLeak(Metric):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from booth.evaluate.asked import Asked, asked
+from booth.evaluate.prompt_factors import Asked, asked
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.rng import Rng
 from booth.data.batches import Lesson, PhotoBatches, Showing
-from booth.data.hints import Hints, make_hints
+from booth.data.control_images import Hints, make_hints
 from booth.data.latents import View
 from booth.data.photos import PhotoSet, load_photos
 from booth.registry import CONTROLS

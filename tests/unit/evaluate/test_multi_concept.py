@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from booth.core.method import Subject
-from booth.evaluate import company, pictures
-from booth.evaluate.company import Member, all_of, draw_company
+from booth.evaluate import multi_concept, pictures
+from booth.evaluate.multi_concept import Member, all_of, draw_company
 from booth.evaluate.protocol import Protocol
 from booth.generate.concepts import Applied
 
@@ -38,7 +38,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         drawn.extend(("+".join(loaded), prompt) for prompt in prompts)
         return [Image.new("RGB", (32, 32)) for _ in prompts]
 
-    monkeypatch.setattr(company, "attached", attached)
+    monkeypatch.setattr(multi_concept, "attached", attached)
     monkeypatch.setattr(pictures, "draw", draw)
     return drawn
 
