@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from booth.core.method import Subject
-from booth.data.batches import Lesson, PhotoBatches
+from booth.data.batches import PhotoBatches, TrainingSubject
 from booth.data.photos import load_photos
 from booth.families.loading import load_family
 from booth.registry import METHODS
@@ -62,7 +62,7 @@ def measure(name: str, base: str, steps: int) -> dict[str, float | str]:
     pictures = [Image.new("RGB", (64, 64), "gray")] * 8 if config.prior_weight else []
     batches = PhotoBatches(
         model,
-        [Lesson(subject, load_photos([photos()]), last.prompts(), f"a photo of a {NOUN}", pictures)],
+        [TrainingSubject(subject, load_photos([photos()]), last.prompts(), f"a photo of a {NOUN}", pictures)],
         batch_size=config.batch_size,
         prior_weight=config.prior_weight,
     )

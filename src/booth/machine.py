@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from booth.core.errors import BoothError
-from booth.core.resources import cores, machine_memory, room_on
+from booth.core.resources import available_memory, cores, machine_memory
 
 if TYPE_CHECKING:
     from booth.families.memory import Task
@@ -110,14 +110,14 @@ def _taught_here(base: str, device: str) -> dict[str, Any]:
     from booth.families.memory import choose, choose_offload, drawing_bytes, memory_plans, native_side, values_of_parts
     from booth.families.recognition import advice_on_base, recognise
 
-    folder, room = resolve_base(base, download=False), room_on(device)
+    folder, available = resolve_base(base, download=False), available_memory(device)
     tasks = _tasks(recognise(folder), native_side(folder), device)
-    found = [(methods, memory_plans(folder, task, room)) for task, methods in tasks.items()]
+    found = [(methods, memory_plans(folder, task, available)) for task, methods in tasks.items()]
     return {
         "name": base,
         "family": recognise(folder),
         "parameters": values_of_parts(folder),
-        "room_bytes": room,
+        "room_bytes": available,
         "plans": [
             {
                 "methods": methods,
@@ -127,7 +127,7 @@ def _taught_here(base: str, device: str) -> dict[str, Any]:
             for methods, plans in found
         ],
         "drawing": drawing_bytes(folder),
-        "offload": choose_offload(folder, room) if device == "cuda" else "none",
+        "offload": choose_offload(folder, available) if device == "cuda" else "none",
         "advice": advice_on_base(base, folder),
     }
 

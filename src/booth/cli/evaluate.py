@@ -26,7 +26,7 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Photos of other individuals, best on the same backgrounds.", metavar="PATH"),
     ] = None,
-    company: Annotated[
+    companions: Annotated[
         list[str] | None,
         typer.Option(
             "--with",
@@ -80,14 +80,14 @@ def evaluate(
     from booth.train.setup import choose_device
 
     hush()
-    if len(concepts) > 1 and (photos or lookalikes or company):
+    if len(concepts) > 1 and (photos or lookalikes or companions):
         raise UsageError(
             "--photos, --lookalikes and --with go with one concept.",
             "Name one with them.",
             code="concept.one_wanted",
             field="concepts",
         )
-    others = [parse_applied(text) for text in company or []]
+    others = [parse_applied(text) for text in companions or []]
     told: list[dict[str, Any]] = []
     loaded = [Concept.load(folder) for folder in concepts]
     folders = _folders(out, [concept.record.name for concept in loaded])
@@ -108,7 +108,7 @@ def evaluate(
             folder / "pictures",
             photos=photos or [],
             lookalikes=lookalikes or [],
-            company=others,
+            companions=others,
             encoders=encoder or [],
             metrics=metric or [],
             any_class=any_class,

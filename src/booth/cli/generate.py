@@ -89,7 +89,7 @@ def generate(
     require_writable(out)
 
     from booth.families.quiet import hush
-    from booth.generate.controls import parse_hints
+    from booth.generate.controls import parse_control_images
     from booth.generate.request import read_request
     from booth.generate.run import generate as draw
     from booth.generate.start import read_start
@@ -109,7 +109,7 @@ def generate(
         negative=negative,
         scheduler=scheduler,
         size=size,
-        hints=parse_hints(controls or [], control_types or []),
+        control_images=parse_control_images(controls or [], control_types or []),
         batch_size=batch_size,
         start=start,
         upscale=upscale,

@@ -23,7 +23,7 @@ def hint(
     as_json: AsJson = False,
 ) -> None:
     """Make a hint from each picture, to draw with `booth generate --control`; print their files."""
-    from booth.data.control_images import make_hints
+    from booth.data.control_images import make_control_images
 
-    files = make_hints(pictures, kind, out, size)
+    files = make_control_images(pictures, kind, out, size)
     finish({"type": kind, "hints": [str(file) for file in files]}, [str(file) for file in files], as_json)

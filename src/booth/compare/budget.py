@@ -25,7 +25,7 @@ class Budget:
         return asdict(self)
 
     @property
-    def told(self) -> str:
+    def in_words(self) -> str:
         """In words."""
         if self.steps is not None:
             return f"{self.steps} steps each"

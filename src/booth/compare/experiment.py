@@ -134,12 +134,12 @@ def runs_of(study: Study) -> Iterator[tuple[int, str, str]]:
 
 def _wrong_subject(subject: str) -> str | None:
     """What is wrong with the name of a subject, if anything is."""
-    name, colon, told = subject.rpartition(":")
-    if not colon or not name or not told:
+    name, colon, variant = subject.rpartition(":")
+    if not colon or not name or not variant:
         return "it has no colon between two words"
     if name.startswith(PHOTOGRAPHS):
         return None if name != PHOTOGRAPHS else "it names no folder"
-    seed, at, scene = told.partition("@")
+    seed, at, scene = variant.partition("@")
     if wrong := lacking(name, scene if at else None):
         return wrong
     return None if seed.isdecimal() else f"{seed!r} is no number of an individual"
@@ -149,8 +149,8 @@ def _read(file: Path, kind: type[Schema], more: dict[str, Any]) -> Schema:
     try:
         return kind.model_validate(parse_toml(read_text(file)) | more)
     except BadDataError as error:
-        told = f"Beside the studies lies {ARMS}, which says how each arm is taught." if file.name == ARMS else ""
-        raise error.about(str(file), told, field="files") from error
+        advice = f"Beside the studies lies {ARMS}, which says how each arm is taught." if file.name == ARMS else ""
+        raise error.about(str(file), advice, field="files") from error
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
         what = "set of arms" if kind is Setting else "study"

@@ -25,10 +25,10 @@ QUALITY = (("joint", ""), ("identity", ""), ("subject_similarity", ""))
 def write_page(folder: Path) -> tuple[Path, dict[str, Any]]:
     """Write report.html and comparison.json beside the runs; return the page and what the JSON holds."""
     summary = summarise(folder)
-    told = to_json(summary)
-    write_whole(folder / JSON, json.dumps(told, indent=1) + "\n")
+    values = to_json(summary)
+    write_whole(folder / JSON, json.dumps(values, indent=1) + "\n")
     write_whole(folder / PAGE, render(summary))
-    return folder / PAGE, told
+    return folder / PAGE, values
 
 
 def to_json(summary: Summary) -> dict[str, Any]:
@@ -57,16 +57,16 @@ def render(summary: Summary) -> str:
     """The whole page."""
     plan = summary.plan
     protocol = plan["protocol"]
-    told = (
+    introduction = (
         f"{len(plan['photos'])} photos of {plan['token']} {plan['noun']}; {len(protocol['templates'])} prompts "
         f"({protocol['suite']}) x {len(protocol['seeds'])} seeds, compared with {_references(plan)}; budget: "
-        f"{Budget(**plan['budget']).told}. Intervals "
+        f"{Budget(**plan['budget']).in_words}. Intervals "
         "are 95 % bootstrap over prompts and training seeds; ≈ marks what differs from the best of its column by no "
         "more than noise."
     )
     return page(
         f"The race to teach {plan['token']} {plan['noun']}",
-        element("p", told, class_="soft"),
+        element("p", introduction, class_="soft"),
         *(element("p", sentence, class_="verdict") for sentence in verdict(summary)),
         element("h2", "Numbers"),
         _numbers(summary),

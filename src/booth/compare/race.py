@@ -193,8 +193,8 @@ def _write_references(
     for i, image in enumerate(photos.training):
         image.save(shown / f"{i:03}.png")
     rows = measure_rows(reference_rows(subject, race.protocol, untouched, photos), encoders)
-    told = {row: {name: s.to_json() for name, s in m.scores.items()} for row, m in rows.items()}
-    write_whole(race.out / REFERENCES, json.dumps(told, indent=1) + "\n")
+    scores = {row: {name: s.to_json() for name, s in m.scores.items()} for row, m in rows.items()}
+    write_whole(race.out / REFERENCES, json.dumps(scores, indent=1) + "\n")
 
 
 def _attempt(
@@ -218,8 +218,8 @@ def _attempt(
     except DiskFullError:
         raise
     except Exception as error:
-        told = str(error) if isinstance(error, BoothError) else traceback.format_exception_only(error)[-1].strip()
-        return about | {"status": "failed", "error": told}
+        reason = str(error) if isinstance(error, BoothError) else traceback.format_exception_only(error)[-1].strip()
+        return about | {"status": "failed", "error": reason}
     record = concept.record
     return about | {
         "status": "done",

@@ -210,14 +210,14 @@ def _unfit(answers: Answers, entry: Mapping[str, Any], base_bytes: int) -> str |
 
 
 def _warnings(answers: Answers, facts: PhotoFacts) -> list[str]:
-    told: list[str] = []
+    warnings: list[str] = []
     if facts.count < 3:
-        told.append(f"{facts.count} photos are few; 3 to 5 in different places are usual (2208.12242).")
+        warnings.append(f"{facts.count} photos are few; 3 to 5 in different places are usual (2208.12242).")
     if facts.blurred:
-        told.append(
+        warnings.append(
             f"{', '.join(facts.blurred)} {'is' if len(facts.blurred) == 1 else 'are'} soft; the softness is learned."
         )
-    told += facts.duplicates
+    warnings += facts.duplicates
     if answers.layout:
         named = "controlnet" in METHODS
         how = (
@@ -225,5 +225,5 @@ def _warnings(answers: Answers, facts: PhotoFacts) -> list[str]:
             if named
             else "booth has none of its own yet; use one when drawing in diffusers"
         )
-        told.append(f"No personalisation method follows a pose or layout; {how} (2302.05543).")
-    return told
+        warnings.append(f"No personalisation method follows a pose or layout; {how} (2302.05543).")
+    return warnings

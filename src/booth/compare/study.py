@@ -46,7 +46,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Taught:
+class StudySubject:
     """A subject of a study."""
 
     noun: str
@@ -114,7 +114,7 @@ def _run(
 
 def _attempt(
     arm: Arm,
-    taught: Taught,
+    taught: StudySubject,
     seed: int,
     setting: Setting,
     session: Session,
@@ -144,8 +144,8 @@ def _attempt(
     except DiskFullError:
         raise
     except Exception as error:
-        told = str(error) if isinstance(error, BoothError) else traceback.format_exception_only(error)[-1].strip()
-        return {"status": "failed", "error": told}
+        reason = str(error) if isinstance(error, BoothError) else traceback.format_exception_only(error)[-1].strip()
+        return {"status": "failed", "error": reason}
     if concept is not None:
         shutil.rmtree(concept.folder)
     return {"status": "done", "asked_noun": noun, "metrics": measured, **(_cost(concept) if concept else {})}
@@ -167,7 +167,7 @@ def _evidence(
 
 def _teach(
     arm: Arm,
-    taught: Taught,
+    taught: StudySubject,
     subject: Subject,
     seed: int,
     setting: Setting,
@@ -195,28 +195,28 @@ def _teach(
 
 def _cost(concept: Concept) -> dict[str, Any]:
     r = concept.record
-    told = {"settings": r.settings, "steps": r.steps, "seconds": round(r.seconds, 1), "timings": r.timings}
-    told |= {"peak_memory_bytes": r.peak_memory_bytes, "artifact_bytes": r.artifact_bytes}
-    return told | {"selection": r.selection}
+    result = {"settings": r.settings, "steps": r.steps, "seconds": round(r.seconds, 1), "timings": r.timings}
+    result |= {"peak_memory_bytes": r.peak_memory_bytes, "artifact_bytes": r.artifact_bytes}
+    return result | {"selection": r.selection}
 
 
-def _subject(place: str, photographs: Path | None, work: Path) -> Taught:
+def _subject(place: str, photographs: Path | None, work: Path) -> StudySubject:
     """A subject of the world, whose photos are drawn and compared with others of it, or a folder of photographs."""
-    name, _, told = place.rpartition(":")
+    name, _, variant = place.rpartition(":")
     folder = work / subject_name(place) / "photos"
     if name.startswith(PHOTOGRAPHS):
         assert photographs is not None
-        folder, noun = photographs / name.removeprefix(PHOTOGRAPHS), told
+        folder, noun = photographs / name.removeprefix(PHOTOGRAPHS), variant
         found = load_photos([folder]).photos
         shown = [p.image for p in found]
-        return Taught(noun, folder, Photos(shown, shown, False, Masks(noun, found)))
-    seed, _, scene = told.partition("@")
+        return StudySubject(noun, folder, Photos(shown, shown, False, Masks(noun, found)))
+    seed, _, scene = variant.partition("@")
     known = world_subject(int(seed), name, scene=scene or None)
     _write_photos(known.photos, folder, "")
     if scene:
         _write_photos(known.masks, folder, MASK)
     photos = Photos(known.photos, known.unseen, True, Masks(name, load_photos([folder]).photos), known.lookalikes)
-    return Taught(name, folder, photos)
+    return StudySubject(name, folder, photos)
 
 
 def _write_photos(images: Sequence[Image], folder: Path, ending: str) -> None:

@@ -149,7 +149,7 @@ def _how(figures: Figures, setting: Setting) -> str:
     first = done[0]
     subjects = len({run["subject"] for run in done})
     commits = sorted({_revision(run) for run in done})
-    told = [
+    paragraphs = [
         f"{len(done)} of {asked} runs: {subjects} subjects, training seeds {_seeds(done)}, each method at its defaults "
         f"on the base `{setting.base}` unless its name says otherwise ([arms.toml](../../experiments/{ARMS})).",
         f"{len(setting.prompts)} prompts, one drawing each with seed 0, {setting.steps} denoising steps; "
@@ -164,13 +164,15 @@ def _how(figures: Figures, setting: Setting) -> str:
         f"torch {first['versions']['torch']}. Commits: {', '.join(commits)}.",
     ]
     if any(run["subject"].startswith(PHOTOGRAPHS) for run in done):
-        told.append(
+        paragraphs.append(
             "Drawings of photographs are compared with the photographs that were learned from, which rewards copying; "
             "those of the world's subjects with renders that were not."
         )
     failed = [run for run in figures.runs if run["status"] == "failed"]
-    told += [f"Failed: `{r['arm']['name']}` on {r['subject']} with seed {r['seed']}: {r['error']}" for r in failed]
-    return "\n\n".join([told[0] + " " + told[1], *told[2:]])
+    paragraphs += [
+        f"Failed: `{r['arm']['name']}` on {r['subject']} with seed {r['seed']}: {r['error']}" for r in failed
+    ]
+    return "\n\n".join([paragraphs[0] + " " + paragraphs[1], *paragraphs[2:]])
 
 
 def encoders_of(runs: Sequence[Run]) -> list[str]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from booth.compare.experiment import UNTOUCHED, Setting, Study, subject_name
 from booth.data.photos import load_photos
-from booth.evaluate.prompt_factors import asked
+from booth.evaluate.prompt_factors import prompt_factors
 from booth.generate.sheet import contact_sheet
 
 QUALITY = 85
@@ -23,7 +23,7 @@ def write_sheets(study: Study, setting: Setting, work: Path, folder: Path) -> li
     written: list[Path] = []
     if not study.sheets:
         return written
-    columns = [asked(prompt, "").scene or prompt for prompt in setting.prompts]
+    columns = [prompt_factors(prompt, "").scene or prompt for prompt in setting.prompts]
     for subject in study.subjects:
         rows = dict(_rows(study, setting, work / subject_name(subject)))
         photos = work / subject_name(subject) / "photos"

@@ -108,13 +108,13 @@ def read_choices(folder: Path) -> list[Choice]:
 def write_choices(folder: Path, choices: Sequence[Choice], summary: Summary) -> dict[str, Any]:
     """Keep the choices with the ranks that follow from them."""
     ranks = bradley_terry(choices)
-    told = {
+    result = {
         "choices": [asdict(c) for c in choices],
         "ranks": [asdict(r) for r in ranks],
         "disagreements": disagreements(ranks, summary),
     }
-    write_whole(folder / FILE, json.dumps(told, indent=1) + "\n")
-    return told
+    write_whole(folder / FILE, json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def bradley_terry(choices: Sequence[Choice]) -> list[Rank]:
@@ -155,7 +155,7 @@ def _fit(wins: np.ndarray) -> np.ndarray:
 
 def disagreements(ranks: Sequence[Rank], summary: Summary) -> list[str]:
     """Pairs that people and a metric rank the other way round, both beyond their intervals."""
-    told: list[str] = []
+    sentences: list[str] = []
     for metric, part in COMPARED:
         column = summary.column(metric, part)
         if column is None:
@@ -166,5 +166,5 @@ def disagreements(ranks: Sequence[Rank], summary: Summary) -> list[str]:
                 continue
             sign = 1 if column.higher else -1
             if math.copysign(1, sign) * (b.value - a.value) > 0 and (b.low > a.high or b.high < a.low):
-                told.append(f"You prefer {better.method} to {worse.method}; {column.title} says the reverse.")
-    return told
+                sentences.append(f"You prefer {better.method} to {worse.method}; {column.title} says the reverse.")
+    return sentences

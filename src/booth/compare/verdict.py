@@ -39,14 +39,14 @@ def winners(summary: Summary) -> dict[str, dict[str, Any]]:
 
 def verdict(summary: Summary) -> list[str]:
     """Sentences that name the winner for each prize, what no method managed, and what failed."""
-    told = [_sentence(prize, won) for prize, won in winners(summary).items()]
-    if not told:
-        told.append("Fewer than two methods have a result, so there is no winner.")
-    told += [f"{r['method']} with seed {r['seed']} failed: {r['error']}" for r in summary.failed()]
+    sentences = [_sentence(prize, won) for prize, won in winners(summary).items()]
+    if not sentences:
+        sentences.append("Fewer than two methods have a result, so there is no winner.")
+    sentences += [f"{r['method']} with seed {r['seed']} failed: {r['error']}" for r in summary.failed()]
     seeds = {count for m in summary.methods if (count := len(summary.done(m)))}
     if min(seeds, default=2) < 2:
-        told.append("Some methods ran with one training seed only, so that how much luck there was is not known.")
-    return told
+        sentences.append("Some methods ran with one training seed only, so that how much luck there was is not known.")
+    return sentences
 
 
 def _winner(column: Column, base: Mapping[str, Any]) -> dict[str, Any]:

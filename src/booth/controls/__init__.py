@@ -1,1 +1,1 @@
-"""Controls: what makes the hint that a ControlNet follows, one a file."""
+"""Controls: what makes the control image that a ControlNet follows, one a file."""

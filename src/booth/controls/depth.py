@@ -42,9 +42,9 @@ def nearness(picture: Image.Image, models: tuple[str, ...]) -> NDArray[np.float3
     """(H, W) from 0, the farthest place of an RGB picture, to 1, the nearest."""
     processor, network = _loaded(models)
     with torch.no_grad():
-        told = network(**processor(images=picture, return_tensors="pt"))
+        output = network(**processor(images=picture, return_tensors="pt"))
     size = (picture.height, picture.width)
-    near = processor.post_process_depth_estimation(told, target_sizes=[size])[0]["predicted_depth"].float().numpy()
+    near = processor.post_process_depth_estimation(output, target_sizes=[size])[0]["predicted_depth"].float().numpy()
     low, high = near.min(), near.max()
     return (near - low) / max(high - low, 1e-9)
 

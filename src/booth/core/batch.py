@@ -19,7 +19,7 @@ class Batch:
     prompts: list[str]
     latents: Tensor  # (B, C, h, w) scaled latents
     weight: Tensor  # (B,) share of each row in the loss: 1/n for n photos, lambda/m for m class pictures
-    control: Tensor | None = None  # (B, 3, H, W) hint in [0, 1]
+    control: Tensor | None = None  # (B, 3, H, W) control image in [0, 1]
     mask: Tensor | None = None  # (B, 1, h, w) weight of each place in the loss; of mean 1 where the row's share is kept
     target: Tensor | None = None  # (n, C, h, w) what the last n rows are to predict, in place of what noising says
     sizes: Tensor | None = None  # (B, 6) size ids, where pictures are no squares; see booth.data.buckets.size_ids

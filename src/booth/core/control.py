@@ -1,4 +1,4 @@
-"""A control: how a picture becomes the hint that a ControlNet follows."""
+"""A control: how a picture becomes the control image that a ControlNet follows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from PIL.Image import Image
 
 
 class Control(ABC):
-    """Makes hints: from pictures to train on, and from a picture whose layout a drawing is to follow."""
+    """Makes control images: from pictures to train on, and from a picture whose layout a drawing is to follow."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    shows: ClassVar[str]  # what a hint looks like
+    shows: ClassVar[str]  # what a control image looks like
 
     @abstractmethod
     def __call__(self, picture: Image) -> Image:

@@ -26,7 +26,7 @@ class Condition:
 
     tokens: Tensor  # (B, L, D) hidden states for cross-attention
     pooled: Tensor | None = None  # (B, P)
-    hint: Tensor | None = None  # (B, 3, H, W) in [0, 1], what the ControlNets in place follow
+    control_image: Tensor | None = None  # (B, 3, H, W) in [0, 1], what the ControlNets in place follow
     mask: Tensor | None = None  # (B, L) true where there is a token; none = everywhere
     sizes: Tensor | None = None  # (B, 6) what was done to each picture, for a base that is told; none = nothing
 
@@ -153,7 +153,7 @@ class Family(ABC):
         part of step 3.
         """
         with self._embedding:
-            return replace(self._embedded(prompts), hint=control, sizes=sizes)
+            return replace(self._embedded(prompts), control_image=control, sizes=sizes)
 
     def _embedded(self, prompts: list[str]) -> Condition:
         if self._memo is None:

@@ -129,7 +129,7 @@ class Method(ABC):
     order: ClassVar[Order] = Order.LAYERS
     trains_denoiser: ClassVar[bool] = False  # whether every weight of the denoiser receives the gradient
     copies_encoder: ClassVar[bool] = False  # whether a copy of the denoiser's first half is trained beside it
-    follows_control: ClassVar[bool] = False  # whether its rows carry a hint
+    follows_control: ClassVar[bool] = False  # whether its rows carry a control image
     learns_word: ClassVar[bool] = False  # whether the token becomes a word of its own, with rows that are trained
     contains: ClassVar[tuple[str, ...]] = ()  # other methods whose tensors are among its own and mean the same there
 
@@ -174,7 +174,7 @@ class Method(ABC):
         return bool(getattr(self.config, "dropout", 0))
 
     def control(self) -> str | None:
-        """Which control its rows carry a hint of; most methods follow none."""
+        """Which control its rows carry a control image of; most methods follow none."""
         return None
 
     @abstractmethod

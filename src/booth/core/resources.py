@@ -29,7 +29,7 @@ def machine_memory() -> tuple[int, int]:
     return 0, 0
 
 
-def room_on(device: str) -> int:
+def available_memory(device: str) -> int:
     """Bytes of memory that a run on `device` can have: the GPU's, or the machine's or container's; 0 if unknown.
 
     All of it, used or not, so that the same run is planned alike whenever it is started or resumed.

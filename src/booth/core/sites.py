@@ -128,7 +128,9 @@ class ControlSite:
     read: Callable[[Path], nn.Module]  # a folder in diffusers' layout; BadDataError if it does not fit the base
     write: Callable[[nn.Module, Path], None]
     placed: dict[str, PlacedControl]  # by component name, in the order in which their outputs are added
-    for_pipeline: Callable[[Tensor], Tensor]  # a hint (B, 3, H, W) in [0, 1] in the range that the pipeline takes
+    for_pipeline: Callable[
+        [Tensor], Tensor
+    ]  # a control image (B, 3, H, W) in [0, 1] in the range that the pipeline takes
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Candidate:
     caption: str | None
     repeats: int = 1
     mask: Path | None = None  # a picture that is white where the subject is
-    hint: Path | None = None  # a picture that a ControlNet follows
+    control_image: Path | None = None  # a picture that a ControlNet follows
     listed: bool = False  # the caption stands in a list of the whole folder, which wins over a text file
     caption_file: Path | None = None  # where the caption was read
 

@@ -15,7 +15,7 @@ from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng, derived_seed
 from booth.data.captions import shuffled_tags, with_subject
-from booth.data.control_images import Hints
+from booth.data.control_images import ControlImages
 from booth.data.latent_store import LatentStore
 from booth.data.latents import Framing, LatentCache, LatentRows, class_latents, photo_latents
 from booth.data.photos import PhotoSet
@@ -23,7 +23,7 @@ from booth.data.tokens import fitted
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSubject:
     """One subject's part of a run."""
 
     subject: Subject
@@ -34,7 +34,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Showing:
+class Preprocessing:
     """How photos and captions become rows."""
 
     crop: Framing = "center"
@@ -61,15 +61,15 @@ class PhotoBatches:
     def __init__(
         self,
         model: Family,
-        lessons: Sequence[Lesson],
+        subjects: Sequence[TrainingSubject],
         *,
         batch_size: int,
         prior_weight: float = 0.0,
         prior: str = "pictures",
-        showing: Showing | None = None,
+        preprocessing: Preprocessing | None = None,
         caption_dropout: float = 0.0,
         accumulate: int = 1,
-        hints: Hints | None = None,
+        control_images: ControlImages | None = None,
         store: LatentStore | None = None,
     ) -> None:
         """`accumulate` is the number of micro-batches in a step, `caption_dropout` the share of photos without prompt.
@@ -78,23 +78,26 @@ class PhotoBatches:
         """
         if "vae" in model.components() and model.trainable_in("vae"):
             raise ValueError("latents cannot be cached while the autoencoder is trained")
-        if prior_weight > 0 and hints is not None:
+        if prior_weight > 0 and control_images is not None:
             raise ValueError("class rows have no hints")
         self.batch_size = batch_size
         self.prior_weight = prior_weight
         self.accumulate = accumulate
         self.caption_dropout = caption_dropout
         pictures = prior_weight > 0 and prior == "pictures"
-        how = showing or Showing()
+        how = preprocessing or Preprocessing()
         self._in_buckets = how.crop == "buckets"
-        self._taught = [_Taught(model, lesson, how, pictures, hints, i, store) for i, lesson in enumerate(lessons)]
+        self._encoded = [
+            _EncodedSubject(model, training, how, pictures, control_images, i, store)
+            for i, training in enumerate(subjects)
+        ]
 
     def __call__(self, rng: Rng) -> Batch:
         turns = self._turns(rng.step * self.accumulate + rng.micro)
-        rows = [taught.photo_rows(rng, start, count, self.caption_dropout) for taught, start, count in turns]
+        rows = [encoded.photo_rows(rng, start, count, self.caption_dropout) for encoded, start, count in turns]
         weight = [1 / self.batch_size] * self.batch_size
         if self.prior_weight > 0:
-            rows += [taught.class_rows(rng, start, count) for taught, start, count in turns]
+            rows += [encoded.class_rows(rng, start, count) for encoded, start, count in turns]
             weight += [self.prior_weight / self.batch_size] * self.batch_size
         mean, std = torch.cat([r.mean for r in rows]), torch.cat([r.std for r in rows])
         mask: Tensor | None = None
@@ -102,8 +105,8 @@ class PhotoBatches:
             mask = torch.cat([torch.ones_like(r.mean[:, :1]) if r.mask is None else r.mask for r in rows])
         latents = Posterior(mean, std).sample(rng.normal("posterior", mean))
         prompts = [prompt for r in rows for prompt in r.prompts]
-        hints = [r.hint for r in rows if r.hint is not None]
-        control = torch.cat(hints).to(latents.device) if hints else None
+        control_images = [r.control_image for r in rows if r.control_image is not None]
+        control = torch.cat(control_images).to(latents.device) if control_images else None
         told = [r.sizes for r in rows if r.sizes is not None]
         sizes = torch.cat(told) if told else None
         return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control, mask, sizes=sizes)
@@ -111,60 +114,68 @@ class PhotoBatches:
     def prompts(self) -> list[str] | None:
         """Every prompt that a batch can have, each once; None where shuffled tags make too many to tell."""
         found: dict[str, None] = {}
-        for taught in self._taught:
-            if taught.showing.shuffle_tags and any(taught.captions):
+        for encoded in self._encoded:
+            if encoded.preprocessing.shuffle_tags and any(encoded.captions):
                 return None
-            found |= dict.fromkeys(c for c in taught.captions if c)
-            if not all(taught.captions):
-                found |= dict.fromkeys(taught.prompts)
+            found |= dict.fromkeys(c for c in encoded.captions if c)
+            if not all(encoded.captions):
+                found |= dict.fromkeys(encoded.prompts)
             if self.prior_weight > 0:
-                found[taught.class_prompt] = None
+                found[encoded.class_prompt] = None
         return [*found, *([""] if self.caption_dropout > 0 and "" not in found else [])]
 
-    def _turns(self, number: int) -> list[tuple[_Taught, int, int]]:
+    def _turns(self, number: int) -> list[tuple[_EncodedSubject, int, int]]:
         """Who has which places of batch `number`: each subject with its own first place and how many."""
         if self._in_buckets:
-            round_, i = divmod(number, len(self._taught))
-            return [(self._taught[i], round_ * self.batch_size, self.batch_size)]
+            round_, i = divmod(number, len(self._encoded))
+            return [(self._encoded[i], round_ * self.batch_size, self.batch_size)]
         start = number * self.batch_size
-        turns: list[tuple[_Taught, int, int]] = []
-        for i, taught in enumerate(self._taught):
-            own = [p // len(self._taught) for p in range(start, start + self.batch_size) if p % len(self._taught) == i]
+        turns: list[tuple[_EncodedSubject, int, int]] = []
+        for i, encoded in enumerate(self._encoded):
+            own = [
+                p // len(self._encoded) for p in range(start, start + self.batch_size) if p % len(self._encoded) == i
+            ]
             if own:
-                turns.append((taught, own[0], len(own)))
+                turns.append((encoded, own[0], len(own)))
         return turns
 
 
-class _Taught:
-    """A lesson with its pictures encoded."""
+class _EncodedSubject:
+    """A subject with its pictures encoded."""
 
     def __init__(
         self,
         model: Family,
-        lesson: Lesson,
-        showing: Showing,
+        training: TrainingSubject,
+        preprocessing: Preprocessing,
         class_pictures: bool,
-        hints: Hints | None,
+        control_images: ControlImages | None,
         index: int,
         store: LatentStore | None,
     ) -> None:
-        if class_pictures and not lesson.class_images:
+        if class_pictures and not training.class_images:
             raise ValueError("prior preservation needs class pictures")
-        self.prompts = lesson.prompts
-        self.class_prompt = lesson.class_prompt
-        moved = showing.shuffle_tags
+        self.prompts = training.prompts
+        self.class_prompt = training.class_prompt
+        moved = preprocessing.shuffle_tags
         self.captions = [
-            p.caption and fitted(model, with_subject(p.caption, lesson.subject), lesson.subject, front=moved)
-            for p in lesson.photos.photos
+            p.caption and fitted(model, with_subject(p.caption, training.subject), training.subject, front=moved)
+            for p in training.photos.photos
         ]
-        self.showing = showing
+        self.preprocessing = preprocessing
         self.suffix = f" {index}" if index else ""  # no two subjects draw the same numbers
-        how = (showing.crop, showing.flip, showing.variants, showing.unmasked_weight, hints)
-        self.photos = photo_latents(model, lesson.photos.photos, f"photos{self.suffix}", *how, store)
+        how = (
+            preprocessing.crop,
+            preprocessing.flip,
+            preprocessing.variants,
+            preprocessing.unmasked_weight,
+            control_images,
+        )
+        self.photos = photo_latents(model, training.photos.photos, f"photos{self.suffix}", *how, store)
         self.pictures: LatentCache | None = None
         if class_pictures:
             self.pictures = class_latents(
-                model, lesson.class_images, f"class pictures{self.suffix}", self.photos, store
+                model, training.class_images, f"class pictures{self.suffix}", self.photos, store
             )
 
     def photo_rows(self, rng: Rng, start: int, count: int, dropout: float) -> LatentRows:
@@ -179,14 +190,14 @@ class _Taught:
         shape, first = self.photos.batch_place(rng, start, count)
         bucket = (self.pictures or self.photos).buckets[shape]
         rows = bucket.variants(rng, bucket.sample(rng, first, count), [self.class_prompt] * count)
-        return replace(rows, mask=None, hint=None)
+        return replace(rows, mask=None, control_image=None)
 
     def _words(self, rng: Rng, picked: list[int], dropout: float) -> list[str]:
         """A photo's caption, or else a template; now and then nothing, where captions are dropped."""
         templates = rng.integers(f"prompt{self.suffix}", len(self.prompts), len(picked)).tolist()
         dropped = (rng.uniform(f"caption dropout{self.suffix}", len(picked)) < dropout).tolist()
         captions = [self.captions[i] for i in picked]
-        if self.showing.shuffle_tags:
+        if self.preprocessing.shuffle_tags:
             orders = random.Random(derived_seed(rng.seed, rng.step, rng.micro, f"tags{self.suffix}"))
-            captions = [c and shuffled_tags(c, self.showing.keep_tags, orders) for c in captions]
+            captions = [c and shuffled_tags(c, self.preprocessing.keep_tags, orders) for c in captions]
         return ["" if drop else c or self.prompts[t] for c, t, drop in zip(captions, templates, dropped)]

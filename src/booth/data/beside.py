@@ -1,4 +1,4 @@
-"""What belongs to a photo by its name: captions, masks and hints beside it or in a folder of their own."""
+"""What belongs to a photo by its name: captions, masks and control images beside it or in a folder of their own."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Beside:
         """Mask files of a photo, the one to use first."""
         return self._pictures(photo, MASK_MARKS, "masks")
 
-    def hints(self, photo: Path) -> list[Path]:
+    def control_images(self, photo: Path) -> list[Path]:
         """Hint files of a photo, the one to use first."""
         return self._pictures(photo, HINT_MARKS, "hints")
 

@@ -1,4 +1,4 @@
-"""Where the hints of a set of pictures come from: they lie beside the pictures, or a control makes them."""
+"""Where the control images of a set of pictures come from: they lie beside the pictures, or a control makes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from booth.data.photos import Photo
 from booth.registry import CONTROLS
 
 
-def make_hints(pictures: Sequence[Path], control: str, out: Path, side: int | None = None) -> list[Path]:
+def make_control_images(pictures: Sequence[Path], control: str, out: Path, side: int | None = None) -> list[Path]:
     """Write the hint of each picture, or of its central square at `side` pixels, as a PNG of its name into `out`.
 
     Raises BadDataError, before anything is written, for a file that is no picture or two of the same name.
@@ -46,20 +46,20 @@ def make_hints(pictures: Sequence[Path], control: str, out: Path, side: int | No
             )
         made[target] = make(image if side is None else square(image, side, "center"))
     out.mkdir(parents=True, exist_ok=True)
-    for target, hint in made.items():
-        hint.save(target)
+    for target, control_image in made.items():
+        control_image.save(target)
     return list(made)
 
 
-class Hints:
-    """The hints of one control for all pictures of a run; `tell` hears where they come from.
+class ControlImages:
+    """The control images of one control for all pictures of a run; `tell` hears where they come from.
 
     Raises BadDataError if some pictures have a hint and some have none, UsageError if none has one and the control is
     none that booth can make.
     """
 
     def __init__(self, control: str, photos: Sequence[Photo], tell: Callable[[str], None]) -> None:
-        without = [p for p in photos if p.hint is None]
+        without = [p for p in photos if p.control_image is None]
         if 0 < len(without) < len(photos):
             raise BadDataError(
                 f"{len(without)} of {len(photos)} pictures have no hint beside them, such as {without[0].path}.",
@@ -80,12 +80,12 @@ class Hints:
 
     def of_views(self, views: Sequence[Image.Image], given: Sequence[Image.Image]) -> Tensor:
         """The hints (V, 3, H, W) uint8 of a photo's views; `given` are those views of its own hint, if it has one."""
-        hints = given if self._make is None else [self._make(view) for view in views]
-        return torch.stack([torch.from_numpy(np.array(h.convert("RGB"))).permute(2, 0, 1) for h in hints])
+        control_images = given if self._make is None else [self._make(view) for view in views]
+        return torch.stack([torch.from_numpy(np.array(h.convert("RGB"))).permute(2, 0, 1) for h in control_images])
 
     def of(self, photo: Photo, side: int) -> Image.Image:
-        """The hint of a photo's central square at `side` pixels."""
+        """The control image of a photo's central square at `side` pixels."""
         if self._make is None:
-            assert photo.hint is not None
-            return square(photo.hint, side, "center")
+            assert photo.control_image is not None
+            return square(photo.control_image, side, "center")
         return self._make(square(photo.image, side, "center"))

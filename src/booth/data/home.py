@@ -80,14 +80,14 @@ def read_lists(home: Home, entries: Iterable[Path], found: Findings) -> None:
 def take(home: Home, found: Findings) -> list[Candidate]:
     """A candidate for each photo, with what belongs to it."""
     captions: dict[Path, tuple[str, Path]] = {}
-    hints: dict[Path, Path] = {}
+    control_images: dict[Path, Path] = {}
     for each in home.lists:
         for photo, caption in each.captions.items():
             if caption is not None:
                 captions.setdefault(photo, (caption, each.path))
-        hints = each.hints | hints
+        control_images = each.control_images | control_images
     taken: list[Candidate] = []
-    followed = set(hints.values())
+    followed = set(control_images.values())
     for photo in home.photos:
         if photo in followed:
             continue
@@ -97,9 +97,9 @@ def take(home: Home, found: Findings) -> list[Candidate]:
         caption, file = captions.get(photo) or caption_beside(photo, home.beside, found)
         named = kohya(photo.parent)
         mask = first(home.beside.masks(photo), found)
-        hint = hints.get(photo) or first(home.beside.hints(photo), found)
+        control_image = control_images.get(photo) or first(home.beside.control_images(photo), found)
         repeats = named.repeats if named else 1
-        taken.append(Candidate(photo, caption, repeats, mask, hint, photo in captions, file))
+        taken.append(Candidate(photo, caption, repeats, mask, control_image, photo in captions, file))
     return taken
 
 
@@ -110,7 +110,7 @@ def leave(home: Home, taken: list[Candidate], found: Findings) -> None:
     for photo in (c.path for c in taken):
         stems |= {photo.stem.lower(): photo.name, photo.name.lower(): photo.name}
     for c in taken:
-        used |= {p for p in (c.path, c.mask, c.hint, c.caption_file) if p is not None}
+        used |= {p for p in (c.path, c.mask, c.control_image, c.caption_file) if p is not None}
     used |= set(home.photos)  # those that are refused are told elsewhere
     blank = {left.path for left in found.left}
     for entry in home.entries:
@@ -145,7 +145,7 @@ def _why(entry: Path, stems: dict[str, str]) -> str:
 
 
 def _leave_beside(home: Home, used: set[Path], found: Findings) -> None:
-    """What lies in folders of captions, masks and hints, and belongs to no photo that is used."""
+    """What lies in folders of captions, masks and control images, and belongs to no photo that is used."""
     for role, files in home.beside.own.items():
         own = dict.fromkeys(path for several in files.values() for path in several)
         stray = [path for path in own if path not in used]
@@ -158,7 +158,7 @@ def _leave_beside(home: Home, used: set[Path], found: Findings) -> None:
 
 def company(photo: Path, beside: Beside) -> list[Path]:
     """Every file that belongs to a photo by its name, used or not."""
-    return [*beside.captions(photo), *beside.masks(photo), *beside.hints(photo)]
+    return [*beside.captions(photo), *beside.masks(photo), *beside.control_images(photo)]
 
 
 def caption_beside(photo: Path, beside: Beside, found: Findings) -> tuple[str | None, Path | None]:

@@ -1,4 +1,4 @@
-"""Pictures encoded once, with their masks and hints, and sampled in shuffled epochs, bucket by bucket."""
+"""Pictures encoded once, with their masks and control images, and sampled in shuffled epochs, bucket by bucket."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from torch.nn import functional as F
 from booth.core.family import Family, Posterior
 from booth.core.rng import Rng, derived_seed
 from booth.data.buckets import Shape, bucket_box, bucket_of, size_ids
-from booth.data.control_images import Hints
+from booth.data.control_images import ControlImages
 from booth.data.crops import Crop, cut, square_box
 from booth.data.latent_store import LatentStore
 from booth.data.photos import Photo
 
 ENCODED_TOGETHER = 4  # pictures; bounds the memory that the autoencoder takes
 LEAST_AREA = 0.01  # of a picture: a smaller subject is not weighted up any further
-NORMALS = "normals"  # the control whose hints are directions
+NORMALS = "normals"  # the control whose control images are directions
 Framing = Crop | Literal["buckets"]  # squares, or nearly whole photos
 
 
@@ -34,27 +34,29 @@ class LatentRows:
     mean: Tensor  # (B, C, h, w)
     std: Tensor  # (B, C, h, w)
     mask: Tensor | None  # (B, 1, h, w)
-    hint: Tensor | None  # (B, 3, H, W) in [0, 1]
+    control_image: Tensor | None  # (B, 3, H, W) in [0, 1]
     sizes: Tensor | None  # (B, 6)
     prompts: list[str]  # B of them
 
 
 @dataclass(frozen=True)
 class View:
-    """A square or a bucket's part of a photo, and the same part of its mask and hint if it has them."""
+    """A square or a bucket's part of a photo, and the same part of its mask and control image if it has them."""
 
     image: Image.Image
     mask: Image.Image | None
-    hint: Image.Image | None
+    control_image: Image.Image | None
 
     def mirrored(self, normals: bool = False) -> View:
-        """All of it seen in a mirror; a hint of `normals` has x in red, which a mirror turns round."""
-        image, mask, hint = (part and ImageOps.mirror(part) for part in (self.image, self.mask, self.hint))
+        """All of it seen in a mirror; a control image of `normals` has x in red, which a mirror turns round."""
+        image, mask, control_image = (
+            part and ImageOps.mirror(part) for part in (self.image, self.mask, self.control_image)
+        )
         assert image is not None
-        if hint is not None and normals:
-            red, green, blue = hint.convert("RGB").split()
-            hint = Image.merge("RGB", (ImageOps.invert(red), green, blue))
-        return View(image, mask, hint)
+        if control_image is not None and normals:
+            red, green, blue = control_image.convert("RGB").split()
+            control_image = Image.merge("RGB", (ImageOps.invert(red), green, blue))
+        return View(image, mask, control_image)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class LatentBucket:
     pictures: list[Posterior]  # of each picture all its variants, (V, C, h, w)
     indices: list[int]  # what an epoch brings: each picture's index, as often as it is repeated
     masks: list[Tensor | None] | None = None  # of each picture (V, 1, h, w), of mean 1; none if no picture has one
-    hints: list[Tensor] | None = None  # of each picture those of its variants, (V, 3, H, W) uint8
+    control_images: list[Tensor] | None = None  # of each picture those of its variants, (V, 3, H, W) uint8
     sizes: list[Tensor] | None = None  # of each picture its size ids (6,); none where pictures are squares
 
     def sample(self, rng: Rng, start: int, count: int) -> list[int]:
@@ -85,14 +87,14 @@ class LatentBucket:
         rows = [(i, int(u * len(self.pictures[i].mean))) for i, u in zip(picked, drawn)]
         mean = torch.stack([self.pictures[i].mean[v] for i, v in rows])
         std = torch.stack([self.pictures[i].std[v] for i, v in rows])
-        mask = hint = None
+        mask = control_image = None
         if self.masks is not None:
             chosen = [(self.masks[i], v) for i, v in rows]
             mask = torch.stack([torch.ones_like(mean[0, :1]) if m is None else m[v] for m, v in chosen])
-        if self.hints is not None:
-            hint = torch.stack([self.hints[i][v] for i, v in rows]).float() / 255
+        if self.control_images is not None:
+            control_image = torch.stack([self.control_images[i][v] for i, v in rows]).float() / 255
         sizes = None if self.sizes is None else torch.stack([self.sizes[i] for i in picked]).to(mean)
-        return LatentRows(mean, std, mask, hint, sizes, prompts)
+        return LatentRows(mean, std, mask, control_image, sizes, prompts)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def photo_latents(
     flip: bool,
     variants: int,
     unmasked_weight: float,
-    hints: Hints | None,
+    control_images: ControlImages | None,
     store: LatentStore | None = None,
 ) -> LatentCache:
     """Encode all views of all photos: squares, or each photo in its bucket.
@@ -143,13 +145,19 @@ def photo_latents(
     masks: list[Tensor | None] = []
     followed: list[Tensor] = []
     for photo, shape in zip(photos, shapes, strict=True):
-        views = _views(photo, shape, crop, flip, variants, normals=hints is not None and hints.control == NORMALS)
+        views = _views(
+            photo, shape, crop, flip, variants, normals=control_images is not None and control_images.control == NORMALS
+        )
         pictures.append(_encode(model, [view.image for view in views], store))
         drawn = [view.mask for view in views if view.mask is not None]
         used = drawn and unmasked_weight < 1
         masks.append(_weights(drawn, pictures[-1].mean, unmasked_weight) if used else None)
-        if hints is not None:
-            followed.append(hints.of_views([v.image for v in views], [v.hint for v in views if v.hint is not None]))
+        if control_images is not None:
+            followed.append(
+                control_images.of_views(
+                    [v.image for v in views], [v.control_image for v in views if v.control_image is not None]
+                )
+            )
     indices = [i for i, photo in enumerate(photos) for _ in range(photo.repeats)]
     told = [torch.tensor(size_ids(p.size, shape)) for p, shape in zip(photos, shapes, strict=True)]
     known = (masks if any(m is not None for m in masks) else None, followed or None, told if bucketed else None)
@@ -192,7 +200,7 @@ def _views(photo: Photo, shape: Shape, crop: Framing, flip: bool, variants: int,
         View(
             cut(photo.image, box, shape),
             photo.mask and cut(photo.mask, box, shape, Image.Resampling.BOX),
-            photo.hint and cut(photo.hint, box, shape),
+            photo.control_image and cut(photo.control_image, box, shape),
         )
         for box in boxes
     ]

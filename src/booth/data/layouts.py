@@ -52,7 +52,7 @@ def _whole(sources: list[Path]) -> list[Path]:
 def _without_company(folders: list[Path], files: bool, found: Findings) -> tuple[list[Path], set[Path]]:
     """The folders that show subjects, where others were named beside them, as project/* names img and reg.
 
-    And the parents of those that hold captions, masks or hints, where they are looked for.
+    And the parents of those that hold captions, masks or control images, where they are looked for.
     """
     roles = {s: role_of(s.resolve().name) for s in folders}
     company = (*BESIDE, "class pictures")
@@ -155,7 +155,7 @@ def _pairs(source: Path, found: Findings) -> bool:
         beside, listed = besides[pair.picture.parent], pair.caption is not None
         caption, file = (pair.caption, path) if listed else caption_beside(pair.picture, beside, found)
         mask = first(beside.masks(pair.picture), found)
-        taken.append(Candidate(pair.picture, caption, 1, mask, pair.hint, listed, file))
+        taken.append(Candidate(pair.picture, caption, 1, mask, pair.control_image, listed, file))
     found.candidates += taken
     found.layouts.append(f"{printable(source)} is a set of pairs as Fill50K, of {_counted(taken)}")
     return True
@@ -173,10 +173,10 @@ def _entries(folder: Path, found: Findings) -> list[Path]:
 
 def _counted(taken: list[Candidate]) -> str:
     with_caption = sum(c.caption is not None for c in taken)
-    hints = sum(c.hint is not None for c in taken)
+    control_images = sum(c.control_image is not None for c in taken)
     told = [
         counted(len(taken), "photo"),
         f"{with_caption} with a caption" if with_caption else "",
-        f"{hints} with a hint" if hints else "",
+        f"{control_images} with a hint" if control_images else "",
     ]
     return ", ".join(filter(None, told))

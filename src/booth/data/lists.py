@@ -31,7 +31,7 @@ class CaptionList:
 
     path: Path
     captions: dict[Path, str | None] = field(default_factory=dict[Path, "str | None"])
-    hints: dict[Path, Path] = field(default_factory=dict[Path, Path])
+    control_images: dict[Path, Path] = field(default_factory=dict[Path, Path])
     bad: list[str] = field(default_factory=list[str])  # a sentence without a subject for each line
 
     @property
@@ -75,9 +75,9 @@ def _take(row: Mapping[str, Any], found: CaptionList) -> int:
     photo = _inside(folder, name)
     if photo in found.captions:
         raise BadDataError(f"names {photo.name} a second time", "keep one", code="list.named_twice", field="photos")
-    hint = next((row[c] for c in HINT_COLUMNS if isinstance(row.get(c), str)), None)
-    if hint is not None:
-        found.hints[photo] = _inside(folder, hint)
+    control_image = next((row[c] for c in HINT_COLUMNS if isinstance(row.get(c), str)), None)
+    if control_image is not None:
+        found.control_images[photo] = _inside(folder, control_image)
     caption = caption_in(row)
     if caption is None:
         columns = ", ".join(repr(str(key)) for key in list(row)[:6])

@@ -1,4 +1,4 @@
-"""Fill50K's list of pairs, from ControlNet's own tutorial: source/ holds the hints, target/ the pictures."""
+"""Fill50K's list of pairs, from ControlNet's own tutorial: source/ holds the control images, target/ the pictures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PAIRS = "prompt.json"
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture with its hint and caption."""
+    """A picture with its control image and caption."""
 
     picture: Path
-    hint: Path
+    control_image: Path
     caption: str | None
 
 

@@ -18,7 +18,7 @@ from booth.data.duplicates import find_duplicates
 from booth.data.layouts import find
 
 FEW = 1000  # photos among which duplicates are looked for, each with each; a larger set shows no single subject
-ASPECT = 0.02  # by how much of itself a hint's aspect may differ from its photo's
+ASPECT = 0.02  # by how much of itself a control image's aspect may differ from its photo's
 KEPT_SIDE = 1024  # pixels of the shorter side kept in memory: the largest base's side, and a phone's photo has 3000
 
 
@@ -33,8 +33,8 @@ class Photo:
     repeats: int = 1  # how often it comes in an epoch, relative to the others (kohya)
     mask: Image.Image | None = None  # L, of the image's size: white where the subject is
     mask_sha256: str | None = None  # of the mask's own file
-    hint: Image.Image | None = None  # RGB, of the image's size: what a ControlNet follows to it
-    hint_sha256: str | None = None  # of the hint's file
+    control_image: Image.Image | None = None  # RGB, of the image's size: what a ControlNet follows to it
+    control_image_sha256: str | None = None  # of the control image's file
     full_size: tuple[int, int] | None = None  # width and height of the file's picture, if they were read
     listed: bool = False  # the caption stands in a list such as metadata.jsonl, which wins over a text file
     caption_file: Path | None = None  # where the caption was read
@@ -57,7 +57,9 @@ class PhotoSet:
     left_out: tuple[LeftOut, ...] = ()  # each of them
     duplicates: tuple[str, ...] = ()  # a sentence for each photo that repeats another
     masks: tuple[str, ...] = ()  # a sentence on how many photos have a mask, if any has
-    resized: tuple[str, ...] = ()  # sentences on masks and hints that had another size or form than their photos
+    resized: tuple[
+        str, ...
+    ] = ()  # sentences on masks and control images that had another size or form than their photos
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -110,35 +112,44 @@ def load_photos(sources: list[Path]) -> PhotoSet:
 
 
 def _load(candidate: Candidate, changed: dict[str, list[str]]) -> Photo:
-    """Read a photo, with its mask and hint if it has them; `changed` is told of what was done to those."""
+    """Read a photo, with its mask and control image if it has them; `changed` is told of what was done to those."""
     data = read_bytes(candidate.path)
     photo = decode_fully(data)
     image, mask = photo.image, photo.alpha
-    mask_sha256 = hint_sha256 = hint = None
+    mask_sha256 = control_image_sha256 = control_image = None
     if candidate.mask is not None:
         mask, mask_sha256 = _beside(candidate.mask, "mask", photo, changed)
     if mask is not None and mask.getextrema()[1] == 0:
         raise BadDataError(
             "has a mask that is empty: paint the subject white in it, or delete it", code="mask.empty", field="photos"
         )
-    if candidate.hint is not None:
-        hint, hint_sha256 = _beside(candidate.hint, "hint", photo, changed)
+    if candidate.control_image is not None:
+        control_image, control_image_sha256 = _beside(candidate.control_image, "hint", photo, changed)
     full_size, scale = image.size, min(1.0, KEPT_SIDE / min(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = _resized(image, size, Image.Resampling.LANCZOS)
-    hint = hint and _resized(hint, size, Image.Resampling.LANCZOS)
+    control_image = control_image and _resized(control_image, size, Image.Resampling.LANCZOS)
     mask = mask and _resized(mask, size, Image.Resampling.BOX)
     if mask is not None and mask.getextrema()[0] == 255:
         if candidate.mask is not None:
             changed.setdefault("Masks that are white all over and change nothing", []).append(printable(candidate.mask))
         mask = None  # it covers all, as an opaque alpha channel does
     digest = hashlib.sha256(data).hexdigest()
-    about = (candidate.caption, candidate.repeats, mask, mask_sha256, hint, hint_sha256, full_size, candidate.listed)
+    about = (
+        candidate.caption,
+        candidate.repeats,
+        mask,
+        mask_sha256,
+        control_image,
+        control_image_sha256,
+        full_size,
+        candidate.listed,
+    )
     return Photo(candidate.path, digest, image, *about, caption_file=candidate.caption_file)
 
 
 def _beside(path: Path, what: str, photo: Decoded, changed: dict[str, list[str]]) -> tuple[Image.Image, str]:
-    """The mask or hint in a file beside a photo, in the photo's shape, and the file's hash.
+    """The mask or control image in a file beside a photo, in the photo's shape, and the file's hash.
 
     One that was drawn over the photo as it lies in its file is turned with it; BadDataError for any other shape.
     """

@@ -20,7 +20,7 @@ Rows = list[tuple[str, str, int]]  # (prompt, prompt without the rare token, see
 
 
 @dataclass(frozen=True)
-class Member:
+class ConceptInUse:
     """One concept with the subjects that it was taught, and the references of each."""
 
     applied: Applied
@@ -28,8 +28,8 @@ class Member:
     references: Sequence[Sequence[Image]]
 
 
-def draw_company(
-    model: Family, base_hash: str, members: Sequence[Member], protocol: Protocol, folder: Path
+def draw_together(
+    model: Family, base_hash: str, members: Sequence[ConceptInUse], protocol: Protocol, folder: Path
 ) -> tuple[list[Shared], list[Drawn]]:
     """Draw (or find again) each subject of `members` by the base, by its own concept and with all loaded; then all.
 
@@ -40,12 +40,12 @@ def draw_company(
     rows = [few.rows(subject) for subject in subjects]
     every: list[Applied] = [member.applied for member in members]
 
-    def drawn(name: str, concepts: Sequence[Applied], asked: Rows) -> list[Drawn]:
+    def drawn(name: str, concepts: Sequence[Applied], own: Rows) -> list[Drawn]:
         about = {"base": base_hash, "concepts": [_content(applied) for applied in concepts]}
-        images = kept(folder / name, about, model, [(prompt, seed) for prompt, _, seed in asked], few)
-        return [Drawn(image, *row) for image, row in zip(images, asked, strict=True)]
+        images = kept(folder / name, about, model, [(prompt, seed) for prompt, _, seed in own], few)
+        return [Drawn(image, *row) for image, row in zip(images, own, strict=True)]
 
-    untouched = [drawn(f"{i}_untouched", [], asked) for i, asked in enumerate(rows)]
+    untouched = [drawn(f"{i}_untouched", [], own) for i, own in enumerate(rows)]
     alone: list[list[Drawn]] = [[] for _ in subjects]
     first = 0
     for member in members if len(members) > 1 else ():
@@ -54,7 +54,7 @@ def draw_company(
                 alone[i] = drawn(f"{i}_alone", [member.applied], rows[i])
         first += len(member.subjects)
     with attached(model, every):
-        loaded = [drawn(f"{i}_loaded", every, asked) for i, asked in enumerate(rows)]
+        loaded = [drawn(f"{i}_loaded", every, own) for i, own in enumerate(rows)]
         together = drawn("together", every, few.rows(all_of(subjects)))
     references = [photos for member in members for photos in member.references]
     return [Shared(*one) for one in zip(subjects, references, loaded, alone, untouched, strict=True)], together

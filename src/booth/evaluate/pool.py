@@ -33,13 +33,18 @@ def pooled(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _mean(name: str, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = [e["metrics"][name]["value"] for e in evaluations]
     low, high = interval(values)
-    told: dict[str, Any] = {"value": math.fsum(values) / len(values), "low": low, "high": high, "subjects": len(values)}
+    summary: dict[str, Any] = {
+        "value": math.fsum(values) / len(values),
+        "low": low,
+        "high": high,
+        "subjects": len(values),
+    }
     if all(name in e["base"] for e in evaluations):
         gain = difference(values, [e["base"][name]["value"] for e in evaluations])
-        told["over_base"] = {"value": gain.mean, "low": gain.low, "high": gain.high}
-    return told
+        summary["over_base"] = {"value": gain.mean, "low": gain.low, "high": gain.high}
+    return summary
 
 
 def _how(evaluation: Mapping[str, Any]) -> Any:
     protocol = {k: v for k, v in evaluation["protocol"].items() if k not in {"templates", "suite"}}
-    return protocol, evaluation["masks"]["by"], {n: told["weights"] for n, told in evaluation["encoders"].items()}
+    return protocol, evaluation["masks"]["by"], {n: encoder["weights"] for n, encoder in evaluation["encoders"].items()}

@@ -9,7 +9,7 @@ from booth.world.vocabulary import ACCESSORIES, COLOURS, SCENES
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptFactors:
     """None where the prompt says nothing that the judges know."""
 
     scene: str | None
@@ -22,12 +22,12 @@ class Asked:
         return self.colour is not None or self.accessory is not None
 
 
-def asked(plain: str, noun: str) -> Asked:
+def prompt_factors(plain: str, noun: str) -> PromptFactors:
     """Read a prompt without its rare token; a colour counts where it stands before the noun."""
     scene = _longest({phrase: s.name for s in SCENES.values() for phrase in s.phrases}, plain)
     accessory = _longest({phrase: a.name for a in ACCESSORIES.values() for phrase in a.phrases}, plain)
     before = re.search(rf"\b({'|'.join(COLOURS)})\s+(?:\w+\s+)?{re.escape(noun)}\b", plain)
-    return Asked(scene, before.group(1) if before else None, accessory)
+    return PromptFactors(scene, before.group(1) if before else None, accessory)
 
 
 def _longest(phrases: dict[str, str], text: str) -> str | None:

@@ -27,7 +27,7 @@ from booth.evaluate.encoders import (
 )
 from booth.evaluate.masks import Masks
 from booth.evaluate.measure import Measured, label_of, measure_rows
-from booth.evaluate.multi_concept import Member, draw_company
+from booth.evaluate.multi_concept import ConceptInUse, draw_together
 from booth.evaluate.protocol import Protocol
 from booth.evaluate.rows import CONCEPT, Photos, Untouched, draw_concept, draw_untouched, reference_rows
 from booth.evaluate.verdicts import Verdict, verdicts
@@ -51,7 +51,7 @@ class Evaluation:
     measured: Mapping[str, Measured]  # by row
     verdicts: Sequence[Verdict]
     encoders: Sequence[Encoder]
-    company: Sequence[Applied]  # other concepts that it was used together with
+    companions: Sequence[Applied]  # other concepts that it was used together with
     seconds: float
 
     def label(self, score: Score) -> str:
@@ -82,7 +82,7 @@ class Evaluation:
             "encoders": {e.name: e.about() for e in self.encoders},
             "references": "held out" if self.photos.held_out else "training photos, which rewards copying",
             "masks": self.photos.masks.about(),
-            "with": [applied.title for applied in self.company],
+            "with": [applied.title for applied in self.companions],
             "protocol": self.protocol.to_json(),
             "seconds": round(self.seconds, 1),
             "booth": __version__,
@@ -97,7 +97,7 @@ def evaluate(
     *,
     photos: Sequence[Path] = (),
     lookalikes: Sequence[Path] = (),
-    company: Sequence[Applied] = (),
+    companions: Sequence[Applied] = (),
     encoders: Sequence[str] = (),
     metrics: Sequence[str] = (),
     any_class: bool = False,
@@ -114,18 +114,18 @@ def evaluate(
     for name in metrics:
         METRICS.named(name)  # before anything is drawn
     subject = _subjects(concept)[0]
-    _require_no_styles(subject, company)
-    seen = find_photos(concept, photos, lookalikes)
-    members = [_member(Applied(concept), seen), *map(_member, company)]
+    _require_no_styles(subject, companions)
+    photos_of = find_photos(concept, photos, lookalikes)
+    members = [_member(Applied(concept), photos_of), *map(_member, companions)]
     require_tokens([member.applied for member in members])
     with borrowed(session, concept.record.base.name, device) as model:
-        seen.masks.use_segmenter(model.scale)
+        photos_of.masks.use_segmenter(model.scale)
         protocol = protocol.on(model)
         chosen = load_encoders(encoders, scale=model.scale)
         require_pictures_comparable(chosen)
         if not any_class:
-            require_class(chosen, seen, concept.record.subject.noun)
-        for sentence in advice(seen, chosen, model.scale):
+            require_class(chosen, photos_of, concept.record.subject.noun)
+        for sentence in advice(photos_of, chosen, model.scale):
             tell(sentence)
         content = base_hash(model.base)
         require_base([member.applied for member in members], concept.record.base.name, content)
@@ -133,17 +133,17 @@ def evaluate(
         tell(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
         untouched = draw_untouched(model, content, subject, protocol, folder)
         tell("Drawing the concept at the same prompts and seeds.")
-        evidence = concept_evidence(model, concept, protocol, folder, untouched, seen)
+        evidence = concept_evidence(model, concept, protocol, folder, untouched, photos_of)
         if sum(len(member.subjects) for member in members) > 1 and subject.kind != "style":
             tell("Drawing each subject with all loaded, and all of them together.")
-            shared, together = draw_company(model, content, members, protocol, folder / "company")
+            shared, together = draw_together(model, content, members, protocol, folder / "company")
             evidence = replace(evidence, subjects_together=shared, drawn_together=together)
         tell("Measuring.")
-        rows = {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, seen)}
+        rows = {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, photos_of)}
         measured = measure_rows(rows, chosen, metrics)
         found = verdicts(measured, "picture" if subject.kind == "style" else subject.noun)
     seconds = time.perf_counter() - began
-    return Evaluation(concept, protocol, seen, rows, measured, found, chosen, company, seconds)
+    return Evaluation(concept, protocol, photos_of, rows, measured, found, chosen, companions, seconds)
 
 
 def concept_evidence(
@@ -162,10 +162,10 @@ def _subjects(concept: Concept) -> list[Subject]:
     return [Subject(s.token, s.noun, s.kind) for s in concept.record.subject.all]
 
 
-def _require_no_styles(subject: Subject, company: Sequence[Applied]) -> None:
+def _require_no_styles(subject: Subject, companions: Sequence[Applied]) -> None:
     """UsageError where it is asked whether a style stays apart from what it is used together with."""
-    styles = [s.name for s in (subject, *(s for a in company for s in _subjects(a.concept))) if s.kind == "style"]
-    if company and styles:
+    styles = [s.name for s in (subject, *(s for a in companions for s in _subjects(a.concept))) if s.kind == "style"]
+    if companions and styles:
         raise UsageError(
             f"`companions` asks whether subjects stay apart, and {styles[0]} is a style, which is meant to show in all "
             "of a picture.",
@@ -175,11 +175,11 @@ def _require_no_styles(subject: Subject, company: Sequence[Applied]) -> None:
         )
 
 
-def _member(applied: Applied, own: Photos | None = None) -> Member:
+def _member(applied: Applied, own: Photos | None = None) -> ConceptInUse:
     """A concept with all subjects that it was taught; `own` are the photos of the first."""
     subjects = _subjects(applied.concept)
     photos = [own if own and i == 0 else find_photos(applied.concept, [], which=i) for i in range(len(subjects))]
-    return Member(applied, subjects, [p.references for p in photos])
+    return ConceptInUse(applied, subjects, [p.references for p in photos])
 
 
 def find_photos(
@@ -234,10 +234,10 @@ def _of_subject(record: ConceptRecord, which: int) -> slice:
 def require_class(encoders: Sequence[Encoder], photos: Photos, noun: str) -> None:
     """BadDataError where the judges see one other thing in all references, and the noun in none."""
     judges: Any = next((e for e in encoders if "judge" in e.roles), None)
-    seen = [v.objects for v in judges.verdicts(photos.references)] if judges else []
-    first = {objects[0] for objects in seen}
+    objects_seen = [v.objects for v in judges.verdicts(photos.references)] if judges else []
+    first = {objects[0] for objects in objects_seen}
     known = noun.casefold()
-    if len(first) == 1 and not any(known in objects for objects in seen) and known in judges.nouns:
+    if len(first) == 1 and not any(known in objects for objects in objects_seen) and known in judges.nouns:
         raise BadDataError(
             f"The references show a {first.pop()}, and the concept is a {noun}.",
             "Give photos of the subject with `photos`, or `any_class` if the judge is wrong.",
@@ -251,15 +251,15 @@ def advice(photos: Photos, encoders: Sequence[Encoder], scale: str) -> list[str]
 
     Whether the photos are drawings of the world cannot be known, so that its judges always come with a caution.
     """
-    told: list[str] = []
+    warnings: list[str] = []
     if with_role(encoders, "subject")[0].name.startswith(WORLD):
-        told.append(
+        warnings.append(
             "Subjects are compared by the world's own judge, which was trained on its drawings alone: where yours are "
             f"photographs, look at the pictures.{'' if scale == 'tiny' else f' {PUBLIC_ENCODERS}'}"
         )
     if not photos.held_out:
-        told.append(
+        warnings.append(
             "The photos learned from are the references too, which rewards copying. Give other photos of the subject "
             "as well (`photos`) and they are used instead."
         )
-    return told
+    return warnings

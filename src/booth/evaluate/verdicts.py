@@ -32,8 +32,8 @@ class Verdict:
             name: {row: round(m.scores[name].value, 4) for row, m in rows.items() if name in m.scores}
             for name in self.evidence
         }
-        told = {"kind": self.kind, "sentence": self.sentence, "good": self.good, "evidence": numbers}
-        return told | ({"photo": self.photo} if self.photo else {})
+        values = {"kind": self.kind, "sentence": self.sentence, "good": self.good, "evidence": numbers}
+        return values | ({"photo": self.photo} if self.photo else {})
 
 
 def verdicts(rows: Mapping[str, Measured], noun: str) -> list[Verdict]:
@@ -59,23 +59,24 @@ def _learning(rows: Mapping[str, Measured]) -> list[Verdict]:
         return []
     joint = rows[CONCEPT].first("joint")
     names = (*((joint.name,) if joint else ()), subject.name)
-    told = f"{_shown(subject)}, where the untouched base has {_of(rows, BASE, subject)}"
+    facts = f"{_shown(subject)}, where the untouched base has {_of(rows, BASE, subject)}"
     ceiling = rows[IMAGE_ONLY].scores.get(subject.name)
     if ceiling is not None:
-        told += f" and the photos among themselves {ceiling.value:.3f}"
+        facts += f" and the photos among themselves {ceiling.value:.3f}"
     if risen.low <= 0 or risen.mean < NOISE:
         more = "the subject is no more like the photos than what the base draws anyway"
-        return [Verdict("not_yet", f"Not yet: {more} ({told}). Train longer or faster.", False, names)]
+        return [Verdict("not_yet", f"Not yet: {more} ({facts}). Train longer or faster.", False, names)]
     kept = _prompt_kept(rows)
     if kept is not None and kept[1] < HALF:
         sentence = (
-            f"Overfitted: the subject is there ({told}), but the prompts are hardly followed any more: of the way from "
-            f"the photos (0) to the base (1) only {max(0.0, kept[1]):.0%} is left. Use fewer steps or a lower strength."
+            f"Overfitted: the subject is there ({facts}), but the prompts are hardly followed any more: of the way "
+            f"from the photos (0) to the base (1) only {max(0.0, kept[1]):.0%} is left. Use fewer steps or a lower "
+            "strength."
         )
         return [Verdict("overfitted", sentence, False, (*names, kept[0]))]
     share = f" In {joint.value:.0%} of the pictures subject, scene and edit are right together." if joint else ""
     evidence = (*names, kept[0]) if kept else names
-    return [Verdict("learned", f"Learned: {told}.{share}", True, evidence)]
+    return [Verdict("learned", f"Learned: {facts}.{share}", True, evidence)]
 
 
 def _prompt_kept(rows: Mapping[str, Measured]) -> tuple[str, float] | None:

@@ -75,21 +75,21 @@ def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: No
     agreement = [(follow.images(each) * texts).sum(1).double().numpy() for each in shown]  # each (prompts,)
     ceiling = _among(references)
     ignored = (follow.images(photos) @ texts.T).mean(0).double().numpy()
-    told = [
-        _told(row, alike, agrees, likeness[0], agreement[0], ceiling, ignored)
+    scored = [
+        _scored_row(row, alike, agrees, likeness[0], agreement[0], ceiling, ignored)
         for row, alike, agrees in zip((base, *rows), likeness, agreement, strict=True)
     ]
-    best = _best(told)
+    best = _best(scored)
     values = {
         "concept": record.name,
         "prompts": prompts,
         "plain": plain,
         "photos": len(photos),
         "encoders": {"subject": see.name, "prompt": follow.name},
-        "rows": told,
+        "rows": scored,
         "best": best,
         "selection": (record.selection or {}).get("step"),
-        "reason": reason(told, best),
+        "reason": reason(scored, best),
     }
     with committed_file(out / FILE) as work:
         work.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
@@ -98,8 +98,8 @@ def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: No
 
 def _rows(concept: Concept) -> tuple[list[Row], list[str]]:
     """The rows of a concept, the first steps first, and their prompts."""
-    told, samples = concept.folder / TOLD, sorted((concept.folder / "samples").glob("*.png"))
-    if not (told / "events.jsonl").is_file():
+    run_folder, samples = concept.folder / TOLD, sorted((concept.folder / "samples").glob("*.png"))
+    if not (run_folder / "events.jsonl").is_file():
         raise BadDataError(
             f"{concept.folder} has no run that tells how it came about, so it has no wall.",
             code="wall.no_run",
@@ -107,7 +107,7 @@ def _rows(concept: Concept) -> tuple[list[Row], list[str]]:
         )
     drawn: dict[int, tuple[list[Path], list[str]]] = {}
     last = 0
-    for event in read_events(told / "events.jsonl"):
+    for event in read_events(run_folder / "events.jsonl"):
         if event.kind == "preview":
             step = int(event.data["step"])
             folder = concept.folder / "samples" / "previews" / f"{step:06d}"
@@ -147,7 +147,7 @@ def without_subject(prompt: str, subject: Subject) -> str:
     return prompt.replace(subject.name, f"{an} {subject.noun}")
 
 
-def _told(
+def _scored_row(
     row: Row,
     alike: np.ndarray,
     agrees: np.ndarray,
@@ -202,16 +202,16 @@ def in_words(why: dict[str, Any]) -> str:
     if not why:
         return "There is no checkpoint to choose from."
     gain = why["gain"]
-    told = (
+    sentence = (
         f"Step {why['step']} is the best: its pictures are {gain['mean']:+.2f} [{gain['low']:+.2f}, "
         f"{gain['high']:+.2f}] more like the photos than the untouched base's, and keep {why['followed']:.0%} of what "
         "the prompts ask for"
     )
     if not why["learned"]:
-        told += ", which is not beyond the error yet: train on"
+        sentence += ", which is not beyond the error yet: train on"
     elif why["later"] is not None:
-        told += f"; step {why['last']} " + ("is no better" if why["later"] == "noise" else "is worse")
-    return told + "."
+        sentence += f"; step {why['last']} " + ("is no better" if why["later"] == "noise" else "is worse")
+    return sentence + "."
 
 
 def keep(concept: Concept, step: int, out: Path) -> Concept:

@@ -75,8 +75,10 @@ def _as_loaded(model: Family, job: Job, loaded: Loaded) -> Generator[None]:
 def _picture(model: Family, job: Job) -> np.ndarray:
     side = min(model.resolution, SIDE) // model.multiple * model.multiple
     nets = len(model.sites.control.placed) if model.sites.control else 0
-    hints = [[_disc(side)]] * nets
-    (image,) = draw(model, [job.record.prompt or "a photo"], [SEED], steps=STEPS, size=side, hints=hints)
+    control_images = [[_disc(side)]] * nets
+    (image,) = draw(
+        model, [job.record.prompt or "a photo"], [SEED], steps=STEPS, size=side, control_images=control_images
+    )
     return np.asarray(image.convert("RGB"))
 
 

@@ -28,7 +28,7 @@ class ControlledFamily(DiffusersFamily):
     """
 
     Control: ClassVar[Any]  # diffusers' class of a ControlNet
-    Controlled: ClassVar[Any]  # the pipeline that follows hints
+    Controlled: ClassVar[Any]  # the pipeline that follows control images
     matched: ClassVar[tuple[str, ...]]  # what the configurations of a ControlNet and of its denoiser agree in
 
     def __init__(
@@ -48,29 +48,29 @@ class ControlledFamily(DiffusersFamily):
         """What the configuration of every ControlNet says that fits this denoiser."""
         return {name: self.network.config[name] for name in self.matched}
 
-    def seen(self, hint: Tensor) -> Tensor:
-        """What a ControlNet is given of a hint (B, 3, H, W) in [0, 1]."""
-        return hint
+    def encode_control(self, control_image: Tensor) -> Tensor:
+        """What a ControlNet is given of a control image (B, 3, H, W) in [0, 1]."""
+        return control_image
 
-    def for_pipeline(self, hint: Tensor) -> Tensor:
-        """The hint as the pipeline takes it, which then makes of it what `seen` does."""
-        return hint
+    def for_pipeline(self, control_image: Tensor) -> Tensor:
+        """The control image as the pipeline takes it, which then makes of it what `encode_control` does."""
+        return control_image
 
-    def said(self, hint: Tensor | None, **told: Any) -> list[list[Tensor]] | None:
-        """What all ControlNets in place say to `hint` (B, 3, H, W), summed; None if there is none, of either.
+    def control_residuals(self, control_image: Tensor | None, **told: Any) -> list[list[Tensor]] | None:
+        """What all ControlNets in place say to `control_image` (B, 3, H, W), summed; None if there is none, of either.
 
         `told` is what they are told beside it, as the denoiser is. There is a list for each kind of place that the
         denoiser adds something in, with a tensor a place.
         """
-        if hint is None or not self._controls:
+        if control_image is None or not self._controls:
             return None
         total: list[list[Tensor]] = []
-        seen = self.seen(hint)
+        encoded = self.encode_control(control_image)
         for control in self._controls.values():
             net: Any = control.net
             here = {k: v.to(net.dtype) if k in FEATURES else v for k, v in told.items()}
             answers = net(
-                controlnet_cond=seen.to(net.device, net.dtype),
+                controlnet_cond=encoded.to(net.device, net.dtype),
                 conditioning_scale=control.scale,
                 return_dict=False,
                 **here,
@@ -134,13 +134,13 @@ class ControlledFamily(DiffusersFamily):
 class LatentlyControlledFamily(ControlledFamily):
     """One whose ControlNets see a hint as the autoencoder encodes it, and are told what the denoiser is told."""
 
-    def seen(self, hint: Tensor) -> Tensor:
+    def encode_control(self, control_image: Tensor) -> Tensor:
         """A latent drawn with the global generator, as diffusers' scripts do; the loop sets that anew at each step."""
-        posterior = self.encode(self.for_pipeline(hint))
+        posterior = self.encode(self.for_pipeline(control_image))
         return posterior.sample(torch.randn(posterior.mean.shape).to(posterior.mean))
 
-    def for_pipeline(self, hint: Tensor) -> Tensor:
-        return 2 * hint - 1
+    def for_pipeline(self, control_image: Tensor) -> Tensor:
+        return 2 * control_image - 1
 
     def control_copy(self, middle_attention: bool) -> nn.Module:
         if not middle_attention:

@@ -71,12 +71,12 @@ class Flux(LatentlyControlledFamily, FlowFamily):
             "txt_ids": torch.zeros(condition.tokens.shape[1], 3, device=x_t.device, dtype=dtype),
             "img_ids": FluxPipeline._prepare_latent_image_ids(len(x_t), height // 2, width // 2, x_t.device, dtype),
         }
-        double, single = self.said(condition.hint, **told) or (None, None)
+        double, single = self.control_residuals(condition.control_image, **told) or (None, None)
         added = {"controlnet_block_samples": double, "controlnet_single_block_samples": single}
         return unpack(self.network(**told, **added, return_dict=False)[0], height, width)
 
-    def seen(self, hint: Tensor) -> Tensor:
-        return pack(super().seen(hint))
+    def encode_control(self, control_image: Tensor) -> Tensor:
+        return pack(super().encode_control(control_image))
 
     def control_blocks(self) -> nn.Module:
         config = self.network.config

@@ -110,7 +110,7 @@ def task_of(method: Method, given: Iterable[str], *, side: int, activation: int 
     )
 
 
-def memory_plans(folder: Path, task: Task, room: int) -> list[MemoryPlan]:
+def memory_plans(folder: Path, task: Task, available: int) -> list[MemoryPlan]:
     """Every plan for a task that its fixed settings allow, from the cheapest to run to the dearest; `room` is in bytes.
 
     What is counted are weights, gradients, the optimiser's moments and the activations of the denoiser; what is left
@@ -128,7 +128,7 @@ def memory_plans(folder: Path, task: Task, room: int) -> list[MemoryPlan]:
         kept = OPTIMIZERS[task.optimizer or optimizer or "adamw"].state_bytes
         needed = round(_most(parts, family, task, precision, frees, given, kept))
         missing = _missing(task.device) if precision in QUANTISED or optimizer is not None else None
-        plan = MemoryPlan(precision, frees, given, optimizer, needed, needed <= room or not room, missing)
+        plan = MemoryPlan(precision, frees, given, optimizer, needed, needed <= available or not available, missing)
         plans.setdefault(plan.name, plan)
     return list(plans.values())
 
@@ -160,10 +160,10 @@ def drawing_bytes(folder: Path) -> dict[str, int]:
     return {"none": sum(sizes), "model": max(sizes), "sequential": max(largest_tensors(folder)) * 4}
 
 
-def choose_offload(folder: Path, room: int) -> str:
+def choose_offload(folder: Path, available: int) -> str:
     """The first of those that fits into `room` bytes, for the next one is slower; "sequential" if none does."""
     found = drawing_bytes(folder)
-    return next((how for how, needed in found.items() if needed <= room), "sequential")
+    return next((how for how, needed in found.items() if needed <= available), "sequential")
 
 
 def native_side(folder: Path) -> int:

@@ -69,7 +69,7 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
             "encoder_hidden_states": condition.tokens.to(dtype),
             "pooled_projections": pooled.to(dtype),
         }
-        (added,) = self.said(condition.hint, **told) or (None,)
+        (added,) = self.control_residuals(condition.control_image, **told) or (None,)
         return self.network(**told, block_controlnet_hidden_states=added, return_dict=False)[0]
 
     def control_blocks(self) -> nn.Module:

@@ -119,10 +119,10 @@ class UNetFamily(ControlledFamily):
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         dtype, added = self.network.dtype, self.added(x_t, condition)
         told = {"timestep": t, "encoder_hidden_states": condition.tokens.to(dtype), "added_cond_kwargs": added}
-        skips, middle = self.said(condition.hint, sample=x_t, **told) or (None, [None])
-        seen = torch.cat([x_t, self._nothing_known(x_t)], dim=1) if self.inpaints else x_t
+        skips, middle = self.control_residuals(condition.control_image, sample=x_t, **told) or (None, [None])
+        network_input = torch.cat([x_t, self._nothing_known(x_t)], dim=1) if self.inpaints else x_t
         return self.network(
-            seen.to(dtype),
+            network_input.to(dtype),
             **told,
             down_block_additional_residuals=skips,
             mid_block_additional_residual=middle[0],

@@ -55,9 +55,9 @@ def common_base(applied: Sequence[Applied]) -> str:
     """The base that all concepts were taught to; UsageError if they differ."""
     bases = {a.concept.record.base.hash: a.concept.record.base.name for a in applied}
     if len(bases) > 1:
-        told = "; ".join(f"{a.concept.folder} to {a.concept.record.base.name}" for a in applied)
+        bases = "; ".join(f"{a.concept.folder} to {a.concept.record.base.name}" for a in applied)
         raise UsageError(
-            f"These concepts were taught to different bases ({told}) and cannot be drawn together.",
+            f"These concepts were taught to different bases ({bases}) and cannot be drawn together.",
             "Train them on the same base.",
             code="concept.other_bases",
             field="concepts",
@@ -84,7 +84,7 @@ def advice_on_chosen_base(applied: Sequence[Applied], base: str, family: str, ha
 
     UsageError for a base of another family. Whether the shapes fit is seen when the concept is put on it.
     """
-    told: list[str] = []
+    warnings: list[str] = []
     for a in applied:
         record = a.concept.record
         if record.family != family:
@@ -95,12 +95,12 @@ def advice_on_chosen_base(applied: Sequence[Applied], base: str, family: str, ha
                 field="base",
             )
         if record.base.hash != hash_here:
-            told.append(
+            warnings.append(
                 f"warning: {a.concept.folder} was taught to {record.base.name!r} with {_short(record.base.hash)}, and "
                 f"is drawn on {base!r} with {_short(hash_here)}, as `base` says. The closer the two are related, the "
                 "better the subject comes out."
             )
-    return told
+    return warnings
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def draw(
     scheduler: str | None = None,
     size: int | None = None,
     starts: Sequence[Start] | None = None,
-    hints: Sequence[Sequence[Image]] = (),
+    control_images: Sequence[Sequence[Image]] = (),
     batch_size: int | None = None,
     offload: tuple[str, str] = ("none", "cpu"),
     require_finite: bool = True,
@@ -58,7 +58,7 @@ def draw(
     """
     _check(model, prompts, seeds, steps, guidance)
     check_size(model, size)
-    _check_hints(model, hints, len(prompts))
+    _check_control_images(model, control_images, len(prompts))
     side = size or model.resolution
     canvases = _canvases(model, starts, len(prompts), side)
     pipe = _pipe(model, scheduler, canvases)
@@ -66,7 +66,13 @@ def draw(
         check_canvas(model, canvases[0], steps, pipe.vae_scale_factor)
     at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
     # Hints may be encoded with the global generator, whose numbers have an order.
-    small = model.scale == "tiny" and pipe.device.type == "cpu" and at_once == 1 and offload[0] == "none" and not hints
+    small = (
+        model.scale == "tiny"
+        and pipe.device.type == "cpu"
+        and at_once == 1
+        and offload[0] == "none"
+        and not control_images
+    )
     workers = available() if small else 1
     pipes = [pipe, *(_pipe(model, scheduler, canvases) for _ in range(workers - 1))]  # each counts its own steps
     if workers > 1:
@@ -81,7 +87,7 @@ def draw(
             output_type="np",
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
             **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
-            **(_following(model, pipe, [of_net[rows] for of_net in hints]) if hints else {}),
+            **(_following(model, pipe, [of_net[rows] for of_net in control_images]) if control_images else {}),
         )
         if require_finite and not np.isfinite(drawn.images).all():
             raise _not_finite(scheduler or model.sampler, steps)
@@ -185,11 +191,13 @@ def check_canvas(model: Family, canvas: Start, steps: int, factor: int) -> None:
         )
 
 
-def _following(model: Family, pipe: Any, hints: list[Sequence[Image]]) -> dict[str, Any]:
+def _following(model: Family, pipe: Any, control_images: list[Sequence[Image]]) -> dict[str, Any]:
     """What a ControlNet pipeline takes beside the prompt, for one ControlNet or for several."""
     site = model.sites.control
     assert site is not None
-    stacks = [site.for_pipeline(torch.stack([_unit(hint) for hint in of_net])) for of_net in hints]
+    stacks = [
+        site.for_pipeline(torch.stack([_unit(control_image) for control_image in of_net])) for of_net in control_images
+    ]
     scales = [control.scale for control in site.placed.values()]
     known = inspect.signature(pipe.__call__).parameters
     name = "control_image" if "control_image" in known else "image"  # which elsewhere is the picture to start from
@@ -202,22 +210,23 @@ def _following(model: Family, pipe: Any, hints: list[Sequence[Image]]) -> dict[s
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Generator[None]:
-    """A global generator that repeats itself: Stable Diffusion 3's pipeline encodes hints with it."""
+    """A global generator that repeats itself: Stable Diffusion 3's pipeline encodes control images with it."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
-def _unit(hint: Image) -> torch.Tensor:
+def _unit(control_image: Image) -> torch.Tensor:
     """(3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.array(hint.convert("RGB"), dtype=np.float32) / 255).permute(2, 0, 1)
+    return torch.from_numpy(np.array(control_image.convert("RGB"), dtype=np.float32) / 255).permute(2, 0, 1)
 
 
-def _check_hints(model: Family, hints: Sequence[Sequence[Image]], count: int) -> None:
+def _check_control_images(model: Family, control_images: Sequence[Sequence[Image]], count: int) -> None:
     nets = len(model.sites.control.placed) if model.sites.control else 0
-    if len(hints) != nets or any(len(of_net) != count for of_net in hints):
+    if len(control_images) != nets or any(len(of_net) != count for of_net in control_images):
         raise UsageError(
-            f"{nets} ControlNets are in place, and hints are given for {len(hints)}: each follows one hint a picture.",
+            f"{nets} ControlNets are in place, and hints are given for {len(control_images)}: each follows one hint a "
+            "picture.",
             "Give them with `controls` and `control_types`.",
             code="control.uneven",
             field="controls",

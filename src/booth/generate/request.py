@@ -22,8 +22,8 @@ def read_request(
     **how: Any,
 ) -> Request:
     """What a command's words and options ask for, with what was left out filled in; see booth.generate.words."""
-    told = tell_apart(words, more, prompt_file is not None, base)
-    prompt, applied = told.prompt, [parse_applied(text) for text in told.concepts]
+    parts = tell_apart(words, more, prompt_file is not None, base)
+    prompt, applied = parts.prompt, [parse_applied(text) for text in parts.concepts]
     if prompt_file is not None:
         prompts = read_prompts(prompt_file)
     elif prompt is not None:

@@ -14,13 +14,13 @@ from booth import __version__
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.places import free_file, require_writable
-from booth.core.resources import room_on
+from booth.core.resources import available_memory
 from booth.data.tokens import length_of
 from booth.families.loading import EMBEDDED, base_hash, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes
 from booth.families.recognition import recognise
 from booth.generate.concepts import Applied, advice_on_chosen_base, attached, common_base, require_base
-from booth.generate.controls import Hint, read_hint, with_controlnets
+from booth.generate.controls import ControlImage, read_control_image, with_controlnets
 from booth.generate.draw import STEPS, check_size, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
@@ -45,7 +45,7 @@ class Request:
     negative: str = ""
     scheduler: str | None = None
     size: int | None = None
-    hints: Sequence[Hint] = ()  # what ControlNets follow, the same to every picture
+    control_images: Sequence[ControlImage] = ()  # what ControlNets follow, the same to every picture
     batch_size: int | None = None  # pictures at once; see booth.generate.draw.draw
     start: Start | None = None  # what all pictures are drawn over
     upscale: int = 1  # how many times larger than `size` the pictures become in a second pass
@@ -59,17 +59,19 @@ class Request:
 
     def warnings(self) -> list[str]:
         """A warning for each prompt that names none of the concepts' tokens, and for a negative prompt in vain."""
-        told: list[str] = []
+        warnings: list[str] = []
         if self.negative and self.guidance is not None and self.guidance <= 1:
-            told = [f"At a guidance scale of {self.guidance:g} the negative prompt does nothing: it takes more than 1."]
+            warnings = [
+                f"At a guidance scale of {self.guidance:g} the negative prompt does nothing: it takes more than 1."
+            ]
         for prompt in (*self.prompts, self.negative):
-            told += [
+            warnings += [
                 f"The prompt {prompt!r} holds {meaning}, which is drawn as words. Take it out, and see the options of "
                 "`booth generate` for what it asks for."
                 for meaning in foreign_syntax(prompt)
             ]
         subjects = [s for a in self.concepts for s in a.concept.record.subject.all if s.token]
-        return told + [
+        return warnings + [
             f"The prompt {prompt!r} does not name the subject, so it may not appear. "
             f"Try: {with_subject(prompt, subjects[0].token, subjects[0].noun, subjects[0].kind)!r}"
             for prompt in self.prompts
@@ -124,10 +126,12 @@ def generate(
     else:
         for warning in advice_on_chosen_base(request.concepts, base, recognise(folder), content_hash):
             on_message(warning)
-    concepts, taken = with_controlnets(request.concepts, request.hints, content_hash)
+    concepts, taken = with_controlnets(request.concepts, request.control_images, content_hash)
     offload = _offload(request, folder, on_message)
     with borrowed(session, base, request.device if offload == "none" else "cpu") as model:
-        check_size(model, request.size, request.upscale)  # before hints and the picture in --init are brought to it
+        check_size(
+            model, request.size, request.upscale
+        )  # before control images and the picture in --init are brought to it
         prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
         seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
         with attached(model, concepts):
@@ -150,7 +154,7 @@ def generate(
                 "Model hash": content_hash.removeprefix("sha256:")[:10],
                 "Model": Path(base).name,
                 "Concepts": "; ".join(a.title for a in concepts) or None,
-                "Hints": "; ".join(hint.file.name for hint in taken) or None,
+                "Hints": "; ".join(control_image.file.name for control_image in taken) or None,
                 "Version": f"booth {__version__}",
             }
             files.append(free_file(out / name))
@@ -167,7 +171,7 @@ def generate(
 def _draw(
     model: Family,
     request: Request,
-    taken: list[Hint],
+    taken: list[ControlImage],
     prompts: list[str],
     seeds: list[int],
     offload: tuple[str, str],
@@ -189,8 +193,19 @@ def _draw(
         check_upscaled(model, size, request.upscale, request.steps, request.start)
     shape = size if request.start is None else request.start.image.size
     starts = None if request.start is None else [request.start] * len(prompts)
-    hints = [[read_hint(hint, size, shape, on_message)] * len(prompts) for hint in taken]
-    images = draw(model, prompts, seeds, size=request.size, starts=starts, hints=hints, on_picture=on_picture, **how)
+    control_images = [
+        [read_control_image(control_image, size, shape, on_message)] * len(prompts) for control_image in taken
+    ]
+    images = draw(
+        model,
+        prompts,
+        seeds,
+        size=request.size,
+        starts=starts,
+        control_images=control_images,
+        on_picture=on_picture,
+        **how,
+    )
     if request.upscale == 1:
         return images
 
@@ -199,7 +214,10 @@ def _draw(
             on_picture(len(images) + done)
 
     large = (size[0] * request.upscale, size[1] * request.upscale)
-    how |= {"hints": [[read_hint(hint, large, shape)] * len(prompts) for hint in taken], "on_picture": second}
+    how |= {
+        "control_images": [[read_control_image(control_image, large, shape)] * len(prompts) for control_image in taken],
+        "on_picture": second,
+    }
     return upscaled(model, images, prompts, seeds, request.upscale, start=request.start, **how)
 
 
@@ -222,12 +240,12 @@ def _offload(request: Request, folder: Path, on_message: Callable[[str], None]) 
     """How parts take turns: as asked, or as they have to for the base to fit on the GPU."""
     if request.offload != "auto" or not request.device.startswith("cuda"):
         return "none" if request.offload == "auto" else request.offload
-    room = room_on(request.device)
-    how = choose_offload(folder, room)
+    available = available_memory(request.device)
+    how = choose_offload(folder, available)
     if how != "none":
         needed = drawing_bytes(folder)["none"]
         on_message(
-            f"The base takes {needed / 1e9:.1f} of {room / 1e9:.1f} GB: its parts take turns on the GPU "
+            f"The base takes {needed / 1e9:.1f} of {available / 1e9:.1f} GB: its parts take turns on the GPU "
             f"(`offload={how}`), which is slower."
         )
     return how

@@ -78,9 +78,9 @@ def read_start(image: Path | None, strength: float | None, mask: Path | None) ->
     if mask is None:
         return Start(picture, strength or STRENGTH), []
     area, how = _read(mask, decode_mask)
-    told = [f"The mask {mask} is read {how}."] if how else []
+    notes = [f"The mask {mask} is read {how}."] if how else []
     if area.size != picture.size:
-        told += [f"The mask {mask} is resized from {_size(area)} to {_size(picture)}, the size of {image}."]
+        notes += [f"The mask {mask} is resized from {_size(area)} to {_size(picture)}, the size of {image}."]
     area = _black_and_white(area, picture.size)
     if area.getextrema() == (0, 0):
         raise BadDataError(
@@ -96,7 +96,7 @@ def read_start(image: Path | None, strength: float | None, mask: Path | None) ->
             code="mask.full",
             field="mask",
         )
-    return Start(picture, strength or 1.0, area), told
+    return Start(picture, strength or 1.0, area), notes
 
 
 Read = TypeVar("Read")

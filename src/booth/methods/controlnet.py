@@ -46,7 +46,7 @@ class ControlNet(Method):
 
     Of a U-Net the encoder and the middle block are copied, which speak to the skips; the hint encoder is that of the
     reference code (3x3 convolutions, the last one zero), not the paper's. Of a transformer some of the blocks are
-    copied, which speak to all; their hints are encoded by the autoencoder.
+    copied, which speak to all; their control images are encoded by the autoencoder.
     """
 
     name = "controlnet"

@@ -22,10 +22,12 @@ HINT = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(13))
 
 
 def deal(rng: Rng) -> Batch:
-    """Two photos and two class pictures with hints: random numbers that depend on the step alone."""
+    """Two photos and two class pictures with control images: random numbers that depend on the step alone."""
     latents = torch.randn(4, 4, 8, 8, generator=rng.generator("photos"))
-    hints = torch.rand(4, 3, 32, 32, generator=rng.generator("hints"))
-    return Batch([PROMPT, PROMPT, "a photo of a dog", "a photo of a dog"], latents, torch.full((4,), 0.5), hints)
+    control_images = torch.rand(4, 3, 32, 32, generator=rng.generator("hints"))
+    return Batch(
+        [PROMPT, PROMPT, "a photo of a dog", "a photo of a dog"], latents, torch.full((4,), 0.5), control_images
+    )
 
 
 def attach(model: Family, stage: Stage, seed: int = 0) -> Update:
@@ -81,7 +83,7 @@ def tensors(model: Family) -> dict[str, Tensor]:
 
 
 def draw(pipe: Any, prompt: str = PROMPT) -> Tensor:
-    """One picture in three steps, (1, 3, H, W); a ControlNet follows a fixed hint."""
+    """One picture in three steps, (1, 3, H, W); a ControlNet follows a fixed control image."""
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(11)
     options = {"num_inference_steps": 3, "guidance_scale": 5.0, "output_type": "pt"}

@@ -44,7 +44,7 @@ def configuration(trainer: Prepared) -> dict[str, Any]:
                 "width": photo.size[0],
                 "height": photo.size[1],
                 "mask_sha256": photo.mask_sha256,
-                "hint_sha256": photo.hint_sha256,
+                "hint_sha256": photo.control_image_sha256,
             }
             for subject, photo in shown
         ],

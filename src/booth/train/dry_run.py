@@ -71,7 +71,7 @@ def _photos(subject: Subject, photos: PhotoSet, trainer: Trainer) -> dict[str, A
                 "height": p.image.height,
                 "caption": p.caption,
                 "masked": p.mask is not None,
-                "hinted": p.hint is not None,
+                "hinted": p.control_image is not None,
                 "bucket": shape,
                 "share": round(view.share, 3),
                 "flat": view.flat,

@@ -137,8 +137,8 @@ class _Stand:
         side = model.resolution
         with torch.no_grad():
             self._like = model.encode(torch.zeros(1, 3, side, side, device=device)).mean
-        hint = torch.zeros(self._rows, 3, side, side, device=device)
-        self._control = hint if stage.method.follows_control else None
+        control_image = torch.zeros(self._rows, 3, side, side, device=device)
+        self._control = control_image if stage.method.follows_control else None
 
     def __call__(self, rng: Rng) -> Batch:
         latents = rng.normal("photos", self._like.expand(self._rows, -1, -1, -1))

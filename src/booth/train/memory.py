@@ -7,7 +7,7 @@ from typing import Any
 
 from booth.config import RunConfig
 from booth.core.method import Method, Subject
-from booth.core.resources import room_on
+from booth.core.resources import available_memory
 from booth.families.layout import TINY_PARAMETERS
 from booth.families.loading import resolve_base
 from booth.families.memory import MemoryPlan, choose, memory_plans, native_side, task_of, values_of_parts
@@ -22,14 +22,14 @@ class Planned:
 
     plans: list[MemoryPlan]
     chosen: MemoryPlan
-    room: int  # bytes; 0 if unknown
+    available: int  # bytes; 0 if unknown
     asked: bool  # whether the user named it
 
     @property
     def told(self) -> str:
         """Which plan and why, in a sentence."""
-        chosen, room = self.chosen, f" of {_gb(self.room)}" if self.room else ""
-        told = f"Memory plan {chosen.name}: about {_gb(chosen.bytes)}{room}"
+        chosen, available = self.chosen, f" of {_gb(self.available)}" if self.available else ""
+        told = f"Memory plan {chosen.name}: about {_gb(chosen.bytes)}{available}"
         if self.asked:
             return f"{told}, as asked."
         if not chosen.fits:
@@ -63,7 +63,7 @@ class Planned:
         return {
             "plan": self.chosen.name,
             "why": self.told,
-            "room_bytes": self.room,
+            "room_bytes": self.available,
             "plans": [{"name": plan.name, **asdict(plan)} for plan in self.plans],
         }
 
@@ -78,11 +78,11 @@ def plan_memory(config: RunConfig, device: str) -> Planned:
         setup.method_settings(config, "tiny" if tiny else "full"), Subject(config.token, config.noun, config.kind)
     )
     mixed = setup.choose_precision(config.precision, device) != "fp32"
-    side, room = config.resolution or native_side(folder), room_on(device)
+    side, available = config.resolution or native_side(folder), available_memory(device)
     task = task_of(method, config.settings, side=side, activation=2 if mixed else 4, device=device)
-    plans = memory_plans(folder, task, room)
+    plans = memory_plans(folder, task, available)
     chosen = choose(plans, config.memory, config.base_precision)
-    return Planned(plans, chosen, room, config.memory != "auto" or config.base_precision is not None)
+    return Planned(plans, chosen, available, config.memory != "auto" or config.base_precision is not None)
 
 
 def _gb(count: float) -> str:

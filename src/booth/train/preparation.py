@@ -15,7 +15,7 @@ from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Stage, Subject
 from booth.core.process import this_process
-from booth.data.control_images import Hints
+from booth.data.control_images import ControlImages
 from booth.data.photos import PhotoSet
 from booth.events import Listener, Reporter
 from booth.session import Session
@@ -112,8 +112,8 @@ class Prepared:
         self.photos = sets
         control = self.method.control()
         shown = [p for each in sets for p in each.photos]
-        hints = Hints(control, shown, reporter.say) if control else None
-        self._scenes = Scenes.of(subject, hints, sets, self.model.resolution)
+        control_images = ControlImages(control, shown, reporter.say) if control else None
+        self._scenes = Scenes.of(subject, control_images, sets, self.model.resolution)
         self._samples = self._scenes if samples else Scenes([], [])
         if config.crop == "buckets":
             reporter.say(setup.in_buckets(shown, self.model))
@@ -128,7 +128,7 @@ class Prepared:
         self.workers = setup.choose_workers(self.model, self.plan, self.device)
         decided = (config, self.method, self.base_hash, self.precision, sets)
         self.known = setup.known(*decided, start=start.record if start else None)
-        about = (self.plan_state, subject, sets, hints, config, self.base_hash, self.clock, reporter, latents)
+        about = (self.plan_state, subject, sets, control_images, config, self.base_hash, self.clock, reporter, latents)
         self.stage_data = StageData(*about)
         self._autocast = setup.autocast_type(self.precision)
         folder = self._folder.path / CHECKPOINTS if self._folder is not None else None

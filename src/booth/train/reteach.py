@@ -1,4 +1,4 @@
-"""A concept's lesson for another base: the same photos, with the settings translated."""
+"""A concept's training for another base: the same photos, with the settings translated."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from PIL.Image import Image
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.data.captions import with_subject
-from booth.data.control_images import Hints
+from booth.data.control_images import ControlImages
 from booth.data.photos import PhotoSet
 from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
@@ -23,22 +23,22 @@ THINGS = ("", " of a dog", " of a teapot", " of the beach")  # and in every styl
 
 @dataclass(frozen=True)
 class Scenes:
-    """What is drawn of a run, whenever it is drawn: the subject in a few contexts, or hints to follow."""
+    """What is drawn of a run, whenever it is drawn: the subject in a few contexts, or control images to follow."""
 
     prompts: list[str]
-    hints: list[list[Image]]  # of each ControlNet in place, one a prompt
+    control_images: list[list[Image]]  # of each ControlNet in place, one a prompt
 
     @classmethod
-    def of(cls, subject: Subject, hints: Hints | None, photos: list[PhotoSet], side: int) -> Scenes:
+    def of(cls, subject: Subject, control_images: ControlImages | None, photos: list[PhotoSet], side: int) -> Scenes:
         """Each subject in several places, or several things in a style; with hints, each one's first few pictures.
 
         `photos` are those of each of `subject.all`.
         """
-        if hints is None:
+        if control_images is None:
             return cls([prompt for s in subject.all for prompt in sample_prompts(s)], [])
         shown = [(s, p) for s, each in zip(subject.all, photos, strict=True) for p in each.photos[: len(CONTEXTS)]]
         prompts = [with_subject(p.caption, s) if p.caption else s.prompt for s, p in shown]
-        return cls(prompts, [[hints.of(p, side) for _, p in shown]])
+        return cls(prompts, [[control_images.of(p, side) for _, p in shown]])
 
 
 def sample_prompts(subject: Subject) -> list[str]:
@@ -56,8 +56,10 @@ def draw_samples(
     prompts = scenes.prompts
     seeds = [seed + i for i in range(len(prompts))]
     files = [folder / name for name in file_names(prompts, seeds)]
-    hints = scenes.hints
-    drawn = draw(model, prompts, seeds, steps=STEPS, hints=hints, require_finite=False, on_picture=on_picture)
+    control_images = scenes.control_images
+    drawn = draw(
+        model, prompts, seeds, steps=STEPS, control_images=control_images, require_finite=False, on_picture=on_picture
+    )
     for picture, file, prompt, s in zip(drawn, files, prompts, seeds, strict=True):
         size = f"{picture.width}x{picture.height}"
         sampler = SAMPLERS[model.sampler]

@@ -22,7 +22,7 @@ from booth.core.places import as_text, printable
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.core.workers import available
-from booth.data.batches import Showing
+from booth.data.batches import Preprocessing
 from booth.data.buckets import bucket_of
 from booth.data.captions import with_subject
 from booth.data.framing import framed
@@ -83,7 +83,7 @@ def make_scaler(precision: str) -> torch.amp.GradScaler | None:
 def choose_workers(model: Family, plan: Iterable[Stage], device: str) -> int:
     """How many threads share the rows of a micro-batch: only where operations are too small for several cores each.
 
-    What draws from torch's global generator within a step is left to one: dropout, and the encoding of hints.
+    What draws from torch's global generator within a step is left to one: dropout, and the encoding of control images.
     """
     alone = any(stage.method.draws or stage.method.control() for stage in plan)
     return 1 if device != "cpu" or model.scale != "tiny" or alone else min(SHARING, available())
@@ -251,7 +251,8 @@ def advice_on_photos(config: RunConfig, model: Family, method: Method, subject: 
             f"such as that of {printable(photo.path.name)} with {length.tokens}, which loses {length.lost[:60]!r}. "
             "The subject is put in front where it would be cut."
         )
-    hinted, masked = sum(p.hint is not None for p in photos.photos), sum(p.mask is not None for p in photos.photos)
+    hinted = sum(p.control_image is not None for p in photos.photos)
+    masked = sum(p.mask is not None for p in photos.photos)
     if hinted and not method.control():
         told.append(f"{hinted} photos have hints, which {method.title} does not follow: they are not used.")
     if masked and config.unmasked_weight == 1:
@@ -271,22 +272,22 @@ def caption_lengths(
     ]
 
 
-def showing(config: RunConfig) -> Showing:
+def preprocessing(config: RunConfig) -> Preprocessing:
     """How photos and captions become rows."""
-    return Showing(config.crop, config.flip, config.shuffle_tags, config.keep_tags, config.unmasked_weight)
+    return Preprocessing(config.crop, config.flip, config.shuffle_tags, config.keep_tags, config.unmasked_weight)
 
 
 def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
     """Everything about the photos that decides the weights, but for their own hashes."""
     photos = [p for photos in sets for p in photos.photos]
     return {
-        **asdict(showing(config)),
+        **asdict(preprocessing(config)),
         "resolution": config.resolution,
         **({"until": config.until} if config.until == "done" else {}),
         "captions": [p.caption for p in photos],
         "repeats": [p.repeats for p in photos],
         "masks": [p.mask_sha256 for p in photos],
-        "hints": [p.hint_sha256 for p in photos],
+        "hints": [p.control_image_sha256 for p in photos],
         "photos_each": [len(s.photos) for s in sets],
     }
 

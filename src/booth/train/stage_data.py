@@ -17,8 +17,8 @@ from booth.core.cache import cache_folder
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.rng import Rng
-from booth.data.batches import Lesson, PhotoBatches
-from booth.data.control_images import Hints
+from booth.data.batches import PhotoBatches, TrainingSubject
+from booth.data.control_images import ControlImages
 from booth.data.latent_store import FOLDER as LATENTS
 from booth.data.latent_store import LatentStore
 from booth.data.own_predictions import OwnPredictions
@@ -41,7 +41,7 @@ class StageData:
         stages: PlanState,
         subject: Subject,
         photos: list[PhotoSet],
-        hints: Hints | None,
+        control_images: ControlImages | None,
         config: RunConfig,
         base_hash: str,
         clock: Clock,
@@ -50,7 +50,7 @@ class StageData:
     ) -> None:
         self.stages = stages
         self.taught = list(zip(subject.all, photos, strict=True))
-        self.hints = hints
+        self.control_images = control_images
         self.config = config
         self.base_hash = base_hash
         self.clock = clock
@@ -85,14 +85,14 @@ class StageData:
             with self.clock.part("encode"), self.reporter.within("encoding", shown):
                 batches = PhotoBatches(
                     self.model,
-                    self._lessons(stage),
+                    self._subjects(stage),
                     batch_size=config.batch_size,
                     prior_weight=config.prior_weight,
                     prior=config.prior,
-                    showing=setup.showing(self.config),
+                    preprocessing=setup.preprocessing(self.config),
                     caption_dropout=config.caption_dropout,
                     accumulate=config.accumulate,
-                    hints=self.hints if stage.method.control() else None,
+                    control_images=self.control_images if stage.method.control() else None,
                     store=self._latents(),
                 )
             own = config.prior_weight > 0 and config.prior == "prediction"
@@ -124,15 +124,15 @@ class StageData:
         with torch.autocast(device, dtype=autocast, enabled=autocast is not None):  # as a step would embed them
             known = prompts is not None and self.model.embed_ahead(prompts)
         by_latents = isinstance(self.model, LatentlyControlledFamily)
-        encodes = by_latents and self.stages.plan[index].method.control() is not None  # each step its hints
+        encodes = by_latents and self.stages.plan[index].method.control() is not None  # each step its control images
         self.model.free([*(() if encodes else ("vae",)), *(self.model.sites.text_encoders if known else ())])
         self._gone[index] = set(self.model.freed)
 
-    def _lessons(self, stage: Stage) -> list[Lesson]:
+    def _subjects(self, stage: Stage) -> list[TrainingSubject]:
         """Each subject's photos, with the prompts that the method would give to that subject alone."""
         config = stage.method.config
         return [
-            Lesson(
+            TrainingSubject(
                 subject,
                 photos,
                 _prompts(stage.method, subject),

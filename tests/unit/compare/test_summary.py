@@ -166,4 +166,4 @@ def test_a_budget_of_steps_is_shared_as_usual_between_stages() -> None:
 
     assert shares("lora", 77) == {"steps": 77}
     assert shares("two_stage", 160) == {"token_steps": 60, "steps": 100}  # 120 and 200 by default
-    assert Budget(seconds=90).told == "90 seconds of training each"
+    assert Budget(seconds=90).in_words == "90 seconds of training each"

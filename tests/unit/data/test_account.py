@@ -156,7 +156,7 @@ def test_a_twin_of_another_shape_is_refused_and_one_on_the_stored_pixels_is_turn
     (tmp_path / "a-masklabel.png").rename(tmp_path / f"a-{what}.png")
     found = load_photos([tmp_path])
     (photo,) = found.photos
-    twin = photo.mask if what == "masklabel" else photo.hint
+    twin = photo.mask if what == "masklabel" else photo.control_image
     assert twin is not None
     assert twin.size == photo.image.size == (32, 48)
     assert any("turned with their pictures" in note for note in found.resized)
@@ -168,4 +168,4 @@ def test_the_photos_are_as_many_as_the_jpegs(tmp_path: Path) -> None:
         put(tmp_path, name)
     (photo,) = load_photos([tmp_path]).photos
     assert photo.mask is not None
-    assert photo.hint is not None
+    assert photo.control_image is not None

@@ -18,7 +18,7 @@ from booth.core.batch import Batch
 from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng
-from booth.data.batches import Lesson, PhotoBatches, Showing
+from booth.data.batches import PhotoBatches, Preprocessing, TrainingSubject
 from booth.data.captions import shuffled_tags, with_subject
 from booth.data.latents import LatentBucket, LatentCache
 from booth.data.photos import Photo, PhotoSet
@@ -33,10 +33,10 @@ def photo_set(count: int = 4, size: tuple[int, int] = (48, 40), **changed: Any) 
 
 
 def batches_of(model: Family, photos: PhotoSet | None = None, **changed: Any) -> PhotoBatches:
-    how = Showing(**{key: changed.pop(key) for key in list(changed) if key in Showing.__dataclass_fields__})
+    how = Preprocessing(**{key: changed.pop(key) for key in list(changed) if key in Preprocessing.__dataclass_fields__})
     prompts, images = changed.pop("prompts", ["a photo of sks dog"]), changed.pop("class_images", [])
-    lesson = Lesson(SUBJECT, photos or photo_set(), prompts, "a photo of a dog", images)
-    return PhotoBatches(model, [lesson], **({"batch_size": 2, "showing": how} | changed))
+    lesson = TrainingSubject(SUBJECT, photos or photo_set(), prompts, "a photo of a dog", images)
+    return PhotoBatches(model, [lesson], **({"batch_size": 2, "preprocessing": how} | changed))
 
 
 def only_bucket(cache: LatentCache | None) -> LatentBucket:
@@ -47,7 +47,7 @@ def only_bucket(cache: LatentCache | None) -> LatentBucket:
 
 
 def means(batches: PhotoBatches) -> list[torch.Tensor]:
-    return [mean for p in only_bucket(batches._taught[0].photos).pictures for mean in p.mean]
+    return [mean for p in only_bucket(batches._encoded[0].photos).pictures for mean in p.mean]
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -92,7 +92,7 @@ def test_accumulated_micro_batches_deal_on_through_the_epoch(toy: Family) -> Non
 
 def test_latents_are_fresh_draws_from_the_cached_posterior(toy: Family) -> None:
     batches = batches_of(toy, photo_set(1), batch_size=1)
-    posterior = only_bucket(batches._taught[0].photos).pictures[0]
+    posterior = only_bucket(batches._encoded[0].photos).pictures[0]
     assert posterior.mean.dtype == torch.float32
     draws = torch.cat([batches(Rng(0, step)).latents for step in range(300)])
     assert not torch.equal(draws[0], draws[1])
@@ -159,7 +159,7 @@ def test_each_row_has_a_timestep_and_noise_of_its_own(toy: Family) -> None:
 
 def test_class_pictures_come_equally_often_too(toy: Family) -> None:
     batches = batches_of(toy, class_images=[picture(i, (32, 32)) for i in (7, 8, 9)], prior_weight=1.0)
-    cached = torch.cat([p.mean for p in only_bucket(batches._taught[0].pictures).pictures])
+    cached = torch.cat([p.mean for p in only_bucket(batches._encoded[0].pictures).pictures])
     seen = Counter(
         int((latent - cached).flatten(1).norm(dim=1).argmin())
         for step in range(6)
@@ -242,9 +242,9 @@ def test_a_style_is_named_behind_the_caption() -> None:
 
 
 def test_several_subjects_take_turns_with_prompts_and_class_rows_of_their_own(toy: Family) -> None:
-    dog = Lesson(SUBJECT, photo_set(5), ["a photo of sks dog"], "a photo of a dog", [picture(7)])
+    dog = TrainingSubject(SUBJECT, photo_set(5), ["a photo of sks dog"], "a photo of a dog", [picture(7)])
     cats = PhotoSet(tuple(Photo(Path(c), c, picture(i), c) for i, c in enumerate("xy", 20)), "a test")
-    cat = Lesson(Subject("zwx", "cat"), cats, ["a photo of zwx cat"], "a photo of a cat", [picture(8)])
+    cat = TrainingSubject(Subject("zwx", "cat"), cats, ["a photo of zwx cat"], "a photo of a cat", [picture(8)])
     batches = PhotoBatches(toy, [dog, cat], batch_size=3, prior_weight=1.0)
     seen = Counter(p for step in range(40) for p in batches(Rng(0, step)).prompts)
     assert seen == {

@@ -19,9 +19,9 @@ from bases import write_base
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.rng import Rng
-from booth.data.batches import Lesson, PhotoBatches, Showing
+from booth.data.batches import PhotoBatches, Preprocessing, TrainingSubject
 from booth.data.buckets import bucket_of, bucket_shapes, size_ids
-from booth.data.control_images import Hints
+from booth.data.control_images import ControlImages
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.families.loading import load_family
@@ -49,9 +49,11 @@ def photos(*sizes: tuple[int, int], **changed: Any) -> PhotoSet:
 
 
 def batches_of(model: Family, taught: PhotoSet, **changed: Any) -> PhotoBatches:
-    how = {key: changed.pop(key) for key in list(changed) if key in Showing.__dataclass_fields__}
-    lesson = Lesson(DOG, taught, ["sks dog"], "a dog", changed.pop("class_images", []))
-    return PhotoBatches(model, [lesson], **({"batch_size": 2, "showing": Showing("buckets", **how)} | changed))
+    how = {key: changed.pop(key) for key in list(changed) if key in Preprocessing.__dataclass_fields__}
+    lesson = TrainingSubject(DOG, taught, ["sks dog"], "a dog", changed.pop("class_images", []))
+    return PhotoBatches(
+        model, [lesson], **({"batch_size": 2, "preprocessing": Preprocessing("buckets", **how)} | changed)
+    )
 
 
 def pixels(image: Image.Image) -> torch.Tensor:
@@ -113,7 +115,7 @@ def test_the_size_ids_say_what_was_done(size: tuple[int, int], shape: tuple[int,
 
 def test_a_photo_is_resized_and_cut_no_more_than_its_bucket_asks(toy: Family) -> None:
     batches = batches_of(toy, photos(WIDE))
-    (bucket,) = batches._taught[0].photos.buckets.values()
+    (bucket,) = batches._encoded[0].photos.buckets.values()
     # 96x64 has to become as wide as 40:24, which is 96x57.6
     expected = picture(0, WIDE).resize((40, 24), Image.Resampling.LANCZOS, box=(0, 3, 96, 61))
     assert torch.allclose(bucket.pictures[0].mean, toy.encode(pixels(expected)).mean, atol=1e-5)
@@ -155,14 +157,14 @@ def test_repeats_are_honoured_across_buckets(toy: Family) -> None:
 def test_masks_hints_and_mirrored_views_follow_the_bucket(toy: Family) -> None:
     mask = Image.new("L", WIDE)
     mask.paste(255, (0, 0, 48, 64))
-    taught = photos(WIDE, mask=mask, hint=picture(7, WIDE))
-    hints = Hints("canny", taught.photos, lambda text: None)
-    batches = batches_of(toy, taught, flip=True, unmasked_weight=0.0, hints=hints)
+    taught = photos(WIDE, mask=mask, control_image=picture(7, WIDE))
+    hints = ControlImages("canny", taught.photos, lambda text: None)
+    batches = batches_of(toy, taught, flip=True, unmasked_weight=0.0, control_images=hints)
     batch = batches(Rng(0))
     assert batch.mask is not None
     assert batch.control is not None
     assert (batch.mask.shape[-2:], batch.control.shape[-2:]) == ((6, 10), (24, 40))
-    (bucket,) = batches._taught[0].photos.buckets.values()
+    (bucket,) = batches._encoded[0].photos.buckets.values()
     assert bucket.masks is not None
     assert bucket.masks[0] is not None
     upright, mirrored = bucket.masks[0][:, 0]
@@ -190,9 +192,9 @@ def test_class_pictures_take_the_shape_of_the_photos_beside_them(toy: Family) ->
 
 
 def test_subjects_take_turns_batch_by_batch(toy: Family) -> None:
-    cat = Lesson(Subject("zwx", "cat"), photos(TALL, TALL), ["zwx cat"], "a cat")
-    dog = Lesson(DOG, photos(WIDE), ["sks dog"], "a dog")
-    batches = PhotoBatches(toy, [dog, cat], batch_size=2, showing=Showing("buckets"))
+    cat = TrainingSubject(Subject("zwx", "cat"), photos(TALL, TALL), ["zwx cat"], "a cat")
+    dog = TrainingSubject(DOG, photos(WIDE), ["sks dog"], "a dog")
+    batches = PhotoBatches(toy, [dog, cat], batch_size=2, preprocessing=Preprocessing("buckets"))
     told = [sorted(batches(Rng(0, step)).prompts) for step in range(4)]
     assert told[::2] == [["sks dog, photo 0"] * 2] * 2
     assert told[1::2] == [["zwx cat, photo 0", "zwx cat, photo 1"]] * 2
@@ -213,8 +215,10 @@ def test_stable_diffusion_xl_is_told_and_squares_are_told_as_drawn(tmp_path: Pat
     )
     assert model.bucket_step == 8
     taught = photos((40, 10))  # 32x8 of the base's 16x16
-    for showing in (Showing("buckets"), Showing("center")):
-        batch = PhotoBatches(model, [Lesson(DOG, taught, [""], "")], batch_size=2, showing=showing)(Rng(0))
+    for preprocessing in (Preprocessing("buckets"), Preprocessing("center")):
+        batch = PhotoBatches(
+            model, [TrainingSubject(DOG, taught, [""], "")], batch_size=2, preprocessing=preprocessing
+        )(Rng(0))
         assert torch.isfinite(losses(model, batch, Rng(0)))
     bucketed, squares = told
     assert bucketed.tolist() == [[10, 40, 0, 0, 8, 32]] * 2

@@ -15,8 +15,8 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.rng import Rng
-from booth.data.batches import Lesson, PhotoBatches, Showing
-from booth.data.control_images import Hints, make_hints
+from booth.data.batches import PhotoBatches, Preprocessing, TrainingSubject
+from booth.data.control_images import ControlImages, make_control_images
 from booth.data.latents import View
 from booth.data.photos import PhotoSet, load_photos
 from booth.registry import CONTROLS
@@ -92,8 +92,8 @@ def test_hints_are_found_in_every_layout(tmp_path: Path, lay: Any, told: str) ->
     assert [p.path.stem for p in found.photos] == NAMES
     for i, photo in enumerate(found.photos):
         assert photo.image.tobytes() == noise(i).tobytes()
-        assert photo.hint is not None
-        assert photo.hint.tobytes() == noise(100 + i).tobytes()
+        assert photo.control_image is not None
+        assert photo.control_image.tobytes() == noise(100 + i).tobytes()
         assert photo.caption == (f"thing {i}" if lay in (hub, fill50k) else None)
 
 
@@ -101,7 +101,7 @@ def test_files_named_one_by_one_have_their_hints_beside_them(tmp_path: Path) -> 
     folder = beside(tmp_path)
     found = load_photos(sorted(folder.glob("*.png")))
     assert "a flat folder of 3 photos, 3 with a hint" in found.layout  # for that is what a shell makes of it
-    assert all(p.hint for p in found.photos)
+    assert all(p.control_image for p in found.photos)
     some = load_photos(sorted(folder.glob("[01]*.png")))
     assert "a list of 2 photos, 2 with a hint" in some.layout
 
@@ -112,8 +112,8 @@ def test_a_hint_of_another_size_is_resized_and_announced(tmp_path: Path) -> None
     found = load_photos([tmp_path])
     (photo,), (told,) = found.photos, found.resized
     assert "a-condlabel.png and its picture have 48x40 and 96x80 pixels" in told
-    assert photo.hint is not None
-    assert photo.hint.size == (96, 80)
+    assert photo.control_image is not None
+    assert photo.control_image.size == (96, 80)
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_a_pair_that_cannot_be_used_is_named(tmp_path: Path, row: dict[str, str]
 
 def test_some_hints_and_unknown_controls_are_refused(tmp_path: Path) -> None:
     photos = load_photos([beside(tmp_path / "a")]).photos
-    Hints("pose", photos, lambda _: None)  # any name, where hints are given
+    ControlImages("pose", photos, lambda _: None)  # any name, where hints are given
     (tmp_path / "a" / "1-condlabel.png").unlink()
     with pytest.raises(BadDataError, match="1 of 3 pictures have no hint"):
-        Hints("canny", load_photos([tmp_path / "a"]).photos, lambda _: None)
+        ControlImages("canny", load_photos([tmp_path / "a"]).photos, lambda _: None)
     with pytest.raises(UsageError, match="'pose' is no control that makes one"):
-        Hints("pose", load_photos([plain(tmp_path / "b")]).photos, lambda _: None)
+        ControlImages("pose", load_photos([plain(tmp_path / "b")]).photos, lambda _: None)
 
 
 def plain(folder: Path) -> Path:
@@ -161,9 +161,11 @@ def plain(folder: Path) -> Path:
 
 
 def batches(model: Family, photos: PhotoSet, control: str, **changed: Any) -> PhotoBatches:
-    how: dict[str, Any] = {"batch_size": 2, "showing": Showing(crop="random", flip=True)}
-    hints = Hints(control, photos.photos, lambda _: None)
-    return PhotoBatches(model, [Lesson(Subject("", ""), photos, [""], "")], hints=hints, **(how | changed))
+    how: dict[str, Any] = {"batch_size": 2, "preprocessing": Preprocessing(crop="random", flip=True)}
+    hints = ControlImages(control, photos.photos, lambda _: None)
+    return PhotoBatches(
+        model, [TrainingSubject(Subject("", ""), photos, [""], "")], control_images=hints, **(how | changed)
+    )
 
 
 def test_rows_carry_the_hint_of_the_very_view_that_is_learned(toy: Family, tmp_path: Path) -> None:
@@ -192,8 +194,8 @@ def test_mask_and_hint_are_of_the_very_view_that_is_learned(toy: Family, tmp_pat
         for kind in ("", "-masklabel", "-condlabel"):
             Image.fromarray(np.tile(pixels, (32, 1))).convert("RGB").save(tmp_path / f"{name}{kind}.png")
     found = load_photos([tmp_path])
-    assert all(p.mask and p.hint for p in found.photos)
-    deal = batches(toy, found, "pose", showing=Showing(crop="random", flip=True, unmasked_weight=0.0))
+    assert all(p.mask and p.control_image for p in found.photos)
+    deal = batches(toy, found, "pose", preprocessing=Preprocessing(crop="random", flip=True, unmasked_weight=0.0))
     seen: set[bytes] = set()
     for step in range(8):
         rng = Rng(0, step)
@@ -217,7 +219,7 @@ def test_class_rows_have_no_hints(toy: Family, tmp_path: Path) -> None:
 
 def test_hints_are_made_from_views_where_none_are_given(toy: Family, tmp_path: Path) -> None:
     photos = load_photos([plain(tmp_path)])
-    deal = batches(toy, photos, "scribble", showing=Showing(flip=True), batch_size=3)
+    deal = batches(toy, photos, "scribble", preprocessing=Preprocessing(flip=True), batch_size=3)
     make = CONTROLS["scribble"]()
     squares = [p.image.resize((32, 32), Image.Resampling.LANCZOS, box=(4, 0, 44, 40)) for p in photos.photos]
     possible = {np.asarray(make(v)).tobytes() for s in squares for v in (s, ImageOps.mirror(s))}
@@ -230,15 +232,15 @@ def test_hints_are_made_from_views_where_none_are_given(toy: Family, tmp_path: P
 
 def test_hints_are_made_for_drawing(tmp_path: Path) -> None:
     save(tmp_path / "a.png", 0, (64, 48))
-    (file,) = make_hints([tmp_path / "a.png"], "soft_edges", tmp_path / "out")
+    (file,) = make_control_images([tmp_path / "a.png"], "soft_edges", tmp_path / "out")
     assert Image.open(file).size == (64, 48)
     assert np.array_equal(np.asarray(Image.open(file)), np.asarray(CONTROLS["soft_edges"]()(noise(0, (64, 48)))))
     with pytest.raises(UsageError, match=r"a\.png is there already"):
-        make_hints([tmp_path / "a.png"], "scribble", tmp_path / "out", side=40)
-    (file,) = make_hints([tmp_path / "a.png"], "scribble", tmp_path / "other", side=40)
+        make_control_images([tmp_path / "a.png"], "scribble", tmp_path / "out", side=40)
+    (file,) = make_control_images([tmp_path / "a.png"], "scribble", tmp_path / "other", side=40)
     assert Image.open(file).size == (40, 40)
     with pytest.raises(BadDataError, match="Two pictures are called a"):
-        make_hints([tmp_path / "a.png", tmp_path / "out" / "a.png"], "scribble", tmp_path / "no")
+        make_control_images([tmp_path / "a.png", tmp_path / "out" / "a.png"], "scribble", tmp_path / "no")
     assert not (tmp_path / "no").exists()
 
 
@@ -246,5 +248,5 @@ def test_a_mirror_turns_normals_round() -> None:
     """x is red: what leans to the left leans to the right in a mirror."""
     left = Image.new("RGB", (4, 4), (55, 90, 200))
     view = View(noise(0, (4, 4)), None, left)
-    assert view.mirrored(normals=True).hint.getpixel((0, 0)) == (200, 90, 200)  # type: ignore[union-attr]
-    assert view.mirrored().hint.getpixel((0, 0)) == (55, 90, 200)  # type: ignore[union-attr]
+    assert view.mirrored(normals=True).control_image.getpixel((0, 0)) == (200, 90, 200)  # type: ignore[union-attr]
+    assert view.mirrored().control_image.getpixel((0, 0)) == (55, 90, 200)  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ from PIL import Image
 from booth.core.family import Family, Posterior
 from booth.core.method import Subject
 from booth.core.rng import Rng
-from booth.data.batches import Lesson, PhotoBatches, Showing
+from booth.data.batches import PhotoBatches, Preprocessing, TrainingSubject
 from booth.data.latent_store import LatentStore
 from booth.data.photos import Photo, PhotoSet
 from booth.families.loading import load_family
@@ -33,9 +33,11 @@ class Encoder:
 
 def batches(model: Family, store: LatentStore | None, crop: str = "center", seed: int = 0) -> PhotoBatches:
     photos = tuple(Photo(Path(f"{i}"), f"{i}", picture(seed + i, (48, 32))) for i in range(3))
-    lesson = Lesson(Subject("sks", "dog"), PhotoSet(photos, ""), ["sks dog"], "a dog", [picture(9), picture(10)])
-    showing = Showing(crop, flip=True)  # type: ignore[arg-type]
-    return PhotoBatches(model, [lesson], batch_size=2, prior_weight=1.0, showing=showing, store=store)
+    lesson = TrainingSubject(
+        Subject("sks", "dog"), PhotoSet(photos, ""), ["sks dog"], "a dog", [picture(9), picture(10)]
+    )
+    preprocessing = Preprocessing(crop, flip=True)  # type: ignore[arg-type]
+    return PhotoBatches(model, [lesson], batch_size=2, prior_weight=1.0, preprocessing=preprocessing, store=store)
 
 
 @pytest.mark.parametrize("crop", ["center", "random", "buckets"])

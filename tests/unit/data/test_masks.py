@@ -15,7 +15,7 @@ from booth.core.errors import BadDataError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.rng import Rng
-from booth.data.batches import Lesson, PhotoBatches, Showing
+from booth.data.batches import PhotoBatches, Preprocessing, TrainingSubject
 from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.train.loop import compare
 
@@ -104,9 +104,9 @@ def test_a_mask_linked_from_elsewhere_is_refused(tmp_path: Path) -> None:
 
 def batches_of(model: Family, *masks: Image.Image | None, size: tuple[int, int] = (32, 32), **how: Any) -> PhotoBatches:
     photos = tuple(Photo(Path(f"{i}"), f"{i}", picture(i, size), mask=m) for i, m in enumerate(masks))
-    lesson = Lesson(Subject("sks", "dog"), PhotoSet(photos, ""), ["sks dog"], "a dog", [picture(9)])
+    lesson = TrainingSubject(Subject("sks", "dog"), PhotoSet(photos, ""), ["sks dog"], "a dog", [picture(9)])
     prior = how.pop("prior_weight", 0.0)
-    return PhotoBatches(model, [lesson], batch_size=len(masks), prior_weight=prior, showing=Showing(**how))
+    return PhotoBatches(model, [lesson], batch_size=len(masks), prior_weight=prior, preprocessing=Preprocessing(**how))
 
 
 def test_the_loss_outside_the_mask_is_weighted_down_and_the_row_keeps_its_share(toy: Family) -> None:
@@ -141,7 +141,7 @@ def test_without_masks_or_with_full_weight_outside_nothing_is_masked(toy: Family
 
 
 def test_masks_are_cropped_and_mirrored_with_their_pictures(toy: Family) -> None:
-    cache = batches_of(toy, left(64, 32), size=(64, 32), flip=True, unmasked_weight=0.0)._taught[0].photos
+    cache = batches_of(toy, left(64, 32), size=(64, 32), flip=True, unmasked_weight=0.0)._encoded[0].photos
     (bucket,) = cache.buckets.values()
     assert bucket.masks is not None
     assert bucket.masks[0] is not None
@@ -157,9 +157,9 @@ def test_random_crops_take_the_mask_from_the_same_place(toy: Family) -> None:
     grey = Photo(Path("a"), "a", mask.convert("RGB"), mask=mask)
     only_bucket = PhotoBatches(
         toy,
-        [Lesson(Subject("sks", "dog"), PhotoSet((grey,), ""), [""], "")],
+        [TrainingSubject(Subject("sks", "dog"), PhotoSet((grey,), ""), [""], "")],
         batch_size=1,
-        showing=Showing(crop="random", unmasked_weight=0.0),
+        preprocessing=Preprocessing(crop="random", unmasked_weight=0.0),
     )
     from booth.data.latents import _views
 

@@ -13,7 +13,7 @@ from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.noising import Epsilon
 from booth.core.rng import Rng
-from booth.data.batches import Lesson, PhotoBatches
+from booth.data.batches import PhotoBatches, TrainingSubject
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import Photo, PhotoSet
 from booth.train.loop import losses
@@ -25,7 +25,7 @@ RNGS = [Rng(3, step) for step in range(4)]
 
 def batches_of(model: Family, prior_weight: float = 0.5) -> PhotoBatches:
     photos = tuple(Photo(Path(f"{i}"), f"{i}", picture(i)) for i in range(3))
-    lesson = Lesson(Subject("sks", "dog"), PhotoSet(photos, ""), ["a photo of sks dog"], "a photo of a dog")
+    lesson = TrainingSubject(Subject("sks", "dog"), PhotoSet(photos, ""), ["a photo of sks dog"], "a photo of a dog")
     return PhotoBatches(model, [lesson], batch_size=2, prior_weight=prior_weight, prior="prediction")
 
 

@@ -171,7 +171,7 @@ def test_a_style_is_drawn_with_the_prompts_of_styles(
     taught = SubjectRecord(token="sks", noun="style", kind="style")
     style = Concept(lora.folder, lora.record.model_copy(update={"subject": taught}))
     with pytest.raises(UsageError, match=r"sks style is a style.*--with"):
-        evaluate(style, PROTOCOL, tmp_path, company=[Applied(lora)])
+        evaluate(style, PROTOCOL, tmp_path, companions=[Applied(lora)])
     protocol = make_protocol("style", kind="style", quick=True)
     photos = find_photos(lora, [])
     concept_evidence(load_family(str(toy_base)), style, protocol, tmp_path, Untouched([], [], [], []), photos)

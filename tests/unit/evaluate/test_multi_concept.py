@@ -13,7 +13,7 @@ from PIL import Image
 
 from booth.core.method import Subject
 from booth.evaluate import multi_concept, pictures
-from booth.evaluate.multi_concept import Member, all_of, draw_company
+from booth.evaluate.multi_concept import ConceptInUse, all_of, draw_together
 from booth.evaluate.protocol import Protocol
 from booth.generate.concepts import Applied
 
@@ -43,14 +43,14 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return drawn
 
 
-def member(name: str, *subjects: Subject) -> Member:
+def member(name: str, *subjects: Subject) -> ConceptInUse:
     record = SimpleNamespace(created=name, sizes={}, seed=0)
-    return Member(Applied(SimpleNamespace(record=record)), subjects, [[]] * len(subjects))  # type: ignore[arg-type]
+    return ConceptInUse(Applied(SimpleNamespace(record=record)), subjects, [[]] * len(subjects))  # type: ignore[arg-type]
 
 
 def test_each_is_drawn_by_the_base_alone_and_loaded(seen: list[tuple[str, str]], tmp_path: Path) -> None:
     members = [member("one", DOG), member("two", CAT)]
-    shared, together = draw_company(SimpleNamespace(scale="tiny"), "sha256:1", members, PROTOCOL, tmp_path)  # type: ignore[arg-type]
+    shared, together = draw_together(SimpleNamespace(scale="tiny"), "sha256:1", members, PROTOCOL, tmp_path)  # type: ignore[arg-type]
     snow = [(who, prompt) for who, prompt in dict.fromkeys(seen) if "snow" in prompt]
     assert snow == [
         ("", "a sks dog in the snow"),
@@ -65,12 +65,12 @@ def test_each_is_drawn_by_the_base_alone_and_loaded(seen: list[tuple[str, str]],
     assert [s.subject for s in shared] == [DOG, CAT]
     assert [(d.plain, d.seed) for d in shared[1].alone[:2]] == [("a cat in the snow", 0), ("a cat in the snow", 1)]
     assert [d.prompt for d in together[::2]] == ["a sks dog and a zwx cat in the snow", "a red sks dog and a zwx cat"]
-    draw_company(SimpleNamespace(scale="tiny"), "sha256:1", members, PROTOCOL, tmp_path)  # type: ignore[arg-type]
+    draw_together(SimpleNamespace(scale="tiny"), "sha256:1", members, PROTOCOL, tmp_path)  # type: ignore[arg-type]
     assert len(seen) == 7 * 4  # found again
 
 
 def test_what_was_taught_in_one_run_is_never_alone(seen: list[tuple[str, str]], tmp_path: Path) -> None:
-    shared, _ = draw_company(SimpleNamespace(scale="tiny"), "", [member("one", DOG, CAT)], PROTOCOL, tmp_path)  # type: ignore[arg-type]
+    shared, _ = draw_together(SimpleNamespace(scale="tiny"), "", [member("one", DOG, CAT)], PROTOCOL, tmp_path)  # type: ignore[arg-type]
     assert [list(s.alone) for s in shared] == [[], []]
     assert {who for who, _ in seen} == {"", "one"}
 

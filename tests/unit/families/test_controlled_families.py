@@ -208,7 +208,7 @@ def test_a_concept_is_drawn_after_hints_as_by_diffusers(bases: Bases, family: st
     write(model, lora, tmp_path / "lora")
     pictures = [picture(0), picture(1)]
     hints = [pictures] if count == 1 else [[p] for p in pictures]
-    ours = draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, hints=hints, batch_size=2)
+    ours = draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, control_images=hints, batch_size=2)
 
     pipe = PIPELINES[family].from_pretrained(base, controlnet=nets if count > 1 else nets[0])
     pipe.load_lora_weights(tmp_path / "lora", weight_name="pytorch_lora_weights.safetensors")
@@ -230,12 +230,12 @@ def test_a_concept_is_drawn_after_hints_as_by_diffusers(bases: Bases, family: st
     assert [a.tobytes() for a in ours] == [b.tobytes() for b in theirs]
     others = [[picture(2)] * len(prompts)] * count
     assert (
-        draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, hints=others, batch_size=2)[0].tobytes()
+        draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, control_images=others, batch_size=2)[0].tobytes()
         != ours[0].tobytes()
     )
     lora.detach(model)
     assert (
-        draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, hints=hints, batch_size=2)[0].tobytes()
+        draw(model, prompts, seeds, steps=3, guidance=4.0, size=SIDE, control_images=hints, batch_size=2)[0].tobytes()
         != ours[0].tobytes()
     )
 
@@ -244,7 +244,13 @@ def test_two_hints_over_a_picture_are_followed_as_by_diffusers(bases: Bases, tmp
     model = load_family(str(bases("flux")))
     nets, start = place(model, tmp_path, 0.7, 1.3), picture(5)
     (ours,) = draw(
-        model, PROMPTS[:1], [3], steps=4, size=SIDE, starts=[Start(start, 0.5)], hints=[[picture(0)], [picture(1)]]
+        model,
+        PROMPTS[:1],
+        [3],
+        steps=4,
+        size=SIDE,
+        starts=[Start(start, 0.5)],
+        control_images=[[picture(0)], [picture(1)]],
     )
     pipe = diffusers.FluxControlNetImg2ImgPipeline.from_pretrained(bases("flux"), controlnet=nets)
     pipe.set_progress_bar_config(disable=True)

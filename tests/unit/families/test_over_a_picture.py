@@ -131,7 +131,7 @@ def test_stable_diffusion_3_follows_no_hint_over_a_picture(bases: Bases, mask: I
     model = load_family(str(bases("stable_diffusion_3")))
     attach(model, make_method("controlnet").plan()[0])
     with pytest.raises(UsageError, match=r"nothing that draws over a picture with this base beside a ControlNet"):
-        draw(model, [PROMPT], [3], steps=4, size=SIDE, starts=[Start(PICTURE, 0.5, mask)], hints=[[PICTURE]])
+        draw(model, [PROMPT], [3], steps=4, size=SIDE, starts=[Start(PICTURE, 0.5, mask)], control_images=[[PICTURE]])
 
 
 def test_what_flux_2_would_shrink_is_refused(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from booth.core.errors import BadDataError, UsageError
 from booth.families.loading import load_family
 from booth.generate import controls
 from booth.generate.concepts import Applied, attached
-from booth.generate.controls import Hint, parse_hints, with_controlnets
+from booth.generate.controls import ControlImage, parse_control_images, with_controlnets
 from booth.generate.draw import draw
 from booth.generate.run import Request, generate
 from booth.generate.start import Start
@@ -74,35 +74,35 @@ def test_a_controlnet_has_no_subject_and_samples_that_follow_its_pictures(made: 
 def test_drawing_follows_the_hint_at_its_strength(made: Made, hint: Path, tmp_path: Path, toy_base: Path) -> None:
     net = Applied(made("scribble"))
     plain = drawn(tmp_path / "0", base=str(toy_base))
-    one = drawn(tmp_path / "1", net, hints=[Hint(hint, "scribble")])
+    one = drawn(tmp_path / "1", net, control_images=[ControlImage(hint, "scribble")])
     blank = tmp_path / "blank.png"
     Image.new("RGB", (32, 32)).save(blank)
-    assert len({plain, one, drawn(tmp_path / "2", net, hints=[Hint(blank)])}) == 3
-    assert drawn(tmp_path / "3", net, hints=[Hint(hint, strength=0)]) == plain
-    weak = drawn(tmp_path / "4", Applied(net.concept, 0.5), hints=[Hint(hint)])
-    assert drawn(tmp_path / "5", net, hints=[Hint(hint, strength=0.5)]) == weak != one
+    assert len({plain, one, drawn(tmp_path / "2", net, control_images=[ControlImage(blank)])}) == 3
+    assert drawn(tmp_path / "3", net, control_images=[ControlImage(hint, strength=0)]) == plain
+    weak = drawn(tmp_path / "4", Applied(net.concept, 0.5), control_images=[ControlImage(hint)])
+    assert drawn(tmp_path / "5", net, control_images=[ControlImage(hint, strength=0.5)]) == weak != one
 
 
 def test_the_request_draws_what_draw_does(made: Made, hint: Path, tmp_path: Path, toy_base: Path) -> None:
     concept = made("scribble")
     model = load_family(str(toy_base))
     with attached(model, [Applied(concept)]):
-        (picture,) = draw(model, ["a dog"], [0], steps=2, hints=[[Image.open(hint).convert("RGB")]])
+        (picture,) = draw(model, ["a dog"], [0], steps=2, control_images=[[Image.open(hint).convert("RGB")]])
         with pytest.raises(UsageError, match="1 ControlNets are in place, and hints are given for 0"):
             draw(model, ["a dog"], [0])
-    assert drawn(tmp_path / "out", Applied(concept), hints=[Hint(hint)]) == picture.tobytes()
+    assert drawn(tmp_path / "out", Applied(concept), control_images=[ControlImage(hint)]) == picture.tobytes()
     with pytest.raises(UsageError, match="0 ControlNets are in place"):
-        draw(model, ["a dog"], [0], hints=[[picture]])
+        draw(model, ["a dog"], [0], control_images=[[picture]])
 
 
 def test_a_concept_and_two_controlnets_are_drawn_together(
     made: Made, lora: Concept, hint: Path, tmp_path: Path
 ) -> None:
     canny, rough = Applied(made("canny")), Applied(made("scribble"))
-    hints = [Hint(hint, "scribble"), Hint(hint, "canny", 0.6)]
-    together = drawn(tmp_path / "all", Applied(lora), canny, rough, hints=hints)
-    assert together == drawn(tmp_path / "swapped", Applied(lora), canny, rough, hints=hints[::-1])
-    parts = [drawn(tmp_path / "lora", Applied(lora)), drawn(tmp_path / "nets", canny, rough, hints=hints)]
+    hints = [ControlImage(hint, "scribble"), ControlImage(hint, "canny", 0.6)]
+    together = drawn(tmp_path / "all", Applied(lora), canny, rough, control_images=hints)
+    assert together == drawn(tmp_path / "swapped", Applied(lora), canny, rough, control_images=hints[::-1])
+    parts = [drawn(tmp_path / "lora", Applied(lora)), drawn(tmp_path / "nets", canny, rough, control_images=hints)]
     assert together not in parts
     text = Image.open(next((tmp_path / "all").glob("*.png"))).info["parameters"]
     assert f"Concepts: {lora.record.name}; canny (0.6); scribble" in text
@@ -112,7 +112,9 @@ def test_a_concept_and_two_controlnets_are_drawn_together(
 def test_a_hint_of_another_size_is_announced(made: Made, tmp_path: Path) -> None:
     Image.new("RGB", (80, 60), "white").save(tmp_path / "wide.png")
     told: list[str] = []
-    request = Request(["a dog"], [Applied(made("scribble"))], steps=1, hints=[Hint(tmp_path / "wide.png")])
+    request = Request(
+        ["a dog"], [Applied(made("scribble"))], steps=1, control_images=[ControlImage(tmp_path / "wide.png")]
+    )
     generate(request, tmp_path / "out", on_message=told.append)
     assert told == [f"The hint {tmp_path / 'wide.png'} has 80x60 pixels; its central square is resized to 32x32."]
 
@@ -127,7 +129,9 @@ def test_drawing_over_a_picture_follows_the_hint_as_in_diffusers(
     mask.paste(255, (0, 0, 24, 32))
     large.save(tmp_path / "hint.png")
     concept, start = made("scribble"), Start(image, 0.6, mask if masked else None)
-    request = Request(["a dog"], [Applied(concept)], steps=4, start=start, hints=[Hint(tmp_path / "hint.png")])
+    request = Request(
+        ["a dog"], [Applied(concept)], steps=4, start=start, control_images=[ControlImage(tmp_path / "hint.png")]
+    )
     told: list[str] = []
     (file,) = generate(request, tmp_path / "out", on_message=told.append).images
     assert told == [f"The hint {tmp_path / 'hint.png'} has 96x64 pixels; resized to 48x32."]
@@ -158,11 +162,13 @@ def test_upscaling_follows_the_hint_at_the_larger_size(made: Made, tmp_path: Pat
     hint = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     hint.save(tmp_path / "hint.png")
     concept, model = made("scribble"), load_family(str(toy_base))
-    request = Request(["a dog"], [Applied(concept)], steps=4, upscale=2, hints=[Hint(tmp_path / "hint.png")])
+    request = Request(
+        ["a dog"], [Applied(concept)], steps=4, upscale=2, control_images=[ControlImage(tmp_path / "hint.png")]
+    )
     (file,) = generate(request, tmp_path / "out").images
     with attached(model, [Applied(concept)]):
-        small = draw(model, ["a dog"], [0], steps=4, hints=[[hint.resize((32, 32), Image.Resampling.LANCZOS)]])
-        (large,) = upscaled(model, small, ["a dog"], [0], 2, steps=4, hints=[[hint]])
+        small = draw(model, ["a dog"], [0], steps=4, control_images=[[hint.resize((32, 32), Image.Resampling.LANCZOS)]])
+        (large,) = upscaled(model, small, ["a dog"], [0], 2, steps=4, control_images=[[hint]])
     assert Image.open(file).tobytes() == large.tobytes()
 
 
@@ -170,18 +176,18 @@ def test_what_does_not_fit_is_a_clear_error(
     made: Made, lora: Concept, hint: Path, tmp_path: Path, toy_base: Path
 ) -> None:
     net = Applied(made("scribble"))
-    cases: list[tuple[list[Applied], list[Hint], str]] = [
+    cases: list[tuple[list[Applied], list[ControlImage], str]] = [
         ([net], [], "is a ControlNet and needs a hint"),
-        ([net], [Hint(hint, "canny")], "was trained to follow scribble, and .*edges.png is canny"),
-        ([Applied(lora)], [Hint(hint, "canny")], "No ControlNet here follows canny on this base"),
-        ([Applied(lora)], [Hint(hint)], "Which type of hint is"),
-        ([net], [Hint(hint, "scribble"), Hint(hint, "depth")], "named follow: scribble. Train one"),
+        ([net], [ControlImage(hint, "canny")], "was trained to follow scribble, and .*edges.png is canny"),
+        ([Applied(lora)], [ControlImage(hint, "canny")], "No ControlNet here follows canny on this base"),
+        ([Applied(lora)], [ControlImage(hint)], "Which type of hint is"),
+        ([net], [ControlImage(hint, "scribble"), ControlImage(hint, "depth")], "named follow: scribble. Train one"),
     ]
     for concepts, hints, told in cases:
         with pytest.raises(UsageError, match=told):
-            drawn(tmp_path / "out", *concepts, base=str(toy_base), hints=hints)
+            drawn(tmp_path / "out", *concepts, base=str(toy_base), control_images=hints)
     with pytest.raises(BadDataError, match=r"none.png does not exist"):
-        drawn(tmp_path / "out", net, hints=[Hint(tmp_path / "none.png")])
+        drawn(tmp_path / "out", net, control_images=[ControlImage(tmp_path / "none.png")])
     assert not (tmp_path / "out").exists()
 
 
@@ -190,8 +196,8 @@ def test_the_bases_own_controlnet_is_found_by_its_type(
 ) -> None:
     concept = made("scribble")
     monkeypatch.setattr(controls, "CONTROLS_FOLDER", concept.folder.parent)
-    own = drawn(tmp_path / "own", base=str(toy_base), hints=[Hint(hint, "scribble", 0.5)])
-    assert own == drawn(tmp_path / "named", Applied(concept, 0.5), hints=[Hint(hint)])
+    own = drawn(tmp_path / "own", base=str(toy_base), control_images=[ControlImage(hint, "scribble", 0.5)])
+    assert own == drawn(tmp_path / "named", Applied(concept, 0.5), control_images=[ControlImage(hint)])
 
 
 def test_a_mistyped_kind_is_told_and_a_word_of_ones_own_is_a_kind(made: Made) -> None:
@@ -199,18 +205,18 @@ def test_a_mistyped_kind_is_told_and_a_word_of_ones_own_is_a_kind(made: Made) ->
     net = Concept(taught.folder, taught.record.model_copy(deep=True))
     net.record.settings["control"] = "circles"
     with pytest.raises(UsageError, match="Did you mean 'canny'"):
-        with_controlnets([], parse_hints(["a.png"], ["cany"]), "sha256:0")
-    hints = parse_hints(["a.png"], ["circles"])
+        with_controlnets([], parse_control_images(["a.png"], ["cany"]), "sha256:0")
+    hints = parse_control_images(["a.png"], ["circles"])
     assert with_controlnets([Applied(net)], hints, "sha256:0")[1] == hints
 
 
 def test_words_become_hints(tmp_path: Path) -> None:
     (tmp_path / "a:1.png").touch()
     file = str(tmp_path / "a:1.png")
-    assert parse_hints([file, "b.png:0.8"], ["canny", "depth"]) == [
-        Hint(Path(file), "canny"), Hint(Path("b.png"), "depth", 0.8)
+    assert parse_control_images([file, "b.png:0.8"], ["canny", "depth"]) == [
+        ControlImage(Path(file), "canny"), ControlImage(Path("b.png"), "depth", 0.8)
     ]  # fmt: skip
-    assert parse_hints(["b.png"], []) == [Hint(Path("b.png"))]
+    assert parse_control_images(["b.png"], []) == [ControlImage(Path("b.png"))]
     for files, kinds, told in [
         (["a", "b"], ["canny"], "2 --control and 1"),
         (["a:x"], [], "'x' in 'a:x' is no"),
@@ -218,4 +224,4 @@ def test_words_become_hints(tmp_path: Path) -> None:
         (["a:inf"], [], "'inf' in 'a:inf' is no"),
     ]:
         with pytest.raises(UsageError, match=told):
-            parse_hints(files, kinds)
+            parse_control_images(files, kinds)

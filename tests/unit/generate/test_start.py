@@ -159,7 +159,7 @@ def test_a_controlnet_beside_an_inpainting_base_sees_the_latents_alone_as_in_dif
     method.detach(model)
     method.restore(model, tmp_path / "net")
     how: dict[str, Any] = {"steps": 4, "guidance": 4.0, "negative": "a cat", "starts": [Start(image, 1.0, mask)]}
-    (drawn,) = draw(model, ["a dog"], [7], hints=[[hint]], **how)
+    (drawn,) = draw(model, ["a dog"], [7], control_images=[[hint]], **how)
     inside = (0, 0, 16, 32)
     assert same(drawn.crop(inside), reference.crop(inside))
     method.detach(model)

@@ -46,7 +46,9 @@ def test_step_0_is_the_base_bit_for_bit(toy: Family) -> None:
     attach(toy, make_method("controlnet").plan()[0])
     assert torch.equal(predict(toy, HINTS), base)
     hints = [[picture(0), picture(1)]]
-    assert [d.tobytes() for d in draw(toy, PROMPTS, [0, 1], steps=2, hints=hints)] == [d.tobytes() for d in drawn]
+    assert [d.tobytes() for d in draw(toy, PROMPTS, [0, 1], steps=2, control_images=hints)] == [
+        d.tobytes() for d in drawn
+    ]
 
 
 def test_it_starts_as_a_copy_with_zero_convolutions(toy: Family) -> None:
@@ -150,7 +152,7 @@ def test_drawing_equals_diffusers_own_pipeline(toy: Family, toy_base: Path, tmp_
         method.set_strength(strength)
         nets.append(ControlNetModel.from_pretrained(folder / "controlnet"))
     hints = [[picture(10 * i), picture(10 * i + 1)] for i in range(count)]
-    ours = draw(toy, PROMPTS, [3, 4], steps=3, guidance=4.0, negative="cat", hints=hints, batch_size=2)
+    ours = draw(toy, PROMPTS, [3, 4], steps=3, guidance=4.0, negative="cat", control_images=hints, batch_size=2)
 
     pipe = StableDiffusionControlNetPipeline.from_pretrained(toy_base, controlnet=nets if count > 1 else nets[0])
     pipe.set_progress_bar_config(disable=True)
@@ -165,7 +167,8 @@ def test_drawing_equals_diffusers_own_pipeline(toy: Family, toy_base: Path, tmp_
     ).images
     assert [a.tobytes() for a in ours] == [b.tobytes() for b in theirs]
     assert (
-        ours[0].tobytes() != draw(toy, PROMPTS[:1], [3], steps=3, hints=[h[:1][::-1] for h in hints[::-1]])[0].tobytes()
+        ours[0].tobytes()
+        != draw(toy, PROMPTS[:1], [3], steps=3, control_images=[h[:1][::-1] for h in hints[::-1]])[0].tobytes()
     )
 
 

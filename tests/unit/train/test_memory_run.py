@@ -94,7 +94,7 @@ def room(monkeypatch: pytest.MonkeyPatch, lesson: Lesson, plan: str, less: int =
     """Just as much memory as a plan of the lesson takes."""
     plans = memory.plan_memory(lesson(), "cpu").plans
     needed = next(p.bytes for p in plans if p.name == plan) - less
-    monkeypatch.setattr(memory, "room_on", lambda device: needed)
+    monkeypatch.setattr(memory, "available_memory", lambda device: needed)
 
 
 @pytest.mark.usefixtures("no_samples")

@@ -33,7 +33,9 @@ def test_things_are_drawn_where_the_edges_are() -> None:
     ]
     model = load_family("embedded")
     with attached(model, [Applied(Concept.load(CONTROLS_FOLDER / "canny"))]):
-        drawn = draw(model, ["a clock on a white background"] * 4, [1, 2, 1, 2], steps=10, hints=[hints], batch_size=4)
+        drawn = draw(
+            model, ["a clock on a white background"] * 4, [1, 2, 1, 2], steps=10, control_images=[hints], batch_size=4
+        )
     middles = [middle(picture) for picture in drawn]
     assert middles[2] - middles[0] > (RIGHT - LEFT) / 2
     assert middles[3] - middles[1] > (RIGHT - LEFT) / 2

@@ -53,10 +53,10 @@ def likeness_role(subject: Subject) -> Role:
 def require_pictures_comparable(encoders: Sequence[Encoder]) -> None:
     """UsageError unless subjects can be compared at all."""
     if not with_role(encoders, "subject"):
-        told = ", ".join(name for name in ENCODERS if "subject" in ENCODERS[name].roles)
+        able = ", ".join(name for name in ENCODERS if "subject" in ENCODERS[name].roles)
         raise UsageError(
             "None of these encoders compares subjects.",
-            f"Add one with `encoders`: {told}.",
+            f"Add one with `encoders`: {able}.",
             code="encoder.compares_nothing",
             field="encoders",
         )

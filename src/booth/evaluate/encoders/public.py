@@ -98,8 +98,8 @@ class PublicEncoder(Encoder):
         return weights_hash(self.folder)
 
     def preprocessing(self) -> dict[str, Any]:
-        told = self.processor.to_dict()
-        return {step: told[step] for step in STEPS if step in told}
+        settings = self.processor.to_dict()
+        return {step: settings[step] for step in STEPS if step in settings}
 
 
 class Clip(PublicEncoder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
-from booth.evaluate.prompt_factors import asked
+from booth.evaluate.prompt_factors import prompt_factors
 
 FACTORS = ("scene", "colour", "accessory")
 
@@ -36,7 +36,7 @@ class Accuracy(Metric):
             rows = [
                 (drawn, getattr(verdict, factor) == wanted)
                 for drawn, verdict in zip(evidence.drawn, verdicts, strict=True)
-                if (wanted := getattr(asked(drawn.plain, noun), factor)) is not None
+                if (wanted := getattr(prompt_factors(drawn.plain, noun), factor)) is not None
             ]
             if rows:
                 units = by_prompt([float(right) for _, right in rows], [drawn for drawn, _ in rows])

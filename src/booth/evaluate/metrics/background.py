@@ -35,11 +35,11 @@ class Background(Metric):
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
         drawn = self._cosine([d.image for d in evidence.drawn], evidence, encoder)  # (drawings, photos)
-        seen = [i for i, row in enumerate(drawn) if row.max() > -1]
-        if not seen:
+        shown = [i for i, row in enumerate(drawn) if row.max() > -1]
+        if not shown:
             raise Refused("no picture has a background beside the subject")
-        nearest = [float(drawn[i].max()) for i in seen]
-        scores = [self.score(by_prompt(nearest, [evidence.drawn[i] for i in seen]), encoder, "similarity")]
+        nearest = [float(drawn[i].max()) for i in shown]
+        scores = [self.score(by_prompt(nearest, [evidence.drawn[i] for i in shown]), encoder, "similarity")]
         if not evidence.untouched:
             return scores
         chance = self._cosine([d.image for d in evidence.untouched], evidence, encoder).max(0).values  # (photos,)
@@ -48,8 +48,8 @@ class Background(Metric):
         nearer = drawn > (1 + chance) / 2  # (drawings, photos)
         found = nearer.any(1).float().tolist()
         counts = {str(i + 1): int(n) for i, n in enumerate(nearer.sum(0)) if n}
-        told: dict[str, Any] = {"photos": counts, "of": len(evidence.drawn)}
-        return [self.score(by_prompt(found, evidence.drawn), encoder, **told), *scores]
+        details: dict[str, Any] = {"photos": counts, "of": len(evidence.drawn)}
+        return [self.score(by_prompt(found, evidence.drawn), encoder, **details), *scores]
 
     def _cosine(self, images: Sequence[Image], evidence: Evidence, encoder: Any) -> Tensor:
         """Of each background with each photo's, (images, photos); -1 where there is none."""

@@ -56,7 +56,7 @@ class Bleeding(Metric):
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
         shared, together = evidence.subjects_together, evidence.drawn_together
-        seen: list[dict[str, Likeness]] = []
+        likenesses: list[dict[str, Likeness]] = []
         units: dict[str, list[float]] = {"": [], "other": [], "together": []}
         for i, one in enumerate(shared):
             sets = {"untouched": one.untouched, "alone": one.alone, "loaded": one.loaded, "together": together}
@@ -67,15 +67,15 @@ class Bleeding(Metric):
             units["together"] += by_prompt((loaded.own - found["together"].own).tolist(), one.loaded)
             if "alone" in found:
                 units[""] += by_prompt((found["alone"].margin - loaded.margin).tolist(), one.loaded)
-            seen.append(found)
-        told = {
+            likenesses.append(found)
+        details = {
             "subjects": {
                 one.subject.name: {name: likeness.to_json() for name, likeness in found.items()}
-                for one, found in zip(shared, seen, strict=True)
+                for one, found in zip(shared, likenesses, strict=True)
             },
-            "worst": _worst(shared, seen),
+            "worst": _worst(shared, likenesses),
         }
-        return [self.score(values, encoder, part, **told) for part, values in units.items() if values]
+        return [self.score(values, encoder, part, **details) for part, values in units.items() if values]
 
 
 def _likeness(drawn: Sequence[Drawn], index: int, shared: Sequence[Shared], encoder: Any) -> Likeness:
@@ -84,10 +84,10 @@ def _likeness(drawn: Sequence[Drawn], index: int, shared: Sequence[Shared], enco
     return Likeness(cosine[index], torch.cat([cosine[:index], cosine[index + 1 :]]))
 
 
-def _worst(shared: Sequence[Shared], seen: Sequence[dict[str, Likeness]]) -> list[str]:
+def _worst(shared: Sequence[Shared], likenesses: Sequence[dict[str, Likeness]]) -> list[str]:
     """Who was asked for, and whose likeness rose most in those pictures."""
     most, pair = -math.inf, ["", ""]
-    for i, found in enumerate(seen):
+    for i, found in enumerate(likenesses):
         risen = (found["loaded"].others - found.get("alone", found["untouched"]).others).mean(1)
         others = [one.subject.name for j, one in enumerate(shared) if j != i]
         if float(risen.max()) > most:

@@ -6,7 +6,7 @@ from typing import Any
 
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 from booth.evaluate.metrics.accuracy import FACTORS
-from booth.evaluate.prompt_factors import asked
+from booth.evaluate.prompt_factors import prompt_factors
 
 
 class Joint(Metric):
@@ -23,7 +23,7 @@ class Joint(Metric):
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
         noun = evidence.subject.noun
-        wanted = [asked(d.plain, noun) for d in evidence.drawn]
+        wanted = [prompt_factors(d.plain, noun) for d in evidence.drawn]
         rows = [i for i, w in enumerate(wanted) if w.scene is not None or w.is_edit]
         if not rows:
             raise Refused("no prompt asks for a scene, colour or accessory that the judges know")

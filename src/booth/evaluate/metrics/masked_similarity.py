@@ -19,5 +19,5 @@ class MaskedSimilarity(SubjectSimilarity):
     not_of_styles = "a style fills the whole picture, backgrounds too"
     source = "2604.01973"
 
-    def seen(self, images: Sequence[Image], evidence: Evidence) -> Sequence[Image]:
+    def encoder_input(self, images: Sequence[Image], evidence: Evidence) -> Sequence[Image]:
         return [subject_only(image, evidence.subject_mask) for image in images]

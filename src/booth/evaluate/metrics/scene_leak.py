@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
-from booth.evaluate.prompt_factors import asked
+from booth.evaluate.prompt_factors import prompt_factors
 
 
 class SceneLeak(Metric):
@@ -24,11 +24,11 @@ class SceneLeak(Metric):
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
         scenes = [verdict.scene for verdict in encoder.verdicts(evidence.photos)]
-        wanted = [asked(d.plain, evidence.subject.noun).scene for d in evidence.drawn]
+        wanted = [prompt_factors(d.plain, evidence.subject.noun).scene for d in evidence.drawn]
         rows = [d for d, scene in zip(evidence.drawn, wanted, strict=True) if scene is not None and scene not in scenes]
         if not rows:
             raise Refused("no prompt asks for a scene that is in no photo")
         found = [verdict.scene for verdict in encoder.verdicts([d.image for d in rows])]
         counts = {str(i): n for i, scene in enumerate(scenes, 1) if (n := found.count(scene))}
-        told = {"photos": counts, "scenes": {i: scenes[int(i) - 1] for i in counts}, "of": len(rows)}
-        return [self.score(by_prompt([scene in scenes for scene in found], rows), encoder, **told)]
+        details = {"photos": counts, "scenes": {i: scenes[int(i) - 1] for i in counts}, "of": len(rows)}
+        return [self.score(by_prompt([scene in scenes for scene in found], rows), encoder, **details)]

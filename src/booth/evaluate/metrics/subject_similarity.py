@@ -27,9 +27,9 @@ class SubjectSimilarity(Metric):
     source = "2208.12242"
 
     def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
-        drawn = self.seen([d.image for d in evidence.drawn], evidence)
+        drawn = self.encoder_input([d.image for d in evidence.drawn], evidence)
         cosine = (
-            encoder.images(drawn) @ encoder.images(self.seen(evidence.references, evidence)).T
+            encoder.images(drawn) @ encoder.images(self.encoder_input(evidence.references, evidence)).T
         )  # (drawings, references)
         other = torch.ones_like(cosine)
         for row, picture in enumerate(evidence.drawn):
@@ -40,6 +40,6 @@ class SubjectSimilarity(Metric):
         means = ((cosine * other).sum(1) / other.sum(1)).tolist()
         return [self.score(by_prompt(means, evidence.drawn), encoder)]
 
-    def seen(self, images: Sequence[Image], evidence: Evidence) -> Sequence[Image]:
+    def encoder_input(self, images: Sequence[Image], evidence: Evidence) -> Sequence[Image]:
         """What the encoder is shown."""
         return images

@@ -83,8 +83,8 @@ def _numbers(evaluation: Evaluation) -> list[Markup]:
     caption = "↑ higher is better, ↓ lower is better. Each line is of one encoder; lines are not to be compared."
     refused = [f"{name}: {reason}." for name, reason in evaluation.measured[CONCEPT].refused.items()]
     missing = element("ul", *(element("li", sentence) for sentence in refused))
-    told = element("details", element("summary", "What was not measured, and why"), missing)
-    return [table(caption, ["", *TITLES.values()], rows), told if refused else Markup()]
+    reasons = element("details", element("summary", "What was not measured, and why"), missing)
+    return [table(caption, ["", *TITLES.values()], rows), reasons if refused else Markup()]
 
 
 def _plots(evaluation: Evaluation) -> list[Markup]:
@@ -128,18 +128,18 @@ def _nearest(evaluation: Evaluation) -> list[Markup]:
         )
         for i, (photo, cosine, copy) in order
     ]
-    told = (
+    caption = (
         "A copy is laid out like a photo and nearer to it than any two different photos are to each other, whose "
         f"highest cosine is {score.details['threshold']:.3f}"
     )
-    return [element("p", f"{told} ({score.encoder}).", class_="soft"), element("div", *pairs, class_="grid")]
+    return [element("p", f"{caption} ({score.encoder}).", class_="soft"), element("div", *pairs, class_="grid")]
 
 
 def _method(evaluation: Evaluation) -> list[Markup]:
     rows = [
-        [e.name, e.title, told["weights"][:19], told["preprocessing_hash"], _errors(told)]
+        [e.name, e.title, about["weights"][:19], about["preprocessing_hash"], _errors(about)]
         for e in evaluation.encoders
-        for told in [e.about()]
+        for about in [e.about()]
     ]
     header = ["encoder", "what it is", "weights", "preprocessing", "its own errors"]
     protocol, masks = evaluation.protocol, evaluation.photos.masks.about()
@@ -157,5 +157,5 @@ def _method(evaluation: Evaluation) -> list[Markup]:
     ]
 
 
-def _errors(told: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {v:g}" for k, v in told.get("errors", {}).items())
+def _errors(about: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v:g}" for k, v in about.get("errors", {}).items())

@@ -43,8 +43,8 @@ def intervals(title: str, bars: Sequence[Bar]) -> Markup:
             parts.append(_line(scale(bar.low), y, scale(bar.high), y, "var(--a)", 3))
         parts.append(element("circle", cx=f"{scale(bar.value):.1f}", cy=y, r=5, fill="var(--a)"))
         parts.append(_text(BAR_WIDTH - RIGHT + 14, y + 4, f"{bar.value:.3f}", "start"))
-    told = "; ".join(f"{b.label}: {b.value:.3f}, {b.low:.3f} to {b.high:.3f}" for b in bars)
-    return _svg(title, told, BAR_WIDTH, ROW * (len(bars) + 1), parts)
+    description = "; ".join(f"{b.label}: {b.value:.3f}, {b.low:.3f} to {b.high:.3f}" for b in bars)
+    return _svg(title, description, BAR_WIDTH, ROW * (len(bars) + 1), parts)
 
 
 def histogram(title: str, values: Sequence[float], bins: int = 12) -> Markup:
@@ -90,8 +90,8 @@ def scatter(
         colour = "var(--b)" if i in front else "var(--a)"
         parts.append(element("circle", cx=f"{x(point.x):.1f}", cy=f"{y(point.y):.1f}", r=5, fill=colour))
         parts.append(_text(x(point.x) + 8, y(point.y) - 6, point.label, "start"))
-    told = "; ".join(f"{p.label}: {x_label} {shown(p.x)}, {y_label} {p.y:.3g}" for p in points)
-    return _svg(title, told, WIDTH, HEIGHT, parts)
+    description = "; ".join(f"{p.label}: {x_label} {shown(p.x)}, {y_label} {p.y:.3g}" for p in points)
+    return _svg(title, description, WIDTH, HEIGHT, parts)
 
 
 def pareto(points: Sequence[tuple[float, ...]]) -> list[int]:
@@ -140,7 +140,7 @@ def _text(x: float, y: float, text: str, anchor: str) -> Markup:
     return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
 
 
-def _svg(title: str, told: str, width: int, height: int, parts: Sequence[Markup]) -> Markup:
-    named = [element("title", title), element("desc", told)]
+def _svg(title: str, description: str, width: int, height: int, parts: Sequence[Markup]) -> Markup:
+    named = [element("title", title), element("desc", description)]
     shape = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height}
     return element("figure", element("svg", joined([*named, *parts]), role="img", aria_label=title, **shape))
