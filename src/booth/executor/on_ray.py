@@ -124,7 +124,9 @@ def start_ray(workers: int | None = None, cpus: float = 1) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise NotAvailableError('Ray is not installed. Install it: pip install "booth[ray]".') from error
+        raise NotAvailableError(
+            "Ray is not installed.", 'Install it: pip install "booth[ray]".', code="package.missing"
+        ) from error
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
     if own:
         how |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}

@@ -24,11 +24,21 @@ def claimed(place: Place) -> Generator[None]:
     watch = Watch(place, DRIVER)
     while not (gone := watch.is_gone()):
         if gone is False:
-            raise UsageError(f"Another driver is at {place.url}. Wait for it, or name another --out.")
+            raise UsageError(
+                f"Another driver is at {place.url}.",
+                "Wait for it, or name another `out`.",
+                code="fleet.claimed",
+                field="out",
+            )
         time.sleep(LOOK)
     with Beat(place, DRIVER) as beat:
         time.sleep(SETTLING)
         found = place.read_json(DRIVER) or {}
         if found.get("owner") != beat.owner:
-            raise UsageError(f"Another driver came to {place.url} at the same time. Run one of them again later.")
+            raise UsageError(
+                f"Another driver came to {place.url} at the same time.",
+                "Run one of them again later.",
+                code="fleet.claimed",
+                field="out",
+            )
         yield

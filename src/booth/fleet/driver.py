@@ -112,7 +112,7 @@ class Driver:
         status = run.status()
         if status.state == "failed" and not self._fleet.retry:
             self.summary.failed[_name(run)] = status
-            self._tell(f"{run.subject} failed before and is left alone ({status.code}); --retry tries it again.")
+            self._tell(f"{run.subject} failed before and is left alone ({status.code}); `retry` tries it again.")
         elif asked.fault is not None:
             self._give_up(run, replace(status, code=type(asked.fault).__name__, reason=str(asked.fault)))
         elif status.state == "running":
@@ -240,7 +240,10 @@ def _require_same_threads(place: Place, threads: int) -> None:
     elif about["threads"] != threads:
         raise UsageError(
             f"{place.url} holds a fleet whose workers compute with {about['threads']} threads, and with {threads} the "
-            f"last bits would differ. Give --threads {about['threads']}, or another --out."
+            f"last bits would differ.",
+            f"Give `threads={about['threads']}`, or another `out`.",
+            code="fleet.other_threads",
+            field="threads",
         )
 
 

@@ -35,7 +35,10 @@ def read_sources(photos: Sequence[Sequence[Path]]) -> list[list[Source]]:
         return [[Source(path) for path in several] for several in photos]
     except OSError as error:
         raise BadDataError(
-            f"{printable(str(error.filename))} cannot be read: {error.strerror}. Check the name and the permission."
+            f"{printable(str(error.filename))} cannot be read: {error.strerror}.",
+            "Check the name and the permission.",
+            code="photos.unreadable",
+            field="photos",
         ) from error
 
 
@@ -62,7 +65,9 @@ def run_id(config: RunConfig, sources: Sequence[Sequence[Source]], base_hash: st
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
     """Every file of a folder; of a photo that was named itself, it and what has its name, such as a caption."""
     if not os.path.lexists(path):
-        raise BadDataError(f"{printable(path)} does not exist. Check the name.")
+        raise BadDataError(
+            f"{printable(path)} does not exist.", "Check the name.", code="photos.not_found", field="photos"
+        )
     if not path.is_dir():
         yield path.name, path
         yield from ((p.name, p) for p in sorted(path.parent.glob(f"{_escaped(path.stem)}.*")) if p != path)
@@ -72,7 +77,12 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         for name in sorted(n for n in names if not n.startswith(".")):
             file = Path(folder) / name
             if not file.resolve().is_relative_to(path.resolve()):
-                raise BadDataError(f"{printable(file)} is a link that leads out of its folder. Copy the file itself.")
+                raise BadDataError(
+                    f"{printable(file)} is a link that leads out of its folder.",
+                    "Copy the file itself.",
+                    code="photos.link",
+                    field="photos",
+                )
             yield file.relative_to(path).as_posix(), file
 
 

@@ -54,15 +54,24 @@ def read_manifest(
             entry = _entry(place, row, source.parent, defaults, given, assignments)
             same = seen.setdefault(f"{entry.subject} {entry.config!r}", place)
             if same != place:
-                raise BadDataError(f"asks for the very run of {same}; delete one")
+                raise BadDataError(f"asks for the very run of {same}", "delete one", code="manifest.twice")
             entries.append(entry)
         except (BadDataError, UsageError) as error:
-            bad.append(f"{place}: {str(error).rstrip('.')}")
+            bad += [f"{place}: {str(problem).rstrip('.')}" for problem in error.problems]
     if bad:
         told = [f"  - {printable(fault)}." for fault in limited(bad)]
-        raise BadDataError("\n".join([f"{source} cannot be used; nothing was begun:", *told]))
+        raise BadDataError(
+            "\n".join([f"{source} cannot be used; nothing was begun:", *told]),
+            code="manifest.unusable",
+            field="manifest",
+        )
     if not entries:
-        raise BadDataError(f"{source} asks for nothing. Give it a line, or a folder of photos, for each subject.")
+        raise BadDataError(
+            f"{source} asks for nothing.",
+            "Give it a line, or a folder of photos, for each subject.",
+            code="manifest.empty",
+            field="manifest",
+        )
     return entries
 
 
@@ -75,13 +84,15 @@ def _of_table(source: Path) -> list[tuple[str, Mapping[str, Any] | BadDataError]
     try:
         rows = list(table_rows(read_text(source), source.suffix.lower()))
     except BadDataError as error:
-        raise BadDataError(f"The manifest {source} {error}.") from error
+        raise error.about(f"The manifest {source}", field="manifest") from error
     if rows and not isinstance(rows[0][1], BadDataError):
         columns = [str(column).strip() for column in rows[0][1]]
         if "photos" not in columns:
             raise BadDataError(
-                f"The manifest {source} has no column `photos` (it has {', '.join(columns)}). Its first line names the "
-                "columns: photos, class, token and any setting."
+                f"The manifest {source} has no column `photos` (it has {', '.join(columns)}).",
+                "Its first line names the columns: photos, class, token and any setting.",
+                code="manifest.no_column",
+                field="photos",
             )
     return [(f"line {number}", row) for number, row in rows]
 
@@ -97,15 +108,24 @@ def _entry(
     cells = _cells(row)
     photos = [home / Path(part.strip()).expanduser() for part in cells.pop("photos", "").split(BETWEEN) if part.strip()]
     if not photos:
-        raise BadDataError("names no photos")
+        raise BadDataError("names no photos", code="manifest.no_photos", field="photos")
     subject = cells.pop(NAME, "") or (photos[0].stem if photos[0].suffix else photos[0].name)
     if not SUBJECT.fullmatch(subject) or subject.endswith((" ", ".")):
-        raise BadDataError(f"cannot name a folder {subject!r}; give a `name` of letters and digits")
+        raise BadDataError(
+            f"cannot name a folder {subject!r}",
+            "give a `name` of letters and digits",
+            code="manifest.no_folder",
+            field="name",
+        )
     fields, settings = dict(given), list(assignments)
     for key, value in cells.items():
         field = "noun" if key == CLASS else key
         if field in NO_COLUMNS:
-            raise UsageError(f"{key} has no place in a manifest: the fleet decides it. Delete the column")
+            raise UsageError(
+                f"{key} has no place in a manifest: the fleet decides it.",
+                "Delete the column",
+                code="manifest.field_decided",
+            )
         if field == "also":
             fields["also"] = [_at_home(part, home) for part in value.split(BETWEEN) if part.strip()]
         elif field in RunConfig.model_fields and field != "settings":
@@ -114,14 +134,22 @@ def _entry(
             settings.append(f"{key}={value}")
     config = load_run_config(defaults, {**fields, "photos": photos}, settings)
     if config.out is not None or config.resume:
-        raise UsageError("out and resume have no place in a fleet's settings: the fleet decides them")
+        raise UsageError(
+            "out and resume have no place in a fleet's settings: the fleet decides them",
+            code="manifest.settings",
+            field="settings",
+        )
     return Entry(subject, config, place)
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     """The cells that hold something, by their columns."""
     if None in row or "None" in row:
-        raise BadDataError("has more cells than there are columns; put a cell with commas into quotes")
+        raise BadDataError(
+            "has more cells than there are columns",
+            "put a cell with commas into quotes",
+            code="manifest.too_many_cells",
+        )
     return {str(key).strip(): str(value).strip() for key, value in row.items() if value and str(value).strip()}
 
 

@@ -131,7 +131,9 @@ class Store(Place):
         except (ImportError, ValueError) as error:
             package = EXTRAS.get(protocol)
             advice = f"Install it: pip install {package}" if package else "Name a folder, s3://BUCKET or gs://BUCKET"
-            raise NotAvailableError(f"{url} needs a package that is not here ({error}). {advice}.") from error
+            raise NotAvailableError(
+                f"{url} needs a package that is not here ({error}).", f"{advice}.", code="package.missing", field="out"
+            ) from error
         self._fs: Any = found[0]
         self._root: str = found[1].rstrip("/")
 
@@ -178,12 +180,20 @@ class Store(Place):
             except FileNotFoundError:
                 raise
             except PermissionError as error:
-                raise UsageError(f"{self.url} may not be used: {error}. Check the credentials and the name.") from error
+                raise UsageError(
+                    f"{self.url} may not be used: {error}.",
+                    "Check the credentials and the name.",
+                    code="place.refused",
+                    field="out",
+                ) from error
             except Exception as error:
                 if attempt == TRIES - 1:
                     told = str(error).splitlines()[0] if str(error) else type(error).__name__
                     raise NotAvailableError(
-                        f"{self.url} cannot be reached ({told}). What was done is kept there; run the command again."
+                        f"{self.url} cannot be reached ({told}).",
+                        "What was done is kept there; run the command again.",
+                        code="place.unreachable",
+                        field="out",
                     ) from error
                 time.sleep(FIRST_WAIT * 2**attempt)
         raise AssertionError

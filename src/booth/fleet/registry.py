@@ -24,8 +24,10 @@ def require_one_shape(entries: Sequence[Entry]) -> None:
         config = entry.config
         if LORA not in METHODS[config.method].files:
             raise UsageError(
-                f"{entry.subject} is taught by {config.method}, whose files cannot be swapped in diffusers. Leave "
-                "--hot-swap out, or teach all by lora."
+                f"{entry.subject} is taught by {config.method}, whose files cannot be swapped in diffusers.",
+                "Leave `hot_swap` out, or teach all by lora.",
+                code="hot_swap.method",
+                field="hot_swap",
             )
         shape = {key: config.settings.get(key) for key in SHAPING}
         about = json.dumps({"base": config.base, "method": config.method, **shape}, default=str)
@@ -34,7 +36,10 @@ def require_one_shape(entries: Sequence[Entry]) -> None:
         first, second = list(found.items())[:2]
         raise UsageError(
             f"{first[1]} and {second[1]} would have adapters of different shapes ({first[0]} and {second[0]}), which "
-            "cannot take each other's place. Give all runs the same, or leave --hot-swap out."
+            "cannot take each other's place.",
+            "Give all runs the same, or leave `hot_swap` out.",
+            code="hot_swap.shapes",
+            field="hot_swap",
         )
 
 

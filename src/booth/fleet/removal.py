@@ -25,13 +25,22 @@ def delete_subject(place: Place, subject: str) -> dict[str, Any]:
         scratch = subject_scratch(place.url, subject)
         files = [str(p) for p in scratch.rglob("*") if p.is_file()] if scratch.is_dir() else []
         if not names and not files:
-            raise UsageError(f"{place.url} has nothing of {subject!r}. Subjects are named as in the manifest.")
+            raise UsageError(
+                f"{place.url} has nothing of {subject!r}.",
+                "Subjects are named as in the manifest.",
+                code="removal.unknown",
+                field="subject",
+            )
         place.remove(*names)
         shutil.rmtree(scratch, ignore_errors=True)
         write_down(place)
         left = [*of_subject(place, subject), *([str(scratch)] if Path(scratch).exists() else [])]
     if left:
-        raise UsageError(f"{len(left)} files of {subject!r} are still there, such as {left[0]}. Remove them by hand.")
+        raise UsageError(
+            f"{len(left)} files of {subject!r} are still there, such as {left[0]}.",
+            "Remove them by hand.",
+            code="removal.left_over",
+        )
     return {"subject": subject, "place": place.url, "removed": [*names, *files], "left": left}
 
 

@@ -52,7 +52,9 @@ def work(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
     run = Run(place, arguments["subject"], arguments["id"])
     job = run.job()
     if job is None:
-        raise DamagedFileError(f"{run.home} in {place.url} was not enrolled. Run the command again.")
+        raise DamagedFileError(
+            f"{run.home} in {place.url} was not enrolled.", "Run the command again.", code="fleet.not_enrolled"
+        )
     status = run.status()
     scratch = subject_scratch(place.url, run.subject) / run.key
     with _threads(job["threads"]), Beat(place, f"{run.home}/{BEAT}") as beat:
@@ -146,7 +148,9 @@ def _fetch(place: Place, name: str, file: Path, digest: str) -> None:
         return
     place.get(name, file)
     if _sha256(file) != digest:
-        raise DamagedFileError(f"{name} in {place.url} is not what was enrolled. Run the command again.")
+        raise DamagedFileError(
+            f"{name} in {place.url} is not what was enrolled.", "Run the command again.", code="fleet.hash_differs"
+        )
 
 
 def _kept(

@@ -20,7 +20,12 @@ def make_executor(workers: str, threads: int = 1, gpus: float = 0) -> Executor:
     """
     found = re.fullmatch(r"(ray)(?::([1-9]\d{0,4}))?|([1-9]\d{0,2})", workers)
     if found is None:
-        raise UsageError(f"--workers {workers} makes no sense. Give a number, ray, or ray:N.")
+        raise UsageError(
+            f"`workers={workers}` makes no sense.",
+            "Give a number, ray, or ray:N.",
+            code="workers.invalid",
+            field="workers",
+        )
     environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     environment["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
     if found.group(1):

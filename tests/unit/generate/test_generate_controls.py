@@ -218,7 +218,7 @@ def test_words_become_hints(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert parse_control_images(["b.png"], []) == [ControlImage(Path("b.png"))]
     for files, kinds, told in [
-        (["a", "b"], ["canny"], "2 --control and 1"),
+        (["a", "b"], ["canny"], "names 2 pictures and `control_types` 1"),
         (["a:x"], [], "'x' in 'a:x' is no"),
         (["a:nan"], [], "'nan' in 'a:nan' is no"),
         (["a:inf"], [], "'inf' in 'a:inf' is no"),

@@ -193,5 +193,5 @@ def test_one_for_another_base_is_refused(toy: Family, tmp_path: Path) -> None:
 def test_a_condition_takes_the_hint_along_with_remembered_prompts(toy: Family) -> None:
     toy.remember_embeddings(True)
     conditions: list[Condition] = [toy.embed(PROMPTS, HINTS), toy.embed(PROMPTS)]
-    assert conditions[0].hint is HINTS
-    assert conditions[1].hint is None
+    assert conditions[0].control_image is HINTS
+    assert conditions[1].control_image is None
