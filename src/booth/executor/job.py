@@ -36,6 +36,7 @@ class Outcome:
     state: State
     result: Mapping[str, Any] = field(default_factory=dict[str, Any])
     error: str = ""  # the class of a BoothError; "Unexpected" of any other
+    code: str = ""  # of a BoothError
     reason: str = ""  # one sentence
     lines: tuple[str, ...] = ()  # the last ones of a traceback
 
@@ -81,7 +82,8 @@ def perform(job: Job, resident: Resident) -> Outcome:
         reason = str(error) if known else traceback.format_exception_only(error)[-1].strip()
         said = [] if known else "".join(traceback.format_exception(error)).splitlines()
         name = type(error).__name__ if known else "Unexpected"
-        return Outcome(job, "failed", error=name, reason=reason, lines=tuple(said[-LINES:]))
+        code = error.code if isinstance(error, BoothError) else "unexpected"
+        return Outcome(job, "failed", error=name, code=code, reason=reason, lines=tuple(said[-LINES:]))
 
 
 class Executor(ABC):

@@ -131,7 +131,15 @@ def start_ray(workers: int | None = None, cpus: float = 1) -> Any:
     if own:
         how |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         how |= {"num_cpus": max(1, round(workers * cpus))} if workers is not None else {}
-    ray.init(**how)
+    try:
+        ray.init(**how)
+    except Exception as error:  # it raises just that where its own parts do not start in time
+        raise NotAvailableError(
+            f"Ray did not start: {str(error).splitlines()[0]}",
+            "On a busy machine try again, or give a number of `workers`.",
+            code="ray.not_started",
+            field="workers",
+        ) from error
     return ray
 
 

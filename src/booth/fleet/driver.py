@@ -114,7 +114,7 @@ class Driver:
             self.summary.failed[_name(run)] = status
             self._tell(f"{run.subject} failed before and is left alone ({status.code}); `retry` tries it again.")
         elif asked.fault is not None:
-            self._give_up(run, replace(status, code=type(asked.fault).__name__, reason=str(asked.fault)))
+            self._give_up(run, replace(status, code=asked.fault.code, reason=str(asked.fault)))
         elif status.state == "running":
             self._elsewhere.append((asked, Watch(self._place, f"{run.home}/{BEAT}")))
         else:
@@ -190,7 +190,7 @@ class Driver:
     def _again(self, asked: Asked, status: Status) -> None:
         if status.preemptions > self._fleet.preemptions:
             told = f"It was stopped or lost {status.preemptions} times. {status.reason}"
-            self._give_up(asked.run, replace(status, code="Preempted", reason=told))
+            self._give_up(asked.run, replace(status, code="preempted", reason=told))
         else:
             self._waiting.append(asked)
 
@@ -201,7 +201,7 @@ class Driver:
             state="pending",
             owner=None,
             failures=former.failures + 1,
-            code=outcome.error,
+            code=outcome.code,
             reason=outcome.reason,
             lines=outcome.lines,
         )

@@ -54,6 +54,8 @@ def draw_samples(
     """Draw the scenes, each with a seed of its own that is always the same; a broken picture stops no training."""
     folder.mkdir(parents=True, exist_ok=True)
     prompts = scenes.prompts
+    if not prompts:  # a ControlNet draws nothing without a hint, not even no picture
+        return []
     seeds = [seed + i for i in range(len(prompts))]
     files = [folder / name for name in file_names(prompts, seeds)]
     control_images = scenes.control_images

@@ -67,7 +67,7 @@ def test_every_subject_is_taught_as_alone_and_a_bad_one_fails_alone(
     assert {name.split("/")[0] for name in summary.done} == {"rex", "tom"}
     ((failed, status),) = summary.failed.items()
     assert failed.startswith("bad/")
-    assert (status.code, status.failures) == ("BadDataError", 1)  # a second try would not mend it
+    assert (status.code, status.failures) == ("photos.unusable", 1)  # a second try would not mend it
     assert "1.png" in status.reason
     alone = next(e for e in entries if e.subject == "rex").config.model_copy(update={"out": tmp_path / "alone"})
     expected = bits(train(alone, samples=False).folder / "pytorch_lora_weights.safetensors")
@@ -85,7 +85,7 @@ def test_every_subject_is_taught_as_alone_and_a_bad_one_fails_alone(
     assert len({line["shape"] for line in lines}) == 1
     page = (place.read("report.html") or b"").decode()
     assert "2 runs are done, 1 failed" in page
-    assert "BadDataError" in page
+    assert "1.png" in page
 
 
 def test_what_is_done_is_not_done_again_and_what_changed_is(
@@ -210,7 +210,9 @@ class Scripted(Executor):
         self.tries += 1
         state: Any = self._states.pop(0)
         lines = tuple(f"line {i}" for i in range(3))
-        return Outcome(self._jobs.pop(0), state, error="Unexpected", reason="ZeroDivisionError: x", lines=lines)
+        return Outcome(
+            self._jobs.pop(0), state, error="Unexpected", code="unexpected", reason="ZeroDivisionError: x", lines=lines
+        )
 
     def stop(self) -> None: ...
 
@@ -236,7 +238,7 @@ def test_failures_and_preemptions_have_budgets_of_their_own(asked: Asked, subjec
     driver, executor = driven(entries, place, fleet, "failed", "lost", "lost", "failed", "lost", "failed")
     ((_, status),) = driver.summary.failed.items()
     assert executor.tries == 6
-    assert (status.failures, status.preemptions, status.code) == (3, 3, "Unexpected")
+    assert (status.failures, status.preemptions, status.code) == (3, 3, "unexpected")
     assert status.lines == ("line 0", "line 1", "line 2")
 
     driver, executor = driven(entries, place, fleet)  # what was given up is left alone
@@ -244,7 +246,7 @@ def test_failures_and_preemptions_have_budgets_of_their_own(asked: Asked, subjec
     assert len(driver.summary.failed) == 1
     driver, executor = driven(entries, place, replace(fleet, retry=True), *4 * ["lost"])
     ((_, status),) = driver.summary.failed.items()
-    assert (status.code, status.preemptions, status.failures) == ("Preempted", 4, 0)
+    assert (status.code, status.preemptions, status.failures) == ("preempted", 4, 0)
 
 
 def test_the_number_of_tries_outlives_the_driver(asked: Asked, subjects: Any, place: Folder) -> None:

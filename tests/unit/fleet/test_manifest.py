@@ -90,7 +90,7 @@ def test_a_table_without_runs_is_refused(tmp_path: Path, text: str, why: str) ->
 
 
 def test_an_unknown_column_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(BadDataError, match=r"'stepz'.*Did you mean 'steps'"):
+    with pytest.raises(BadDataError, match=r"'stepz'.*[Dd]id you mean 'steps'"):
         read_manifest(manifest(tmp_path, "photos,class,stepz\na,dog,3\n"))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from booth.core.errors import UsageError
+from booth.core.errors import NotAvailableError, UsageError
 from booth.executor.here import ThisProcess
 from booth.executor.job import Executor
 from booth.fleet.driver import Fleet, run_fleet
@@ -67,7 +67,7 @@ def test_a_killed_worker_costs_nothing_but_time(
         run_fleet(entries, unmeasured, alone, here, lines.append)
     killed: list[int] = []
     stop = threading.Event()
-    with make_executor(workers) as executor:
+    with started(workers) as executor:
         if workers.startswith("ray"):
             require_closed()
         killer = threading.Thread(target=kill_when_saved, args=(place, executor, killed, stop))
@@ -80,6 +80,16 @@ def test_a_killed_worker_costs_nothing_but_time(
     assert summary.failed == {}
     assert any("Its worker" in line for line in lines)
     assert bits(place) == bits(alone) != {}
+
+
+def started(workers: str) -> Executor:
+    """The workers; Ray takes itself for broken where its agents need more than 15 s to start."""
+    try:
+        return make_executor(workers)
+    except NotAvailableError as error:
+        if error.code == "ray.not_started":
+            pytest.skip(f"Ray cannot be tried on so busy a machine. {error}")
+        raise
 
 
 def require_closed() -> None:

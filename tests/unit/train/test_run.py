@@ -424,3 +424,9 @@ def test_memory_that_an_earlier_run_took_is_not_counted_for_the_next():
     del much
     forget_peak_memory("cpu")
     assert peak_memory("cpu") < high - 50_000_000
+
+
+def test_a_controlnet_without_samples_is_written_too(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the drawing is the real one
+    concept = train(lesson("controlnet", control="scribble", steps=1), samples=False)
+    assert not list((concept.folder / "samples").glob("*.png"))
