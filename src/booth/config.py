@@ -95,6 +95,7 @@ class RunConfig(BaseModel):
         "steps", description="done = stop when nothing more is gained, and keep the best checkpoint"
     )
     previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
+    preview_seeds: int = Field(1, ge=1, le=8, description="pictures of each prompt in previews and samples")
     start_from: Place | None = Field(
         None, description="a concept or a .safetensors file of another trainer whose weights training starts from"
     )

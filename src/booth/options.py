@@ -26,6 +26,7 @@ class TrainOptions(TypedDict, total=False):
     keep_checkpoints: int | None
     until: Literal["steps", "done"]
     previews: int
+    preview_seeds: int
     start_from: Path | str | None
     resume: bool
     crop: Literal["center", "random", "subject", "buckets"]

@@ -59,7 +59,7 @@ def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: No
     photos = [p.image for p in load_photos([Path(f) for f in record.photo_files]).photos]
     tell(f"Drawing what the untouched base draws of {len(plain)} prompts.")
     with Session(record.base.name, record.device) as session, session.model() as model:
-        seeds = [record.seed + i for i in range(len(plain))]
+        seeds = [seed_of(file) for file in rows[0].files]
         images = draw(model, plain, seeds)
         encoders = load_encoders(scale=model.scale)
     out.mkdir(parents=True, exist_ok=True)
@@ -83,6 +83,7 @@ def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: No
     values = {
         "concept": record.name,
         "prompts": prompts,
+        "seeds": seeds,
         "plain": plain,
         "photos": len(photos),
         "encoders": {"subject": see.name, "prompt": follow.name},
@@ -98,7 +99,7 @@ def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: No
 
 def _rows(concept: Concept) -> tuple[list[Row], list[str]]:
     """The rows of a concept, the first steps first, and their prompts."""
-    run_folder, samples = concept.folder / TOLD, sorted((concept.folder / "samples").glob("*.png"))
+    run_folder, samples = concept.folder / TOLD, sorted((concept.folder / "samples").glob("*.png"), key=_place)
     if not (run_folder / "events.jsonl").is_file():
         raise BadDataError(
             f"{concept.folder} has no run that tells how it came about, so it has no wall.",
@@ -133,6 +134,17 @@ def _rows(concept: Concept) -> tuple[list[Row], list[str]]:
         rows = [row for row in rows if row.step != last]
         rows.append(Row(last, samples, final=True))
     return rows, prompts
+
+
+def seed_of(file: Path) -> int:
+    """The seed at which a preview was drawn: the end of its name."""
+    return int(file.stem.rpartition("-")[2])
+
+
+def _place(file: Path) -> tuple[str, int]:
+    """Sorts samples as they were drawn: by prompt, then by seed."""
+    prompt, _, seed = file.stem.rpartition("-")
+    return prompt, int(seed)
 
 
 def _checkpoint(concept: Concept, step: int) -> Path:

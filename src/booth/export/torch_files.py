@@ -36,7 +36,7 @@ def load(file: Path) -> Any:
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        command = [sys.executable, "-m", "booth.export.torch_child", str(file.absolute()), str(out)]
+        command = [sys.executable, "-P", "-m", "booth.export.torch_child", str(file.absolute()), str(out)]
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, cwd=out)

@@ -113,7 +113,7 @@ class Prepared:
         control = self.method.control()
         shown = [p for each in sets for p in each.photos]
         control_images = ControlImages(control, shown, reporter.say) if control else None
-        self._scenes = Scenes.of(subject, control_images, sets, self.model.resolution)
+        self._scenes = Scenes.of(subject, control_images, sets, self.model.resolution, config.preview_seeds)
         self._samples = self._scenes if samples else Scenes([], [])
         if config.crop == "buckets":
             reporter.say(setup.in_buckets(shown, self.model))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL.Image import Image
@@ -27,18 +27,30 @@ class Scenes:
 
     prompts: list[str]
     control_images: list[list[Image]]  # of each ControlNet in place, one a prompt
+    offsets: list[int] = field(default_factory=list[int])  # of each picture's seed from the run's
 
     @classmethod
-    def of(cls, subject: Subject, control_images: ControlImages | None, photos: list[PhotoSet], side: int) -> Scenes:
+    def of(
+        cls, subject: Subject, control_images: ControlImages | None, photos: list[PhotoSet], side: int, seeds: int = 1
+    ) -> Scenes:
         """Each subject in several places, or several things in a style; with hints, each one's first few pictures.
 
-        `photos` are those of each of `subject.all`.
+        `photos` are those of each of `subject.all`; each scene is drawn at so many `seeds`, one beside the other.
         """
+        prompts, images = cls._once(subject, control_images, photos, side)
+        offsets = [scene + again * len(prompts) for scene in range(len(prompts)) for again in range(seeds)]
+        often = [[image for image in each for _ in range(seeds)] for each in images]
+        return cls([prompt for prompt in prompts for _ in range(seeds)], often, offsets)
+
+    @staticmethod
+    def _once(
+        subject: Subject, control_images: ControlImages | None, photos: list[PhotoSet], side: int
+    ) -> tuple[list[str], list[list[Image]]]:
         if control_images is None:
-            return cls([prompt for s in subject.all for prompt in sample_prompts(s)], [])
+            return [prompt for s in subject.all for prompt in sample_prompts(s)], []
         shown = [(s, p) for s, each in zip(subject.all, photos, strict=True) for p in each.photos[: len(CONTEXTS)]]
         prompts = [with_subject(p.caption, s) if p.caption else s.prompt for s, p in shown]
-        return cls(prompts, [[control_images.of(p, side) for _, p in shown]])
+        return prompts, [[control_images.of(p, side) for _, p in shown]]
 
 
 def sample_prompts(subject: Subject) -> list[str]:
@@ -56,7 +68,7 @@ def draw_samples(
     prompts = scenes.prompts
     if not prompts:  # a ControlNet draws nothing without a hint, not even no picture
         return []
-    seeds = [seed + i for i in range(len(prompts))]
+    seeds = [seed + offset for offset in scenes.offsets]
     files = [folder / name for name in file_names(prompts, seeds)]
     control_images = scenes.control_images
     drawn = draw(

@@ -62,7 +62,7 @@ class Catalogue:
 
 def _made() -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "booth.web.describe"], capture_output=True, timeout=WAIT, check=False,
+        [sys.executable, "-P", "-m", "booth.web.describe"], capture_output=True, timeout=WAIT, check=False,
         start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     try:

@@ -1,11 +1,15 @@
 """Run as a child process with little memory and time: decodes what strangers made, so that the server never does.
 
 `python -m booth.web.intake take FOLDER NAME < bytes` writes a photo anew, without all that is not its picture.
-`python -m booth.web.intake survey FOLDER THUMBNAILS` looks at the photos of a folder. Each prints one JSON object.
+`python -m booth.web.intake survey FOLDER THUMBNAILS` looks at the photos of a folder.
+`python -m booth.web.intake outline PHOTO` looks for the subject. Each prints one JSON object.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 import os
 import sys
@@ -43,7 +47,7 @@ def take(data: bytes, folder: Path, name: str) -> dict[str, Any]:
     """Decode a photo and write its picture alone; the answer says what was taken off. BadDataError for no photo."""
     found = decode_fully(data)
     kind = sniff(data[:16])
-    with Image.open(_stream(data), formats=("JPEG", "PNG", "WEBP")) as image:
+    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
         exif = image.getexif()
         located = bool(exif.get_ifd(ExifTags.IFD.GPSInfo))
         tagged = bool(len(exif)) or any(
@@ -100,7 +104,7 @@ def survey(folder: Path, thumbs: Path) -> dict[str, Any]:
         if _is_cut_off(image, mask):
             told.append({"kind": "cut_off"})
         photos[name] = facts
-        seen.append((name, _digest(data), small.copy()))
+        seen.append((name, hashlib.sha256(data).hexdigest(), small.copy()))
         rims.append(rim(small))
     for sentence in find_duplicates(seen):
         name = next((n for n, _, _ in seen if sentence.startswith(n)), None)
@@ -123,6 +127,16 @@ def paint(data: bytes, file: Path, size: tuple[int, int]) -> dict[str, Any]:
     finally:
         work.unlink(missing_ok=True)
     return {"mask": round(_share(mask), 4)}
+
+
+def found_subject(file: Path) -> dict[str, Any]:
+    """A first mask of a photo, as a PNG in base 64, and what it covers; nothing of it is kept."""
+    from booth.web.outline import outline
+
+    mask = outline(decode_fully(file.read_bytes()).image)
+    data = io.BytesIO()
+    mask.save(data, "PNG")
+    return {"png": base64.b64encode(data.getvalue()).decode("ascii"), "mask": round(_share(mask), 4)}
 
 
 def crop(folder: Path, into: Path, boxes: dict[str, list[float]]) -> dict[str, Any]:
@@ -172,18 +186,6 @@ def _is_cut_off(image: Image.Image, mask: Image.Image | None) -> bool:
     return max(float(side.mean()) for side in sides) > 2 * CUT_OFF
 
 
-def _digest(data: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()
-
-
-def _stream(data: bytes) -> Any:
-    import io
-
-    return io.BytesIO(data)
-
-
 def main(words: list[str]) -> int:
     """Do what is asked; a sentence without a subject if it cannot be done."""
     limit()
@@ -193,6 +195,8 @@ def main(words: list[str]) -> int:
             told = take(sys.stdin.buffer.read(MAX_BYTES + 1), Path(rest[0]), rest[1])
         elif action == "survey":
             told = survey(Path(rest[0]), Path(rest[1]))
+        elif action == "outline":
+            told = found_subject(Path(rest[0]))
         elif action == "paint":
             told = paint(sys.stdin.buffer.read(MAX_BYTES + 1), Path(rest[0]), (int(rest[1]), int(rest[2])))
         else:

@@ -21,6 +21,7 @@ from booth.web.runs import read_json
 ACTIVE = frozenset({"starting", "running", "saving"})
 OVER = frozenset({"done", "failed", "stopped"})
 STATES = frozenset({"queued", "paused"}) | ACTIVE | OVER
+PROCESS = "process.json"
 TAIL = 8192  # bytes of what a process said that are looked at
 
 
@@ -104,7 +105,10 @@ class JobFolder:
 
     def read(self) -> Job | None:
         """The job; None where its folder is damaged."""
-        asked, became = read_json(self.path / "job.json"), read_json(self.path / "state.json") or {}
+        asked, became = read_json(self.path / "job.json"), read_json(self.path / "state.json")
+        if became is None:  # it vanished: whoever took the job up knows more than nobody
+            process = self.claimed(0)
+            became = {"state": "running", "process": process} if process is not None else {}
         if asked is None or any(key not in asked for key in FROZEN) or asked["id"] != self.path.name:
             return None
         known = Job.__dataclass_fields__
@@ -112,6 +116,20 @@ class JobFolder:
         values["argv"] = tuple(asked["argv"])
         job = Job(**values)
         return job if job.state in STATES else replace(job, state="failed", reason="unknown state")
+
+    def claim(self, process: dict[str, Any]) -> None:
+        """Keep which process does it, as that process says itself."""
+        write_json(self.path / PROCESS, process)
+
+    def claimed(self, began: float) -> dict[str, Any] | None:
+        """The process that took the job up since then; None before one did."""
+        file = self.path / PROCESS
+        try:
+            fresh = file.stat().st_mtime >= began - 1
+        except OSError:
+            return None
+        told = read_json(file) if fresh else None
+        return told if told is not None and {"pid", "started", "host"} <= told.keys() else None
 
     def result(self) -> dict[str, Any] | None:
         """The object that the command printed last, once it did."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from booth.web.runs import Places, state_of
 
 PULSE = 0.4  # seconds between two looks
 GRACE = 20.0  # seconds after which a stopped job that is no training is ended at once
+CLAIM = 30.0  # seconds within which a process that was started says so
 HIDDEN = ("BOOTH_STUDIO_TOKEN",)  # never in a child's environment
 ENDINGS: dict[str, str] = {  # advice by exit code, as keys of the messages
     "65": "advice.photos", "69": "advice.missing", "70": "advice.not_finite", "71": "advice.memory",
@@ -61,7 +63,7 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._over.wait(PULSE):
-            with suppress(OSError):  # of a full disk: the next look tries again
+            with suppress(OSError, sqlite3.Error):  # of a full disk: the next look tries again
                 self.look()
 
     def look(self) -> None:
@@ -69,11 +71,19 @@ class Keeper:
         with self._lock:
             for job in self.library.active():
                 self._look_at(job)
-            busy = {job.device for job in self.library.active()}
+            busy = {job.device for job in self.library.active()} | self._taken_elsewhere()
             for job in self.library.queued():
                 if job.device not in busy:
                     busy.add(job.device)
                     self._begin(job)
+
+    def _taken_elsewhere(self) -> set[str]:
+        """The devices on which trainings run that the studio did not start."""
+        if not self.library.queued():
+            return set()
+        ours = {str(job.about.get("out")) for job in self.library.active()}
+        others = [p for p in self.places.all() if self.home.relative(p.out) not in ours and p.process() is not None]
+        return {str((place.frozen().get("configuration") or {}).get("device") or "main") for place in others}
 
     def add(self, kind: str, argv: list[str], *, key: str | None = None, **more: Any) -> Job:
         """Queue a command, under a key of its own or a given one."""
@@ -97,7 +107,7 @@ class Keeper:
         try:
             with folder.stdout.open("wb") as out, folder.stderr.open("ab") as said:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", job.module, *job.words],
+                    [sys.executable, "-P", "-m", "booth.web.worker", str(folder.path), job.module, *job.words],
                     cwd=self.home.root, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=said,
                     start_new_session=True,
                 )  # fmt: skip
@@ -112,11 +122,16 @@ class Keeper:
 
     def _look_at(self, job: Job) -> None:
         child = self._children.get(job.id)
+        if child is None and job.process is None:
+            found = self.library.folder(job).claimed(job.began or 0)
+            if found is None and time.time() - (job.began or 0) < CLAIM:
+                return  # its process is about to say which it is
+            job = self._put(replace(job, process=found)) if found is not None else job
         over = child.poll() is not None if child is not None else not job.alive
         if over:
+            self._finish(job, child.returncode if child is not None else None)
             self._children.pop(job.id, None)
             self._asked.pop(job.id, None)
-            self._finish(job, child.returncode if child is not None else None)
             return
         state = self._state(job)
         if state != job.state:

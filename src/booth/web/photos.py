@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -206,6 +207,13 @@ class PhotoSet:
             raise BadDataError(f"The mask {told['error']}.", code="mask.unusable")
         return told
 
+    def outline(self, photo: Photo) -> bytes:
+        """A first mask of a photo to paint from, as a PNG; nothing is kept of it."""
+        told = child(["outline", str(photo.file)], b"")
+        if "error" in told:
+            raise BadDataError(f"This photo {told['error']}.")
+        return base64.b64decode(told["png"])
+
     def replace(self, find: str, put: str, *, apply: bool) -> list[dict[str, Any]]:
         """Captions with `find` replaced by `put`: a preview or, applied, what was changed."""
         changes: list[dict[str, Any]] = []
@@ -318,7 +326,7 @@ def child(words: list[str], data: bytes) -> dict[str, Any]:
     }
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "booth.web.intake", *words],
+            [sys.executable, "-P", "-m", "booth.web.intake", *words],
             input=data, capture_output=True, timeout=WAIT, env=environment, check=False, start_new_session=True,
         )  # fmt: skip
         told = json.loads(done.stdout)

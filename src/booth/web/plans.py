@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from booth.config import RunConfig
 from booth.core.errors import Problems, UsageError
 from booth.registry import METHODS
+from booth.web.bases import EMBEDDED
 from booth.web.catalogue import Catalogue
 from booth.web.forms import Wrong, assignment, method_fields, run_fields, taken
 from booth.web.home import Home
@@ -23,6 +24,7 @@ from booth.web.runs import WORK
 from booth.web.studio import Studio
 
 ROWS = 8  # previews, and checkpoints, of a run unless somebody says otherwise
+NO_BASE = "Name a base: embedded, a folder, a .safetensors file or a Hub id."
 WORDS = re.compile(r"[^\W_][\w .'-]*")
 
 
@@ -40,7 +42,7 @@ class Plan(BaseModel):
     noun: str = Field("", max_length=60)
     token: str = Field("sks", max_length=60)
     kind: Literal["subject", "style"] = "subject"
-    base: str = Field("embedded", max_length=300)
+    base: str = Field(EMBEDDED, max_length=300)
     methods: list[str] = Field(default_factory=lambda: ["lora"], min_length=1, max_length=20)
     race: bool = False
     name: str = Field("", max_length=80)
@@ -51,7 +53,7 @@ class Plan(BaseModel):
 
 def scale_of(base: str) -> str:
     """Which of a method's defaults a base takes."""
-    return "tiny" if base == "embedded" else "full"
+    return "tiny" if base == EMBEDDED else "full"
 
 
 def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
@@ -90,8 +92,13 @@ def _wrong_words(plan: Plan) -> Iterator[Wrong]:
     for method in plan.methods:
         if method not in METHODS:
             yield Wrong("methods", f"There is no method {method!r}.", code="method.unknown")
-    if plan.base.startswith("-") or not plan.base.isprintable():
-        yield Wrong("base", "Name a base: embedded, a folder, a .safetensors file or a Hub id.", code="base.invalid")
+    if not names_a_base(plan.base):
+        yield Wrong("base", NO_BASE, code="base.invalid")
+
+
+def names_a_base(base: str) -> bool:
+    """Whether it can be the name of a base, and is no option or control sequence."""
+    return bool(base) and not base.startswith("-") and base.isprintable()
 
 
 def _values(catalogue: Catalogue, plan: Plan, wrong: Problems) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -131,7 +138,7 @@ def _training(
     out = _free(studio, plan.name or f"{plan.token}-{plan.noun}-{name}")
     words = [f"--class={plan.noun}", f"--token={plan.token}", f"--method={name}"]
     words += [f"--kind={plan.kind}"] if plan.kind != "subject" else []
-    words += [f"--base={plan.base}"] if plan.base != "embedded" else []
+    words += [f"--base={plan.base}"] if plan.base != EMBEDDED else []
     words += [f"--also={line}" for line in also]
     words += [f"--set={assignment(key, value)}" for key, value in {**run, **settings}.items()]
     words += [f"--out={studio.home.relative(out)}"]
@@ -158,7 +165,7 @@ def _race(studio: Studio, plan: Plan, source: str, about: dict[str, Any]) -> Job
         folder = folder.with_name(f"{stem}-{number}")
     words = [f"--class={plan.noun}", f"--token={plan.token}", *(f"--method={m}" for m in plan.methods)]
     words += [f"--kind={plan.kind}"] if plan.kind != "subject" else []
-    words += [f"--base={plan.base}"] if plan.base != "embedded" else []
+    words += [f"--base={plan.base}"] if plan.base != EMBEDDED else []
     words += [f"--steps={int(plan.settings['steps'])}"] if str(plan.settings.get("steps") or "").isdecimal() else []
     out = studio.home.relative(folder)
     words += ["--quick", f"--out={out}", "--json", "--", source]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from booth.core.process import this_process
+from booth.web import keeper
 from booth.web.home import Home
 from booth.web.jobs import ACTIVE, Job
 from booth.web.library import FILE, Library
@@ -162,3 +168,80 @@ def test_no_state_is_active_without_a_process(studio: Studio) -> None:
     studio.library.put(replace(job, state="starting"))  # the server was killed before it started the process
     studio.keeper.look()
     assert state(studio, job) not in ACTIVE
+
+
+def test_a_server_that_was_killed_before_it_noted_a_process_finds_it_again(home: Home, tmp_path: Path) -> None:
+    former = open_studio(home, Door("t", 1))
+    job = add(former, "wait", str(tmp_path / "here"))
+    until(former, lambda: (tmp_path / "here").exists())
+    former.library.put(replace(former.library.get(job.id), state="starting", process=None))  # type: ignore[type-var]
+    former.library.close()
+    studio = open_studio(home, Door("t", 1))
+    studio.keeper.look()
+    assert state(studio, job) == "running"
+    studio.keeper.cancel(job)
+    until(studio, lambda: state(studio, job) == "stopped")
+    studio.library.close()
+
+
+def test_a_job_whose_state_vanished_is_found_by_its_process(home: Home, tmp_path: Path) -> None:
+    former = open_studio(home, Door("t", 1))
+    job = add(former, "wait", str(tmp_path / "here"))
+    until(former, lambda: (tmp_path / "here").exists())
+    former.library.close()
+    (home.jobs / job.id / "state.json").unlink()
+    studio = open_studio(home, Door("t", 1))
+    studio.keeper.look()
+    assert state(studio, job) == "running"
+    studio.keeper.cancel(job)
+    until(studio, lambda: state(studio, job) == "stopped")
+    studio.library.close()
+
+
+def test_a_process_that_begins_too_late_does_nothing(studio: Studio, tmp_path: Path) -> None:
+    job = add(studio, "wait", str(tmp_path / "here"))
+    studio.library.put(replace(job, state="failed"))
+    words = [sys.executable, "-m", "booth.web.worker", str(studio.home.jobs / job.id), "worker", *job.argv]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "taken back" in done.stderr
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_full_disk_does_not_end_the_watch(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) < 3:
+            raise sqlite3.OperationalError("database or disk is full") if len(looks) == 1 else OSError(28, "full")
+        studio.keeper._over.set()
+
+    monkeypatch.setattr(keeper, "PULSE", 0.001)
+    monkeypatch.setattr(studio.keeper, "look", look)
+    studio.keeper._run()
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize(("device", "waits"), [(None, True), ("cpu", False)])
+def test_a_training_from_the_command_line_holds_up_its_device(
+    studio: Studio, home: Home, device: str | None, waits: bool
+) -> None:
+    work = home.concepts / "theirs.run"
+    work.mkdir()
+    (work / "events.jsonl").write_text("")
+    (work / "run.json").write_text(json.dumps({"configuration": {"device": device}}))
+    (work / "lock").write_text(json.dumps(this_process()))
+    job = add(studio, "ok")
+    studio.keeper.look()
+    assert (state(studio, job) == "queued") is waits
+    (work / "lock").write_text(json.dumps(this_process() | {"started": "long ago"}))
+    studio.places.forget()
+    until(studio, lambda: state(studio, job) == "done")
+
+
+def test_nothing_that_lies_in_the_folder_is_run(studio: Studio, home: Home) -> None:
+    (home.root / "worker.py").write_text("print('{\"ok\": false}'); raise SystemExit(5)")
+    (home.root / "json.py").write_text("raise SystemExit(5)")
+    job = add(studio, "ok")
+    until(studio, lambda: state(studio, job) == "done")

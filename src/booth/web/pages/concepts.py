@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from booth.core.commit import verify
 from booth.core.errors import BoothError, UnsafeFileError, UsageError
 from booth.registry import EXPORTERS
+from booth.web.bases import EMBEDDED, bases_of
 from booth.web.forms import Wrong
 from booth.web.jobs import Job, write_json
 from booth.web.pages.draw import concepts_of
@@ -23,7 +24,7 @@ from booth.web.pages.jobs import job_of
 from booth.web.pages.jobs import shown as job_shown
 from booth.web.pages.media import place_of
 from booth.web.pages.plan import catalogue_of
-from booth.web.plans import WORDS
+from booth.web.plans import NO_BASE, WORDS, names_a_base
 from booth.web.runs import Place, read_json
 from booth.web.studio import Studio
 from booth.web.view import page, studio_of
@@ -60,7 +61,13 @@ def concept_of(request: Request, key: str) -> Place:
 @router.get("/concepts", include_in_schema=False)
 def index(request: Request) -> Response:
     """The library."""
-    return page(request, "concepts.html", here="concepts", concepts=concepts_of(studio_of(request)))
+    return page(
+        request,
+        "concepts.html",
+        here="concepts",
+        concepts=concepts_of(studio_of(request)),
+        bases=bases_of(studio_of(request).home),
+    )
 
 
 @router.get("/concepts/{key}", include_in_schema=False)
@@ -215,10 +222,12 @@ async def import_file(
     name: Annotated[str, Query(max_length=200)] = "imported",
     noun: Annotated[str, Query(max_length=60)] = "",
     token: Annotated[str, Query(max_length=60)] = "",
-    base: Annotated[str, Query(max_length=300)] = "embedded",
+    base: Annotated[str, Query(max_length=300)] = EMBEDDED,
 ) -> dict[str, Any]:
     """Take in another trainer's .safetensors, sent as application/octet-stream, and queue its import."""
     studio = studio_of(request)
+    if not names_a_base(base):
+        raise Wrong("base", NO_BASE, code="base.invalid")
     for word in filter(None, (noun, token)):
         if not WORDS.fullmatch(word):
             raise Wrong(

@@ -240,8 +240,10 @@ def no_mask(request: Request, key: str, photo: str) -> dict[str, Any]:
 
 @router.get("/media/photos/{key}/{photo}", tags=["media"])
 def media(request: Request, key: str, photo: str, size: str = "full") -> Response:
-    """A photo, its small picture (`size=thumb`) or its mask (`size=mask`)."""
+    """A photo, its small picture (`size=thumb`), its mask (`size=mask`) or a mask to begin with (`size=outline`)."""
     photos, found = photo_of(request, key, photo)
+    if size == "outline":
+        return Response(photos.outline(found), media_type="image/png")
     file: Path = found.file
     if size == "thumb":
         file = photos.thumbs / f"{found.file.name}.webp"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from booth.core.errors import UsageError
 from booth.registry import METHODS
 from booth.web import forms, plans
+from booth.web.bases import EMBEDDED, bases_of
 from booth.web.catalogue import Catalogue
 from booth.web.jobs import Job, tail, write_json
 from booth.web.pages.jobs import job_of
@@ -42,47 +43,50 @@ def catalogue_of(request: Request) -> Catalogue:
 
 
 @router.get("/plan/{key}", include_in_schema=False)
-def plan(request: Request, key: str) -> Response:
-    """The page at once; what takes time to be known comes after it."""
+def plan(request: Request, key: str, like: str = "") -> Response:
+    """The page at once, filled in as for a job that it is to be `like`; what takes time to be known comes after it."""
     photos = set_of(request, key)
-    others = [{"id": s.id, "name": s.name} for s in sets_of(request).all() if s.id != photos.id]
-    about = photos.about()
-    asked = {
-        "noun": about.get("noun") or "",
-        "token": about.get("token") or "sks",
-        "kind": about.get("kind") or "subject",
-    }
-    first = [p.id for p in photos.photos()[:6]]
-    again = request.query_params.get("like", "")
+    others = [
+        {"id": s.id, "name": s.name, "token": s.about().get("token") or "", "noun": s.about().get("noun") or ""}
+        for s in sets_of(request).all() if s.id != photos.id and s.photos()
+    ]  # fmt: skip
+    typed = {k: v for k, v in photos.about().items() if k in ("noun", "token", "kind") and v}
+    asked = {"noun": "", "token": "sks", "kind": "subject", "base": EMBEDDED, "also": []} | typed
+    asked |= _plan_of(studio_of(request), like)
     values = {
-        "set": {"id": photos.id, "name": photos.name, "first": first},
-        "others": others,
-        "asked": asked,
-        "again": again,
-    }
+        "set": {"id": photos.id, "name": photos.name, "first": [p.id for p in photos.photos()[:6]]},
+        "others": others, "asked": asked, "again": like, "bases": bases_of(studio_of(request).home),
+        "also": {other["set"]: other for other in asked["also"]},
+    }  # fmt: skip
     return page(request, "plan.html", here="photos", **values)
 
 
+def _plan_of(studio: Studio, job: str) -> dict[str, Any]:
+    """What a job's plan asked for, and what was wrong with it; nothing without one."""
+    former = studio.library.get(job) if job else None
+    return {**(former.about.get("plan") or {}), "problems": former.problems} if former is not None else {}
+
+
 @router.get("/plan/{key}/methods", include_in_schema=False)
-def methods(request: Request, key: str, like: str = "") -> Response:
-    """The cards and the form of settings: a part of the page."""
+def methods(request: Request, key: str, like: str = "", base: str = EMBEDDED) -> Response:
+    """The cards and the form of settings on a base: a part of the page."""
     studio, photos = studio_of(request), set_of(request, key)
     known = catalogue_of(request).get()
-    former = studio.library.get(like) if like else None
-    asked = ((former.about.get("plan") or {}) | {"problems": former.problems}) if former is not None else {}
+    asked = _plan_of(studio, like)
     names = sorted(
         (n for n, m in known["methods"].items() if m["teaches"]), key=lambda n: FIRST.index(n) if n in FIRST else 99
     )
-    settings = {n: forms.method_fields(known["methods"][n], known["chosen"], "tiny") for n in names}
+    settings = {n: forms.method_fields(known["methods"][n], known["chosen"], plans.scale_of(base)) for n in names}
     shown = set_shown(photos)
     facts = {
         "@masks": any(p["mask"] is not None for p in shown["photos"]),
         "@captions": any(p["caption"] for p in shown["photos"]),
     }
     return page(
-        request, "methods.html", methods=[known["methods"][n] for n in names], costs=_costs(studio), asked=asked,
+        request, "methods.html", methods=[known["methods"][n] for n in names],
+        costs=_costs(studio).get(base, {}), asked=asked,
         form={"run": forms.run_fields(), "settings": settings, "idle": forms.IDLE, "facts": facts},
-        own=[n for n in METHODS.own if n in names],
+        own=[n for n in METHODS.own if n in names], embedded=base == EMBEDDED,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from booth.web.commands import command_of
 from booth.web.follow import Digest
 from booth.web.jobs import Job
 from booth.web.pages.media import place_of
@@ -91,8 +92,8 @@ def _command(studio: Studio, place: Place, job: Job | None) -> str:
     """What did the same on the command line."""
     if job is not None:
         return job.command
-    asked = place.frozen().get("configuration") or {}
-    return f"booth train --method {asked.get('method', '')} --out {studio.home.relative(place.out)}" if asked else ""
+    asked = place.frozen().get("configuration")
+    return command_of(asked, studio.home, place.out) if isinstance(asked, dict) else ""
 
 
 @router.get("/api/runs", tags=["runs"])

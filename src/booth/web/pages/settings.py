@@ -52,7 +52,7 @@ def examined() -> dict[str, Any]:
 
 def _examined() -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "booth", "doctor", "--json"], capture_output=True, timeout=WAIT, check=False
+        [sys.executable, "-P", "-m", "booth", "doctor", "--json"], capture_output=True, timeout=WAIT, check=False
     )
     try:
         return json.loads(done.stdout.decode().strip().splitlines()[-1])

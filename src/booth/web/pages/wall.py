@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def one(request: Request, key: str) -> Response:
     studio, place = studio_of(request), place_of(request, key)
     told, digest, job = measured(studio, place), studio.places.digest(place), job_of_wall(studio, place)
     kept = [j for j in studio.library.all() if j.kind == "keep" and j.about.get("of") == place.id]
+    prompts = (told or {}).get("prompts") or []
     values = {
+        "columns": [(prompt, len(list(same))) for prompt, same in groupby(prompts)],
+        "seeds": (told or {}).get("seeds") if len(set(prompts)) < len(prompts) else None,
         "concept": {"id": place.id, "name": place.name, "done": place.is_concept},
         "wall": told,
         "previews": sorted(digest.previews.values(), key=lambda p: p["step"]),

@@ -12,7 +12,7 @@
     event.preventDefault();
     const file = at("file").files[0];
     if (!file) return;
-    const about = new URLSearchParams({ name: file.name.slice(0, 200), noun: event.target.noun.value.trim(), token: event.target.token.value.trim() });
+    const about = new URLSearchParams({ name: file.name.slice(0, 200), noun: event.target.noun.value.trim(), token: event.target.token.value.trim(), base: event.target.base.value.trim() || "embedded" });
     try { const job = await send("PUT", `/api/import?${about}`, file, "application/octet-stream"); location.assign(`/jobs/${job.id}`); } catch (problem) { notice(problem.message); }
   });
   const concept = at("concept")?.dataset.concept;

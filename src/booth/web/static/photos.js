@@ -227,7 +227,8 @@
       tool = button.dataset.tool;
       for (const one of dialog.querySelectorAll("[data-tool]")) one.setAttribute("aria-pressed", String(one === button));
       show();
-    } else if (wish === "undo") { const last = past.pop(); if (last) { paint.putImageData(last.pixels, 0, 0); painted = last.painted; touched = true; show(); } }
+    } else if (wish === "find") find(button);
+    else if (wish === "undo") { const last = past.pop(); if (last) { paint.putImageData(last.pixels, 0, 0); painted = last.painted; touched = true; show(); } }
     else if (wish === "clear") { keep(); paint.clearRect(0, 0, mask.width, mask.height); touched = true; painted = false; show(); }
     else if (wish === "invert") {
       keep();
@@ -238,6 +239,20 @@
     else if (wish === "save") save();
   });
   size.addEventListener("input", show);
+
+  /** A mask to begin with, of what stands out from the border. */
+  function find(button) {
+    const first = new Image();
+    button.disabled = true;
+    coverage.textContent = say("looking");
+    first.onload = () => {
+      button.disabled = false; keep();
+      paint.clearRect(0, 0, mask.width, mask.height); paint.drawImage(first, 0, 0, canvas.width, canvas.height); keyed();
+      touched = true; painted = true; show();
+    };
+    first.onerror = () => { button.disabled = false; show(); notice(say("failed")); };
+    first.src = `/media/photos/${set.id}/${photo.id}?size=outline`;
+  }
 
   async function save() {
     try {

@@ -3,10 +3,11 @@
 (() => {
   const plan = document.getElementById("plan"), at = (id) => document.getElementById(id);
   const read = (id) => JSON.parse(at(id).textContent);
-  let form = null, meanings, whys, asked, level = "simple", given = { run: {}, settings: {} };
+  let form = null, meanings, whys, asked, level = "simple", given = null;
 
   const method = () => plan.querySelector("[name=method]:checked")?.value || "lora";
   const racing = () => Boolean(at("race")?.checked);
+  const base = () => plan.base.value.trim() || "embedded";
   const chosen = () => racing() ? [...plan.querySelectorAll("[data-method] input:checked")].map((i) => i.value) : [method()];
 
   function example() {
@@ -83,7 +84,7 @@
     at("measuring").textContent = say("measuring");
     try {
       const methods = [...plan.querySelectorAll("[data-method]")].filter((c) => !c.hidden).map((c) => c.dataset.method);
-      const { job } = await send("POST", `/api/plan/${plan.dataset.set}/advice`, { noun, token: plan.token.value.trim(), kind: plan.kind.value, methods });
+      const { job } = await send("POST", `/api/plan/${plan.dataset.set}/advice`, { noun, token: plan.token.value.trim(), kind: plan.kind.value, base: base(), methods });
       watched = job;
       watch();
     } catch (problem) { at("measure").disabled = false; at("measuring").textContent = problem.message; }
@@ -138,12 +139,13 @@
     const settings = Object.fromEntries(Object.entries(given.settings).filter(([name]) => own.has(name)));
     at("start").disabled = true;
     try {
-      const told = await send("POST", `/api/plan/${plan.dataset.set}`, { noun: plan.noun.value.trim(), token: plan.token.value.trim(), kind: plan.kind.value, methods: form ? chosen() : ["lora"], race: racing(), run: given.run, settings, also });
+      const told = await send("POST", `/api/plan/${plan.dataset.set}`, { noun: plan.noun.value.trim(), token: plan.token.value.trim(), kind: plan.kind.value, base: base(), methods: form ? chosen() : ["lora"], race: racing(), run: given.run, settings, also });
       location.assign(told.go);
     } catch (problem) { at("start").disabled = false; reveal(problem.told?.problems); wrong(problem.told?.problems || [{ sentence: problem.message }]); }
   });
 
   plan.addEventListener("input", (event) => { if (["noun", "token", "kind"].includes(event.target.name)) example(); if (event.target.id === "search") fields(); });
+  plan.base.addEventListener("change", () => { form = null; htmx.trigger("#methods", "booth:base"); });
   plan.addEventListener("change", (event) => { if (event.target.name === "method" || event.target.id === "race") { cards(); fields(); example(); } });
   plan.addEventListener("click", (event) => {
     const button = event.target.closest("button");
@@ -159,7 +161,7 @@
   document.body.addEventListener("htmx:afterSwap", () => {
     if (form || !at("form")) return;
     form = read("form"); meanings = read("meanings"); whys = read("whys"); asked = read("asked");
-    given = { run: asked.run || {}, settings: asked.settings || {} };
+    if (!given) given = { run: asked.run || {}, settings: asked.settings || {} };
     if ((asked.methods || []).length > 1) {
       at("race").checked = true; cards();
       for (const card of plan.querySelectorAll("[data-method]")) { card.querySelector("input").checked = asked.methods.includes(card.dataset.method); if (asked.methods.includes(card.dataset.method)) card.hidden = false; }

@@ -1,0 +1,322 @@
+"""The studio's jobs through its HTTP interface, each run for real on a tiny base: what is asked for is what is done.
+
+The commands run in the test's own process, which has the libraries loaded; that a job is a process of its own is tested
+where jobs are, and in the browser.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image, ImageDraw
+from typer.testing import CliRunner
+from web_client import PORT, TOKEN, png, raw
+
+from booth.cli.app import app
+from booth.core.commit import verify
+from booth.train.update import Update
+from booth.web import catalogue, forecast
+from booth.web.app import create_app
+from booth.web.commands import command_of
+from booth.web.describe import describe
+from booth.web.home import Home
+from booth.web.jobs import Job
+from booth.web.pages import concepts, wall
+from booth.web.safety import MARK, Door
+from booth.web.studio import Studio, open_studio
+
+STEPS = 4
+Place = Callable[..., Any]
+
+
+class Whole:
+    """A studio, a browser on it, and one who does its jobs at once."""
+
+    def __init__(self, home: Home, base: Path) -> None:
+        self.home, self.base = home, str(base)
+        self.studio: Studio = open_studio(home, Door(TOKEN, PORT))
+        self.studio.keeper.after["train"] = lambda job: wall.after_training(self.studio, job)
+        self.studio.keeper.checks["export"] = lambda job, result: concepts.exported(self.studio, job, result)
+        self.client = TestClient(create_app(self.studio), base_url=f"http://127.0.0.1:{PORT}", follow_redirects=False)
+        self.client.cookies.set(self.studio.door.cookie, TOKEN)
+        self.client.headers[MARK] = "1"
+
+    def ask(self, place: str) -> Any:
+        """What is told there."""
+        answer = self.client.get(place)
+        assert answer.status_code == 200, (place, answer.text[:300])
+        return answer.json() if answer.headers["content-type"] == "application/json" else answer.text
+
+    def post(self, place: str, **wish: Any) -> Any:
+        """A change that succeeds."""
+        answer = self.client.post(place, json=wish)
+        assert answer.status_code < 300, (place, answer.text[:300])
+        return answer.json()
+
+    def do(self, key: str) -> Job:
+        """Run a job's command to its end, and have it judged by what it left."""
+        job = self.studio.library.get(key)
+        assert job is not None
+        folder = self.studio.library.folder(job)
+        with chdir(self.home.root):
+            if job.module == "booth":
+                told = CliRunner().invoke(app, job.words)
+                code, said = told.exit_code, told.stdout
+                folder.stderr.write_text(told.stderr)
+            else:
+                with redirect_stdout(io.StringIO()) as out:
+                    code = forecast.main(list(job.argv))
+                said = out.getvalue()
+        folder.stdout.write_text(said)
+        self.studio.keeper._finish(job, code)
+        found = self.studio.library.get(key)
+        assert found is not None
+        return found
+
+    def done(self, key: str) -> Job:
+        """The same, of one that must succeed."""
+        job = self.do(key)
+        assert job.state == "done", (job.reason, job.command)
+        return job
+
+    def queued(self, kind: str) -> str:
+        """The one that waits, of a kind."""
+        (job,) = [j for j in self.studio.library.queued() if j.kind == kind]
+        return job.id
+
+    def photos(self, count: int = 4) -> str:
+        """A set of photos."""
+        key = self.post("/api/photos", name="thing")["id"]
+        for seed in range(count):
+            answer = self.client.put(f"/api/photos/{key}/upload?name=photo-{seed}", **raw(png(64, seed)))  # type: ignore[arg-type]
+            assert answer.status_code == 201
+        return key
+
+    def plan(self, **more: Any) -> dict[str, Any]:
+        """What the page of a plan sends."""
+        run = {"previews": 2, "preview_seeds": 2, "checkpoint_every": 2} | more.pop("run", {})
+        settings = {"steps": STEPS, "rank": 2} | more.pop("settings", {})
+        return {"noun": "dog", "base": self.base, "run": run, "settings": settings} | more
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, toy_base: Path) -> Iterator[Whole]:
+    home = Home(tmp_path_factory.mktemp("whole") / "home")
+    home.root.mkdir()
+    home.make()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOOTH_CACHE", str(home.root.parent / "cache"))
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(catalogue, "_made", lambda: json.loads(json.dumps(describe(), default=str)))
+        found = Whole(home, toy_base)
+        yield found
+        found.studio.library.close()
+
+
+@pytest.fixture(scope="module")
+def photo_set(whole: Whole) -> str:
+    return whole.photos()
+
+
+@pytest.fixture(scope="module")
+def trained(whole: Whole, photo_set: str) -> Job:
+    """A training that was interrupted in its third step, and went on."""
+    key = whole.post(f"/api/plan/{photo_set}", **whole.plan())["id"]
+    taken = Update.learn
+
+    def interrupted(self: Update, *args: Any, **kwargs: Any) -> Any:
+        interrupted.count += 1  # type: ignore[attr-defined]
+        if interrupted.count == 3:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        return taken(self, *args, **kwargs)
+
+    interrupted.count = 0  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Update, "learn", interrupted)
+        job = whole.do(key)
+    assert job.state == "paused"
+    whole.post(f"/api/jobs/{key}", action="resume")
+    return whole.done(key)
+
+
+def test_a_training_goes_on_where_it_was(whole: Whole, trained: Job) -> None:
+    assert "--resume" in trained.words
+    run = whole.ask(f"/api/runs/{whole.ask(f'/api/jobs/{trained.id}')['run']}")
+    assert run["state"] == "done"
+    assert [step for step, _ in run["losses"]] == list(range(1, STEPS + 1))
+    events = [json.loads(line) for line in (whole.home.root / trained.about["out"] / "run/events.jsonl").open()]
+    assert [e["done"] for e in events if e["kind"] == "plan"] == [0, 2]
+
+
+def test_a_run_of_the_command_line_shows_the_command_that_does_the_same(whole: Whole, trained: Job) -> None:
+    place = whole.studio.places.of(whole.home.root / trained.about["out"])
+    command = command_of(place.frozen()["configuration"], whole.home, place.out)
+    assert f"--set=steps={STEPS}" in command
+    assert command.replace(" --json", "").split(" -- ")[1] == trained.about["photos"]
+    for word in trained.argv[1:-3]:
+        assert word in command, word
+    folder = whole.studio.library.folder(trained)
+    hidden = folder.path.with_name("hidden")
+    os.replace(folder.path, hidden)  # as if the studio had not started it
+    whole.studio.library.rebuild()
+    try:
+        assert "booth train --class=dog" in whole.ask(f"/runs/{place.id}")
+    finally:
+        os.replace(hidden, folder.path)
+        whole.studio.library.rebuild()
+
+
+def test_the_wall_follows_with_several_seeds_of_each_prompt(whole: Whole, trained: Job) -> None:
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
+    assert "state" in whole.ask(f"/api/wall/{concept}")["job"]
+    whole.done(whole.queued("wall"))
+    told = whole.ask(f"/api/wall/{concept}")["wall"]
+    assert told["prompts"][0] == told["prompts"][1] != told["prompts"][2]
+    assert told["seeds"][:4] == [0, 4, 1, 5]
+    assert [row["step"] for row in told["rows"]] == [None, 2, 4]
+    shown = whole.ask(f"/wall/{concept}")
+    assert shown.count('colspan="2"') == 4
+    assert re.search(r"Step \d is the best", shown)
+    for row, column in ((0, 0), (1, 7), (2, 3)):
+        assert whole.client.get(f"/media/walls/{concept}/{row}/{column}").headers["content-type"] == "image/png"
+    kept = whole.done(whole.post(f"/api/wall/{concept}/keep", step=2)["id"])
+    assert verify(whole.home.root / kept.about["out"])
+
+
+def test_the_same_again_with_changes(whole: Whole, trained: Job, photo_set: str) -> None:
+    answer = whole.client.get(f"/plan/again/{trained.id}")
+    assert answer.headers["location"] == f"/plan/{photo_set}?like={trained.id}"
+    shown = whole.ask(answer.headers["location"])
+    assert f'value="{whole.base}"' in shown
+    assert 'value="dog"' in shown
+    fields = whole.ask(f"/plan/{photo_set}/methods?like={trained.id}&base={whole.base}")
+    assert "&#34;preview_seeds&#34;: 2" in fields
+    other = whole.post(f"/api/plan/{photo_set}", **whole.plan(settings={"steps": 2}, run={"previews": 0}))
+    assert other["about"]["out"] != trained.about["out"]
+    assert whole.done(other["id"]).about["steps"] == 2
+
+
+def test_two_subjects_in_one_run(whole: Whole, photo_set: str) -> None:
+    other = whole.photos(2)
+    also = [{"set": other, "token": "zwx", "noun": "cat"}]
+    job = whole.done(
+        whole.post(f"/api/plan/{photo_set}", **whole.plan(also=also, run={"previews": 0}, settings={"steps": 1}))["id"]
+    )
+    record = json.loads((whole.home.root / job.about["out"] / "concept.json").read_text())
+    assert [o["noun"] for o in record["subject"]["others"]] == ["cat"]
+    assert 'value="zwx"' in whole.ask(f"/plan/{photo_set}?like={job.id}")
+
+
+def test_advice_and_measured_costs(whole: Whole, photo_set: str) -> None:
+    question = {"noun": "dog", "base": whole.base, "methods": ["lora"]}
+    job = whole.post(f"/api/plan/{photo_set}/advice", **question)["job"]
+    assert whole.post(f"/api/plan/{photo_set}/advice", **question)["job"] == job  # nobody measures the same twice
+    whole.done(job)
+    told = whole.ask(f"/api/advice/{job}")
+    assert told["advice"]["method"]
+    assert told["advice"]["reasons"]
+    assert told["token"]["token"] == "sks"
+    (cost,) = told["costs"]
+    assert cost["seconds"] > 0
+    assert cost["artifact_bytes"] > 0
+    assert "±" in whole.ask(f"/plan/{photo_set}/methods?base={whole.base}")
+    assert "±" not in whole.ask(f"/plan/{photo_set}/methods")  # of another base nothing is known
+
+
+def test_a_race_and_a_blind_taste_test(whole: Whole, photo_set: str) -> None:
+    plan = whole.plan(methods=["lora", "textual_inversion"], race=True, run={}, settings={"steps": 1})
+    plan["settings"] = {"steps": 1}
+    job = whole.post(f"/api/plan/{photo_set}", **plan)
+    assert job["kind"] == "compare"
+    assert "textual_inversion" in job["command"]
+    whole.done(job["id"])
+    (race,) = whole.ask("/api/races")["races"]
+    assert set(race["methods"]) == {"lora", "textual_inversion"}
+    page = whole.ask(f"/compare/{race['id']}")
+    assert "textual_inversion" in page
+    assert whole.client.get(f"/media/races/{race['id']}/lora/0").headers["content-type"] == "image/png"
+    assert race["id"] in whole.ask("/compare")
+    pair = whole.post(f"/api/races/{race['id']}/pair")
+    for side in ("left", "right"):
+        assert whole.client.get(pair[side]).headers["content-type"] == "image/png"
+    answer = whole.post(f"/api/races/{race['id']}/answer", pair=pair["pair"], winner="left")
+    assert {answer["left"], answer["right"]} == {"lora", "textual_inversion"}
+    assert answer["answers"] == 1
+    assert answer["ranks"]
+    again = whole.client.post(f"/api/races/{race['id']}/answer", json={"pair": pair["pair"], "winner": "left"})
+    assert again.status_code == 404
+    assert 'data-answers="1"' in whole.ask(f"/compare/{race['id']}/taste")
+
+
+def sent(whole: Whole, image: Image.Image) -> str:
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return whole.client.put("/api/draw/inputs", **raw(data.getvalue())).json()["id"]  # type: ignore[arg-type]
+
+
+def test_drawing_over_a_picture_where_a_mask_is(whole: Whole, trained: Job) -> None:
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
+    start = Image.new("RGB", (32, 32), (200, 30, 30))
+    mask = Image.new("L", (32, 32), 0)
+    ImageDraw.Draw(mask).rectangle((16, 0, 31, 31), fill=255)
+    wish = {"prompt": "a photo of sks dog", "concepts": [{"id": concept, "strength": 0.7}], "count": 2, "steps": 2}
+    wish |= {"start": sent(whole, start), "mask": sent(whole, mask), "strength": 0.9, "seed": 5}
+    job = whole.done(whole.post("/api/draw", **wish)["id"])
+    assert whole.ask(f"/api/draw/{job.id}")["count"] == 2
+    picture = Image.open(io.BytesIO(whole.client.get(f"/media/drawings/{job.id}/1").content)).convert("RGB")
+    left, right = picture.crop((0, 0, 12, 32)), picture.crop((20, 0, 32, 32))
+    assert max(abs(a - b) for a, b in zip(left.resize((1, 1)).getpixel((0, 0)), (200, 30, 30), strict=True)) < 12  # type: ignore[arg-type]
+    assert right.tobytes() != left.tobytes()
+    page = whole.ask(f"/draw?like={job.id}")
+    assert wish["start"] in page
+    assert 'value="0.7"' in page
+
+
+def test_a_scribble_that_a_control_net_follows(whole: Whole) -> None:
+    scribble = Image.new("RGB", (64, 64))
+    ImageDraw.Draw(scribble).ellipse((8, 8, 56, 56), outline=(255, 255, 255), width=3)
+    wish = {"prompt": "a photo of a dog", "count": 1, "steps": 1, "size": 64}
+    guides = [{"input": sent(whole, scribble), "kind": "canny", "strength": 1.0}]
+    job = whole.done(whole.post("/api/draw", **wish, guides=guides)["id"])
+    assert "--control-type=canny" in job.argv
+    assert whole.client.get(f"/media/drawings/{job.id}/0").headers["content-type"] == "image/png"
+
+
+def test_what_was_exported_is_imported(whole: Whole, trained: Job) -> None:
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
+    job = whole.done(whole.post(f"/api/concepts/{concept}/export", to="kohya")["id"])
+    data = whole.client.get(f"/media/exports/{job.id}").content
+    assert len(data) > 1000
+    assert "tensors match" in whole.ask(f"/concepts/{concept}")
+    asked = f"/api/import?name=theirs.safetensors&noun=dog&token=sks&base={whole.base}"
+    answer = whole.client.put(asked, **raw(data))  # type: ignore[arg-type]
+    assert answer.status_code == 201, answer.text
+    whole.done(answer.json()["id"])
+    names = [c["name"] for c in whole.ask("/api/concepts")["concepts"]]
+    assert any("theirs" in name for name in names), names
+
+
+def test_a_report_of_a_concept(whole: Whole, trained: Job) -> None:
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
+    whole.done(whole.post(f"/api/concepts/{concept}/evaluate")["id"])
+    assert 'class="note"' in whole.ask(f"/concepts/{concept}")
+
+
+def test_a_renamed_concept_and_one_that_was_deleted_and_is_back(whole: Whole, trained: Job) -> None:
+    kept = next(c for c in whole.ask("/api/concepts")["concepts"] if "step-2" in c["name"])
+    go = whole.post(f"/api/concepts/{kept['id']}/name", name="earlier rex")["go"]
+    key = go.rsplit("/", 1)[1]
+    assert "earlier rex" in whole.ask(go)
+    undo = whole.client.delete(f"/api/concepts/{key}").json()["undo"]
+    assert whole.client.get(go).status_code == 404
+    assert whole.post(f"/api/concepts/restore/{undo}")["go"] == go
+    assert "earlier rex" in whole.ask(go)
