@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -234,6 +235,20 @@ class Campaign:
         return _Filled(self.home) if self.on_tmpfs else _Limited([self.server.pid, *self._workers()])  # type: ignore[union-attr]
 
     def _vanished(self, found: Found, gone: set[str]) -> str:
+        while True:
+            try:
+                file = self.lot.choice(self._files())
+                gone.add(digest(file))
+                break
+            except FileNotFoundError:  # a run was finished and moved meanwhile
+                continue
+        for one in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+            one.unlink(missing_ok=True)
+        self._still_answers(found)
+        return str(file.relative_to(self.home))[-44:]
+
+    def _files(self) -> list[Path]:
+        """What may vanish: some of everything that matters."""
         active = {Path(j["folder"]) for j in self._active()}
         runs = [p for p in (self.home / "concepts").glob("*.run") if p.is_dir()]
         choices: list[Path] = [
@@ -246,13 +261,7 @@ class Campaign:
         choices += list((self.home / "pictures").glob("*/*.png"))[:2]
         choices += [c / "state.safetensors" for r in runs for c in sorted(r.glob("checkpoints/ckpt-??????"))[-1:]]
         choices += list((self.home / "studio" / "thumbs").glob("*/*.webp"))[:2]
-        choices = [c for c in choices if c.is_file()]
-        file = self.lot.choice(choices)
-        gone.add(digest(file))
-        for one in [file, *file.parent.glob(f"{file.name}-*")]:
-            one.unlink(missing_ok=True)
-        self._still_answers(found)
-        return str(file.relative_to(self.home))[-44:]
+        return [c for c in choices if c.is_file()]
 
     def _second(self, found: Found, gone: set[str]) -> str:
         with (self.folder / "second").open("wb") as said:
@@ -322,7 +331,7 @@ class Campaign:
 
     def _there(self) -> dict[str, str]:
         there: dict[str, str] = {}
-        for file in self.home.rglob("*"):
+        for file in (Path(folder) / name for folder, _, names in os.walk(self.home) for name in names):
             told = file.relative_to(self.home).parts
             if any(".tmp-" in part for part in told) or (told[:1] == ("studio",) and "snapshots" not in told):
                 continue
@@ -392,8 +401,10 @@ class Campaign:
 
     def end_all(self) -> None:
         """Leave no process behind."""
-        for pid in self._workers() if self.server is not None else ():
-            os.kill(pid, signal.SIGKILL)
+        if self.server is not None:
+            for pid in (self.server.pid, *self._workers()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 class _Filled:

@@ -89,7 +89,7 @@ def _commit() -> str:
 
 def main() -> None:
     """Inject, look, write down."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Inject faults into a studio, and look at what is left.")
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
@@ -112,9 +112,9 @@ def main() -> None:
             print(f"{number:3} {kind:9} {found.what:44} {found.seconds:6.2f} s {'; '.join(found.problems)}", flush=True)
         ending = campaign.close()
     finally:
+        campaign.end_all()
         os.kill(loaded, signal.SIGKILL)
         os.waitpid(loaded, 0)
-        campaign.end_all()
         if on_tmpfs:
             subprocess.run(["umount", "-l", str(home)], check=False)
         shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
@@ -22,6 +23,32 @@ from booth.web.plans import still_the_same
 from booth.web.safety import Guard, TooLarge
 from booth.web.studio import Studio
 from booth.web.view import FOLDER, page, words_of
+
+
+class Refusal(BaseModel):
+    """Why something was not done; `error` is all of it for people."""
+
+    error: str
+    code: str
+    field: str | None = None
+    sentence: str = ""
+    advice: str = ""
+    problems: list[dict[str, Any]] = []
+
+
+# What may be answered to any request; the interface's description tells of it.
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "What was asked for makes no sense"},
+    401: {"model": Refusal, "description": "The token is missing or an old one"},
+    403: {"model": Refusal, "description": "A page of another site asked"},
+    404: {"model": Refusal, "description": "There is nothing here"},
+    405: {"model": Refusal, "description": "This method is not allowed"},
+    409: {"model": Refusal, "description": "This cannot be done now"},
+    413: {"model": Refusal, "description": "More was sent than is taken"},
+    415: {"model": Refusal, "description": "Another kind of content was sent than is taken"},
+    422: {"model": Refusal, "description": "What was sent has another form than this description says"},
+    507: {"model": Refusal, "description": "The disk is full"},
+}
 
 
 def create_app(studio: Studio) -> FastAPI:
@@ -44,7 +71,7 @@ def create_app(studio: Studio) -> FastAPI:
 
     app = FastAPI(
         title="booth studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url="/api/openapi.json", responses=REFUSALS,
     )  # fmt: skip
     app.state.studio, app.state.catalogue = studio, catalogue
     for module in (entrance, photos, plan, runs, draw, concepts, compare, wall, settings, jobs, media):
@@ -85,8 +112,17 @@ def _misread(request: Request, error: Any) -> Response:
 def _failed(request: Request, error: Any) -> Response:
     """What the person asked for makes no sense, or cannot be had here."""
     status = 507 if isinstance(error, DiskFullError) else 409 if isinstance(error, NotAvailableError) else 400
-    problems = [problem.to_json() | {"error": str(problem)} for problem in error.problems]
-    return JSONResponse(error.to_json() | {"error": str(error), "problems": problems}, status)
+    return JSONResponse(
+        _told(request, error) | {"problems": [_told(request, problem) for problem in error.problems]}, status
+    )
+
+
+def _told(request: Request, error: BoothError) -> dict[str, Any]:
+    """An error's values in the language of the page; `error` is all of it as one text."""
+    said = words_of(request).told
+    return error.to_json() | {
+        "sentence": said(error.sentence), "advice": said(error.advice), "error": said(str(error))
+    }  # fmt: skip
 
 
 def _too_large(request: Request, error: Any) -> Response:

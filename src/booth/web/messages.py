@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
-FOLDER = Path(__file__).parent / "messages"
+from booth.web.engine_words import FOLDER, in_language
+
 FIRST = "en"
-LANGUAGES = tuple(sorted(file.stem for file in FOLDER.glob("*.json")))
+LANGUAGES = tuple(sorted(file.stem for file in FOLDER.glob("*.json") if "." not in file.stem))
 SCRIPT = "js."  # before the keys of what scripts say
 
 
@@ -37,6 +37,10 @@ class Words:
     def either(self, key: str, otherwise: str) -> str:
         """The words for it or, of what the message files do not know, what is said of it elsewhere."""
         return self._said.get(key, otherwise)
+
+    def told(self, sentence: str) -> str:
+        """What the library said, in this language where there are words for it."""
+        return "\n".join(in_language(self.language, line) for line in sentence.split("\n"))
 
     def for_scripts(self) -> str:
         """What scripts say, as JSON that may stand within a page."""

@@ -23,6 +23,7 @@ from web_client import PORT, TOKEN, png, raw
 
 from booth.cli.app import app
 from booth.core.commit import verify
+from booth.events import read_events
 from booth.train.update import Update
 from booth.web import catalogue, forecast
 from booth.web.app import create_app
@@ -153,8 +154,8 @@ def test_a_training_goes_on_where_it_was(whole: Whole, trained: Job) -> None:
     run = whole.ask(f"/api/runs/{whole.ask(f'/api/jobs/{trained.id}')['run']}")
     assert run["state"] == "done"
     assert [step for step, _ in run["losses"]] == list(range(1, STEPS + 1))
-    events = [json.loads(line) for line in (whole.home.root / trained.about["out"] / "run/events.jsonl").open()]
-    assert [e["done"] for e in events if e["kind"] == "plan"] == [0, 2]
+    events = read_events(whole.home.root / trained.about["out"] / "run" / "events.jsonl")
+    assert [e.done for e in events if e.kind == "plan"] == [0, 2]
 
 
 def test_a_run_of_the_command_line_shows_the_command_that_does_the_same(whole: Whole, trained: Job) -> None:

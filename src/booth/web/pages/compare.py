@@ -19,7 +19,7 @@ from booth.web.studio import Studio
 from booth.web.view import page, studio_of
 
 router = APIRouter()
-PLAN, NUMBERS, TASTE = "plan.json", "comparison.json", "taste.json"
+PLAN, NUMBERS, TASTE = "race.json", "comparison.json", "taste.json"
 SHOWN = 6  # pictures of each method
 PAIRS = 12
 
@@ -58,7 +58,7 @@ def pictures(folder: Path, method: str) -> list[Path]:
 def told(folder: Path) -> dict[str, Any]:
     """What a race found, for its page."""
     numbers = read_json(folder / NUMBERS) or {}
-    plan = numbers.get("plan") or read_json(folder / PLAN) or {}
+    plan = numbers.get("plan") or (read_json(folder / PLAN) or {}).get("plan") or {}
     methods = numbers.get("methods") or {}
     columns = list(dict.fromkeys(name for m in methods.values() for name in m["columns"]))
     return {
@@ -166,7 +166,7 @@ def _ranks(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [asdict(rank) for rank in bradley_terry([Choice(**c) for c in choices])]
 
 
-@router.get("/media/pairs/{name}/{side}", tags=["media"])
+@router.get("/media/pairs/{name}/{side}", tags=["media"], response_class=Response)
 def of_pair(request: Request, name: str, side: str) -> Response:
     """One side of a pair."""
     studio = studio_of(request)
@@ -178,7 +178,7 @@ def of_pair(request: Request, name: str, side: str) -> Response:
     return picture(found[made["place"]] if made["place"] < len(found) else None, lasting=False)
 
 
-@router.get("/media/races/{key}/{method}/{number}", tags=["media"])
+@router.get("/media/races/{key}/{method}/{number}", tags=["media"], response_class=Response)
 def media(request: Request, key: str, method: str, number: int) -> Response:
     """A picture that a method drew, or of the photos (`photos`)."""
     folder = race_of(request, key)

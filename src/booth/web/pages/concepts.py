@@ -23,6 +23,7 @@ from booth.web.pages.draw import concepts_of
 from booth.web.pages.jobs import job_of
 from booth.web.pages.jobs import shown as job_shown
 from booth.web.pages.media import place_of
+from booth.web.pages.photos import RAW
 from booth.web.pages.plan import catalogue_of
 from booth.web.plans import NO_BASE, WORDS, names_a_base
 from booth.web.runs import Place, read_json
@@ -206,7 +207,7 @@ def _free(file: Path) -> Path:
     return found
 
 
-@router.get("/media/exports/{key}", tags=["media"])
+@router.get("/media/exports/{key}", tags=["media"], response_class=Response)
 def download(request: Request, key: str) -> Response:
     """The file of an export."""
     studio, job = studio_of(request), job_of(request, key)
@@ -216,7 +217,7 @@ def download(request: Request, key: str) -> Response:
     return FileResponse(file, media_type="application/octet-stream", filename=file.name)
 
 
-@router.put("/api/import", tags=["concepts"], status_code=201)
+@router.put("/api/import", tags=["concepts"], status_code=201, openapi_extra=RAW)
 async def import_file(
     request: Request,
     name: Annotated[str, Query(max_length=200)] = "imported",

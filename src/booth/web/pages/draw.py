@@ -19,10 +19,10 @@ from booth.web.jobs import Job
 from booth.web.pages.jobs import job_of
 from booth.web.pages.jobs import shown as job_shown
 from booth.web.pages.media import picture
-from booth.web.pages.photos import body
+from booth.web.pages.photos import RAW, body
 from booth.web.photos import child
 from booth.web.studio import Studio
-from booth.web.view import page, studio_of
+from booth.web.view import page, studio_of, words_of
 
 router = APIRouter()
 SHOWN = 24  # drawings of the history
@@ -123,7 +123,7 @@ def pictures(studio: Studio, job: Job) -> list[Path]:
     return [f for name in named if (f := folder / name).is_file() and not f.is_symlink()]
 
 
-@router.put("/api/draw/inputs", tags=["draw"], status_code=201)
+@router.put("/api/draw/inputs", tags=["draw"], status_code=201, openapi_extra=RAW)
 async def send_input(request: Request) -> dict[str, Any]:
     """Send a picture to draw over, a mask, or one to follow, as application/octet-stream; the answer is its id."""
     studio, key = studio_of(request), secrets.token_hex(6)
@@ -182,10 +182,14 @@ def queue(studio: Studio, wish: Drawing) -> Job:
 def one(request: Request, key: str) -> dict[str, Any]:
     """A drawing, and how many pictures it has."""
     studio, job = studio_of(request), job_of(request, key)
-    return job_shown(studio, job) | {"count": len(pictures(studio, job)), "said": studio.library.folder(job).said(4)}
+    words = words_of(request)
+    said = [words.told(line) for line in studio.library.folder(job).said(4)]
+    return job_shown(studio, job) | {
+        "count": len(pictures(studio, job)), "said": said, "reason": words.told(job.reason)
+    }  # fmt: skip
 
 
-@router.get("/media/drawings/{key}/{number}", tags=["media"])
+@router.get("/media/drawings/{key}/{number}", tags=["media"], response_class=Response)
 def media(request: Request, key: str, number: int) -> Response:
     """A picture that was drawn; its settings are in it."""
     found = pictures(studio_of(request), job_of(request, key))

@@ -39,14 +39,14 @@ def place_of(request: Request, key: str) -> Place:
     return place
 
 
-@router.get("/runs/{key}/previews/{step}/{number}")
+@router.get("/runs/{key}/previews/{step}/{number}", response_class=Response)
 def preview(request: Request, key: str, step: int, number: int) -> Response:
     """A picture of a run's preview."""
     place = place_of(request, key)
     return picture(place.preview(studio_of(request).places.digest(place), step, number))
 
 
-@router.get("/concepts/{key}/samples/{number}")
+@router.get("/concepts/{key}/samples/{number}", response_class=Response)
 def sample(request: Request, key: str, number: int) -> Response:
     """A picture that a finished concept was drawn with."""
     samples = place_of(request, key).samples()

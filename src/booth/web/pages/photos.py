@@ -23,6 +23,7 @@ router = APIRouter()
 GOOD_COUNT = (3, 20)  # photos that a subject is usually taught from
 LEAST_CROP = 0.1  # of a photo's width and height
 KEY = re.compile(r"photo-[0-9a-f]{12}-\d{1,20}")
+RAW = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 UNMASKED = 0.1  # what the loss outside a mask weighs, unless a run says otherwise
 
 
@@ -133,7 +134,7 @@ def state(request: Request, key: str) -> dict[str, Any]:
     return shown(set_of(request, key))
 
 
-@router.put("/api/photos/{key}/upload", tags=["photos"], status_code=201)
+@router.put("/api/photos/{key}/upload", tags=["photos"], status_code=201, openapi_extra=RAW)
 async def upload(request: Request, key: str, name: Annotated[str, Query(max_length=300)] = "photo") -> dict[str, Any]:
     """Add one photo: JPEG, PNG or WebP by its content, as application/octet-stream."""
     import asyncio
@@ -222,7 +223,7 @@ def crop(request: Request, key: str, photo: str, wish: Crop) -> dict[str, Any]:
     return {"crop": crops.get(found.file.name)}
 
 
-@router.put("/api/photos/{key}/{photo}/mask", tags=["photos"])
+@router.put("/api/photos/{key}/{photo}/mask", tags=["photos"], openapi_extra=RAW)
 async def mask(request: Request, key: str, photo: str) -> dict[str, Any]:
     """Keep a mask, white where the subject is, sent as a PNG."""
     import asyncio
@@ -238,7 +239,7 @@ def no_mask(request: Request, key: str, photo: str) -> dict[str, Any]:
     return photos.paint(found, None)
 
 
-@router.get("/media/photos/{key}/{photo}", tags=["media"])
+@router.get("/media/photos/{key}/{photo}", tags=["media"], response_class=Response)
 def media(request: Request, key: str, photo: str, size: str = "full") -> Response:
     """A photo, its small picture (`size=thumb`), its mask (`size=mask`) or a mask to begin with (`size=outline`)."""
     photos, found = photo_of(request, key, photo)

@@ -21,7 +21,7 @@ from booth.web.pages.photos import set_of, sets_of
 from booth.web.pages.photos import shown as set_shown
 from booth.web.runs import read_json
 from booth.web.studio import Studio
-from booth.web.view import page, studio_of
+from booth.web.view import page, studio_of, words_of
 
 router = APIRouter()
 FIRST = ("lora", "dreambooth", "textual_inversion", "pivotal_tuning", "hypernetwork")  # the cards that come first
@@ -77,6 +77,9 @@ def methods(request: Request, key: str, like: str = "", base: str = EMBEDDED) ->
         (n for n, m in known["methods"].items() if m["teaches"]), key=lambda n: FIRST.index(n) if n in FIRST else 99
     )
     settings = {n: forms.method_fields(known["methods"][n], known["chosen"], plans.scale_of(base)) for n in names}
+    run, words = forms.run_fields(), words_of(request)
+    for field in [*run, *(f for fields in settings.values() for f in fields)]:
+        field["meaning"] = words.told(field["meaning"])
     shown = set_shown(photos)
     facts = {
         "@masks": any(p["mask"] is not None for p in shown["photos"]),
@@ -85,7 +88,7 @@ def methods(request: Request, key: str, like: str = "", base: str = EMBEDDED) ->
     return page(
         request, "methods.html", methods=[known["methods"][n] for n in names],
         costs=_costs(studio).get(base, {}), asked=asked,
-        form={"run": forms.run_fields(), "settings": settings, "idle": forms.IDLE, "facts": facts},
+        form={"run": run, "settings": settings, "idle": forms.IDLE, "facts": facts},
         own=[n for n in METHODS.own if n in names], embedded=base == EMBEDDED,
     )  # fmt: skip
 
@@ -158,10 +161,16 @@ def advice(request: Request, key: str) -> dict[str, Any]:
     costs = [line for line in told if line.get("kind") == "cost" and "error" not in line]
     if costs:
         _remember(studio, str(job.about.get("base", "embedded")), costs)
+    said = words_of(request).told
+    advice = next((line for line in told if line.get("kind") == "advice"), None)
+    token = next((line for line in told if line.get("kind") == "token"), None)
+    if advice is not None:
+        advice["reasons"] = [reason | {"sentence": said(reason["sentence"])} for reason in advice["reasons"]]
+        advice["warnings"] = [said(sentence) for sentence in advice["warnings"]]
+    if token is not None:
+        token["warnings"] = [said(sentence) for sentence in token["warnings"]]
     return {
-        "state": job.state, "reason": job.reason,
-        "advice": next((line for line in told if line.get("kind") == "advice"), None),
-        "token": next((line for line in told if line.get("kind") == "token"), None),
+        "state": job.state, "reason": said(job.reason), "advice": advice, "token": token,
         "costs": [line for line in told if line.get("kind") == "cost"],
     }  # fmt: skip
 

@@ -16,7 +16,7 @@ from booth.web.jobs import Job
 from booth.web.pages.media import place_of
 from booth.web.runs import Place, state_of
 from booth.web.studio import Studio
-from booth.web.view import page, studio_of
+from booth.web.view import page, studio_of, words_of
 
 router = APIRouter()
 LOOK = 0.6  # seconds between two looks at a run that somebody watches
@@ -84,7 +84,7 @@ def one(request: Request, key: str) -> Response:
     studio, place = studio_of(request), place_of(request, key)
     digest = studio.places.digest(place)
     job = job_of_run(studio, place)
-    values = {"run": live(studio, place, digest), "job": job, "command": _command(studio, place, job)}
+    values = {"run": _said(request, live(studio, place, digest)), "job": job, "command": _command(studio, place, job)}
     return page(request, "run.html", here="runs", **values)
 
 
@@ -107,7 +107,14 @@ def runs(request: Request) -> dict[str, Any]:
 def state(request: Request, key: str) -> dict[str, Any]:
     """One run with its losses and its log."""
     studio, place = studio_of(request), place_of(request, key)
-    return live(studio, place, studio.places.digest(place)) | {"job": _job_state(studio, place)}
+    return _said(request, live(studio, place, studio.places.digest(place))) | {"job": _job_state(studio, place)}
+
+
+def _said(request: Request, run: dict[str, Any]) -> dict[str, Any]:
+    """A run with what the library said in the language of the page."""
+    words = words_of(request)
+    log = [line | {"text": words.told(line["text"])} for line in run["log"]]
+    return run | {"log": log, "reason": words.told(run["reason"])}
 
 
 def _job_state(studio: Studio, place: Place) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from booth.core.errors import NotAvailableError
+from booth.web.photos import PhotoSets
 from booth.web.studio import Studio
 from booth.web.view import page, studio_of
 
@@ -24,7 +25,10 @@ router = APIRouter()
 WAIT = 120
 JOBS = 10  # of the bundle
 SECRET = re.compile(r"(hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9-]{8,}|gh[pousr]_[A-Za-z0-9]{8,}|(?<=token=)[\w-]{8,})")
-PATHLIKE = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?(?:[/\\][\w .@+-]+){2,}[/\\]?")
+PATHLIKE = re.compile(
+    r"(?:(?:FOLDER|HOME)|(?<![\w.])(?:~|[A-Za-z]:)?[/\\][\w.@+-]+)"
+    r"(?:[/\\][\w.@+-]+(?:(?: [\w.@+-]+)+(?=[/\\]))?)+[/\\]?"
+)
 
 
 @router.get("/settings", include_in_schema=False)
@@ -67,7 +71,7 @@ def bundle(request: Request) -> Response:
     """What a report of a defect needs, as text, with paths, names and tokens of the user removed."""
     studio = studio_of(request)
     about: dict[str, Any] = {"made": int(time.time()), "doctor": _examined(), "jobs": _jobs(studio)}
-    text = redacted(json.dumps(about, indent=1, ensure_ascii=False), studio)
+    text = json.dumps(Redaction(studio)(about), indent=1, ensure_ascii=False)
     headers = {"content-disposition": 'attachment; filename="booth-diagnostics.json"'}
     return Response(text, media_type="application/json", headers=headers)
 
@@ -86,18 +90,41 @@ def _jobs(studio: Studio) -> list[dict[str, Any]]:
     ]
 
 
-def redacted(text: str, studio: Studio) -> str:
-    """Without the studio's token, other secrets, paths, and the names of the user and the machine."""
-    told = text.replace(studio.door.token, "TOKEN")
-    told = SECRET.sub("SECRET", told)
-    for path, name in ((str(studio.home.root), "FOLDER"), (str(Path.home()), "HOME")):
-        if len(path) > 1:
-            told = told.replace(json.dumps(path)[1:-1], name)
-    told = PATHLIKE.sub("PATH", told)
-    for name in {_user(), platform.node(), os.environ.get("HOSTNAME", "")}:
-        if len(name) > 2:
+class Redaction:
+    """Takes the studio's token, other secrets, paths, and the names of the user, the machine and the concepts out."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._token = studio.door.token
+        paths = [(str(studio.home.root), "FOLDER"), (str(Path.home()), "HOME")]
+        self._paths = [(path, name) for path, name in paths if len(path) > 1]
+        names = {_user(), platform.node(), os.environ.get("HOSTNAME", ""), *_names(studio)}
+        self._names = sorted((name for name in names if len(name) > 2), key=len, reverse=True)
+
+    def __call__(self, value: Any) -> Any:
+        """A value of JSON with every text in it redacted."""
+        if isinstance(value, dict):
+            return {self(key): self(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self(inner) for inner in value]
+        return self._text(value) if isinstance(value, str) else value
+
+    def _text(self, text: str) -> str:
+        told = SECRET.sub("SECRET", text.replace(self._token, "TOKEN"))
+        for path, name in self._paths:
+            told = told.replace(path, name)
+        told = PATHLIKE.sub("PATH", told)
+        for name in self._names:
             told = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "NAME", told)
-    return told
+        return told
+
+
+def _names(studio: Studio) -> set[str]:
+    """What the user called things: subjects, concepts, sets of photos."""
+    jobs = studio.library.all()
+    found = {str(job.about.get("title") or "") for job in jobs} | {p.name for p in studio.places.all()}
+    found |= {s.name for s in PhotoSets(studio.home).all()}
+    found |= {w.partition("=")[2] for job in jobs for w in job.argv if w.startswith("--token=")}
+    return found - {"sks"}
 
 
 def _user() -> str:

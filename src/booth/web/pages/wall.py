@@ -116,7 +116,7 @@ def keep(request: Request, key: str, choice: Choice) -> dict[str, Any]:
     return job_shown(studio, studio.keeper.add("keep", ["wall", *words], about=about))
 
 
-@router.get("/media/walls/{key}/{row}/{number}", tags=["media"])
+@router.get("/media/walls/{key}/{row}/{number}", tags=["media"], response_class=Response)
 def media(request: Request, key: str, row: int, number: int) -> Response:
     """A picture of a wall, by row and column."""
     studio, place = studio_of(request), place_of(request, key)

@@ -3,7 +3,7 @@
 (() => {
   const plan = document.getElementById("plan"), at = (id) => document.getElementById(id);
   const read = (id) => JSON.parse(at(id).textContent);
-  let form = null, meanings, whys, asked, level = "simple", given = null;
+  let form = null, whys, asked, level = "simple", given = null;
 
   const method = () => plan.querySelector("[name=method]:checked")?.value || "lora";
   const racing = () => Boolean(at("race")?.checked);
@@ -53,7 +53,7 @@
     const why = idle(field.name), label = make("label", { for: id }, say(`field.${field.name}`) === `field.${field.name}` ? field.name.replaceAll("_", " ") : say(`field.${field.name}`));
     const wrap = make("div", { class: "field option" }, field.type === "bool" ? make("div", { class: "check" }, box, label) : label);
     if (field.type !== "bool") wrap.append(box);
-    wrap.append(make("span", { class: "hint", id: `${id}-hint` }, meanings[field.name] || field.meaning));
+    wrap.append(make("span", { class: "hint", id: `${id}-hint` }, field.meaning));
     if (why) { wrap.classList.add("idle"); wrap.append(make("span", { class: "badge is-warn" }, say("idle")), make("span", { class: "hint" }, why)); }
     if (field.name in given[field.of]) wrap.append(make("span", { class: "hint strong" }, say("changed", { value: field.default ?? say("automatic") })));
     return wrap;
@@ -61,7 +61,7 @@
 
   function fields() {
     const word = at("search").value.trim().toLowerCase();
-    const shown = listOf().filter((f) => word ? `${f.name.replaceAll("_", " ")} ${f.name} ${meanings[f.name] || f.meaning}`.toLowerCase().includes(word) : level === "advanced" || f.simple || f.name in given[f.of]);
+    const shown = listOf().filter((f) => word ? `${f.name.replaceAll("_", " ")} ${f.name} ${f.meaning}`.toLowerCase().includes(word) : level === "advanced" || f.simple || f.name in given[f.of]);
     at("fields").replaceChildren(...shown.map(input));
     at("no-fields").hidden = shown.length > 0;
   }
@@ -160,7 +160,7 @@
   });
   document.body.addEventListener("htmx:afterSwap", () => {
     if (form || !at("form")) return;
-    form = read("form"); meanings = read("meanings"); whys = read("whys"); asked = read("asked");
+    form = read("form"); whys = read("whys"); asked = read("asked");
     if (!given) given = { run: asked.run || {}, settings: asked.settings || {} };
     if ((asked.methods || []).length > 1) {
       at("race").checked = true; cards();
