@@ -3,7 +3,7 @@
 nice python benchmarks/studio_faults.py --out results/studio_faults.json
 
 Servers and workers are killed with SIGKILL, the disk is filled to the last byte, files vanish, a second server is
-started on the same folder, all while trainings and drawings of a tiny random base run. `docs/studies/studio-faults.md`
+started on the same folder, all while trainings and drawings of a tiny random base run. `docs/studies/studio.md`
 holds the table. Linux; with the right to mount the folder lies on a small tmpfs, which is filled; without it the
 processes' limit of a file's size is set to nothing instead.
 """

@@ -153,6 +153,28 @@ def test_by_keyboard_alone(taught: dict[str, str], page: Any, served: Served) ->
     assert page.evaluate("document.activeElement.id") == "noun"
 
 
+def test_the_subject_is_found_as_a_start_of_the_mask(taught: dict[str, str], page: Any, served: Served) -> None:
+    page.goto(f"{served.base}/photos/{taught['set']}")
+    page.locator("[data-edit]").first.click()
+    page.wait_for_selector("#editor[open]")
+    page.click("[data-do=find]")
+    page.wait_for_selector("#coverage:has-text('covers')")
+    share = int(re.search(r"covers (\d+)", page.inner_text("#coverage"))[1])  # type: ignore[index]
+    assert 10 < share < 60
+
+
+def test_another_base_has_other_defaults(taught: dict[str, str], page: Any, served: Served) -> None:
+    page.goto(f"{served.base}/plan/{taught['set']}")
+    page.wait_for_selector("#f-settings-learning_rate")
+    expect = pytest.importorskip("playwright.sync_api").expect
+    before = page.input_value("#f-settings-learning_rate")
+    page.fill("#noun", "dog")
+    page.fill("#base", "models/sd15")
+    page.locator("#base").blur()
+    expect(page.locator("#f-settings-learning_rate")).not_to_have_value(before, timeout=WAIT)
+    assert page.input_value("#noun") == "dog"
+
+
 def test_a_bad_upload_is_told_of_and_the_others_are_taken(page: Any, served: Served, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("<svg onload=alert(1)>")
     page.goto(f"{served.base}/photos")

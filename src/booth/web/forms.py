@@ -10,7 +10,11 @@ from booth.config import RunConfig, parse_assignment
 from booth.core.errors import Problems, UsageError
 
 # Of a run and its method: what most people may want to change. All else is behind Advanced.
-SIMPLE = ("steps", "until", "learning_rate", "rank", "resolution", "crop", "flip", "previews", "seed", "prior_weight")
+SIMPLE = (
+    "steps", "until", "learning_rate", "rank", "resolution", "crop", "previews", "preview_seeds", "seed",
+    "prior_weight", "flip",
+)  # fmt: skip
+AUTOMATIC = frozenset({"previews"})  # of these the studio has an idea of its own where nothing is typed in
 # Asked elsewhere on the page, or set by the studio.
 ELSEWHERE = frozenset(
     {"photos", "noun", "kind", "token", "method", "also", "out", "start_from", "resume", "settings", "base", "family"}
@@ -67,7 +71,8 @@ def run_fields() -> list[dict[str, Any]]:
     """The fields of a run itself."""
     schema = RunConfig.model_json_schema()
     defaults = {name: field.get_default(call_default_factory=True) for name, field in RunConfig.model_fields.items()}
-    return [f for f in fields(schema, defaults, {}) if f["name"] not in ELSEWHERE]
+    found = [f for f in fields(schema, defaults, {}) if f["name"] not in ELSEWHERE]
+    return [f | {"default": None, "optional": True} if f["name"] in AUTOMATIC else f for f in found]
 
 
 def method_fields(method: Mapping[str, Any], chosen: Mapping[str, Any], scale: str) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def test_what_was_not_kept_or_not_drawn_is_told(
     with pytest.raises(UsageError, match="after 2, 4"):
         keep(taught, 3, tmp_path / "x")
     plain = booth.train(five_photos, noun="dog", base=str(toy_base), out=tmp_path / "plain", settings={"steps": 1})
-    with pytest.raises(BadDataError, match="--preview-every"):
+    with pytest.raises(BadDataError, match="Train with `previews`"):
         wall(plain, tmp_path / "wall")
     assert not (plain.folder / "run" / "checkpoints").exists()
 

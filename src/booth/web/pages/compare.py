@@ -106,7 +106,11 @@ def index(request: Request) -> Response:
 @router.get("/compare/{key}", include_in_schema=False)
 def one(request: Request, key: str) -> Response:
     """One race."""
-    return page(request, "race.html", here="compare", race={"id": key, **told(race_of(request, key))}, shown=SHOWN)
+    studio, folder = studio_of(request), race_of(request, key)
+    place = studio.home.relative(folder)
+    command = next((j.command for j in studio.library.all() if j.about.get("race") == place), "")
+    race = {"id": key, **told(folder)}
+    return page(request, "race.html", here="compare", race=race, shown=SHOWN, command=command)
 
 
 @router.get("/compare/{key}/taste", include_in_schema=False)

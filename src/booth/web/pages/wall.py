@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,40 @@ def job_of_wall(studio: Studio, place: Place) -> Job | None:
     return next((j for j in jobs if j.state in ACTIVE | {"queued", "failed"}), None)
 
 
+def _trend(told: dict[str, Any]) -> dict[str, Any] | None:
+    """How much more like the photos the pictures became, checkpoint by checkpoint, as places on a small chart."""
+    rows = [(i, row) for i, row in enumerate(told["rows"]) if row["step"] is not None]
+    if len(rows) < 2:
+        return None
+    values = [value for _, row in rows for value in (row["gain"]["low"], row["gain"]["high"])]
+    most, least = max([*values, 0.1]), min([*values, 0.0])
+    last = rows[-1][1]["step"]
+
+    def y(value: float) -> float:
+        return round(12 + 110 * (most - value) / (most - least), 1)
+
+    points = [
+        {
+            "x": round(48 + 250 * row["step"] / last, 1), "y": y(row["gain"]["mean"]), "low": y(row["gain"]["low"]),
+            "high": y(row["gain"]["high"]), "step": row["step"], "best": i == told["best"],
+        }
+        for i, row in rows
+    ]  # fmt: skip
+    return {"points": points, "zero": y(0.0), "top": y(most), "most": most}
+
+
+def command_of_wall(studio: Studio, place: Place) -> str:
+    """What measures it on the command line."""
+    return shlex.join(["booth", *_words(studio, place)])
+
+
+def _words(studio: Studio, place: Place) -> list[str]:
+    return ["wall", f"--out={FOLDER}/{place.name}", "--json", "--", studio.home.relative(place.out)]
+
+
 def queue(studio: Studio, place: Place) -> Job:
     """Measure it."""
-    out = f"{FOLDER}/{place.name}"
-    words = [f"--out={out}", "--json", "--", studio.home.relative(place.out)]
-    return studio.keeper.add("wall", ["wall", *words], about={"title": place.name, "concept": place.id})
+    return studio.keeper.add("wall", _words(studio, place), about={"title": place.name, "concept": place.id})
 
 
 def after_training(studio: Studio, job: Job) -> None:
@@ -72,6 +102,8 @@ def one(request: Request, key: str) -> Response:
         "wall": told,
         "previews": sorted(digest.previews.values(), key=lambda p: p["step"]),
         "job": None if job is None else job_shown(studio, job),
+        "command": command_of_wall(studio, place),
+        "trend": _trend(told) if told else None,
         "kept": [job_shown(studio, j) for j in kept],
         "token": str((place.record() or {}).get("subject", {}).get("token", "")),
     }

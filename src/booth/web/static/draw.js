@@ -98,7 +98,7 @@
     const home = at("drawing");
     if (job.state === "done") {
       history.replaceState(null, "", `/draw?like=${id}`);
-      home.replaceChildren(make("div", { class: "drawings" }, ...Array.from({ length: job.count }, (_, n) => make("a", { href: `/media/drawings/${id}/${n}`, target: "_blank", rel: "noopener" }, make("img", { class: "picture", alt: wish.prompt, src: `/media/drawings/${id}/${n}` })))), make("p", { class: "soft small" }, `${wish.prompt} · ${say("seed", { seed: wish.seed })}`));
+      home.replaceChildren(make("div", { class: "drawings" }, ...Array.from({ length: job.count }, (_, n) => make("a", { href: `/media/drawings/${id}/${n}`, target: "_blank", rel: "noopener" }, make("img", { class: "picture", alt: wish.prompt, src: `/media/drawings/${id}/${n}` })))), make("p", { class: "soft small" }, `${wish.prompt} · ${say("seed", { seed: wish.seed })}`), make("div", { class: "command" }, make("code", {}, job.command), make("button", { type: "button", class: "quiet", "data-copy": "" }, say("copy"))));
       return;
     }
     if (["failed", "stopped"].includes(job.state)) { home.replaceChildren(make("p", { class: "note bad" }, job.reason || say("failed"))); return; }
