@@ -206,7 +206,10 @@ class Campaign:
             running = [j for j in self._active() if j.get("process")]
             if running:
                 job = self.lot.choice(running)
-                os.kill(job["process"]["pid"], signal.SIGKILL)
+                try:
+                    os.kill(job["process"]["pid"], signal.SIGKILL)
+                except ProcessLookupError:  # it has just ended by itself
+                    continue
                 return f"{job['kind']} killed while {job['state']}"
             self.busy()
             time.sleep(0.1)

@@ -92,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Inject faults into a studio, and look at what is left.")
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60, help="after which no more are injected")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--folder", type=Path, help="where to work; a new one in the system's place for such")
     asked = parser.parse_args()
@@ -108,6 +109,8 @@ def main() -> None:
     try:
         campaign.open()
         for number, kind in enumerate(plan(asked.faults, lot), 1):
+            if time.time() - began > 60 * asked.minutes:
+                break
             found = campaign.fault(kind)
             print(f"{number:3} {kind:9} {found.what:44} {found.seconds:6.2f} s {'; '.join(found.problems)}", flush=True)
         ending = campaign.close()
