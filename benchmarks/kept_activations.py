@@ -92,6 +92,8 @@ BASES = {
     "krea_2": Published("Krea 2, by the defaults of its class", (16, 8), (512, 2560), layers=12),
     "ernie_image": Published("ERNIE-Image, by the defaults of its class", (128, 16), (64, 2560)),
     "flux_2": Published("FLUX.2-dev", (128, 16), (512, 15360)),
+    "qwen_image_2_1": Published("Qwen-Image-2.1, by the defaults of its class", (64, 16), (64, 4096)),
+    "ideogram_4": Published("Ideogram 4, by the defaults of its class", (128, 16), (64, 53248)),
 }
 
 
@@ -112,14 +114,20 @@ class FusedAttention(torch.autograd.Function):
 
 @contextmanager
 def fused() -> Generator[None]:
-    """Within this context attention is fused on the meta device, and autocast may be named there."""
-    plain, autocast = F.scaled_dot_product_attention, torch.autocast
+    """Within this context attention is fused on the meta device, and autocast and real masks may be named there."""
+    plain, autocast, where = F.scaled_dot_product_attention, torch.autocast, torch.where
+
+    def where_meta(mask: Tensor, *both: Any, **options: Any) -> Tensor:
+        meta = any(isinstance(each, Tensor) and each.is_meta for each in both)
+        return where(mask.to("meta") if meta else mask, *both, **options)
+
+    torch.where = where_meta
     torch.autocast = lambda *_, **__: nullcontext()
     F.scaled_dot_product_attention = lambda query, key, value, *_, **__: FusedAttention.apply(query, key, value)
     try:
         yield
     finally:
-        F.scaled_dot_product_attention, torch.autocast = plain, autocast
+        F.scaled_dot_product_attention, torch.autocast, torch.where = plain, autocast, where
 
 
 def bare(family: str) -> Any:

@@ -5,6 +5,7 @@ Latents are 8x8 for pictures of 16x16, or as large as SIDES says. The widths are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 from tokenizers import pre_tokenizers
 from transformers import (
+    AutoTokenizer,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -31,17 +33,23 @@ from transformers import (
     Qwen3ForCausalLM,
     Qwen3Model,
     Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
     Qwen3VLModel,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
 )
 
+from booth.families.qwen_image_2_1 import Words
 from booth.testing.toy import WORDS
 from booth.world.tokenizer import LENGTH, write_tokenizer
 
 SIDE = 16  # pixels of a picture
-SIDES = {"lumina_2": 64, "sana": 32}  # of those whose pipelines take 8 pixels a latent, or a side of 32, for granted
+SIDES = {
+    "lumina_2": 64,
+    "sana": 32,
+    "qwen_image_2_1": 64,
+}  # of those whose pipelines take 8 pixels a latent, or a side of 32, for granted
 WIDTH = 16  # of everything that has a width
 
 
@@ -52,8 +60,24 @@ def write_base(family: str, folder: Path, **options: Any) -> Path:
     for name in ("text_encoder", "text_encoder_2", "text_encoder_3"):
         if getattr(pipe, name, None) is not None:
             getattr(pipe, name).eval()
+    processor = getattr(pipe, "processor", None)
+    if processor is not None:  # a whole one cannot be made without torchvision; what is read of it is the tokenizer
+        pipe.register_modules(processor=None)
     pipe.save_pretrained(folder, safe_serialization=True)
+    if processor is not None:
+        processor.tokenizer.save_pretrained(folder / "processor")
+        index = json.loads((folder / "model_index.json").read_text())
+        index["processor"] = ["transformers", "Qwen3VLProcessor"]
+        (folder / "model_index.json").write_text(json.dumps(index, indent=2))
     return folder
+
+
+def open_with_diffusers(base: Path) -> Any:
+    """diffusers' own pipeline over a base."""
+    words = {}
+    if (base / "processor").is_dir():
+        words["processor"] = Words(AutoTokenizer.from_pretrained(base / "processor"))
+    return diffusers.DiffusionPipeline.from_pretrained(base, **words)
 
 
 def side_of(family: str) -> int:
@@ -602,10 +626,106 @@ def flux_2(folder: Path) -> Any:
     )
 
 
+def ideogram_4(folder: Path) -> Any:
+    tokenizer = qwen_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m['content'][0]['text'] }}<|im_end|>{% endfor %}"
+    text = {
+        "vocab_size": len(tokenizer) + 8,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 36,  # the pipeline takes what thirteen of them give
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "max_position_embeddings": 2048,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_heads": 2,
+        "out_hidden_size": 8,
+        "deepstack_visual_indexes": [0],
+    }
+    sizes = {
+        "in_channels": 16,
+        "num_layers": 1,
+        "attention_head_dim": 8,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "adaln_dim": 8,
+        "llm_features_dim": 13 * 8,
+        "mrope_section": (2, 1, 1),
+    }
+    return diffusers.Ideogram4Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=flux_2_autoencoder(),
+        text_encoder=Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)),
+        tokenizer=tokenizer,
+        transformer=diffusers.Ideogram4Transformer2DModel(**sizes),
+        unconditional_transformer=diffusers.Ideogram4Transformer2DModel(**sizes),
+    )
+
+
+def qwen_image_2_1(folder: Path, sample_sigmas: list[float] | None = None) -> Any:
+    tokenizer = qwen_tokenizer()
+    tokenizer.add_tokens(["<|image_pad|>"], special_tokens=True)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'][0]['text'] }}<|im_end|>\n{% endfor %}"
+    )
+    text = {
+        "vocab_size": len(tokenizer) + 8,
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": WIDTH // 2,
+        "max_position_embeddings": 2048,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_heads": 2,
+        "out_hidden_size": WIDTH,
+        "deepstack_visual_indexes": [0],
+    }
+    vae = diffusers.AutoencoderKLQwenImage21(
+        base_dim=4,
+        decoder_base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=[-0.7, 0.1, 0.9, 0.0],
+        latents_std=[2.8, 1.4, 2.3, 0.5],
+    )
+    transformer = diffusers.QwenImage21Transformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        context_in_dim=WIDTH,
+        mlp_ratio=1,
+        axes_dims_rope=(4, 2, 2),
+    )
+    return diffusers.QwenImage21Pipeline(
+        scheduler=dynamic_scheduler(),
+        vae=vae,
+        text_encoder=Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision)),
+        processor=Words(tokenizer),
+        transformer=transformer,
+        sample_sigmas=sample_sigmas,
+    )
+
+
 MAKERS: dict[str, Callable[..., Any]] = {
     maker.__name__: maker
     for maker in (
         *(stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image),
-        *(lumina_2, chroma, sana, krea_2, ernie_image, flux_2),
+        *(lumina_2, chroma, sana, krea_2, ernie_image, flux_2, ideogram_4, qwen_image_2_1),
     )
 }

@@ -8,7 +8,6 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline
 from diffusers.models.attention_processor import Attention, CustomDiffusionAttnProcessor2_0
 from peft import PeftModel
 from peft.tuners.boft import layer as peft_boft
@@ -16,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bases import open_with_diffusers
 from booth.core.method import Method, Subject
 from booth.registry import METHODS
 from booth.testing.steps import HINT, PROMPT, SUBJECT, attach, deal, detach, draw, freeze, steps, tensors, train, write
@@ -71,7 +71,7 @@ def make_method(name: str, subject: Subject = SUBJECT, **settings: Any) -> Metho
 def load_with_diffusers(base: Path, folder: Path) -> Any:
     """Open an artefact with loaders that are not ours, diffusers' and peft's, going by the files that it holds."""
     whole = (folder / "model_index.json").exists()
-    pipe: Any = DiffusionPipeline.from_pretrained(folder if whole else base)
+    pipe: Any = open_with_diffusers(folder if whole else base)
     if (folder / "controlnet").exists():
         net = read_controlnet(folder)
         kind = getattr(diffusers, type(pipe).__name__.replace("Pipeline", "ControlNetPipeline"))

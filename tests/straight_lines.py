@@ -6,6 +6,7 @@ Random numbers are drawn as booth draws them; all that is made of them is made h
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
 from torch.nn import functional as F
 
-from bases import side_of, write_base
+from bases import open_with_diffusers, side_of, write_base
 from booth.core.batch import Batch
 from booth.core.rng import Rng
 from booth.families.loading import load_family
@@ -44,7 +45,7 @@ def one_step(family: str, prediction: str, folder: Path) -> tuple[float, float]:
     shape = model.encode(torch.zeros(2, 3, side, side * 3 // 2)).mean.shape
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     ours = losses(model, Batch(PROMPTS, latents, torch.full((2,), 0.5)), RNG)
-    theirs = STRAIGHT[family](diffusers.DiffusionPipeline.from_pretrained(base), latents)
+    theirs = STRAIGHT[family](open_with_diffusers(base), latents)
     return ours.item(), theirs.item()
 
 
@@ -217,12 +218,39 @@ def flux_2(pipe: Any, latents: Tensor) -> Tensor:
     return F.mse_loss(pipe._unpack_latents_with_ids(predicted, ids), noise - latents)
 
 
+def ideogram_4(pipe: Any, latents: Tensor) -> Tensor:
+    mu = math.log(16 * 24 / 512**2) / 2
+    levels = torch.sigmoid(mu + 1.5 * torch.randn(2, generator=RNG.generator("timestep")))
+    pipe.scheduler.set_timesteps(sigmas=levels.tolist())
+    t, noise = pipe.scheduler.timesteps, RNG.normal("noise", latents)
+    x_t = pipe.scheduler.scale_noise(latents, t, noise).flatten(2).transpose(1, 2)
+    hidden, places, segments, roles = pipe.encode_prompt(PROMPTS, 4, 6, 64, torch.device("cpu"))
+    predicted = pipe.transformer(
+        torch.cat([torch.zeros(2, 64, 16), x_t], dim=1), 1 - t / 1000, hidden, places, segments, roles
+    ).sample
+    return F.mse_loss(-predicted[:, 64:], (noise - latents).flatten(2).transpose(1, 2))
+
+
+def qwen_image_2_1(pipe: Any, latents: Tensor) -> Tensor:
+    x_t, t, noise = noised(pipe, latents, mu_of(pipe, 4 * 6))
+    hidden, mask, pictures = pipe.encode_prompt(PROMPTS)
+    predicted = pipe.transformer(
+        hidden_states=pipe._pack_latents(x_t, 2, 4, 4, 6),
+        timestep=t / 1000,
+        encoder_hidden_states=hidden,
+        encoder_hidden_states_mask=mask,
+        img_shapes=[[(1, 4, 6)]] * 2,
+        img_mask=torch.cat([pictures, pictures.new_ones(2, 6)], dim=1),
+    ).sample[:, -24:]
+    return F.mse_loss(pipe._unpack_latents(predicted, 64, 96, 16)[:, :, 0], noise - latents)
+
+
 Straight = Callable[[Any, Tensor], Tensor]
 STRAIGHT: dict[str, Straight] = {
     function.__name__: function
     for function in (
         *(stable_diffusion, stable_diffusion_xl, stable_diffusion_3, flux, flux_2_klein, qwen_image, z_image),
-        *(lumina_2, chroma, sana, krea_2, ernie_image, flux_2),
+        *(lumina_2, chroma, sana, krea_2, ernie_image, flux_2, ideogram_4, qwen_image_2_1),
     )
 }
 DIFFUSING = ("stable_diffusion", "stable_diffusion_xl")

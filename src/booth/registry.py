@@ -81,6 +81,8 @@ PIPELINES = {
     "Krea2Pipeline": "krea_2",
     "ErnieImagePipeline": "ernie_image",
     "Flux2Pipeline": "flux_2",
+    "Ideogram4Pipeline": "ideogram_4",
+    "QwenImage21Pipeline": "qwen_image_2_1",
 }
 
 FAMILIES: Registry[Family] = Registry(
@@ -100,6 +102,8 @@ FAMILIES: Registry[Family] = Registry(
         "krea_2": "booth.families.krea_2:Krea2",
         "ernie_image": "booth.families.ernie_image:ErnieImage",
         "flux_2": "booth.families.flux_2:Flux2",
+        "ideogram_4": "booth.families.ideogram_4:Ideogram4",
+        "qwen_image_2_1": "booth.families.qwen_image_2_1:QwenImage21",
     },
     "booth.families",
 )

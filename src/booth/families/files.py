@@ -11,7 +11,7 @@ from typing import Any
 from booth.core.errors import BadDataError
 
 INDEX = "model_index.json"
-WANTED = (INDEX, "*/*.json", "*/*.safetensors", "tokenizer*/*")
+WANTED = (INDEX, "*/*.json", "*/*.safetensors", "tokenizer*/*", "processor/*")
 UNWANTED = ("safety_checker/*", "*.fp16.*", "*.non_ema.*")  # a second copy in half precision, for one
 HASHED = {".json", ".safetensors", ".txt"}
 POINTER = b"version https://git-lfs"  # how the text begins that stands for a file where Git LFS did not fetch it
@@ -38,9 +38,12 @@ def content_hash(folder: Path, files: Iterable[Path]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def tokenizer_of(encoder: str) -> str:
-    """The folder of a text encoder's tokenizer, which has the same number: "tokenizer_2" of "text_encoder_2"."""
-    return encoder.replace("text_encoder", "tokenizer")
+def tokenizer_of(encoder: str, family: Any) -> str:
+    """The folder of a text encoder's tokenizer, which has the same number: "tokenizer_2" of "text_encoder_2".
+
+    A family may say that it is another one, such as that of a processor.
+    """
+    return family.encoders[encoder].folder or encoder.replace("text_encoder", "tokenizer")
 
 
 def loaded_parts(folder: Path, family: Any) -> list[str]:
@@ -49,7 +52,8 @@ def loaded_parts(folder: Path, family: Any) -> list[str]:
     A text encoder may be left out, as T5 of Stable Diffusion 3. BadDataError if the denoiser or the autoencoder is.
     """
     index: dict[str, Any] = json.loads((folder / INDEX).read_bytes())
-    needed, names = (family.denoiser[0], "vae"), (family.denoiser[0], *family.encoders, "vae")
+    beside = tuple(getattr(family, "beside", ()))
+    needed, names = (family.denoiser[0], "vae", *beside), (family.denoiser[0], *family.encoders, "vae", *beside)
     parts = [name for name in names if (index.get(name) or [None])[0] is not None]
     for name in needed:
         if name not in parts:
@@ -86,8 +90,8 @@ def require_whole(folder: Path, family: Any) -> None:
         needed.append(folder / name / "config.json")
         if not any("-of-" not in file.name for file in held):
             needed += _shards(folder / name)
-        if name in family.encoders and not any((folder / tokenizer_of(name)).glob("*")):
-            raise _missing(folder, folder / tokenizer_of(name))
+        if name in family.encoders and not any((folder / tokenizer_of(name, family)).glob("*")):
+            raise _missing(folder, folder / tokenizer_of(name, family))
     for file in needed:
         if not file.is_file():
             raise _missing(folder, file)

@@ -46,6 +46,8 @@ class Encoder:
     tokenizer: Any
     key: str  # its name in embedding files that serve several encoders: "clip_l"
     linears: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # none where diffusers reads no adapters
+    around: Any = None  # what its pipeline has in place of a tokenizer: made of one, and holding it as `tokenizer`
+    folder: str = ""  # where the tokenizer lies, if not in the folder of the same number
 
 
 class DiffusersFamily(Family):
@@ -61,6 +63,7 @@ class DiffusersFamily(Family):
     linears: ClassVar[Mapping[str, tuple[str, ...]]]  # of the denoiser
     encoders: ClassVar[Mapping[str, Encoder]]
     Autoencoder: ClassVar[Any] = AutoencoderKL
+    beside: ClassVar[Mapping[str, Any]] = {}  # further networks by folder, which are drawn with and never taught
     # Activations of the published denoiser that a row keeps for the backward pass: so many, and so many more a pixel,
     # by whether of gradient checkpointing. Counted on the meta device with every weight trained, which keeps the most.
     kept: ClassVar[Mapping[bool, tuple[float, float]]]
@@ -81,16 +84,19 @@ class DiffusersFamily(Family):
                 self.denoiser,
                 *((name, encoder.kind) for name, encoder in self.encoders.items()),
                 ("vae", self.Autoencoder),
+                *self.beside.items(),
             )
             if (index.get(name) or [None])[0] is not None  # SD 3 without its T5, for one
         }
         modules = {name: self._load(name) for name in self._kinds}
         self.scheduler: Any = self.Scheduler.from_pretrained(base / "scheduler", local_files_only=True)
-        parts: dict[str, Any] = {name: modules.get(name) for name in (self.denoiser[0], *self.encoders, "vae")}
+        parts: dict[str, Any] = {
+            name: modules.get(name) for name in (self.denoiser[0], *self.encoders, "vae", *self.beside)
+        }
         for name, encoder in self.encoders.items():
-            folder = tokenizer_of(name)
+            folder = tokenizer_of(name, self)
             read = encoder.tokenizer.from_pretrained
-            parts[folder] = read(base / folder, local_files_only=True) if name in modules else None
+            parts[folder] = self._around(name, read(base / folder, local_files_only=True)) if name in modules else None
         self._parts = parts
         self._options = self.options(index)
         self._pipe = self.pipeline()
@@ -125,7 +131,7 @@ class DiffusersFamily(Family):
     @property
     def tokenizer(self) -> Any:
         """The first text encoder's tokenizer, as it is now."""
-        return self._parts["tokenizer"]
+        return self._tokenizer(next(iter(self.encoders)))
 
     @property
     def device(self) -> torch.device:
@@ -170,7 +176,9 @@ class DiffusersFamily(Family):
         return None
 
     def free(self, names: Iterable[str]) -> None:
-        for name in {*names} & {*self._kinds} - self.freed:
+        wanted = set(names)
+        wanted |= set(self.beside) if wanted else set()  # which no step of a training needs
+        for name in wanted & {*self._kinds} - self.freed:
             if mark(self._parts[name]) == self._marks[name] and not self.trainable_in(name):
                 let_go(self._parts[name])
                 self.freed.add(name)
@@ -269,19 +277,28 @@ class DiffusersFamily(Family):
             text_encoders=encoders,
         )
 
+    def _around(self, name: str, tokenizer: Any) -> Any:
+        """What the pipeline takes for an encoder's tokenizer."""
+        around = self.encoders[name].around
+        return around(tokenizer) if around else tokenizer
+
+    def _tokenizer(self, name: str) -> Any:
+        part = self._parts[tokenizer_of(name, self)]
+        return part.tokenizer if self.encoders[name].around else part
+
     def _token_table(self, name: str, encoder: Any) -> TokenTable:
-        folder = tokenizer_of(name)
+        folder = tokenizer_of(name, self)
 
         def set_tokenizer(tokenizer: Any) -> None:
-            self._parts[folder] = tokenizer
-            setattr(self._pipe, folder, tokenizer)
+            self._parts[folder] = self._around(name, tokenizer)
+            setattr(self._pipe, folder, self._parts[folder])
 
         return TokenTable(
             name=name,
             dim=encoder.get_input_embeddings().embedding_dim,
             embedding=encoder.get_input_embeddings,
             set_embedding=encoder.set_input_embeddings,
-            tokenizer=lambda: self._parts[folder],
+            tokenizer=lambda: self._tokenizer(name),
             set_tokenizer=set_tokenizer,
             key=self.encoders[name].key,
             scale=float(getattr(encoder.get_input_embeddings(), "scalar_embed_scale", 1.0)),
@@ -303,9 +320,10 @@ def writing_out(kind: Any) -> Any:
 
     class Written(kind):
         def encode_prompt(self, prompt: Any, *others: Any, **options: Any) -> Any:
+            tokenizer = self.tokenizer if hasattr(self, "tokenizer") else self.processor.tokenizer
             if options.get("negative_prompt") is not None:
-                options["negative_prompt"] = written_out(options["negative_prompt"], self.tokenizer)
-            return super().encode_prompt(written_out(prompt, self.tokenizer), *others, **options)
+                options["negative_prompt"] = written_out(options["negative_prompt"], tokenizer)
+            return super().encode_prompt(written_out(prompt, tokenizer), *others, **options)
 
     Written.__name__ = kind.__name__
     return Written

@@ -200,7 +200,8 @@ def _most(
     frozen = {name: part.bytes(precision) for name, part in parts.items() if kinds.get(name) not in task.trained}
     taught = sum(part.values for name, part in parts.items() if kinds.get(name) in task.trained)
     taught += parts[family.denoiser[0]].encoder_half if task.copies_encoder else 0
-    gone = {"vae", *(() if task.reads_prompts else family.encoders)} if frees else set[str]()
+    drawn_with = {"vae", *getattr(family, "beside", ())}
+    gone = {*drawn_with, *(() if task.reads_prompts else family.encoders)} if frees else set[str]()
     fixed, per_pixel = family.kept[checkpointing]
     activations = task.rows * (fixed + per_pixel * task.side**2) * task.activation
     staying = sum(size for name, size in frozen.items() if name not in gone)

@@ -11,6 +11,7 @@ from booth.core.errors import BadDataError
 from booth.registry import PIPELINES, family_of_pipeline
 
 SOURCE = "single_file.json"  # in a folder that was made of a single file: that file's name and hash
+FEW = 12  # steps in which nothing draws that was not distilled
 DISTILLED_NAMES = re.compile(r"turbo|schnell|lightning|flash|lcm|hyper-?sd|distill", re.IGNORECASE)
 
 
@@ -50,6 +51,9 @@ def _distilled(name: str, folder: Path) -> str | None:
     """What tells that a base is distilled; None if nothing does."""
     if _read(folder / "model_index.json").get("is_distilled"):
         return "its model_index.json says so"
+    levels = _read(folder / "model_index.json").get("sample_sigmas") or []
+    if 0 < len(levels) <= FEW:
+        return f"its model_index.json has it drawn in {len(levels)} fixed steps"
     if _read(folder / "transformer" / "config.json").get("guidance_embeds") is False and (
         recognise(folder) == "flux"  # the others never have this embedding
     ):

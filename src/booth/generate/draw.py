@@ -91,7 +91,7 @@ def draw(
         )
         if require_finite and not np.isfinite(drawn.images).all():
             raise _not_finite(scheduler or model.sampler, steps)
-        pictures = pipe.image_processor.numpy_to_pil(drawn.images)
+        pictures = [_opaque(p) for p in pipe.image_processor.numpy_to_pil(drawn.images)]
         return list(map(_kept_outside, pictures, canvases[rows]) if canvases else pictures)
 
     images: list[Image] = []
@@ -293,3 +293,12 @@ def _check(model: Family, prompts: list[str], seeds: list[int], steps: int, guid
                 code="seed.invalid",
                 field="seed",
             )
+
+
+def _opaque(picture: Image) -> Image:
+    """A picture whose base draws how opaque it is, on white, as such a base looks at one itself."""
+    if picture.mode != "RGBA":
+        return picture
+    white = Images.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture.getchannel("A"))
+    return white
