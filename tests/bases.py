@@ -74,7 +74,7 @@ def write_base(family: str, folder: Path, **options: Any) -> Path:
 
 def open_with_diffusers(base: Path) -> Any:
     """diffusers' own pipeline over a base."""
-    words = {}
+    words: dict[str, Any] = {}
     if (base / "processor").is_dir():
         words["processor"] = Words(AutoTokenizer.from_pretrained(base / "processor"))
     return diffusers.DiffusionPipeline.from_pretrained(base, **words)

@@ -35,7 +35,6 @@ class Ideogram4(FlowFamily):
     guidance = 7.0
     patch = 1  # its latents are patches
     latents = 64
-    prompt_limit = None  # that of the pipeline is what it pads to
     Pipeline = writing_out(Ideogram4Pipeline)
     Autoencoder = AutoencoderKLFlux2
     denoiser = ("transformer", Ideogram4Transformer2DModel)
@@ -55,6 +54,11 @@ class Ideogram4(FlowFamily):
     @property
     def vae_factor(self) -> int:
         return self._pipe.vae_scale_factor * self._pipe.patch_size
+
+    @property
+    def prompt_limit(self) -> int | None:
+        """None: the length that its pipeline is told is the one that it pads to."""
+        return None
 
     def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
         return no_negative(self.title, guidance, negative) | {"guidance_schedule": None}
