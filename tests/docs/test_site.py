@@ -18,7 +18,7 @@ from click import Command, Context
 from typer.main import get_command
 
 from booth.cli.app import app
-from booth.cli.augment import MakeByDefault
+from booth.cli.default_verb import DefaultVerb
 
 ROOT = Path(__file__).parent.parent.parent
 OWN = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
@@ -127,8 +127,8 @@ def check_command(words: list[str]) -> None:
     """The verb exists and takes the options that are shown; nothing is run."""
     command: Command = get_command(app)
     while (commands := getattr(command, "commands", None)) and words and not words[0].startswith("-"):
-        if isinstance(command, MakeByDefault) and words[0] not in commands:
-            words = ["make", *words]
+        if isinstance(command, DefaultVerb) and words[0] not in commands:
+            words = [command.default, *words]
         assert words[0] in commands, f"booth has no {words[0]}"
         command, words = commands[words[0]], words[1:]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}

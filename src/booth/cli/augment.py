@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from booth.cli.default_verb import DefaultVerb
 from booth.cli.guard import guarded
 from booth.cli.options import AsJson, Base, Device, Seed
 from booth.cli.output import finish, say
 from booth.core.words import duration, size
 
 
-class MakeByDefault(TyperGroup):
+class MakeByDefault(DefaultVerb):
     """`booth augment DATA` is `booth augment make DATA`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
-            args = ["make", *args]
-        return super().parse_args(ctx, args)
+    default = "make"
 
 
 augment = typer.Typer(

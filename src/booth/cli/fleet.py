@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from booth.cli.default_verb import DefaultVerb
 from booth.cli.guard import guarded
 from booth.cli.options import AsJson, Base, Device
 from booth.cli.output import finish, say
 from booth.registry import METHODS
 
 
-class RunByDefault(TyperGroup):
+class RunByDefault(DefaultVerb):
     """`booth fleet MANIFEST` is `booth fleet run MANIFEST`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
+    default = "run"
 
 
 fleet = typer.Typer(

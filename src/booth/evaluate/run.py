@@ -104,11 +104,13 @@ def evaluate(
     device: str = "cpu",
     tell: Tell = lambda text: None,
     session: Session | None = None,
+    untouched_in: Path | None = None,
 ) -> Evaluation:
     """Draw (or find again in `folder`) and measure a concept beside the untouched base and the other references.
 
     With `company`, other concepts, or where several subjects were taught in one run, all are used together as well.
-    A `session` is drawn on, on its own device; without one the base is loaded.
+    A `session` is drawn on, on its own device; without one the base is loaded. What the untouched base draws is found
+    again in `untouched_in`, which several concepts may share, or in `folder` too.
     """
     began = time.perf_counter()
     for name in metrics:
@@ -131,7 +133,7 @@ def evaluate(
         require_base([member.applied for member in members], concept.record.base.name, content)
         pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
         tell(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
-        untouched = draw_untouched(model, content, subject, protocol, folder)
+        untouched = draw_untouched(model, content, subject, protocol, untouched_in or folder)
         tell("Drawing the concept at the same prompts and seeds.")
         evidence = concept_evidence(model, concept, protocol, folder, untouched, photos_of)
         if sum(len(member.subjects) for member in members) > 1 and subject.kind != "style":

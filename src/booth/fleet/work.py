@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import time
 from collections.abc import Generator, Mapping
@@ -214,8 +215,16 @@ def _measured(concept: Concept, config: RunConfig, resident: Resident) -> dict[s
     protocol = make_protocol(subject.noun, kind=subject.kind, quick=True)
     folder = concept.folder.with_name("pictures")
     session = _session(config, resident)
-    evaluation = evaluate(concept, protocol, folder, photos=config.photos, any_class=True, session=session)
+    how: dict[str, Any] = {"photos": config.photos, "any_class": True, "session": session}
+    evaluation = evaluate(concept, protocol, folder, **how, untouched_in=_untouched(concept, session))
     return evaluation.to_json() | {"concept": concept.record.name}
+
+
+def _untouched(concept: Concept, session: Session) -> Path:
+    """Where this machine keeps what the untouched base draws of a token and class: it shows nobody, and serves all."""
+    subject, device = concept.record.subject, session.device
+    about = [session.hash, subject.token, subject.noun, subject.kind, device, torch.__version__]
+    return cache_folder() / "untouched" / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
 
 def _in_brief(measured: Mapping[str, Any]) -> dict[str, float]:
