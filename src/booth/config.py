@@ -145,10 +145,11 @@ def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments
         with wrong.noted("settings"):
             _put(values, *parse_assignment(text))
     for key, value in overrides.items():
-        if key == "settings":
-            values["settings"] = {**values.get("settings", {}), **value}
-        elif value is not None:
-            values[_field(key)] = value
+        with wrong.noted("settings"):
+            if key == "settings" and value is not None:
+                _put(values, key, value)
+            elif value is not None:
+                values[_field(key)] = value
     wrong += _unknown(values, [*RunConfig.model_fields, CLASS], "this run")
     config = None
     try:
@@ -314,6 +315,13 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
     elif key.partition(".")[0] in CHOICES and "." in key:  # optimizer.beta1=0.95
         field, _, option = key.partition(".")
         options = values.setdefault("settings", {}).setdefault("options", {})
+        if not isinstance(options, dict) or not isinstance(options.get(field, {}), dict):
+            raise UsageError(
+                "`settings.options` is no table of tables.",
+                f"Write [settings.options.{field}] and its settings below it.",
+                code="settings.no_table",
+                field="settings.options",
+            )
         options[field] = {**options.get(field, {}), option: value}
     elif _field(key) in RunConfig.model_fields:
         values[_field(key)] = value

@@ -1,6 +1,7 @@
 """The schema of a run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -156,3 +157,15 @@ def test_a_controlnet_can_do_without_a_subject() -> None:
     assert (plain.token, plain.noun, plain.folder) == ("", "", Path("concepts/depth-controlnet"))
     named = load_run_config(None, {**RUN, "method": "controlnet"})
     assert (named.token, named.noun, named.folder) == ("sks", "dog", Path("concepts/sks-dog-controlnet"))
+
+
+@pytest.mark.parametrize("settings", [5, True, "rank=8", ["rank"], 0.5])
+def test_settings_that_are_no_table_are_refused_from_python_too(settings: Any) -> None:
+    with pytest.raises(UsageError, match="is no table"):
+        load_run_config(None, {**RUN, "settings": settings})
+    with pytest.raises(UsageError, match="no table of tables"):
+        load_run_config(None, {**RUN}, [f"options={settings!r}", "optimizer.beta1=0.9"])
+
+
+def test_settings_that_are_not_given_are_those_of_the_method() -> None:
+    assert load_run_config(None, {**RUN, "settings": None}).settings == {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from booth.config import CLASS, RunConfig, load_run_config
 from booth.core.errors import BadDataError, UsageError
-from booth.core.places import printable
+from booth.core.places import at_home, printable
 from booth.core.reading import read_text
 from booth.data.account import limited
 from booth.data.lists import table_rows
@@ -106,7 +106,7 @@ def _entry(
     assignments: list[str],
 ) -> Entry:
     cells = _cells(row)
-    photos = [home / Path(part.strip()).expanduser() for part in cells.pop("photos", "").split(BETWEEN) if part.strip()]
+    photos = [home / at_home(Path(part.strip())) for part in cells.pop("photos", "").split(BETWEEN) if part.strip()]
     if not photos:
         raise BadDataError("names no photos", code="manifest.no_photos", field="photos")
     subject = cells.pop(NAME, "") or (photos[0].stem if photos[0].suffix else photos[0].name)
@@ -156,4 +156,4 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
 def _at_home(also: str, home: Path) -> str:
     """Another subject's line, its folder seen from the manifest's."""
     folder, equals, name = also.strip().rpartition("=")
-    return f"{home / Path(folder).expanduser()}{equals}{name}" if equals else also.strip()
+    return f"{home / at_home(Path(folder))}{equals}{name}" if equals else also.strip()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from booth.core.commit import committed_file
 from booth.core.errors import NotAvailableError, UsageError
-from booth.core.places import require_writable
+from booth.core.places import at_home, require_writable
 
 T = TypeVar("T")
 TRIES = 8  # of one request to a store; a minute in all
@@ -202,7 +202,7 @@ class Store(Place):
 def open_place(url: str) -> Place:
     """A folder by its path, or a store by its URL."""
     if "://" not in url:
-        return Folder(Path(url).expanduser())
+        return Folder(at_home(Path(url)))
     if url.startswith("file://"):
         return Folder(Path(url.removeprefix("file://")))
     return Store(url)

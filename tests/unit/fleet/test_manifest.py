@@ -80,6 +80,11 @@ def test_every_line_that_makes_no_sense_is_told_at_once(tmp_path: Path) -> None:
     assert "line 6:" not in told
 
 
+def test_a_home_of_nobody_is_a_name_like_any_other(tmp_path: Path) -> None:
+    (entry,) = read_manifest(manifest(tmp_path, "photos,class\n~nobody-here/rex,dog\n"))
+    assert entry.config.photos == [tmp_path / "~nobody-here" / "rex"]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [("", "asks for nothing"), ("photos,class\n", "asks for nothing"), ("a,b\n1,2\n", "no column `photos`")],
