@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from booth.core import errors
 from booth.events import Event, Listener
@@ -38,6 +38,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before the Hub's libra
 
 __version__ = "0.1.0"
 
+T = TypeVar("T")
+
 __all__ = [
     "CancelToken",
     "Concept",
@@ -56,6 +58,7 @@ __all__ = [
     "methods",
     "open",
     "recommend",
+    "register",
     "train",
 ]
 
@@ -153,11 +156,13 @@ def generate(
     device: str | None = None,
     sheet: bool = False,
     session: Session | None = None,
-    on_picture: Callable[[int], None] | None = None,
+    listeners: Sequence[Listener] = (),
+    cancel: CancelToken | None = None,
 ) -> Drawn:
     """Draw concepts together, or the untouched `base`, into the folder `out`: PNG files with their settings in them.
 
-    A concept is a `Concept`, its folder, or "FOLDER:0.8" with a strength. Each prompt is drawn `n` times.
+    A concept is a `Concept`, its folder, or "FOLDER:0.8" with a strength. Each prompt is drawn `n` times. `cancel` is
+    looked at between pictures.
     """
     from booth.concept import Concept
     from booth.generate.concepts import Applied, parse_applied
@@ -188,7 +193,7 @@ def generate(
         upscale=upscale,
         device=choose_device(device),
     )
-    return draw(request, Path(out), sheet=sheet, on_picture=on_picture, session=session)
+    return draw(request, Path(out), sheet=sheet, session=session, listeners=listeners, cancel=cancel)
 
 
 def evaluate(
@@ -205,11 +210,13 @@ def evaluate(
     out: Path | str | None = None,
     device: str | None = None,
     session: Session | None = None,
+    listeners: Sequence[Listener] = (),
+    cancel: CancelToken | None = None,
 ) -> Evaluation:
     """Measure a concept beside the untouched base at the same prompts and seeds; its files and page go into `out`.
 
     `out` is evaluations/NAME where it is None; `quick` draws a sixth of DreamBooth's protocol;
-    `any_class` does not check what the references show.
+    `any_class` does not check what the references show. `cancel` is looked at between pictures and scorings.
     """
     from booth.concept import Concept
     from booth.evaluate.protocol import make_protocol
@@ -233,6 +240,8 @@ def evaluate(
         any_class=any_class,
         device=choose_device(device),
         session=session,
+        listeners=listeners,
+        cancel=cancel,
     )
     write_files(evaluation, folder)
     return evaluation
@@ -259,7 +268,7 @@ def compare(
     encoders: Sequence[str] = (),
     device: str | None = None,
     listeners: Sequence[Listener] = (),
-    tell: Callable[[str], None] = lambda text: None,
+    cancel: CancelToken | None = None,
     session: Session | None = None,
 ) -> dict[str, Any]:
     """Teach a subject by several methods, or by all, within one budget, and compare them; the base is loaded once.
@@ -297,7 +306,7 @@ def compare(
         settings=settings or {},
         device=session.device if session is not None else choose_device(device),
     )
-    run_race(race, listeners=listeners, tell=tell, session=session)
+    run_race(race, listeners=listeners, cancel=cancel, session=session)
     return write_page(race.out)[1]
 
 
@@ -325,6 +334,16 @@ def methods(*, sizes: bool = False) -> list[dict[str, Any]]:
     from booth.catalogue import describe_methods
 
     return describe_methods(sizes=sizes)
+
+
+def register(kind: type[T]) -> type[T]:
+    """Add a class under its own `name` to what is chosen by name: a method, a metric, a family; usable as a decorator.
+
+    UsageError if it derives from nothing that is chosen by name, or if its name is taken.
+    """
+    from booth.registry import register as add
+
+    return add(kind)
 
 
 def families() -> list[dict[str, Any]]:

@@ -10,11 +10,12 @@ import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
-from booth.core.cancel import CancelToken
+from booth.core.cancel import CancelToken, cancellable
 
 Kind = Literal[
     "start",
@@ -30,6 +31,7 @@ Kind = Literal[
     "choice",
     "recovery",
     "noise_levels",
+    "run",
     "end",
 ]
 Level = Literal["debug", "info", "warning", "error"]
@@ -42,6 +44,7 @@ Phase = Literal[
     "training",
     "preview",
     "scoring",
+    "drawing",
     "measuring",
     "writing",
 ]
@@ -132,6 +135,27 @@ class Reporter:
         self.done = done
         self.emit("progress", "debug")
         self.cancel.check()
+
+
+_current: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+
+
+@contextmanager
+def reporting(listeners: Iterable[Listener] = (), cancel: CancelToken | None = None) -> Generator[Reporter]:
+    """Within this context work of whatever room tells these listeners, and ends where `cancel` is set."""
+    made = Reporter(listeners, cancel)
+    former = _current.set(made)
+    try:
+        with cancellable(made.cancel):
+            made.cancel.check()
+            yield made
+    finally:
+        _current.reset(former)
+
+
+def current_reporter() -> Reporter:
+    """Who is told of the work that this is part of; where nobody is, nobody hears."""
+    return _current.get() or Reporter()
 
 
 class EventLog:

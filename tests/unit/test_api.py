@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 import booth
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.errors import BadDataError, UsageError
 from booth.core.method import MethodConfig
+from booth.core.objective import NoiseLevels, Weighting
 from booth.data.given import sources_of
 from booth.data.photos import load_photos
 from booth.options import TrainOptions
+from booth.registry import WEIGHTINGS
 
 
 def test_train_and_load(toy_base: Path, five_photos: Path, tmp_path: Path) -> None:
@@ -93,6 +97,35 @@ def test_photos_may_be_in_memory(five_photos: Path, tmp_path: Path, monkeypatch:
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     assert sources_of(shown if form == "generator" else given[form]) == [folder]  # kept once
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+def test_photos_may_be_a_data_set(five_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path))
+    shown = pictures(five_photos)
+    rows = {"image": shown, "text": [f"dog {i}" for i in range(5)]}
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    (folder,) = sources_of(datasets.Dataset.from_dict(rows, features=features))
+    found = load_photos([folder]).photos
+    assert [p.image.tobytes() for p in found] == [image.tobytes() for image in shown]
+    assert [p.caption for p in found] == rows["text"]
+
+
+def test_what_is_registered_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WEIGHTINGS, "_entries", dict(WEIGHTINGS._entries))
+
+    @booth.register
+    class Doubled(Weighting):
+        name = "doubled"
+        title = "twice as much"
+        source = "of this test"
+
+        def __call__(self, levels: NoiseLevels) -> Tensor:
+            return 2 * torch.ones_like(levels.signal)
+
+    assert WEIGHTINGS["doubled"] is Doubled
+    with pytest.raises(booth.errors.UsageError, match="nothing that can be registered"):
+        booth.register(dict)
 
 
 def test_what_is_no_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,9 +170,9 @@ class Counted:
 
 def progress_listener() -> Any:
     """Who hears of the trainings."""
-    from booth.cli.output import TrainingProgress
+    from booth.cli.output import Progress
 
-    return TrainingProgress()
+    return Progress()
 
 
 def _planned(plan: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from booth.cli.options import AsJson, Base, Device
-from booth.cli.output import TrainingProgress, finish, say
+from booth.cli.output import Progress, finish, say
 from booth.registry import ENCODERS, METHODS
 
 QUICK_STEPS = 60
@@ -67,9 +67,9 @@ def compare(
             photos, noun, kind, method, token, base, training_seeds, (steps, seconds, until), assignments, held_out,
             prompts, seeds, quick, encoder, out, device,
         )  # fmt: skip
-        progress = TrainingProgress()
+        progress = Progress()
         try:
-            run_race(race, listeners=[progress], tell=progress.say)
+            run_race(race, listeners=[progress])
         finally:
             progress.close()
     page, told = write_page(out)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from booth.cli.options import AsJson, Base, Device, Seed
-from booth.cli.output import TrainingProgress, finish, say
+from booth.cli.output import Progress, finish, say
 from booth.registry import METHODS
 
 
@@ -42,7 +42,7 @@ def demo(
         "resume": out.exists(),
         "settings": {} if steps is None else {"steps": steps},
     }
-    progress = TrainingProgress()
+    progress = Progress()
     try:
         concept = train(load_run_config(None, overrides), listeners=[progress])
     finally:

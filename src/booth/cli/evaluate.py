@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from booth.cli.options import AsJson, Device
-from booth.cli.output import finish, say
+from booth.cli.output import Progress, finish, say
 from booth.registry import ENCODERS, METRICS
 
 
@@ -89,6 +89,7 @@ def evaluate(
         )
     others = [parse_applied(text) for text in companions or []]
     told: list[dict[str, Any]] = []
+    progress = Progress()
     loaded = [Concept.load(folder) for folder in concepts]
     folders = _folders(out, [concept.record.name for concept in loaded])
     for taught, folder in zip(loaded, folders, strict=True):
@@ -113,8 +114,9 @@ def evaluate(
             metrics=metric or [],
             any_class=any_class,
             device=choose_device(device),
-            tell=say,
+            listeners=[progress],
         )
+        progress.close()
         page = write_files(evaluation, folder)
         for verdict in evaluation.verdicts:
             say(verdict.sentence)

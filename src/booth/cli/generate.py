@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from booth.cli.options import AsJson, Base, Device, Seed
-from booth.cli.output import Bar, finish, say
+from booth.cli.output import Progress, finish, say
 from booth.registry import CONTROLS
 
 
@@ -120,10 +120,10 @@ def generate(
         say(sentence)
     for warning in request.warnings():
         say(f"warning: {warning}")
-    bar = Bar(request.drawings, "picture")
+    progress = Progress()
     try:
-        drawn = draw(request, out, sheet=sheet, on_picture=bar.to, on_message=bar.note)
+        drawn = draw(request, out, sheet=sheet, listeners=[progress])
     finally:
-        bar.close()
+        progress.close()
     files = [*drawn.images, *([drawn.sheet] if drawn.sheet else [])]
     finish(drawn.to_json(), [str(file) for file in files], as_json)

@@ -75,8 +75,11 @@ class Bar:
         self._bar.close()
 
 
-class TrainingProgress:
-    """A listener that shows steps, rate, loss and time left, and says what is for people."""
+UNITS = {"drawing": "picture", "measuring": "scoring"}  # of the phases that have a bar of their own
+
+
+class Progress:
+    """A listener that shows how far the work is, of a training with its rate and loss, and says what is for people."""
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
@@ -88,6 +91,11 @@ class TrainingProgress:
             self.close()
             self._loss = None
             self._bar = Bar(event.total or 0, "step", event.done)
+        elif event.kind == "phase" and event.phase in UNITS:
+            self.close()
+            self._bar = Bar(event.total, UNITS[event.phase], event.done) if event.total else None
+        elif event.kind == "progress" and event.phase in UNITS and self._bar is not None:
+            self._bar.to(event.done)
         elif event.kind == "step" and self._bar is not None:
             self._step(event)
         elif event.text:
@@ -102,6 +110,7 @@ class TrainingProgress:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+        self._bar = None
 
     def _step(self, event: Event) -> None:
         """Show a step, and the loss as a moving average because single ones say little."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from booth.cli.options import AsJson, Device
-from booth.cli.output import TrainingProgress, finish, say
+from booth.cli.output import Progress, finish, say
 from booth.cli.plan import in_words
 
 
@@ -62,7 +62,7 @@ def reteach(
     from booth.train.run import TrainResult
     from booth.train.run import train as learn
 
-    progress = TrainingProgress()
+    progress = Progress()
     try:
         taught = learn(run, listeners=[progress])
     finally:

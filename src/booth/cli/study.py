@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from booth.cli.options import AsJson, Device
-from booth.cli.output import TrainingProgress, finish
+from booth.cli.output import Progress, finish
 
 
 def study(
@@ -51,7 +51,7 @@ def study(
     setting = read_setting(folders.pop())
     studies = [read_study(file, setting) for file in files]
     if not report:
-        progress = TrainingProgress()
+        progress = Progress()
         try:
             run_studies(
                 studies,
@@ -61,7 +61,6 @@ def study(
                 photographs=photos,
                 device=choose_device(device),
                 listeners=[progress],
-                tell=progress.say,
             )
         finally:
             progress.close()

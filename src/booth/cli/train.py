@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from booth.cli.options import AsJson, Base, Device, Kind
-from booth.cli.output import TrainingProgress, finish, say
+from booth.cli.output import Progress, finish, say
 from booth.cli.plan import in_words
 from booth.core.words import size
 from booth.registry import METHODS
@@ -158,7 +158,7 @@ def train(
     from booth.train.run import TrainResult
     from booth.train.run import train as learn
 
-    progress = TrainingProgress()
+    progress = Progress()
     try:
         concept = learn(run, listeners=[progress], samples=not no_samples)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from booth import __version__
 from booth.compare.budget import Budget, settings_within
 from booth.concept import Concept
 from booth.config import RunConfig
+from booth.core.cancel import CancelToken
 from booth.core.commit import package_versions
 from booth.core.encoder import Encoder
 from booth.core.errors import BoothError, DiskFullError, UsageError
@@ -28,15 +29,14 @@ from booth.evaluate.protocol import Protocol
 from booth.evaluate.report.files import write_whole
 from booth.evaluate.rows import Photos, Untouched, draw_untouched, reference_rows
 from booth.evaluate.run import concept_evidence
-from booth.events import Listener
+from booth.events import Listener, Reporter, reporting
 from booth.families.loading import base_hash
-from booth.registry import METHODS
+from booth.registry import METHODS, METRICS
 from booth.session import Session
 from booth.train.folders import work_folder
 from booth.train.run import train
 
 PLAN, RUN, SETTINGS, REFERENCES = "race.json", "run.json", "settings.json", "references.json"
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -72,33 +72,46 @@ def teaching_methods() -> tuple[str, ...]:
     return tuple(name for name, kind in METHODS.usable().items() if not kind.follows_control)
 
 
-def run_race(race: Race, *, listeners: Sequence[Listener] = (), tell: Tell, session: Session | None = None) -> None:
-    """Run what has no result yet. Cancelled ends the race, whose command goes on with it; DiskFullError too."""
+def run_race(
+    race: Race,
+    *,
+    listeners: Sequence[Listener] = (),
+    cancel: CancelToken | None = None,
+    session: Session | None = None,
+) -> None:
+    """Run what has no result yet. Cancelled ends the race, whose command goes on with it; DiskFullError too.
+
+    `listeners` hear each run begin and end, and what it tells; `cancel` is looked at in all of it.
+    """
     for method in race.methods:
         _ = METHODS[method]  # before anything is run
     trained = load_photos(list(race.photos))
     with ExitStack() as exits:
-        _run(race, trained, session or exits.enter_context(Session(race.base, race.device)), listeners, tell)
+        reporter = exits.enter_context(reporting(listeners, cancel))
+        _run(race, trained, session or exits.enter_context(Session(race.base, race.device)), reporter)
 
 
-def _run(race: Race, trained: PhotoSet, session: Session, listeners: Sequence[Listener], tell: Tell) -> None:
+def _run(race: Race, trained: PhotoSet, session: Session, reporter: Reporter) -> None:
     """All entrants on one session's base, which each of them borrows while it trains and while it draws."""
     with session.model() as model:
-        race, encoders, photos, untouched = _prepared(race, trained, model, tell)
+        race, encoders, photos, untouched = _prepared(race, trained, model, reporter)
     for method, seed in race.entrants():
-        file = race.folder(method, seed) / RUN
+        file, about = race.folder(method, seed) / RUN, {"method": method, "seed": seed}
         if file.is_file() and json.loads(file.read_text())["status"] == "done":
-            tell(f"{method} with seed {seed} is there already.")
+            reporter.emit("run", **about, status="done", text=f"{method} with seed {seed} is there already.")
             continue
-        tell(f"Now {method} with seed {seed}.")
-        result = _attempt(race, method, seed, session, encoders, untouched, photos, listeners)
+        reporter.emit("run", **about, status="begun", text=f"Now {method} with seed {seed}.")
+        result = _attempt(race, method, seed, session, encoders, untouched, photos, reporter)
         write_whole(file, json.dumps(result, indent=1) + "\n")
         if result["status"] == "failed":
-            tell(f"{method} with seed {seed} failed: {result['error']}")
+            told = f"{method} with seed {seed} failed: {result['error']}"
+            reporter.emit("run", "warning", **about, status="failed", text=told)
+        else:
+            reporter.emit("run", "debug", **about, status="done")
 
 
 def _prepared(
-    race: Race, trained: PhotoSet, model: Family, tell: Tell
+    race: Race, trained: PhotoSet, model: Family, reporter: Reporter
 ) -> tuple[Race, Sequence[Encoder], Photos, Untouched]:
     """The race on this base, and what every entrant is set beside."""
     race = replace(race, protocol=race.protocol.on(model))
@@ -108,7 +121,8 @@ def _prepared(
     photos.masks.use_segmenter(model.scale)
     _claim(race, [p.sha256 for p in trained.photos], base_hash(model.base), encoders, photos)
     subject = Subject(race.token, race.noun, race.kind)
-    tell("Drawing what the untouched base draws, or finding it again.")
+    reporter.begin("drawing", 0, 2 * len(race.protocol.rows(subject)) + 2 * race.protocol.drift)
+    reporter.say("Drawing what the untouched base draws, or finding it again.")
     untouched = draw_untouched(model, base_hash(model.base), subject, race.protocol, race.out / "untouched")
     _write_references(race, subject, untouched, photos, encoders)
     return race, encoders, photos, untouched
@@ -205,15 +219,18 @@ def _attempt(
     encoders: Sequence[Encoder],
     untouched: Untouched,
     photos: Photos,
-    listeners: Sequence[Listener],
+    reporter: Reporter,
 ) -> dict[str, Any]:
     """One run's result. Whatever fails is told in it, but for a full disk, on which nothing else would succeed."""
     about: dict[str, Any] = {"kind": "race run", "method": method, "seed": seed}
     try:
-        concept = _teach(race, method, seed, session, listeners)
+        concept = _teach(race, method, seed, session, reporter)
         folder = race.folder(method, seed)
         with session.model() as model:
+            subject = Subject(race.token, race.noun, race.kind)
+            reporter.begin("drawing", 0, len(race.protocol.rows(subject)) + 2 * race.protocol.drift)
             evidence = concept_evidence(model, concept, race.protocol, folder, untouched, photos)
+        reporter.begin("measuring", 0, len(METRICS.usable()))
         measured = measure(evidence, encoders)
     except DiskFullError:
         raise
@@ -233,7 +250,7 @@ def _attempt(
     }
 
 
-def _teach(race: Race, method: str, seed: int, session: Session, listeners: Sequence[Listener]) -> Concept:
+def _teach(race: Race, method: str, seed: int, session: Session, reporter: Reporter) -> Concept:
     out = race.folder(method, seed) / "concept"
     fields = {
         "photos": list(race.photos),
@@ -253,7 +270,7 @@ def _teach(race: Race, method: str, seed: int, session: Session, listeners: Sequ
         config = config.model_copy(update={"settings": _decided(race, config, model)})
     going_on = out.is_dir() or work_folder(out).is_dir()
     config = config.model_copy(update={"resume": going_on})
-    return train(config, listeners=listeners, samples=False, session=session)
+    return train(config, listeners=reporter.listeners, cancel=reporter.cancel, samples=False, session=session)
 
 
 def _decided(race: Race, config: RunConfig, model: Family) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from booth import __version__
 from booth.compare.experiment import PHOTOGRAPHS, Arm, Setting, Study, run_file, runs_of, subject_name
 from booth.concept import Concept
 from booth.config import RunConfig
+from booth.core.cancel import CancelToken
 from booth.core.commit import package_versions
 from booth.core.errors import BoothError, DiskFullError, UsageError
 from booth.core.family import Family
@@ -35,14 +36,13 @@ from booth.evaluate.report.files import write_whole
 from booth.evaluate.rows import BASE, Photos, Untouched, draw_untouched, reference_rows
 from booth.evaluate.run import concept_evidence
 from booth.evaluate.subjects import other_noun, world_subject
-from booth.events import Listener
-from booth.registry import METHODS
+from booth.events import Listener, Reporter, reporting
+from booth.registry import METHODS, METRICS
 from booth.session import Session
 from booth.train.folders import work_folder
 from booth.train.run import train
 
 PLAIN = "thing"  # stands for no class noun: a word that the embedded base has never read
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,15 @@ def run_studies(
     work: Path,
     photographs: Path | None,
     device: str,
-    tell: Tell,
     listeners: Sequence[Listener] = (),
+    cancel: CancelToken | None = None,
 ) -> None:
-    """Run what has no result yet. Two processes may share the work; a run that another one holds is left to it."""
-    with Session(setting.base, device) as session:
-        _run(studies, setting, session, results, work, photographs, listeners, tell)
+    """Run what has no result yet. Two processes may share the work; a run that another one holds is left to it.
+
+    `listeners` hear each run begin and end, and what it tells; `cancel` is looked at in all of it.
+    """
+    with reporting(listeners, cancel) as reporter, Session(setting.base, device) as session:
+        _run(studies, setting, session, results, work, photographs, reporter)
 
 
 def _run(
@@ -77,8 +80,7 @@ def _run(
     results: Path,
     work: Path,
     photographs: Path | None,
-    listeners: Sequence[Listener],
-    tell: Tell,
+    reporter: Reporter,
 ) -> None:
     """All runs on one session's base, which each of them borrows while it trains and while it draws."""
     with session.model() as model:
@@ -103,13 +105,17 @@ def _run(
             with _claimed(work / file.parent.name / f"{name}-{seed}") as folder:
                 if folder is None:
                     continue
-                tell(f"{study.name}: {name} is taught {place} with seed {seed}.")
+                run = {"study": study.name, "arm": name, "subject": place, "seed": seed}
+                began = f"{study.name}: {name} is taught {place} with seed {seed}."
+                reporter.emit("run", **run, status="begun", text=began)
                 subject = _subject(place, photographs, work)
                 result = {"subject": place, "arm": {"name": name, **arm.model_dump()}, "seed": seed, **about}
-                result |= _attempt(arm, subject, seed, setting, session, encoders, folder, listeners)
+                result |= _attempt(arm, subject, seed, setting, session, encoders, folder, reporter)
                 write_whole(file, json.dumps(result, indent=1) + "\n")
                 if result["status"] == "failed":
-                    tell(f"It failed: {result['error']}")
+                    reporter.emit("run", "warning", **run, status="failed", text=f"It failed: {result['error']}")
+                else:
+                    reporter.emit("run", "debug", **run, status="done")
 
 
 def _attempt(
@@ -120,14 +126,14 @@ def _attempt(
     session: Session,
     encoders: Sequence[Any],
     folder: Path,
-    listeners: Sequence[Listener],
+    reporter: Reporter,
 ) -> dict[str, Any]:
     """One run's numbers. Whatever fails is told in them, but for a full disk, on which nothing else would succeed."""
     noun = {"right": taught.noun, "wrong": other_noun(taught.noun), "none": PLAIN}[arm.noun]
     subject = Subject(setting.token, noun)
     try:
         concept = (
-            _teach(arm, taught, subject, seed, setting, folder / "concept", session, listeners) if arm.method else None
+            _teach(arm, taught, subject, seed, setting, folder / "concept", session, reporter) if arm.method else None
         )
         measured: dict[str, Any] = {}
         for guidance in arm.guidance:
@@ -135,10 +141,12 @@ def _attempt(
             drift = setting.drift if guidance == arm.guidance[0] and noun == taught.noun else 0
             protocol = Protocol(tuple(setting.prompts), "study", (0,), drift, setting.steps, guidance)
             untouched_in = folder.parent / "untouched" / f"{noun}-{guidance:g}-{drift}"
+            reporter.begin("drawing")
             with session.model() as model:
                 untouched = draw_untouched(model, session.hash, subject, protocol, untouched_in)
                 own = folder / f"{guidance:g}"
                 evidence = _evidence(model, concept, subject, protocol, own, untouched, taught.photos)
+            reporter.begin("measuring", 0, len(METRICS.usable()))
             scores = measure(evidence, encoders).scores.values()
             measured[f"{guidance:g}"] = {s.name: {"value": round(s.value, 5), "units": _short(s.units)} for s in scores}
     except DiskFullError:
@@ -173,7 +181,7 @@ def _teach(
     setting: Setting,
     out: Path,
     session: Session,
-    listeners: Sequence[Listener],
+    reporter: Reporter,
 ) -> Concept:
     fields = {
         "photos": [taught.folder],
@@ -190,7 +198,8 @@ def _teach(
     }
     if arm.unmasked_weight is not None:
         fields["unmasked_weight"] = arm.unmasked_weight
-    return train(RunConfig.model_validate(fields), listeners=listeners, samples=False, session=session)
+    told = {"listeners": reporter.listeners, "cancel": reporter.cancel}
+    return train(RunConfig.model_validate(fields), **told, samples=False, session=session)
 
 
 def _cost(concept: Concept) -> dict[str, Any]:

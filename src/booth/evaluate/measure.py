@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Refused, Score
 from booth.evaluate.encoders import likeness_role, with_role
+from booth.events import current_reporter
 from booth.registry import METRICS
 
 
@@ -32,7 +33,7 @@ def label_of(metric: str, part: str, titles: Mapping[str, str]) -> str:
 
 def measure(evidence: Evidence, encoders: Sequence[Encoder], metrics: Sequence[str] = ()) -> Measured:
     """Score one row; a metric that lacks evidence or an encoder is refused with the reason."""
-    measured = Measured()
+    measured, reporter = Measured(), current_reporter()
     for called in metrics or METRICS.usable():
         metric: Metric = METRICS[called]()
         name = metric.name
@@ -46,6 +47,7 @@ def measure(evidence: Evidence, encoders: Sequence[Encoder], metrics: Sequence[s
             measured.refused[name] = f"there are no {' and no '.join(m.replace('_', ' ') for m in missing)}"
         elif not able:
             measured.refused[name] = f"no encoder here serves as {role}"
+        reporter.progress(reporter.done + 1)
         for encoder in [] if missing or unsuited else able:
             try:
                 scores = metric.measure(evidence, encoder)

@@ -12,6 +12,7 @@ from booth.core.commit import committed, verify
 from booth.core.errors import BoothError
 from booth.data.decoding import decode, read_bytes
 from booth.evaluate.protocol import Protocol
+from booth.events import current_reporter
 from booth.generate.draw import draw
 
 TOGETHER = 8  # pictures that a tiny base draws at once; always the same ones, so that they are the same every time
@@ -29,12 +30,15 @@ def kept(
         "steps": protocol.steps,
         "guidance": protocol.guidance,
     }
+    reporter = current_reporter()
+    before = reporter.done  # of the phase, of which these pictures are a part
     found = _read(folder, known, len(rows))
     if found is not None:
+        reporter.progress(before + len(found))
         return found
     prompts, seeds = [p for p, _ in rows], [s for _, s in rows]
     how = {"steps": protocol.steps, "guidance": protocol.guidance, "scheduler": protocol.scheduler}
-    how |= {"batch_size": at_once}
+    how |= {"batch_size": at_once, "on_picture": lambda done: reporter.progress(before + done)}
     images = [image.convert("RGB") for image in draw(model, prompts, seeds, **how)] if rows else []
     with committed(folder, {"kind": "pictures", "drawn_from": known}) as work:
         for i, image in enumerate(images):

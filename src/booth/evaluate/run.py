@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from booth import __version__
 from booth.concept import Concept
+from booth.core.cancel import CancelToken
 from booth.core.commit import package_versions
 from booth.core.concept import ConceptRecord
 from booth.core.encoder import Encoder
@@ -31,13 +32,13 @@ from booth.evaluate.multi_concept import ConceptInUse, draw_together
 from booth.evaluate.protocol import Protocol
 from booth.evaluate.rows import CONCEPT, Photos, Untouched, draw_concept, draw_untouched, reference_rows
 from booth.evaluate.verdicts import Verdict, verdicts
+from booth.events import Listener, Reporter, reporting
 from booth.families.loading import base_hash
 from booth.generate.concepts import Applied, attached, require_base, require_tokens
 from booth.registry import METRICS
 from booth.session import Session, borrowed
 
 SCHEMA = 1
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -102,50 +103,74 @@ def evaluate(
     metrics: Sequence[str] = (),
     any_class: bool = False,
     device: str = "cpu",
-    tell: Tell = lambda text: None,
+    listeners: Sequence[Listener] = (),
+    cancel: CancelToken | None = None,
     session: Session | None = None,
     untouched_in: Path | None = None,
 ) -> Evaluation:
     """Draw (or find again in `folder`) and measure a concept beside the untouched base and the other references.
 
-    With `company`, other concepts, or where several subjects were taught in one run, all are used together as well.
+    With `companions`, other concepts, or where several subjects were taught in one run, all are used together as well.
     A `session` is drawn on, on its own device; without one the base is loaded. What the untouched base draws is found
-    again in `untouched_in`, which several concepts may share, or in `folder` too.
+    again in `untouched_in`, which several concepts may share, or in `folder` too. `listeners` hear the phases loading,
+    drawing (in pictures) and measuring (in scorings); `cancel` is looked at between these.
     """
-    began = time.perf_counter()
-    for name in metrics:
-        METRICS.named(name)  # before anything is drawn
-    subject = _subjects(concept)[0]
-    _require_no_styles(subject, companions)
-    photos_of = find_photos(concept, photos, lookalikes)
-    members = [_member(Applied(concept), photos_of), *map(_member, companions)]
-    require_tokens([member.applied for member in members])
-    with borrowed(session, concept.record.base.name, device) as model:
-        photos_of.masks.use_segmenter(model.scale)
-        protocol = protocol.on(model)
-        chosen = load_encoders(encoders, scale=model.scale)
-        require_pictures_comparable(chosen)
-        if not any_class:
-            require_class(chosen, photos_of, concept.record.subject.noun)
-        for sentence in advice(photos_of, chosen, model.scale):
-            tell(sentence)
-        content = base_hash(model.base)
-        require_base([member.applied for member in members], concept.record.base.name, content)
-        pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
-        tell(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
-        untouched = draw_untouched(model, content, subject, protocol, untouched_in or folder)
-        tell("Drawing the concept at the same prompts and seeds.")
-        evidence = concept_evidence(model, concept, protocol, folder, untouched, photos_of)
-        if sum(len(member.subjects) for member in members) > 1 and subject.kind != "style":
-            tell("Drawing each subject with all loaded, and all of them together.")
-            shared, together = draw_together(model, content, members, protocol, folder / "company")
-            evidence = replace(evidence, subjects_together=shared, drawn_together=together)
-        tell("Measuring.")
-        rows = {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, photos_of)}
-        measured = measure_rows(rows, chosen, metrics)
-        found = verdicts(measured, "picture" if subject.kind == "style" else subject.noun)
-    seconds = time.perf_counter() - began
-    return Evaluation(concept, protocol, photos_of, rows, measured, found, chosen, companions, seconds)
+    with reporting(listeners, cancel) as reporter:
+        began = time.perf_counter()
+        for name in metrics:
+            METRICS.named(name)  # before anything is drawn
+        subject = _subjects(concept)[0]
+        _require_no_styles(subject, companions)
+        found = find_photos(concept, photos, lookalikes)
+        members = [_member(Applied(concept), found), *map(_member, companions)]
+        require_tokens([member.applied for member in members])
+        reporter.begin("loading")
+        with borrowed(session, concept.record.base.name, device) as model:
+            found.masks.use_segmenter(model.scale)
+            protocol = protocol.on(model)
+            chosen = load_encoders(encoders, scale=model.scale)
+            require_pictures_comparable(chosen)
+            if not any_class:
+                require_class(chosen, found, concept.record.subject.noun)
+            for sentence in advice(found, chosen, model.scale):
+                reporter.say(sentence)
+            places = (folder, untouched_in or folder)
+            rows = _drawn(model, concept, members, protocol, places, found, reporter)
+            scorings = len(rows) * len(metrics or METRICS.usable())
+            reporter.begin("measuring", 0, scorings)
+            reporter.say("Measuring.")
+            measured = measure_rows(rows, chosen, metrics)
+            told = verdicts(measured, "picture" if subject.kind == "style" else subject.noun)
+        seconds = time.perf_counter() - began
+        return Evaluation(concept, protocol, found, rows, measured, told, chosen, companions, seconds)
+
+
+def _drawn(
+    model: Family,
+    concept: Concept,
+    members: Sequence[ConceptInUse],
+    protocol: Protocol,
+    places: tuple[Path, Path],
+    photos: Photos,
+    reporter: Reporter,
+) -> dict[str, Evidence]:
+    """The concept's evidence and the rows that it is set beside, drawn or found again; `places` are the base's last."""
+    folder, untouched_in = places
+    subject, content = _subjects(concept)[0], base_hash(model.base)
+    require_base([member.applied for member in members], concept.record.base.name, content)
+    pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
+    reporter.begin("drawing", 0, pictures)
+    reporter.say(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
+    untouched = draw_untouched(model, content, subject, protocol, untouched_in)
+    reporter.begin("drawing", 0, len(protocol.rows(subject)) + 2 * protocol.drift)
+    reporter.say("Drawing the concept at the same prompts and seeds.")
+    evidence = concept_evidence(model, concept, protocol, folder, untouched, photos)
+    if sum(len(member.subjects) for member in members) > 1 and subject.kind != "style":
+        reporter.begin("drawing")
+        reporter.say("Drawing each subject with all loaded, and all of them together.")
+        shared, together = draw_together(model, content, members, protocol, folder / "company")
+        evidence = replace(evidence, subjects_together=shared, drawn_together=together)
+    return {CONCEPT: evidence, **reference_rows(subject, protocol, untouched, photos)}
 
 
 def concept_evidence(

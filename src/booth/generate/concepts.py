@@ -96,7 +96,7 @@ def advice_on_chosen_base(applied: Sequence[Applied], base: str, family: str, ha
             )
         if record.base.hash != hash_here:
             warnings.append(
-                f"warning: {a.concept.folder} was taught to {record.base.name!r} with {_short(record.base.hash)}, and "
+                f"{a.concept.folder} was taught to {record.base.name!r} with {_short(record.base.hash)}, and "
                 f"is drawn on {base!r} with {_short(hash_here)}, as `base` says. The closer the two are related, the "
                 "better the subject comes out."
             )

@@ -52,8 +52,9 @@ def draw(
     larger `batch_size` the last bit of a value may depend on the batch, and what a pipeline takes from torch's global
     generator, which is seeded with the batch's first seed, does. `on_picture` hears how many are finished.
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
-    What lies outside a mask is the start's own, to the bit. `hints` holds for each ControlNet in place, in their order,
-    what it follows to each picture. `offload` is how the parts of a model on the CPU take turns on which device.
+    What lies outside a mask is the start's own, to the bit. `control_images` holds for each ControlNet in place, in
+    their order, what it follows to each picture. `offload` is how the parts of a model on the CPU take turns on which
+    device.
     NotFiniteError for a picture with values that are no numbers, which without `require_finite` becomes black there.
     """
     _check(model, prompts, seeds, steps, guidance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 from PIL.Image import Image
 
 from booth import __version__
+from booth.core.cancel import CancelToken
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.places import free_file, require_writable
 from booth.core.resources import available_memory
 from booth.data.tokens import length_of
+from booth.events import Listener, Reporter, reporting
 from booth.families.loading import EMBEDDED, base_hash, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes
 from booth.families.recognition import recognise
@@ -98,14 +100,19 @@ def generate(
     out: Path,
     *,
     sheet: bool = False,
-    on_picture: Callable[[int], None] | None = None,
-    on_message: Callable[[str], None] = lambda _: None,
+    listeners: Sequence[Listener] = (),
+    cancel: CancelToken | None = None,
     session: Session | None = None,
 ) -> Drawn:
     """Draw a request into the folder `out`.
 
-    `on_picture` hears how many of its drawings are finished, `on_message` a sentence for the user.
+    `listeners` hear the phases loading, drawing (in pictures) and writing; `cancel` is looked at between pictures.
     """
+    with reporting(listeners, cancel) as reporter:
+        return _generate(request, out, sheet, session, reporter)
+
+
+def _generate(request: Request, out: Path, sheet: bool, session: Session | None, reporter: Reporter) -> Drawn:
     if request.count < 1:
         raise UsageError(f"-n {request.count} draws nothing.", "Use at least 1.", code="count.too_few", field="count")
     if request.upscale < 1:
@@ -125,9 +132,10 @@ def generate(
         require_base(request.concepts, base, content_hash)
     else:
         for warning in advice_on_chosen_base(request.concepts, base, recognise(folder), content_hash):
-            on_message(warning)
+            reporter.warn(warning)
     concepts, taken = with_controlnets(request.concepts, request.control_images, content_hash)
-    offload = _offload(request, folder, on_message)
+    offload = _offload(request, folder, reporter)
+    reporter.begin("loading")
     with borrowed(session, base, request.device if offload == "none" else "cpu") as model:
         check_size(
             model, request.size, request.upscale
@@ -137,11 +145,13 @@ def generate(
         with attached(model, concepts):
             for prompt in request.prompts:
                 if (length := length_of(model, prompt)) is not None and length.lost:
-                    on_message(
-                        f"warning: the prompt {prompt!r} has {length.tokens} tokens, and {model.title} reads "
+                    reporter.warn(
+                        f"The prompt {prompt!r} has {length.tokens} tokens, and {model.title} reads "
                         f"{length.limit}: {length.lost!r} is cut."
                     )
-            images = _draw(model, request, taken, prompts, seeds, (offload, request.device), on_picture, on_message)
+            reporter.begin("drawing", 0, request.drawings)
+            images = _draw(model, request, taken, prompts, seeds, (offload, request.device), reporter)
+        reporter.begin("writing")
         out.mkdir(parents=True, exist_ok=True)
         files: list[Path] = []
         for image, name, prompt, seed in zip(images, file_names(prompts, seeds), prompts, seeds, strict=True):
@@ -175,8 +185,7 @@ def _draw(
     prompts: list[str],
     seeds: list[int],
     offload: tuple[str, str],
-    on_picture: Callable[[int], None] | None,
-    on_message: Callable[[str], None],
+    reporter: Reporter,
 ) -> list[Image]:
     """All pictures of a request, upscaled if it asks for that; `taken` are the hints in the ControlNets' order."""
     how: dict[str, Any] = {
@@ -188,13 +197,13 @@ def _draw(
         "offload": offload,
     }
     side = request.size or model.resolution
-    size = (side, side) if request.start is None else _announced_size(request.start, side, model, on_message)
+    size = (side, side) if request.start is None else _announced_size(request.start, side, model, reporter)
     if request.upscale > 1:  # before a first picture is drawn in vain
         check_upscaled(model, size, request.upscale, request.steps, request.start)
     shape = size if request.start is None else request.start.image.size
     starts = None if request.start is None else [request.start] * len(prompts)
     control_images = [
-        [read_control_image(control_image, size, shape, on_message)] * len(prompts) for control_image in taken
+        [read_control_image(control_image, size, shape, reporter.say)] * len(prompts) for control_image in taken
     ]
     images = draw(
         model,
@@ -203,15 +212,14 @@ def _draw(
         size=request.size,
         starts=starts,
         control_images=control_images,
-        on_picture=on_picture,
+        on_picture=reporter.progress,
         **how,
     )
     if request.upscale == 1:
         return images
 
     def second(done: int) -> None:
-        if on_picture is not None:
-            on_picture(len(images) + done)
+        reporter.progress(len(images) + done)
 
     large = (size[0] * request.upscale, size[1] * request.upscale)
     how |= {
@@ -236,7 +244,7 @@ def _size_settings(request: Request, image: Image) -> dict[str, Any]:
     }
 
 
-def _offload(request: Request, folder: Path, on_message: Callable[[str], None]) -> str:
+def _offload(request: Request, folder: Path, reporter: Reporter) -> str:
     """How parts take turns: as asked, or as they have to for the base to fit on the GPU."""
     if request.offload != "auto" or not request.device.startswith("cuda"):
         return "none" if request.offload == "auto" else request.offload
@@ -244,18 +252,18 @@ def _offload(request: Request, folder: Path, on_message: Callable[[str], None]) 
     how = choose_offload(folder, available)
     if how != "none":
         needed = drawing_bytes(folder)["none"]
-        on_message(
+        reporter.say(
             f"The base takes {needed / 1e9:.1f} of {available / 1e9:.1f} GB: its parts take turns on the GPU "
             f"(`offload={how}`), which is slower."
         )
     return how
 
 
-def _announced_size(start: Start, side: int, model: Family, on_message: Callable[[str], None]) -> tuple[int, int]:
+def _announced_size(start: Start, side: int, model: Family, reporter: Reporter) -> tuple[int, int]:
     """The size at which pictures are drawn over `start`."""
     before, after = start.image.size, start.fitted(side, model.multiple).image.size
     if before != after:
-        on_message(
+        reporter.say(
             f"The picture in `init` is drawn at {after[0]}x{after[1]} instead of {before[0]}x{before[1]}; `size` sets "
             "the shorter side."
         )

@@ -227,7 +227,7 @@ def test_shots_leave_so_many_of_the_scarce_classes(table: Path) -> None:
 
 def test_a_class_with_too_few_groups_is_told(tmp_path: Path) -> None:
     found = read_set(write_table(tmp_path, {"bar": 6, "disc": 2}, views=2))
-    with pytest.raises(BadDataError, match=r"'disc' has 2 pictures of 1 groups, and --folds 2 needs 2 groups"):
+    with pytest.raises(BadDataError, match=r"'disc' has 2 pictures of 1 groups, and `folds=2` needs 2 groups"):
         outer_folds(found, 2, 0)
 
 

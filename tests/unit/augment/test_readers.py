@@ -60,7 +60,7 @@ def test_tables_of_every_make(tmp_path: Path, text: str, encoding: str) -> None:
 
 def test_columns_are_named_by_options(tmp_path: Path) -> None:
     file = table(tmp_path, PLAIN.replace("image,label", "what,kind"))
-    with pytest.raises(UsageError, match=r"no column that is known as the image: it has what, kind.*--image"):
+    with pytest.raises(UsageError, match=r"no column that is known as the image: it has what, kind.*`image`"):
         read_set(file)
     assert len(read_set(file, {"image": "what", "label": "kind"}).pictures) == 6
     with pytest.raises(UsageError, match=r"no column 'sort'. It has: what, kind"):

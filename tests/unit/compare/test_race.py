@@ -24,6 +24,7 @@ from booth.events import Event
 from booth.registry import ENCODERS
 from booth.session import Session
 from booth.train import samples
+from listening import texts
 
 
 @pytest.fixture(autouse=True)
@@ -77,10 +78,10 @@ def test_an_interrupted_race_goes_on_and_runs_nothing_twice(plan: Race) -> None:
                 raise Interrupted("Stopped by the test.")
 
     with pytest.raises(Interrupted):
-        run_race(plan, listeners=[Stop()], tell=lambda text: None)
+        run_race(plan, listeners=[Stop()])
     assert [r["method"] for r in results(plan)] == ["lora"]
     count = Count()
-    run_race(plan, listeners=[count], tell=lambda text: None)
+    run_race(plan, listeners=[count])
     assert count.runs == [
         "textual_inversion 2/2",
         "lora 1/2",
@@ -94,7 +95,7 @@ def test_an_interrupted_race_goes_on_and_runs_nothing_twice(plan: Race) -> None:
         ("textual_inversion", 1, "done", 2),
     ]
     again = Count()
-    run_race(plan, listeners=[again], tell=lambda text: None)
+    run_race(plan, listeners=[again])
     assert again.runs == []
     page, told = write_page(plan.out)
     assert set(told["methods"]) == {"lora", "textual_inversion"}
@@ -112,21 +113,21 @@ def test_a_failed_method_is_a_row_and_is_tried_again(plan: Race, monkeypatch: py
 
     monkeypatch.setattr(racing, "_teach", failing)
     told: list[str] = []
-    run_race(plan, tell=told.append)
+    run_race(plan, listeners=[texts(told)])
     assert [(r["method"], r["status"]) for r in results(plan)] == [("lora", "failed"), ("textual_inversion", "done")]
     assert any("a wheel came off" in text for text in told)
     assert "lora with seed 0 failed" in " ".join(write_page(plan.out)[1]["verdict"])
     monkeypatch.setattr(racing, "_teach", teach)
-    run_race(plan, tell=told.append)
+    run_race(plan, listeners=[texts(told)])
     assert {r["status"] for r in results(plan)} == {"done"}
 
 
 def test_two_races_are_not_mixed_but_methods_may_join(plan: Race) -> None:
     plan = replace(plan, seeds=(0,), methods=("lora",))
-    run_race(plan, tell=lambda text: None)
+    run_race(plan)
     with pytest.raises(UsageError, match=r"another race: budget is different.*`out`"):
-        run_race(replace(plan, budget=Budget(steps=3)), tell=lambda text: None)
-    run_race(replace(plan, methods=("textual_inversion",)), tell=lambda text: None)
+        run_race(replace(plan, budget=Budget(steps=3)))
+    run_race(replace(plan, methods=("textual_inversion",)))
     assert len(list(results(plan))) == 2
 
 
@@ -135,29 +136,29 @@ def test_a_budget_of_seconds_becomes_steps(plan: Race, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(budget, "training_seconds", lambda config, own, model: 40.0)
     plan = replace(plan, seeds=(0,), methods=("lora",), budget=Budget(seconds=10), settings={"lora": {"steps": 8}})
-    run_race(plan, tell=lambda text: None)
+    run_race(plan)
     assert [r["steps"] for r in results(plan)] == [2]
 
 
 def test_an_unknown_method_stops_before_anything_is_run(plan: Race) -> None:
     with pytest.raises(UsageError, match="Did you mean 'lora'"):
-        run_race(replace(plan, methods=("lorra",)), tell=lambda text: None)
+        run_race(replace(plan, methods=("lorra",)))
     assert not plan.out.exists()
 
 
 def test_a_race_is_not_continued_on_another_device(plan: Race) -> None:
     plan = replace(plan, seeds=(0,), methods=("lora",))
-    run_race(plan, tell=lambda text: None)
+    run_race(plan)
     file = plan.out / "race.json"
     file.write_text(file.read_text().replace('"device": "cpu"', '"device": "cuda"'))
     with pytest.raises(UsageError, match=r"race on cuda, and this one is on cpu.*`device=cuda`"):
-        run_race(plan, tell=lambda text: None)
+        run_race(plan)
 
 
 def test_what_is_held_out_is_not_learned_from(plan: Race, five_photos: Path) -> None:
     held = sorted(five_photos.glob("*.png"))[3:]
     with pytest.raises(UsageError, match=rf"{held[0].name}, {held[1].name} would be learned from.*another folder"):
-        run_race(replace(plan, held_out=held), tell=lambda text: None)
+        run_race(replace(plan, held_out=held))
 
 
 def test_the_photos_are_written_before_what_says_that_all_is_there(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +172,7 @@ def test_the_photos_are_written_before_what_says_that_all_is_there(plan: Race, m
 
     monkeypatch.setattr(racing, "write_whole", writing)
     monkeypatch.setattr(racing, "_attempt", lambda *_: {"kind": "race run", "status": "failed", "error": "x"})
-    run_race(plan, tell=lambda text: None)
+    run_race(plan)
     assert seen == [5]
 
 
@@ -199,7 +200,7 @@ def test_a_race_of_every_method_loads_the_base_once(plan: Race, monkeypatch: pyt
     monkeypatch.setattr(sessions, "load_family", counting)
     settings = {"dreambooth": {"prior_weight": 0.0}, "custom_diffusion": {"prior_weight": 0.0}}
     plan = replace(plan, methods=(), seeds=(0,), budget=Budget(steps=2), settings=settings)
-    run_race(plan, tell=lambda text: None)
+    run_race(plan)
     found = list(results(plan))
     assert {r["method"]: r["status"] for r in found} == dict.fromkeys(teaching_methods(), "done")
     assert len(found) >= 14
@@ -207,7 +208,7 @@ def test_a_race_of_every_method_loads_the_base_once(plan: Race, monkeypatch: pyt
     with Session(plan.base) as session:  # what the last of them was taught does not depend on those before it
         last = found[-1]["method"]
         alone = replace(plan, out=plan.out.with_name("alone"), methods=(last,))
-        run_race(alone, tell=lambda text: None, session=session)
+        run_race(alone, session=session)
         assert session.loads == 1
     first, second = (weights(race.folder(last, 0) / "concept") for race in (plan, alone))
     assert first == second

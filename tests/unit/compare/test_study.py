@@ -90,7 +90,6 @@ def run(
         photographs=folder / "photographs" if photographs else None,
         device="cpu",
         listeners=listeners,
-        tell=lambda text: None,
     )
     return setting, studies[0]
 

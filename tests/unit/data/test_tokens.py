@@ -18,7 +18,7 @@ def advice(model: Family, token: str, method: str) -> list[str]:
 def test_a_common_word_is_warned_about_whatever_the_method(toy: Family, method: str) -> None:
     (warning,) = advice(toy, "red", method)
     assert "knows the token 'red'" in warning
-    assert "--token auto" in warning
+    assert "`token=auto`" in warning
 
 
 @pytest.mark.parametrize("token", RARE_TOKENS)

@@ -12,21 +12,25 @@ import pytest
 from PIL import Image
 
 from booth.concept import Concept
+from booth.core.cancel import CancelToken
 from booth.core.concept import SubjectRecord
 from booth.core.encoder import content_of
-from booth.core.errors import BadDataError, UsageError
+from booth.core.errors import BadDataError, Cancelled, UsageError
+from booth.core.method import Subject
 from booth.evaluate import pictures
 from booth.evaluate.encoders import load_encoders
 from booth.evaluate.protocol import Protocol, make_protocol
 from booth.evaluate.report.files import write_files
 from booth.evaluate.rows import Untouched
 from booth.evaluate.run import Evaluation, advice, concept_evidence, evaluate, find_photos, require_class
+from booth.events import Event
 from booth.families.loading import load_family
 from booth.generate.concepts import Applied
 from booth.registry import METRICS
 from booth.world.judges import Verdict
 
 PROTOCOL = Protocol(("a {} in the snow", "a red {}"), "file", (0, 1), drift=3, steps=1)
+HEARD: list[Event] = []  # of the evaluation that the tests share
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def evaluated(
         patch.setattr("huggingface_hub.snapshot_download", lambda name, local_files_only: str(hub_folders[name]))
         patch.setattr("booth.world.judges.FOLDER", judges_folder)
         patch.setenv("BOOTH_CACHE", str(folder / "cache"))
-        found = evaluate(lora, PROTOCOL, folder / "pictures", any_class=True)
+        found = evaluate(lora, PROTOCOL, folder / "pictures", any_class=True, listeners=[HEARD.append])
         patch.setattr(pictures, "draw", draw)
         yield found, folder
 
@@ -77,6 +81,33 @@ def test_an_evaluation_holds_the_concept_beside_its_references(evaluated: tuple[
     other = Protocol(PROTOCOL.templates, "file", (0,), drift=3, steps=1)
     with pytest.raises(AssertionError, match="drawn twice"):
         evaluate(evaluation.concept, other, folder / "pictures", any_class=True)
+
+
+def test_an_evaluation_tells_how_far_it_is(evaluated: tuple[Evaluation, Path]) -> None:
+    evaluation, _ = evaluated
+    last: dict[str, tuple[int, int | None]] = {}
+    for event in HEARD:
+        if event.kind == "progress":
+            assert event.total is None or event.done <= event.total
+            last[event.phase] = (event.done, event.total)
+    pictures = len(evaluation.protocol.rows(Subject("sks", "dog"))) + 2 * evaluation.protocol.drift
+    assert last["drawing"] == (pictures, pictures)
+    assert last["measuring"] == (4 * len(METRICS),) * 2  # the concept, the base, photos alone and prompts alone
+    assert "loading" in {event.phase for event in HEARD if event.kind == "phase"}
+
+
+def test_an_evaluation_is_cancelled_between_scorings(evaluated: tuple[Evaluation, Path]) -> None:
+    evaluation, folder = evaluated
+    cancel, scored = CancelToken(), []
+
+    def listen(event: Event) -> None:
+        if (event.kind, event.phase) == ("progress", "measuring"):
+            scored.append(event.done)
+            cancel.cancel("That is enough.")
+
+    with pytest.raises(Cancelled, match="enough"):
+        evaluate(evaluation.concept, PROTOCOL, folder / "pictures", any_class=True, listeners=[listen], cancel=cancel)
+    assert scored == [1]
 
 
 def test_the_files_say_the_same(evaluated: tuple[Evaluation, Path]) -> None:
@@ -170,7 +201,7 @@ def test_a_style_is_drawn_with_the_prompts_of_styles(
     monkeypatch.setattr(pictures, "draw", draw)
     taught = SubjectRecord(token="sks", noun="style", kind="style")
     style = Concept(lora.folder, lora.record.model_copy(update={"subject": taught}))
-    with pytest.raises(UsageError, match=r"sks style is a style.*--with"):
+    with pytest.raises(UsageError, match=r"sks style is a style.*`companions`"):
         evaluate(style, PROTOCOL, tmp_path, companions=[Applied(lora)])
     protocol = make_protocol("style", kind="style", quick=True)
     photos = find_photos(lora, [])

@@ -90,7 +90,7 @@ def test_it_comes_back_as_it_went_and_the_check_needs_the_headers_word(job: Job,
 
 @pytest.mark.parametrize(
     ("family", "advice"),
-    [("stable_diffusion", "--to kohya"), ("flux", "--to checkpoint"), ("z_image", "Draw with it here")],
+    [("stable_diffusion", "`to=kohya`"), ("flux", "`to=checkpoint`"), ("z_image", "Draw with it here")],
 )
 def test_what_cannot_be_written_is_told_with_a_way_that_there_is(family: str, advice: str, job: Job):
     whole = Layer({"lokr_w1": torch.ones(2, 2), "lokr_w2": torch.ones(8, 8)})

@@ -20,6 +20,7 @@ from booth.generate.draw import check_size, draw
 from booth.generate.run import Request, generate
 from booth.generate.start import Start
 from harness import PROMPT, attach, make_method
+from listening import progress
 
 PICTURE = Image.fromarray(np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
 MASK = Image.new("L", (SIDE, SIDE))
@@ -122,7 +123,7 @@ def test_a_family_that_diffusers_has_no_such_pipeline_for_says_so_before_it_draw
     heard: list[int] = []
     request = Request([PROMPT], base=str(bases("flux_2_klein")), steps=1, size=SIDE, **how)
     with pytest.raises(UsageError, match=r"nothing that draws over a picture.*`init` and `upscale`.*inside a `mask`"):
-        generate(request, tmp_path / "out", on_picture=heard.append)
+        generate(request, tmp_path / "out", listeners=[progress(heard)])
     assert not heard
 
 

@@ -14,6 +14,7 @@ from booth.core.family import Family
 from booth.generate.concepts import Applied, advice_on_chosen_base, attached, common_base, parse_applied, require_base
 from booth.generate.draw import draw
 from booth.generate.run import Request, generate
+from listening import texts
 
 
 def picture(model: Family, prompt: str) -> np.ndarray:
@@ -115,13 +116,17 @@ def test_a_related_base_is_warned_of_where_the_user_names_it(
     index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": "StableDiffusionInpaintPipeline"}))
     heard: list[str] = []
     request = Request(["a sks dog"], [Applied(lora)], base=str(tmp_path / "base"), steps=2)
-    assert generate(request, tmp_path / "out", on_message=heard.append).images[0].is_file()
+    assert generate(request, tmp_path / "out", listeners=[texts(heard)]).images[0].is_file()
     assert len(heard) == 1
-    assert heard[0].startswith(f"warning: {lora.folder} was taught to")
+    assert heard[0].startswith(f"{lora.folder} was taught to")
     with pytest.raises(BadDataError, match="does not fit the unet"):
         generate(replace(request, concepts=[Applied(tuned)]), tmp_path / "out")
     heard.clear()
-    generate(replace(request, base=str(toy_base)), tmp_path / "out", on_message=heard.append)
+    generate(
+        replace(request, base=str(toy_base)),
+        tmp_path / "out",
+        listeners=[texts(heard)],
+    )
     assert not heard
 
 

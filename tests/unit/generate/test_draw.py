@@ -95,7 +95,7 @@ def test_a_picture_of_no_numbers_is_an_error_and_not_black(toy: Family) -> None:
     how = {"steps": 3, "scheduler": "euler-a"}
     with torch.no_grad():
         next(toy.vae.decoder.parameters()).fill_(float("nan"))
-    with pytest.raises(NotFiniteError, match=r"no numbers, drawn with euler-a in 3 steps.*--scheduler"):
+    with pytest.raises(NotFiniteError, match=r"no numbers, drawn with euler-a in 3 steps.*`scheduler`"):
         draw(toy, ["a dog"], [0], **how)
     (black,) = draw(toy, ["a dog"], [0], require_finite=False, **how)
     assert not np.asarray(black).any()

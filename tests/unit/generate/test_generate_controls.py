@@ -28,6 +28,7 @@ from booth.generate.draw import draw
 from booth.generate.run import Request, generate
 from booth.generate.start import Start
 from booth.generate.upscale import upscaled
+from listening import texts
 
 Made = Callable[[str], Concept]
 
@@ -115,7 +116,7 @@ def test_a_hint_of_another_size_is_announced(made: Made, tmp_path: Path) -> None
     request = Request(
         ["a dog"], [Applied(made("scribble"))], steps=1, control_images=[ControlImage(tmp_path / "wide.png")]
     )
-    generate(request, tmp_path / "out", on_message=told.append)
+    generate(request, tmp_path / "out", listeners=[texts(told)])
     assert told == [f"The hint {tmp_path / 'wide.png'} has 80x60 pixels; its central square is resized to 32x32."]
 
 
@@ -133,7 +134,7 @@ def test_drawing_over_a_picture_follows_the_hint_as_in_diffusers(
         ["a dog"], [Applied(concept)], steps=4, start=start, control_images=[ControlImage(tmp_path / "hint.png")]
     )
     told: list[str] = []
-    (file,) = generate(request, tmp_path / "out", on_message=told.append).images
+    (file,) = generate(request, tmp_path / "out", listeners=[texts(told)]).images
     assert told == [f"The hint {tmp_path / 'hint.png'} has 96x64 pixels; resized to 48x32."]
 
     kind: Any = StableDiffusionControlNetInpaintPipeline if masked else StableDiffusionControlNetImg2ImgPipeline

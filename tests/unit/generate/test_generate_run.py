@@ -14,6 +14,7 @@ from booth.generate.request import read_request
 from booth.generate.run import Request, generate
 from booth.generate.showcase import showcase
 from booth.generate.start import Start
+from listening import progress
 
 
 def request(*words: str, **how: object) -> Request:
@@ -77,8 +78,8 @@ def test_an_upscaled_picture_says_so_as_hires_fix_does(toy_base: Path, tmp_path:
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"steps": 2}, r"second pass of --upscale 2 cannot be drawn\. 2 steps at a strength of 0\.35.*--steps 3"),
-        ({"start": Start(Image.new("RGB", (64, 32)))}, r"second pass of --upscale 2.*128 pixels a side.*100 at most"),
+        ({"steps": 2}, r"second pass of `upscale=2` cannot be drawn\. 2 steps at a strength of 0\.35.*`steps=3`"),
+        ({"start": Start(Image.new("RGB", (64, 32)))}, r"second pass of `upscale=2`.*128 pixels a side.*100 at most"),
     ],
 )
 def test_what_cannot_be_upscaled_is_told_before_anything_is_drawn(
@@ -88,7 +89,9 @@ def test_what_cannot_be_upscaled_is_told_before_anything_is_drawn(
     heard: list[int] = []
     with pytest.raises(UsageError, match=told):
         generate(
-            Request(["a dog"], base=str(toy_base), upscale=2, **({"steps": 4} | how)), tmp_path, on_picture=heard.append
+            Request(["a dog"], base=str(toy_base), upscale=2, **({"steps": 4} | how)),
+            tmp_path,
+            listeners=[progress(heard)],
         )
     assert not heard
 

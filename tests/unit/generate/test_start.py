@@ -228,7 +228,7 @@ def test_defaults_are_those_of_diffusers(tmp_path: Path) -> None:
     ("options", "told"),
     [
         ((None, 0.5, None), "CONCEPT:0.8"),
-        ((None, None, Path("m.png")), "with --init"),
+        ((None, None, Path("m.png")), "with `init`"),
         ((Path("a.png"), 1.5, None), "at most 1"),
         ((Path("a.png"), 0.0, None), "over 0"),
         ((Path("no.png"), None, None), "no.png does not exist"),

@@ -142,7 +142,7 @@ def test_pushing_is_private_and_sends_exactly_the_parcel(lora: Concept, monkeypa
         with pytest.raises(UsageError, match="no repository"):
             push(parcel, name)
     asked.pop("files")
-    for private, advice in ((False, "is public on the Hub.* Add --public"), (True, "is private.* Leave out --public")):
+    for private, advice in ((False, "is public on the Hub.* Add `public`"), (True, "is private.* Leave out `public`")):
         asked["theirs"] = private
         with pytest.raises(UsageError, match=advice):
             push(parcel, "me/rex", public=private)

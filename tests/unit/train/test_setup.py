@@ -195,7 +195,7 @@ def test_another_name_than_the_folders_is_warned_of(kohya: Path, toy: Family) ->
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"method": "controlnet", "noun": "", "token": "", "until": "done"}, "--until done.*follows hints"),
+        ({"method": "controlnet", "noun": "", "token": "", "until": "done"}, "`until=done`.*follows hints"),
         ({"settings": {"optimizer": "lion"}}, "optimizer"),
     ],
 )
