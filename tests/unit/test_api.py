@@ -103,9 +103,15 @@ def test_photos_may_be_a_data_set(five_photos: Path, tmp_path: Path, monkeypatch
     datasets = pytest.importorskip("datasets")
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path))
     shown = pictures(five_photos)
-    rows = {"image": shown, "text": [f"dog {i}" for i in range(5)]}
-    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
-    (folder,) = sources_of(datasets.Dataset.from_dict(rows, features=features))
+    files = [{"bytes": file.read_bytes(), "path": None} for file in sorted(five_photos.iterdir())]
+    rows = {"image": files, "text": [f"dog {i}" for i in range(5)]}
+    info = datasets.DatasetInfo(
+        features=datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    )
+    table = datasets.table.InMemoryTable.from_pydict(rows, schema=info.features.arrow_schema)
+    (folder,) = sources_of(
+        datasets.Dataset(table, info=info, fingerprint="of this test")
+    )  # which it is not asked to find
     found = load_photos([folder]).photos
     assert [p.image.tobytes() for p in found] == [image.tobytes() for image in shown]
     assert [p.caption for p in found] == rows["text"]

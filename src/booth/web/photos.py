@@ -211,7 +211,7 @@ class PhotoSet:
         """A first mask of a photo to paint from, as a PNG; nothing is kept of it."""
         told = child(["outline", str(photo.file)], b"")
         if "error" in told:
-            raise BadDataError(f"This photo {told['error']}.")
+            raise BadDataError(f"This photo {told['error']}.", code="picture.unreadable")
         return base64.b64decode(told["png"])
 
     def replace(self, find: str, put: str, *, apply: bool) -> list[dict[str, Any]]:
