@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,8 @@ PATIENCE = 30.0  # seconds that an actor has to save in when it is told to end
 ADDRESS = "RAY_ADDRESS"
 # A cluster of this machine alone: reached from it alone, by who has the token, and telling nobody that it is used.
 CLOSED = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+# Ray takes 127.0.0.1 for the machine's outward address; elsewhere than on Linux it stays inside unless told otherwise.
+LOOPBACK = "127.0.0.2"
 # On a busy machine Ray's own agents need longer to start than the 15 s after which it takes them for dead.
 PATIENT = {"RAY_agent_register_timeout_ms": "120000"}
 
@@ -129,7 +132,8 @@ def start_ray(workers: int | None = None, cpus: float = 1) -> Any:
         ) from error
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "ignore_reinit_error": True}
     if own:
-        how |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        how |= {"include_dashboard": False}
+        how |= {"_node_ip_address": LOOPBACK} if sys.platform == "linux" else {}
         how |= {"num_cpus": max(1, round(workers * cpus))} if workers is not None else {}
     try:
         ray.init(**how)

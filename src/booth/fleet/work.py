@@ -56,6 +56,9 @@ def work(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
         raise DamagedFileError(
             f"{run.home} in {place.url} was not enrolled.", "Run the command again.", code="fleet.not_enrolled"
         )
+    done = run.done()
+    if done is not None:  # by another worker meanwhile
+        return done
     status = run.status()
     scratch = subject_scratch(place.url, run.subject) / run.key
     with _threads(job["threads"]), Beat(place, f"{run.home}/{BEAT}") as beat:
@@ -67,6 +70,7 @@ def work(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
             mine = isinstance(error, Interrupted)  # by a signal to this worker, not by its driver
             again = replace(status, state="pending", owner=None, preemptions=status.preemptions + mine)
             run.write(replace(again, reason=str(error)))
+            _forget(scratch)
             raise
         except NotAvailableError:
             raise  # what could not be brought to its place stays here
@@ -88,7 +92,7 @@ def subject_scratch(url: str, subject: str) -> Path:
 def _forget(folder: Path) -> None:
     """Leave nothing of a run, or of a subject, on this machine."""
     shutil.rmtree(folder, ignore_errors=True)
-    if not any(folder.parent.iterdir()):
+    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
         folder.parent.rmdir()
 
 

@@ -19,7 +19,7 @@ from booth.core.cache import cache_folder
 from booth.core.errors import Interrupted, UsageError
 from booth.core.process import this_process
 from booth.executor.here import ThisProcess
-from booth.executor.job import Executor, Job, Outcome
+from booth.executor.job import Executor, Job, Outcome, Resident
 from booth.fleet import claim, runs
 from booth.fleet.driver import Driver, Fleet, planned, run_fleet
 from booth.fleet.enrol import asked_for
@@ -27,6 +27,7 @@ from booth.fleet.manifest import Entry
 from booth.fleet.place import Folder, Place
 from booth.fleet.removal import delete_subject
 from booth.fleet.runs import Run, Status
+from booth.fleet.work import work
 from booth.train.run import train
 
 Asked = Callable[..., list[Entry]]
@@ -103,6 +104,10 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(
     summary, _ = go(asked(photos), unmeasured, place, on_event=listen)
     assert len(steps) == 6
     assert (len(summary.before), summary.done) == (2, [])
+    home = home_of(place, "rex")
+    again = work({"place": place.url, "subject": "rex", "id": home.rpartition("/")[2]}, Resident(on_event=listen))
+    assert again["subject"] == "rex"  # a worker that comes late finds it done
+    assert len(steps) == 6
     (photos / "tom" / "0.txt").write_text("a photo of a sks dog asleep")
     summary, _ = go(asked(photos), unmeasured, place, on_event=listen)
     assert steps[6:] == 3 * ["tom"]
@@ -137,6 +142,7 @@ def test_a_run_goes_on_on_another_machine_to_the_same_bits(
     assert stopped.value.exit_code == 143
     run = Run(place, "rex", entries_key(entries, place))
     assert run.status().state == "pending"
+    assert not list(cache_folder().glob("fleet/*/*/*/concept*"))
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "another machine"))
     summary, _ = go(entries, unmeasured, place, on_event=stop_after(99))
     assert taken == [1, 2, 3, 4, 5, 6]

@@ -98,9 +98,9 @@ def require_closed() -> None:
 
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert len(os.environ["RAY_AUTH_TOKEN"]) >= 32
-    assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
+    assert all(node["NodeManagerAddress"].startswith("127.") for node in ray.nodes())
     address: Any = ray.get_runtime_context().gcs_address
-    assert address.startswith("127.0.0.1:")
+    assert address.startswith("127.")
     assert ray._private.worker._global_node.webui_url in (None, "")
 
 
