@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 # The kinds of update, what people call them, and one of each kind's own factors.
-KINDS = {"lora": "LoRA", "loha": "LoHa", "lokr": "LoKr", "glora": "GLoRA", "oft": "OFT", "diff": "plain difference",
-         "whole": "whole weight"}  # fmt: skip
+KINDS = {"lora": "LoRA", "loha": "LoHa", "lokr": "LoKr", "glora": "GLoRA", "oft": "OFT", "ia3": "IA3",
+         "diff": "plain difference", "whole": "whole weight"}  # fmt: skip
 STARTS = {"hada": "loha", "lokr": "lokr", "a1": "glora", "a2": "glora", "b1": "glora", "b2": "glora", "oft": "oft",
-          "rescale": "oft", "diff": "diff", "whole": "whole"}  # fmt: skip
+          "rescale": "oft", "ia3": "ia3", "on": "ia3", "diff": "diff", "whole": "whole"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,10 @@ class Layer:
 
     LoRA (2106.09685): W + scale `up` (out, r, ...) `down` (r, in, ...). LoHa (2108.06098): W + scale (w1_a w1_b) *
     (w2_a w2_b). LoKr: W + scale w1 (x) w2. GLoRA (2306.07967): W + scale (W A + B), A and B of low rank.
-    OFT (2306.07280): W with its rows turned by `oft_blocks` (n, side, side) as LyCORIS has it, or with its columns
-    turned by `oft_r` (n, side (side - 1) / 2) as peft has it. `diff` is added as it is, and `whole` replaces W.
+    OFT (2306.07280): W with its rows turned by `oft_blocks` (n, side, side) as LyCORIS has it, or (m, n, side, side)
+    for BOFT's m turns (2311.06243), or with its columns turned by `oft_r` (n, side (side - 1) / 2) as peft has it. IA3
+    (2205.05638): W with its rows, or `on_input` its columns, times 1 + `ia3`. `diff` is added as it is, and `whole`
+    replaces W.
     DoRA (2402.09353) then gives each row of the sum the length in `magnitude` (out,), or each column where that is
     (1, in, ...).
     """
@@ -80,7 +82,7 @@ class Layer:
         """The weight's change in float64; `weight` is the base's."""
         if self.kind == "diff" and not self.factors:
             return torch.zeros(weight.shape, dtype=torch.float64)
-        if self.kind in {"glora", "oft", "whole"}:
+        if self.kind in {"glora", "oft", "ia3", "whole"}:
             change = self._of_weight(weight.double())
         else:
             change = self.scale * self.product().reshape(weight.shape)
@@ -100,6 +102,9 @@ class Layer:
         f = {name: tensor.double() for name, tensor in self.factors.items()}
         if self.kind == "whole":
             return f["whole"].reshape(weight.shape) - weight
+        if self.kind == "ia3":
+            sides = [1, -1] if bool(f["on_input"].any()) else [-1, 1]
+            return weight * f["ia3"].reshape(*sides, *[1] * (weight.ndim - 2))
         if self.kind == "oft":
             return _turned(weight, f, self.scale) - weight
         a1, a2, b1, b2 = (f[name].flatten(1) for name in ("a1", "a2", "b1", "b2"))
@@ -127,15 +132,29 @@ def _turned(weight: Tensor, f: Mapping[str, Tensor], bound: float) -> Tensor:
     if "oft_r" in f:
         return _turned_as_peft_does(weight, f["oft_r"])
     blocks = f["oft_blocks"]
-    q = blocks - blocks.transpose(1, 2)
+    q = blocks - blocks.transpose(-1, -2)
     norm = float(q.norm())
     if bound > 0 and norm > bound:
         q = q * (bound / norm)
-    eye = torch.eye(q.shape[1], dtype=q.dtype)
+    eye = torch.eye(q.shape[-1], dtype=q.dtype)
     turns = (eye + q) @ torch.linalg.inv(eye - q)
-    turned = torch.einsum("knm,kn...->km...", turns, weight.view(*blocks.shape[:2], *weight.shape[1:]))
-    turned = turned.reshape(weight.shape)
+    if blocks.ndim == 4:
+        turned = _turned_in_butterflies(weight, turns)
+    else:
+        turned = torch.einsum("knm,kn...->km...", turns, weight.view(*blocks.shape[:2], *weight.shape[1:]))
+        turned = turned.reshape(weight.shape)
     return turned * f["rescale"].view(-1, *[1] * (weight.ndim - 1)) if "rescale" in f else turned
+
+
+def _turned_in_butterflies(weight: Tensor, turns: Tensor) -> Tensor:
+    """Each of BOFT's turns (n, side, side) acts on blocks of rows that lie twice as far apart as the last one's."""
+    side, turned = turns.shape[-1], weight
+    for i, turn in enumerate(turns):
+        apart = 2**i * (side // 2)
+        mixed = turned.unflatten(0, (-1, 2, apart)).transpose(1, 2).flatten(0, 2).unflatten(0, (-1, side))
+        mixed = torch.einsum("bij,bj...->bi...", turn, mixed)
+        turned = mixed.flatten(0, 1).unflatten(0, (-1, apart, 2)).transpose(1, 2).flatten(0, 2)
+    return turned
 
 
 def _turned_as_peft_does(weight: Tensor, upper: Tensor) -> Tensor:

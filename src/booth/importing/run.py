@@ -22,6 +22,7 @@ from booth.export.parts import Parts
 from booth.families.loading import resolve_base
 from booth.importing.fit import differing, require_fit, unknown_trainer
 from booth.importing.new_concept import write_concept
+from booth.importing.peft_config import with_config
 from booth.registry import CONTROLS, EXPORTERS
 
 
@@ -84,7 +85,8 @@ def import_file(
 def open_content(file: Path, pickles: bool) -> Content:
     """Read a safetensors file; a pickle only where that is allowed, and then in a child process."""
     if not is_pickle(file):
-        return Content(*read_tensors(file))
+        tensors, metadata = read_tensors(file)
+        return Content(tensors, with_config(file, tensors, metadata))
     if not pickles:
         name = f"{file} is a pickle" + (" that calls itself .safetensors" if file.suffix == ".safetensors" else "")
         raise UnsafeFileError(

@@ -45,10 +45,13 @@ def test_from_pictures_to_a_drawing_that_follows_a_hint(booth_cli, toy_base: Pat
 def test_a_concept_and_a_hint_together_on_stable_diffusion_xl(booth_cli, five_photos: Path, tmp_path: Path) -> None:
     base, photo = write_base("stable_diffusion_xl", tmp_path / "xl"), five_photos / "0.png"
     how = ["--base", base, "--steps", 2, "--set", "batch_size=1", "--set", "learning_rate=0.05", "--json"]
-    net, lora = (
-        last_object(booth_cli("train", photo, "--method", *words, *how))["concept"]
+    trained = [
+        booth_cli("train", photo, "--method", *words, *how)
         for words in (["controlnet", "--set", "control=scribble"], ["lora", "--class", "dog"])
-    )
+    ]
+    for result in trained:
+        assert result.exit_code == 0, (result.stderr, result.stdout)
+    net, lora = (last_object(result)["concept"] for result in trained)
     assert booth_cli("hint", photo, "--type", "scribble").exit_code == 0
     following = ["--concept", net, "--control", "hints/0.png:0.8", "--control-type", "scribble"]
     drawn = booth_cli("generate", lora, "a photo of sks dog", *following, "--steps", 2, "--guidance", 4)

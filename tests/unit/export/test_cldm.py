@@ -158,6 +158,18 @@ def test_what_does_not_fit_is_refused(net: Any, toy_base: Path, base: Path, here
     assert not (here / "concepts").exists()
 
 
+def test_a_model_beside_the_network_is_told(net: Any, base: Path, here: Path):
+    tensors = load_file(original_file(net, here / "mine.safetensors"))
+    save_file(tensors | {"model.diffusion_model.out.2.bias": torch.zeros(4)}, here / "whole.safetensors")
+    alone, whole = (
+        import_file(here / f"{name}.safetensors", base=str(base), control="canny", out=here / name)
+        for name in ("mine", "whole")
+    )
+    assert "notes" not in alone.record.data["imported"]
+    (note,) = whole.record.data["imported"]["notes"]
+    assert "a whole model too, whose 1 tensors are passed over" in note
+
+
 def test_another_hint_encoder_and_another_concept_are_refused(lora: Concept, net: Any, base: Path, here: Path):
     with pytest.raises(UsageError, match="holds layers, and cldm is for control"):
         export(lora, "cldm")

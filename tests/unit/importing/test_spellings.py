@@ -29,6 +29,12 @@ MODULES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "FLUX.2": ("flux_2_klein", "single_transformer_blocks.0.attn.to_qkv_mlp_proj", ("single_blocks.0.linear1",)),
     "Z-Image": ("z_image", "layers.0.attention.to_out.0", ("layers.0.attention.out",)),
     "Chroma": ("chroma", "single_transformer_blocks.0.proj_out", ("single_blocks.0.linear2",)),
+    "Lumina-Image 2.0": ("lumina_2", "layers.0.feed_forward.linear_2", ("layers.0.feed_forward.w2",)),
+    "Sana": ("sana", "transformer_blocks.1.attn2.to_q", ("blocks.1.cross_attn.q_linear",)),
+    "Krea 2": ("krea_2", "transformer_blocks.0.attn.to_out.0", ("blocks.0.attn.wo",)),
+    "Krea 2's text": ("krea_2", "text_fusion.refiner_blocks.0.ff.up", ("txtfusion.refiner_blocks.0.mlp.up",)),
+    "Ideogram 4": ("ideogram_4", "layers.0.attention.to_out.0", ("layers.0.attention.o",)),
+    "ERNIE-Image": ("ernie_image", "layers.0.mlp.linear_fc2", ()),
     "Qwen-Image": ("qwen_image", "transformer_blocks.0.img_mlp.net.2", ()),
 }  # fmt: skip
 # Layers that have the rows of several: the family, the authors' name, and diffusers' ones in their order.
@@ -43,6 +49,14 @@ FUSED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         f"transformer_blocks.0.attn.add_{x}_proj" for x in "qkv")),
     "FLUX.2": ("flux_2_klein", "double_blocks.0.img_attn.qkv", tuple(
         f"transformer_blocks.0.attn.to_{x}" for x in "qkv")),
+    "Lumina-Image 2.0": ("lumina_2", "context_refiner.0.attention.qkv", tuple(
+        f"context_refiner.0.attn.to_{x}" for x in "qkv")),
+    "Sana": ("sana", "blocks.0.attn.qkv", tuple(f"transformer_blocks.0.attn1.to_{x}" for x in "qkv")),
+    "Sana's second attention": ("sana", "blocks.0.cross_attn.kv_linear", tuple(
+        f"transformer_blocks.0.attn2.to_{x}" for x in "kv")),
+    "Ideogram 4": ("ideogram_4", "layers.0.attention.qkv", tuple(f"layers.0.attention.to_{x}" for x in "qkv")),
+    "Qwen-Image-2.1": ("qwen_image_2_1", "transformer_blocks.0.img_mlp.gate_up", tuple(
+        f"transformer_blocks.0.img_mlp.{x}" for x in ("gate_layer", "proj"))),
     "Z-Image": ("z_image", "noise_refiner.0.attention.qkv", tuple(
         f"noise_refiner.0.attention.to_{x}" for x in "qkv")),
 }  # fmt: skip
@@ -237,9 +251,9 @@ def test_a_matrix_is_read_for_a_convolution_of_one_pixel_and_an_unknown_ending_i
     module = name.removesuffix(".weight")
     down, up = torch.randn(2, inside), torch.randn(out, 2)
     key = f"lora_unet_{module.replace('.', '_')}"
-    tensors = {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.on_input": torch.ones(1)}
+    tensors = {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.reshape_weight": torch.ones(1)}
     reading = read_layers(tensors, {}, known)
-    assert (reading.unknown, reading.unread) == ([f"{key}.on_input"], {"IA3"})
+    assert (reading.unknown, reading.unread) == ([f"{key}.reshape_weight"], {"layers that change shape"})
     same(reading.layers["unet"][module], (up.double() @ down.double()).reshape(shape))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import shutil
 import sys
@@ -430,3 +431,16 @@ def test_a_controlnet_without_samples_is_written_too(lesson: Lesson, monkeypatch
     monkeypatch.undo()  # the drawing is the real one
     concept = train(lesson("controlnet", control="scribble", steps=1), samples=False)
     assert not list((concept.folder / "samples").glob("*.png"))
+
+
+def test_a_photo_whose_name_is_no_utf_8_is_trained_and_written_down(lesson: Lesson, photos_folder: Path) -> None:
+    odd = photos_folder / os.fsdecode(b"caf\xe9.png")
+    try:
+        (photos_folder / "0.png").rename(odd)
+    except OSError:
+        pytest.skip("this filesystem takes text alone")
+    concept = train(lesson(steps=1))
+    again = Concept.load(concept.folder)
+    assert [Path(file).name for file in again.record.photo_files if "caf" in file] == ["caf\\xe9.png"]
+    told = (concept.folder / "run" / "run.json").read_text(encoding="utf-8")
+    assert "caf\\\\xe9.png" in told

@@ -16,11 +16,13 @@ WHOLE = {  # the sets of factors that make a layer
                   for b in ({"lokr_w2"}, {"lokr_w2_a", "lokr_w2_b"}, {"lokr_w2_a", "lokr_w2_b", "lokr_t2"})),
     "glora": ({"a1", "a2", "b1", "b2"},),
     "oft": ({"oft_blocks"}, {"oft_blocks", "rescale"}),
+    "ia3": ({"ia3", "on_input"},),
     "diff": ({"diff"},),
     "whole": ({"whole"},),
 }  # fmt: skip
 # A file of a few kilobytes may hold a core and factors whose product has no end; no trainer has factors so large.
 MOST_GROWTH = 64  # times the weight's own size
+BUTTERFLIES = 32  # turns at most, by which rows as far apart as any layer has them meet
 SMALL = 1 << 22  # values, which are always let pass
 
 
@@ -45,6 +47,8 @@ def require_fit(kind: str, factors: Mapping[str, Tensor], magnitude: Tensor | No
     out, inner = wanted[0], (wanted[1] if len(wanted) > 1 else 1)
     if kind == "oft":
         _require_turns(sizes, out)
+    elif kind == "ia3":
+        _require_factors(factors, out, inner)
     else:
         made = {"lora": _lora, "loha": _loha, "lokr": _lokr, "glora": _glora}.get(kind, _plain)(sizes)
         if not _same(made, wanted):
@@ -113,11 +117,24 @@ def _glora(s: Mapping[str, Sizes]) -> Sizes:
 
 
 def _require_turns(s: Mapping[str, Sizes], out: int) -> None:
-    blocks = s["oft_blocks"]
+    blocks, turns = s["oft_blocks"], 1
+    if len(blocks) == 4:  # BOFT's, whose last turn mixes rows that lie so far apart
+        turns, *blocks = blocks
+        if blocks[-1] % 2 or turns > BUTTERFLIES or out % (2**turns * (blocks[-1] // 2)):
+            raise _apart()
     if len(blocks) != 3 or blocks[1] != blocks[2] or math.prod(s.get("rescale", (out,))) != out:
         raise _apart()
     if blocks[0] * blocks[1] != out:
         raise Misfit(f"turn {blocks[0] * blocks[1]} rows and not {out}")
+
+
+def _require_factors(factors: Mapping[str, Tensor], out: int, inner: int) -> None:
+    """IA3's, of which there is one for each row or, where it is told so, for each column."""
+    if factors["on_input"].numel() != 1:
+        raise Misfit("do not say whether they are on the input")
+    wanted, what = (inner, "columns") if bool(factors["on_input"].any()) else (out, "rows")
+    if factors["ia3"].numel() != wanted:
+        raise Misfit(f"scale {factors['ia3'].numel()} {what} and not {wanted}")
 
 
 def _plain(s: Mapping[str, Sizes]) -> Sizes:

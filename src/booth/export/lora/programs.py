@@ -11,7 +11,7 @@ from torch import Tensor
 from booth.export.checkpoint import flux_proof
 from booth.export.checkpoint.proof import unet_names
 from booth.export.original.flux import is_flux
-from booth.export.original.places import places
+from booth.export.original.places import maps_diffusers, places
 
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 CLIP_LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
@@ -82,7 +82,7 @@ def _clip(shapes: Shapes, prefixes: Mapping[str, tuple[str, ...]], wrapper: str 
 def _of_rows(shapes: Shapes) -> Iterator[tuple[str, list[Slot], bool]]:
     """A transformer's layers as its authors call them, with the rows of diffusers' in each, and whether halves swap."""
     known = shapes.get("transformer", {})
-    for theirs, place in places("transformer", known).items():
+    for theirs, place in places("transformer", known).items() if maps_diffusers(known) else ():
         rows = [known[f"{module}.weight"][0] for module in place.modules]
         of = sum(rows) if len(rows) > 1 else None
         yield theirs, [Slot("transformer", m, sum(rows[:i]), of) for i, m in enumerate(place.modules)], place.swapped

@@ -16,7 +16,7 @@ from booth.export.component_files import canonical
 from booth.export.layer import KINDS, Layer
 from booth.export.lora.fit import Misfit, is_whole, require_fit
 from booth.export.lora.names import Names, Shapes, Target
-from booth.export.lora.spelling import split_factor, unread_kind
+from booth.export.lora.spelling import split_factors, unread_kind
 from booth.export.lora.stacked import cut
 from booth.export.lora.tucker import without_core
 from booth.export.original.place import Place
@@ -94,8 +94,9 @@ def _gathered(
 ) -> dict[Target, _Held]:
     """The tensors of each layer; keys that are of none go into the reading."""
     found: dict[Target, _Held] = {}
+    factors = split_factors(tensors)
     for key, tensor in tensors.items():
-        spelled = split_factor(key)
+        spelled = factors[key]
         target = None if spelled is None else find(spelled.path)
         if spelled is None or target is None:
             reading.unknown.append(key)
@@ -178,9 +179,9 @@ def _scale(
         return own
     alpha, rank = _number(held, "alpha", finite=False), _inner(layer)
     if layer.kind == "oft":
-        # A bound of the turns; sd-scripts counts it for a row, LyCORIS for all.
-        bound = alpha or 0.0
-        return bound * wanted[0] if wanted is not None and held.path.startswith("oft_") else bound
+        # A bound of the turns; sd-scripts counts it for a row, and LyCORIS for all, but for BOFT's.
+        bound, of_a_row = alpha or 0.0, held.path.startswith("oft_") or layer.factors["oft_blocks"].ndim == 4
+        return bound * wanted[0] if wanted is not None and of_a_row else bound
     if not rank:
         return 1.0  # without a rank nobody uses the alpha, and some trainers write one without end
     if alpha is None:

@@ -32,6 +32,7 @@ PREFIXES: tuple[tuple[str, str | None], ...] = (
     ("transformer.", DENOISER),
     ("diffusion_model.", DENOISER),
     ("model.diffusion_model.", DENOISER),
+    ("conditional_transformer.", DENOISER),  # Ideogram 4's, which has another one beside it
     ("text_encoder.", "text_encoder"),
     ("text_encoder_2.", "text_encoder_2"),
     ("text_encoder_3.", "text_encoder_3"),
@@ -59,15 +60,16 @@ FACTORS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
         (r"\.dora_scale", "dora_scale"),
         (rf"\.((?:hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2)){_NAME}(?:\.weight)?", None),
         (r"\.([ab][12])(?:\.weight)", None),
-        (r"\.(oft_blocks|rescale)", None),
+        (r"\.(oft_blocks|rescale|on_input)", None),
         (r"\.(?:diff|w_norm)", "diff"),
         (r"\.(?:diff_b|b_norm)", "bias"),
         (r"\.(alpha|scale)", None),
     )
 )
+ON_INPUT = ".on_input"
 # Kinds that are known and not read here, by the end of a key.
 UNREAD = {
-    ".on_input": "IA3", ".oft_diag": "OFT as LyCORIS had it first", ".reshape_weight": "layers that change shape",
+    ".oft_diag": "OFT as LyCORIS had it first", ".reshape_weight": "layers that change shape",
     ".set_weight": "weights to be set", ".oft_R.weight": "OFT of peft's", ".boft_R": "BOFT", ".lora_A.bias": "biases",
     ".vera_lambda_b": "VeRA", ".lora_embedding_A": "a LoRA of an embedding",
 }  # fmt: skip
@@ -87,6 +89,14 @@ def split_factor(key: str) -> Spelled | None:
         if found := pattern.fullmatch(key):
             return Spelled(found[1], factor or found[2])
     return None
+
+
+def split_factors(keys: Iterable[str]) -> dict[str, Spelled | None]:
+    """The factor of each key of a file. IA3's own is called `.weight`, and is known by the `.on_input` beside it."""
+    keys = list(keys)
+    scaled = {key.removesuffix(ON_INPUT) for key in keys if key.endswith(ON_INPUT)}
+    found = {key: split_factor(key) for key in keys}
+    return found | {f"{path}.weight": Spelled(path, "ia3") for path in scaled if f"{path}.weight" in found}
 
 
 def without_prefix(path: str) -> Iterator[tuple[str | None, str]]:

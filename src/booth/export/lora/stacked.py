@@ -61,7 +61,7 @@ def cut(name: str, layer: Layer, place: Place, rows: Sequence[int], shape: Seque
     A LoKr whose blocks lie across the modules is multiplied out, to the size of the base's weight. Raises BadDataError
     for a kind whose parts depend on each other.
     """
-    if layer.kind in {"glora", "oft"} or layer.by_columns:
+    if layer.kind in {"glora", "oft", "ia3"} or layer.by_columns:
         kind = "DoRA by columns" if layer.by_columns else KINDS[layer.kind]
         raise BadDataError(
             f"the {kind} layer {shown(name)} cannot be cut into {len(rows)} of {sum(rows)} rows together, as the base "

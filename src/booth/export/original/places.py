@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from booth.export.original import flux, flux_2, stable_diffusion_3, unet, z_image
+from booth.export.original import (
+    flux,
+    flux_2,
+    ideogram_4,
+    krea_2,
+    lumina_2,
+    qwen_image_2_1,
+    sana,
+    stable_diffusion_3,
+    unet,
+    z_image,
+)
 from booth.export.original.place import Place
 
-# How a transformer is told by its tensors. A new architecture is one file here, and one line.
-TRANSFORMERS = (
+# How a transformer is told by its tensors. A new architecture is one file here, and one line. Of the first ones ComfyUI
+# knows diffusers' names too.
+IN_COMFYUI = (
     (flux.is_flux, flux.places),
     (flux.is_chroma, flux.places),  # whose authors took over FLUX.1's code and left out its modulation
     (flux_2.is_flux_2, flux_2.places),
     (stable_diffusion_3.is_stable_diffusion_3, stable_diffusion_3.places),
     (z_image.is_z_image, z_image.places),
+)
+TRANSFORMERS = (
+    *IN_COMFYUI,
+    (lumina_2.is_lumina_2, lumina_2.places),
+    (sana.is_sana, sana.places),
+    (krea_2.is_krea_2, krea_2.places),
+    (ideogram_4.is_ideogram_4, ideogram_4.places),
+    (qwen_image_2_1.is_qwen_image_2_1, qwen_image_2_1.places),
 )
 
 
@@ -30,6 +50,12 @@ def places(component: str, tensors: Iterable[str]) -> dict[str, Place]:
     find = next((find for is_it, find in TRANSFORMERS if is_it(names)), None)
     modules = [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
     return {} if find is None else _present(find(modules), set(modules))
+
+
+def maps_diffusers(tensors: Iterable[str]) -> bool:
+    """Whether ComfyUI knows diffusers' names for a transformer beside its authors'."""
+    names = list(tensors)
+    return any(is_it(names) for is_it, _ in IN_COMFYUI)
 
 
 def _present(found: Mapping[str, Place], known: set[str]) -> dict[str, Place]:
