@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from booth.core.family import Family
 from booth.evaluate import checkpoints, protocol
 from booth.families.loading import load_family
+from booth.registry import REGISTRIES
 from booth.testing.toy import write_toy_base
 from booth.train import samples
 
@@ -35,6 +36,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BOOTH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_registries() -> Iterator[None]:
+    """What a test names by its module, and so adds to a registry, is not there for the next one, in whatever order."""
+    before = [(registry, dict(registry._entries)) for registry in REGISTRIES]
+    yield
+    for registry, entries in before:
+        if registry._entries != entries:
+            registry._entries.clear()
+            registry._entries.update(entries)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -51,7 +51,7 @@ ALLOWED = {
     "augment": TRAINING | {"world", "evaluate", "imagenet", "augment"},
     "compare": TRAINING | {"evaluate", "catalogue", "compare", "executor"},
     "fleet": TRAINING | {"executor", "evaluate", "fleet"},
-    "testing": TRAINING | {"world", "testing"},
+    "testing": TRAINING | {"world", "testing", "export", "importing"},
     "web": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "web"},
     "cli": TRAINING | OUTWARD | WORKS | {"catalogue", "machine", "web", "cli"},
     "__main__": {"cli"},

@@ -8,6 +8,8 @@ from types import ModuleType
 import pytest
 from script_files import load
 
+from booth.core import registry as registries
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ["exit-codes.md", "error-codes.md", "methods.md", "settings.md", "proof.md", "command-line.md"]
 BY_HAND = ["exports.md", "fleet.md", "inputs.md", "python.md", "run-folder.md", "threat-model.md"]
@@ -15,6 +17,7 @@ BY_HAND = ["exports.md", "fleet.md", "inputs.md", "python.md", "run-folder.md", 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
+    registries.installed.cache_clear()  # of packages that another test had on the path for a while
     return load("write_reference")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from booth_example.bitfit import BitFit
+from booth_example.diff import Diff
 from booth_example.lion import Lion
 from booth_example.sharpness import Sharpness
 from booth_example.soft_min_snr import SoftMinSNR
@@ -17,6 +18,7 @@ CASES = [
     *checks_of(Lion),
     *checks_of(SoftMinSNR),
     *checks_of(Sharpness),
+    *checks_of(Diff),
 ]
 
 

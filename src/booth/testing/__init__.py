@@ -1,4 +1,4 @@
-"""Checks that a plug-in's author runs on their own: what booth's own tests ask of every method, optimiser and metric.
+"""Checks that a plug-in's author runs on their own: what booth's own tests ask of all that is chosen by name.
 
 In a test file of pytest::
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -26,13 +26,18 @@ import torch
 
 from booth.core.encoder import Encoder
 from booth.core.errors import UsageError
+from booth.core.family import Family
 from booth.core.method import Method
 from booth.core.metric import Metric
 from booth.core.objective import Loss, TimestepSampler, Weighting
 from booth.core.optimizer import OptimizerFactory, Schedule
-from booth.testing import evaluation, methods, objectives, optimizers
+from booth.export.exporter import Exporter
+from booth.registry import METHODS
+from booth.testing import evaluation, exporters, families, methods, objectives, optimizers
 from booth.testing.steps import SUBJECT
 from booth.testing.toy import write_toy_base
+
+ON_FAMILIES = ("textual_inversion", "lora")  # what a new family is tried with, where it has their sites
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,21 @@ class Check:
 def checks_of(kind: type, base: Path | None = None, **settings: Any) -> list[Check]:
     """Every check for a class that is chosen by name, with `settings` that are not its defaults.
 
-    A method is checked on the toy base, a random Stable Diffusion of 32 pixels, or on the `base` in a folder.
-    UsageError for a class that there are no checks for.
+    A method and a format are checked on the toy base, a random Stable Diffusion of 32 pixels, or on the `base` in a
+    folder; a family on a tiny `base` of its own, which has to be given. UsageError for a class without checks.
     """
+    if issubclass(kind, Family):
+        if base is None and kind.name != "stable_diffusion":
+            raise UsageError(
+                f"{kind.__name__} is checked on a base of its own.",
+                "Give the folder of a tiny one with `base`.",
+                code="plugin.base_missing",
+                field="base",
+            )
+        able = [name for name in ON_FAMILIES if set(METHODS[name].needs) <= set(kind.offers)]
+        return [*_on_base(kind, families.CHECKS, base), *(c for name in able for c in checks_of(METHODS[name], base))]
+    if issubclass(kind, Exporter):
+        return _on_base(kind, exporters.CHECKS, base)
     if issubclass(kind, Method):
 
         def make(**more: Any) -> Method:
@@ -77,6 +94,10 @@ def checks_of(kind: type, base: Path | None = None, **settings: Any) -> list[Che
         f"There are no checks for {kind.__name__}, which derives from nothing that is chosen by name.",
         code="plugin.of_no_kind",
     )
+
+
+def _on_base(kind: type, checks: Sequence[Callable[..., None]], base: Path | None) -> list[Check]:
+    return [_check(kind, check, lambda f, check=check: check(kind, base or toy_base(), f)) for check in checks]
 
 
 @lru_cache(maxsize=1)

@@ -113,7 +113,7 @@ def test_the_subject_is_asked_for_where_the_file_does_not_say(toy: Family, toy_b
 def test_words_of_a_header_that_could_lead_elsewhere_are_refused(phrase: str, toy_base: Path, here: Path):
     file = here / "rex.safetensors"
     save_file({"emb_params": torch.ones(1, 32)}, file, metadata={"modelspec.trigger_phrase": phrase})
-    with pytest.raises(UsageError, match=r"cannot be a (token|class noun)\. Give another with --(token|class)"):
+    with pytest.raises(UsageError, match=r"cannot be a (token|class noun)\. Give another with `(token|noun)`"):
         import_file(file, base=str(toy_base))
     assert [p.name for p in here.iterdir()] == ["rex.safetensors"]
 

@@ -70,7 +70,7 @@ def test_precision_suits_the_device(
 
 
 def test_half_precision_needs_a_gpu() -> None:
-    with pytest.raises(UsageError, match="fp32 or bf16"):
+    with pytest.raises(UsageError, match="`precision=fp32` or bf16"):
         setup.choose_precision("fp16", "cpu")
 
 
