@@ -116,6 +116,9 @@ def explain(error: BaseException) -> tuple[BoothError, int]:
     if isinstance(error, OSError) and error.filename is not None:
         advice = "Check that the place exists and may be written."
         return BoothError(f"{error.filename}: {error.strerror}.", advice, code="file.unusable"), 1
+    if isinstance(error, OSError) and error.errno in (errno.EIO, errno.EROFS):
+        advice = "What was saved before is still there; see to the disk and run the command again."
+        return BoothError(f"The disk cannot be read or written: {error.strerror}.", advice, code="disk.failed"), 1
     if DEBUG in os.environ:
         traceback.print_exception(error)
     told = f"{type(error).__name__}: {error}".splitlines()[0]

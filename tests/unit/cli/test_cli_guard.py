@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 from typing import Annotated
 
@@ -123,3 +124,11 @@ def test_options_that_make_no_sense_are_told_as_json_too(words: list[str], told:
     assert told in error["error"]
     assert result.stderr.startswith("Usage: ")
     assert CliRunner().invoke(app, [word for word in words if word != "--json"]).stdout == ""
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
+def test_a_disk_that_fails_is_no_defect_of_ours(number: int, capsys) -> None:
+    code, _, err = leave(OSError(number, os.strerror(number)), capsys)
+    assert code == 1
+    assert err.startswith(f"booth: The disk cannot be read or written: {os.strerror(number)}.")
+    assert "defect" not in err
