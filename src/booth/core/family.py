@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import RLock
 from typing import Any, ClassVar
 
 import torch
@@ -78,7 +77,6 @@ class Family(ABC):
         self.freed: set[str] = set()  # components whose weights are let go
         self._memo: dict[str, Condition] | None = None
         self._most = REMEMBERED
-        self._embedding = RLock()  # a tokenizer serves one thread at a time
 
     @abstractmethod
     def components(self) -> Mapping[str, nn.Module]:
@@ -152,18 +150,14 @@ class Family(ABC):
         The hint `control` and the size ids are taken along: what is told them sees the noised latents too, and so is
         part of step 3.
         """
-        with self._embedding:
-            return replace(self._embedded(prompts), control_image=control, sizes=sizes)
-
-    def _embedded(self, prompts: list[str]) -> Condition:
         if self._memo is None:
             self.recall(self.sites.text_encoders)
-            return self.embed_prompts(prompts)
+            return replace(self.embed_prompts(prompts), control_image=control, sizes=sizes)
         self._remember(prompts)
         stacked = Condition.stack([self._memo[p] for p in prompts])
         while len(self._memo) > self._most:
             self._memo.pop(next(iter(self._memo)))
-        return stacked
+        return replace(stacked, control_image=control, sizes=sizes)
 
     def embed_ahead(self, prompts: list[str]) -> bool:
         """Embed what is going to be asked for; whether all of it is remembered from now on."""

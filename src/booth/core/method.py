@@ -126,6 +126,7 @@ class Method(ABC):
     tiny: ClassVar[dict[str, Any]] = {}  # defaults that differ on the embedded base
     needs_subject: ClassVar[bool] = True  # whether a class noun must be given
     over_quantised: ClassVar[bool] = False  # whether it can be trained over layers in 8 or 4 bits, never reading them
+    reads_weights: ClassVar[bool] = False  # whether a step computes with the values of frozen weights, in float32
     order: ClassVar[Order] = Order.LAYERS
     trains_denoiser: ClassVar[bool] = False  # whether every weight of the denoiser receives the gradient
     copies_encoder: ClassVar[bool] = False  # whether a copy of the denoiser's first half is trained beside it
@@ -167,11 +168,6 @@ class Method(ABC):
     def reads_prompts(self) -> bool:
         """Whether the text encoders are needed at every step, because what they make of a prompt changes."""
         return self.learns_word or self.trains_text_encoders
-
-    @property
-    def draws(self) -> bool:
-        """Whether its layers draw random numbers while they are trained, so that their order has to stay."""
-        return bool(getattr(self.config, "dropout", 0))
 
     def control(self) -> str | None:
         """Which control its rows carry a control image of; most methods follow none."""

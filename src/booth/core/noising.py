@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from booth.core.objective import Loss, NoiseLevels, Prediction, TimestepSampler, Weighting
-from booth.core.rng import Rng
+from booth.core.rng import Rng, moved, on_device
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,6 @@ class Noised:
     target: Tensor  # (B, C, h, w) what it should predict
     weight: Tensor  # (B,) weight of each row's error
     loss: Loss | None = None  # how the error is measured; none = squared
-
-    def part(self, rows: slice) -> Noised:
-        """Some of the rows."""
-        return Noised(self.x_t[rows], self.t[rows], self.target[rows], self.weight[rows], self.loss)
 
 
 class Noising(ABC):
@@ -80,12 +76,12 @@ class _Discrete(Noising):
         eps = rng.normal("noise", latents)
         alpha, sigma = self._alpha_sigma(t, latents)
         x_t = alpha * latents + sigma * eps
-        target, weight = self._target(latents, eps, alpha, sigma), self.weight(t).to(latents)
-        return Noised(x_t, t.to(latents.device), target, weight, self.loss)
+        target, weight = self._target(latents, eps, alpha, sigma), moved(self.weight(t), latents)
+        return Noised(x_t, on_device(t, latents.device), target, weight, self.loss)
 
     def _alpha_sigma(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         a = self.alphas_cumprod[t].view(-1, 1, 1, 1)
-        return a.sqrt().to(like), (1 - a).sqrt().to(like)
+        return moved(a.sqrt(), like), moved((1 - a).sqrt(), like)
 
     def weight(self, t: Tensor) -> Tensor:
         """The weight (B,) of each timestep."""
@@ -133,8 +129,8 @@ class FlowMatch(Noising):
         u = self._positions(rng, len(latents))
         shift = self.shift(latents) if callable(self.shift) else self.shift
         levels = shift * u / (1 + (shift - 1) * u)
-        sigma = levels.to(latents)
+        sigma = moved(levels, latents)
         eps = rng.normal("noise", latents)
         s = sigma.view(-1, 1, 1, 1)
-        weight = self._weight((1 - levels.double()) ** 2, levels.double() ** 2).to(sigma)
+        weight = moved(self._weight((1 - levels.double()) ** 2, levels.double() ** 2), sigma)
         return Noised((1 - s) * latents + s * eps, sigma * 1000, eps - latents, weight, self.loss)

@@ -15,6 +15,16 @@ def derived_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor that was made on the CPU, on a device; a GPU is not waited for."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def moved(tensor: Tensor, like: Tensor) -> Tensor:
+    """The same, with the type of `like` and on its device."""
+    return on_device(tensor.to(like.dtype), like.device)
+
+
 @dataclass(frozen=True)
 class Rng:
     """The source of all randomness of one micro-batch: a fresh stream for each purpose.
@@ -32,7 +42,7 @@ class Rng:
 
     def normal(self, purpose: str, like: Tensor) -> Tensor:
         """Standard normal numbers with the shape, type and device of `like`."""
-        return torch.randn(like.shape, generator=self.generator(purpose)).to(like)
+        return moved(torch.randn(like.shape, generator=self.generator(purpose)), like)
 
     def uniform(self, purpose: str, size: int) -> Tensor:
         """`size` numbers in [0, 1)."""

@@ -76,6 +76,11 @@ class Callbacks:
         if self.selection is not None and stages.is_last:
             self.selection.note(step.index, step.seconds)
 
+    def look_after(self, stages: PlanState) -> bool:
+        """Whether what the present step found is looked at before the next one: by a scoring or a preview."""
+        scored = self.selection is not None and stages.is_last
+        return scored or bool(self._config.previews and stages.done % self._config.previews == 0)
+
     def is_done(self, stages: PlanState, update: Update) -> bool:
         """Score what is trained if that is due; whether training is to stop here.
 

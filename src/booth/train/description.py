@@ -33,7 +33,6 @@ def configuration(trainer: Prepared) -> dict[str, Any]:
         "seed": config.seed,
         "device": trainer.device,
         "precision": known["precision"],
-        "workers": trainer.workers,
         "memory": trainer.memory.to_json(),
         "photos": [
             {

@@ -18,6 +18,7 @@ from booth.core.batch import Batch
 from booth.core.commit import size_of
 from booth.core.family import Family
 from booth.core.method import Stage, Subject
+from booth.core.precision import choose_precision
 from booth.core.rng import Rng
 from booth.core.words import duration
 from booth.events import Reporter
@@ -105,14 +106,14 @@ def seconds_per_picture(model: Family) -> float:
 def _rehearse(config: RunConfig, model: Family, plan: list[Stage]) -> tuple[list[Speed], int]:
     """Speeds and bytes of the artefact. What the photos show does not change how long a step takes."""
     device = setup.choose_device(config.device)
-    precision, workers = setup.choose_precision(config.precision, device), setup.choose_workers(model, plan, device)
+    precision = choose_precision(config.precision, device)
     stages = PlanState(model, plan, config.seed, lambda: setup.make_scaler(precision))
     speeds: list[Speed] = []
     try:
         for stage in plan:
             update = stages.open()
-            how: dict[str, Any] = {"seed": stages.seed, "autocast": setup.autocast_type(precision), "workers": workers}
-            steps = training_steps(model, _Stand(model, stage), update, start=0, stop=WARM + MEASURED, **how)
+            how: dict[str, Any] = {"seed": stages.seed, "autocast": setup.autocast_type(precision)}
+            steps = training_steps(model, Stand(model, stage), update, start=0, stop=WARM + MEASURED, **how)
             speeds.append(Speed.of([step.seconds for step in steps][WARM:]))
             stages.close()
         artefact = stages.trained_bytes
@@ -126,24 +127,24 @@ def _rehearse(config: RunConfig, model: Family, plan: list[Stage]) -> tuple[list
     return speeds, artefact
 
 
-class _Stand:
-    """A BatchSource of noise in the photos' shape."""
+class Stand:
+    """A BatchSource of noise in the photos' shape, for steps of which only the cost is of interest."""
 
     def __init__(self, model: Family, stage: Stage) -> None:
         config = stage.method.config
         device = next(iter(next(iter(model.components().values())).parameters())).device
-        self._rows = config.batch_size * (2 if config.prior_weight > 0 else 1)
+        self.rows = config.batch_size * (2 if config.prior_weight > 0 else 1)
         self._prompt = stage.method.prompts()[0]
         side = model.resolution
         with torch.no_grad():
             self._like = model.encode(torch.zeros(1, 3, side, side, device=device)).mean
-        control_image = torch.zeros(self._rows, 3, side, side, device=device)
+        control_image = torch.zeros(self.rows, 3, side, side, device=device)
         self._control = control_image if stage.method.follows_control else None
 
     def __call__(self, rng: Rng) -> Batch:
-        latents = rng.normal("photos", self._like.expand(self._rows, -1, -1, -1))
-        weight = torch.full((self._rows,), 1 / self._rows, device=latents.device)
-        return Batch([self._prompt] * self._rows, latents, weight, self._control)
+        latents = rng.normal("photos", self._like.expand(self.rows, -1, -1, -1))
+        weight = torch.full((self.rows,), 1 / self.rows, device=latents.device)
+        return Batch([self._prompt] * self.rows, latents, weight, self._control)
 
 
 class StageEstimate:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -49,18 +49,37 @@ def compare(
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did."""
+    """What one step did. It may still be at work on a GPU: whoever asks for what it found waits for it."""
 
     index: int  # 1 is the first
-    loss: float
-    gradient_norm: float
     learning_rate: float
-    updated: bool  # False when the loss or gradient was not finite, and nothing was changed
     seconds: float
+    found: Tensor  # (n + 1,) the losses of its micro-batches, and the norm of the gradient
+
+    @cached_property
+    def _found(self) -> tuple[float, float]:
+        *each, norm = self.found.tolist()
+        return sum(value / len(each) for value in each), norm
+
+    @property
+    def loss(self) -> float:
+        """The mean over its micro-batches."""
+        return self._found[0]
+
+    @property
+    def gradient_norm(self) -> float:
+        """Before clipping."""
+        return self._found[1]
+
+    @property
+    def updated(self) -> bool:
+        """False when the loss or gradient was not finite, and nothing was changed."""
+        return all(map(math.isfinite, self._found))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, but for numbers that are not finite."""
-        return {"step": self.index, **{k: v for k, v in asdict(self).items() if k != "index"}}
+        names = ("loss", "gradient_norm", "learning_rate", "updated", "seconds")
+        return {"step": self.index, **{name: getattr(self, name) for name in names}}
 
 
 def training_steps(
@@ -72,31 +91,37 @@ def training_steps(
     start: int,
     stop: int,
     autocast: torch.dtype | None = None,
-    workers: int = 1,
+    ahead: bool = False,
 ) -> Iterator[Step]:
     """Yield after each of the steps start+1 ... stop. To stop training is to stop iterating.
 
-    With several `workers` each computes its part of a micro-batch's rows; the gradients are added in the rows' order.
+    With `ahead` a step is yielded once the one before it has ended, so that a GPU never waits for what is asked of it;
+    an optimiser that can leave out what is not finite does so there. Otherwise, and with any other optimiser, a step
+    has ended when it is yielded.
     """
     place = next(iter(model.components().values())).parameters().__next__().device
-
-    def loss_of(part: Batch, rng: Rng) -> Tensor:
-        with torch.autocast(place.type, dtype=autocast, enabled=autocast is not None):  # of each thread its own
-            return losses(model, part, rng)
-
+    before: Step | None = None
     for index in range(start, stop):
         began = time.perf_counter()
-        total = 0.0
+        told: list[Tensor] = []
         with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
             for micro in range(update.accumulate):
                 rng = Rng(seed, index, micro)
                 torch.manual_seed(derived_seed(seed, index, micro, "layers"))  # dropout draws from the global generator
                 with torch.autocast(place.type, dtype=autocast, enabled=autocast is not None):
-                    parts = batches(rng).parts(workers)
-                total += update.learn([partial(loss_of, part, rng) for part in parts])
-        norm = update.gradient_norm()
-        finite = math.isfinite(total) and math.isfinite(norm)
-        if finite:
-            update.step(index, norm)  # 5 update
+                    loss = update.penalised(losses(model, batches(rng), rng))
+                update.backward(loss / update.accumulate)
+                told.append(loss.detach())
+        norm = update.norm()
+        found = torch.stack([*told, norm.to(told[0])])
+        if ahead and update.can_leave_out:
+            update.step_where(found.isfinite().all(), index, norm)  # 5 update
+            if before is not None:
+                _ = before.loss  # waits for it: no more than one step is asked for in advance
+        else:
+            found = found.cpu()
+            if found.isfinite().all():
+                update.step(index, float(found[-1]))  # 5 update
         update.clear()
-        yield Step(index + 1, total, norm, update.learning_rate, finite, time.perf_counter() - began)
+        before = Step(index + 1, update.learning_rate, time.perf_counter() - began, found)
+        yield before

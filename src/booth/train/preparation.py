@@ -14,6 +14,7 @@ from booth.core.cancel import CancelToken, cancellable
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Stage, Subject
+from booth.core.precision import choose_precision
 from booth.core.process import this_process
 from booth.data.control_images import ControlImages
 from booth.data.photos import PhotoSet
@@ -70,7 +71,7 @@ class Prepared:
     def _require(self, session: Session | None) -> None:
         """What of the machine and the base can be told before anything is written: device, precision, memory plan."""
         self.device = setup.choose_device(self.config.device or (session.device if session else None))
-        self.precision = setup.choose_precision(self.config.precision, self.device)
+        self.precision = choose_precision(self.config.precision, self.device)
         if session is not None and "base" not in self.config.model_fields_set:
             self.config = self.config.model_copy(update={"base": session.base})
         self.memory = plan_memory(self.config, self.device)
@@ -125,7 +126,6 @@ class Prepared:
             self.plan_state.start = start.tensors
             for sentence in (*told_of(start, shapes), *start.told):
                 reporter.say(sentence)
-        self.workers = setup.choose_workers(self.model, self.plan, self.device)
         decided = (config, self.method, self.base_hash, self.precision, sets)
         self.known = setup.known(*decided, start=start.record if start else None)
         about = (self.plan_state, subject, sets, control_images, config, self.base_hash, self.clock, reporter, latents)

@@ -19,9 +19,9 @@ from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
 from booth.core.places import as_text, printable
+from booth.core.precision import DTYPES, choose_precision
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
-from booth.core.workers import available
 from booth.data.batches import Preprocessing
 from booth.data.buckets import bucket_of
 from booth.data.captions import with_subject
@@ -35,7 +35,6 @@ from booth.registry import METHODS
 from booth.session import Session
 from booth.train.selection import CAP
 
-SHARING = 1  # workers at most: two gained nothing over two cores in each operation; docs/decisions/two-cores.md
 LEAST_SHARE = 0.5  # of a photo: where less is used, that is told
 
 
@@ -55,38 +54,14 @@ def choose_device(name: str | None) -> str:
     return name
 
 
-def choose_precision(name: str | None, device: str) -> str:
-    """fp32 off the GPU; on it bf16, or fp16 where the GPU has no bf16."""
-    on_gpu = device.startswith("cuda")
-    if name == "fp16" and not on_gpu:
-        raise UsageError(
-            f"fp16 needs a CUDA device and this run is on {device}.",
-            "Use `precision=fp32` or bf16.",
-            code="precision.without_gpu",
-            field="precision",
-        )
-    if name is None:
-        name = "fp32" if not on_gpu else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return name
-
-
 def autocast_type(precision: str) -> torch.dtype | None:
-    """What torch.autocast computes in; the weights themselves stay in float32."""
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    """What torch.autocast computes in; what is trained stays in float32."""
+    return None if precision == "fp32" else DTYPES[precision]
 
 
 def make_scaler(precision: str) -> torch.amp.GradScaler | None:
     """fp16 alone needs its gradients scaled, lest the small ones vanish."""
     return torch.amp.GradScaler("cuda") if precision == "fp16" else None
-
-
-def choose_workers(model: Family, plan: Iterable[Stage], device: str) -> int:
-    """How many threads share the rows of a micro-batch: only where operations are too small for several cores each.
-
-    What draws from torch's global generator within a step is left to one: dropout, and the encoding of control images.
-    """
-    alone = any(stage.method.draws or stage.method.control() for stage in plan)
-    return 1 if device != "cpu" or model.scale != "tiny" or alone else min(SHARING, available())
 
 
 def load_subjects(config: RunConfig, given: Sequence[PhotoSet] | None = None) -> tuple[Subject, list[PhotoSet]]:
@@ -137,7 +112,8 @@ def held_base(config: RunConfig, session: Session) -> AbstractContextManager[Fam
     quantised = held if held in QUANTISED else None
     if quantised is not None:
         require_gpu(quantised, session.device)
-    return session.model(torch.float32 if held == "fp32" else torch.bfloat16, quantised)
+        return session.model(torch.bfloat16, quantised)
+    return session.model(DTYPES[choose_precision(held, session.device)])
 
 
 def set_resolution(config: RunConfig, model: Family) -> None:

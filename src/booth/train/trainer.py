@@ -49,6 +49,7 @@ class Trainer(Prepared):
     _between_steps = False  # whether weights and optimiser are of the very step that is counted
     _ended: Ended | None = None  # the run with fewer steps that this one goes on from
     _moving = False  # whether it is being taken to a checkpoint, and its state is of no step
+    _unread: list[Step]  # steps of which nothing was told yet, because their device may be at work on them
 
     def start(self) -> None:
         """Go to where the last good checkpoint is. The first step does so too; here it can be told apart."""
@@ -87,6 +88,7 @@ class Trainer(Prepared):
     def _start_from(self, checkpoint: Checkpoint | None) -> None:
         self._recovery = Recovery()
         self._losses: list[float | None] = []  # of each step of the plan; None where it was not finite
+        self._unread = []
         if checkpoint is not None:
             self._recovery.load_state(checkpoint.values["recovery"])
             self._stopped_at = checkpoint.values.get("stopped_at")
@@ -146,18 +148,16 @@ class Trainer(Prepared):
         self._between_steps = True
         total = state.stage.method.config.steps
         state.step = step.index
-        self._losses.append(step.loss if math.isfinite(step.loss) else None)
-        self.clock.add("train", step.seconds)
-        self._recovery.note(step, update.loss_scale)
         self._reporter.done = state.done
-        self._reporter.emit("step", "debug", stage=state.stage.name, total=total, **step.to_json())
+        self._unread.append(step)
+        may_wait = self._ahead and step.index < total and not self._callbacks.look_after(state)
+        self._read_steps(but=1 if may_wait else 0)
         if self._recovery.must_return:
             raise NotFiniteError(
                 f"The loss or gradient was not finite {SKIPS + 1} times in a row.",
                 code="loss.not_finite",
                 field="settings.learning_rate",
             )
-        self._callbacks.after(step, state)
         self.cancel.check()
         self._is_done = self._callbacks.is_done(state, update)
         if step.index < total:
@@ -168,6 +168,23 @@ class Trainer(Prepared):
         self._free()  # again, if it was read for drawing
         self._between_steps = False
         return step
+
+    @property
+    def _ahead(self) -> bool:
+        """Whether the next step is asked for before it is known what the last one found: a GPU need not wait then."""
+        return self.device.startswith("cuda")
+
+    def _read_steps(self, but: int = 0) -> None:
+        """Take note of the steps that were made, but for the latest ones, and tell of them."""
+        state = self.plan_state
+        while len(self._unread) > but:
+            step = self._unread.pop(0)
+            self._losses.append(step.loss if math.isfinite(step.loss) else None)
+            self.clock.add("train", step.seconds)
+            self._recovery.note(step, state.open().loss_scale)
+            total = state.stage.method.config.steps
+            self._reporter.emit("step", "debug", stage=state.stage.name, total=total, **step.to_json())
+            self._callbacks.after(step, state)
 
     def _open(self) -> Iterator[Step]:
         """The current stage's steps, from where it is."""
@@ -180,7 +197,7 @@ class Trainer(Prepared):
         self._is_done = self._callbacks.is_done(state, update)
         self._free()
         where: dict[str, Any] = {"seed": state.seed, "start": state.step, "stop": stage.method.config.steps}
-        how: dict[str, Any] = {"autocast": self._autocast, "workers": self.workers}
+        how: dict[str, Any] = {"autocast": self._autocast, "ahead": self._ahead}
         self._steps = training_steps(self.model, batches, update, **where, **how)
         return self._steps
 
@@ -204,13 +221,11 @@ class Trainer(Prepared):
 
     def _go_to(self, checkpoint: Checkpoint | None) -> None:
         self._moving = True
-        self._steps, self._is_done = None, False
+        self._steps, self._is_done, self._unread = None, False, []
         self.plan_state.detach()  # what is asked of the base is asked of the bare one
         ended = self._ended if checkpoint is None else None
         begin = (len(self.plan) - 1, ended.steps) if ended else (0, 0)
         stage, step = (checkpoint.values["stage"], checkpoint.values["step"]) if checkpoint else begin
-        if checkpoint:  # how the rows are divided decides the last bits, wherever the run goes on
-            self.workers = checkpoint.values.get("workers", 1)
         self.stage_data.prepare(stage, step, self._autocast)
         if ended is None:
             self.plan_state.take_up(checkpoint)
@@ -233,6 +248,7 @@ class Trainer(Prepared):
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a checkpoint holds; the tensors are those that are being trained."""
+        self._read_steps()
         tensors, values = self.plan_state.state()
         kept, chosen = self._callbacks.state()
         values |= {
@@ -241,7 +257,6 @@ class Trainer(Prepared):
             "history": self._losses,
             "clock": self.clock.state(),
             "stopped_at": self._stopped_at,
-            "workers": self.workers,
         }
         return tensors | kept, values | chosen
 
@@ -343,6 +358,7 @@ class Trainer(Prepared):
     def _end_last_stage(self) -> None:
         state = self.plan_state
         if state.index < len(self.plan):
+            self._read_steps()
             self._stopped_at = state.step if state.step < state.stage.method.config.steps else None
             state.close()
 

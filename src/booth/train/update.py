@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from booth.choices import optimizer_of, schedule_of
 from booth.core.method import MethodConfig, ParameterGroup
 from booth.core.optimizer import OptimizerFactory, Schedule
-from booth.core.workers import side_by_side
 
 HOW = ("fused", "foreach", "capturable")  # settings of a group that change no result
 INSIDE = "/"  # between the names of nested values of an optimiser's state
@@ -70,43 +68,19 @@ class Update:
         penalty = None if self._penalty is None else self._penalty()
         return loss if penalty is None else loss + penalty
 
-    def learn(self, parts: Sequence[Callable[[], Tensor]]) -> float:
-        """Add the gradient of one micro-batch; return its loss, which is the sum of what `parts` return.
-
-        A single part is computed here. Of several each is computed by a worker, forwards and backwards, and their
-        gradients are added in the parts' order, so that the sum is the same to the bit every time.
-        """
-        if len(parts) == 1:
-            loss = self.penalised(parts[0]())
-            self.backward(loss / self.accumulate)
-            return loss.item() / self.accumulate
-        first, *others = parts
-        whole = [lambda: self.penalised(first()), *others]  # what the method adds is added once
-        done = side_by_side([partial(self._gradients, part) for part in whole])
-        for _, gradients in done:
-            for p, gradient in zip(self.parameters().values(), gradients, strict=True):
-                if gradient is not None:
-                    p.grad = _laid_out_as(p, gradient) if p.grad is None else p.grad.add_(gradient)
-        return sum(loss for loss, _ in done)
-
-    def _gradients(self, part: Callable[[], Tensor]) -> tuple[float, Sequence[Tensor | None]]:
-        """The loss of a part, and its gradient by each tensor; None for those that it does not depend on."""
-        loss, own = part() / self.accumulate, list(self.parameters().values())
-        scaled = loss if self._scaler is None else self._scaler.scale(loss)
-        if not scaled.requires_grad:
-            return loss.item(), [None] * len(own)
-        return loss.item(), torch.autograd.grad(scaled, own, allow_unused=True)
-
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of one micro-batch."""
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
-    def gradient_norm(self) -> float:
-        """The norm of all gradients together, before clipping."""
+    def norm(self) -> Tensor:
+        """The norm of all gradients together, before clipping, on their device."""
         if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
-        gradients = [p.grad for p in self.parameters().values() if p.grad is not None]
-        return float(nn.utils.get_total_norm(gradients))
+        return nn.utils.get_total_norm([p.grad for p in self.parameters().values() if p.grad is not None])
+
+    def gradient_norm(self) -> float:
+        """The same as a number; on a GPU this waits for it."""
+        return float(self.norm())
 
     def _clip(self, norm: float) -> None:
         """Have gradients of this norm scaled down to the largest allowed, where they are above it."""
@@ -121,20 +95,49 @@ class Update:
     def step(self, index: int, norm: float) -> None:
         """One optimiser step at the rate of 0-based step `index`, with gradients of this norm clipped."""
         self._clip(norm)
-        factor = self.rate_scale * rate_factor(self._schedule, index, self.config.steps, self.config.warmup)
-        for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
-            group["lr"] = peak * factor
+        self._set_rates(index)
         if self._scaler is None:
             self.optimizer.step()
         else:
             self._scaler.step(self.optimizer)
         if self._constrain is not None:
             self._constrain()
-        if self.ema is not None and self.config.ema is not None:
-            # The usual warm-up of the decay, so that a short run is not dominated by its start.
-            decay = min(self.config.ema, (1 + index) / (10 + index))
-            for name, p in self.parameters().items():
-                self.ema[name].lerp_(p.detach().float(), 1 - decay)
+        self._average(index)
+
+    @property
+    def can_leave_out(self) -> bool:
+        """Whether the optimiser can leave a step out by what a tensor on its device says, so that nobody waits."""
+        return self._scaler is None and bool(self.optimizer.defaults.get("fused")) and self._clips_while_reading
+
+    def step_where(self, finite: Tensor, index: int, norm: Tensor) -> None:
+        """The same step where `finite` is true, and none where it is not, with neither of them read."""
+        optimizer: Any = self.optimizer
+        optimizer.grad_scale = torch.where(norm > self.config.clip, (norm + 1e-6) / self.config.clip, 1.0)
+        optimizer.found_inf = (~finite).float()
+        self._set_rates(index)
+        try:
+            optimizer.step()
+        finally:
+            optimizer.grad_scale = optimizer.found_inf = None
+        if self._constrain is not None:
+            self._constrain()
+        self._average(index, finite)
+
+    def _set_rates(self, index: int) -> None:
+        factor = self.rate_scale * rate_factor(self._schedule, index, self.config.steps, self.config.warmup)
+        for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak * factor
+
+    def _average(self, index: int, where: Tensor | None = None) -> None:
+        """Move the average towards what is trained now; where the tensor `where` is false it stays."""
+        if self.ema is None or self.config.ema is None:
+            return
+        # The usual warm-up of the decay, so that a short run is not dominated by its start.
+        share: Any = 1 - min(self.config.ema, (1 + index) / (10 + index))
+        if where is not None:
+            share = where.float() * share
+        for name, p in self.parameters().items():
+            self.ema[name].lerp_(p.detach().float(), share)
 
     def clear(self) -> None:
         """Forget the gradients."""

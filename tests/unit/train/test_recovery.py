@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from lessons import Heard, Lesson, weights
 from torch import Tensor
 
@@ -23,7 +24,8 @@ from booth.train.update import Update
 
 
 def step(index: int, updated: bool, loss: float = 1.0) -> Step:
-    return Step(index, loss, 1.0, 1e-3, updated, 0.1)
+    """`updated` is whether the gradient was finite; the loss may be infinite for itself."""
+    return Step(index, 1e-3, 0.1, torch.tensor([loss, 1.0 if updated else math.inf]))
 
 
 def outcomes(recovery: Recovery, steps: list[Step], loss_scale: float | None = None) -> list[bool]:
