@@ -89,15 +89,18 @@ def load(folder: Path | str) -> Concept:
     return Concept.load(folder)
 
 
-def open(base: str = "embedded", *, device: str | None = None, family: str | None = None) -> Session:
+def open(
+    base: str = "embedded", *, device: str | None = None, family: str | None = None, precision: str | None = None
+) -> Session:
     """A session that holds a base through many trainings, drawings and evaluations; a context manager.
 
-    `base` is "embedded", a diffusers folder, a .safetensors checkpoint or a Hub id.
+    `base` is "embedded", a diffusers folder, a .safetensors checkpoint or a Hub id; `precision` is what it draws in,
+    fp32, bf16 or fp16, and by default what suits the device.
     """
     from booth.session import Session
     from booth.train.setup import choose_device
 
-    return Session(base, choose_device(device), family)
+    return Session(base, choose_device(device), family, precision)
 
 
 def train(

@@ -79,7 +79,7 @@ class RunConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=2**62, description="decides all randomness of the run")
     device: str | None = Field(None, description="cpu, cuda or mps; none = cuda where there is one, else cpu")
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(None, description="none = what suits the device")
-    base_precision: Literal["fp32", "bf16", "int8", "nf4"] | None = Field(
+    base_precision: Literal["fp32", "bf16", "fp16", "int8", "nf4"] | None = Field(
         None, description="what the base's frozen weights are held in; none = as the memory plan says"
     )
     memory: str = Field(

@@ -106,12 +106,14 @@ def _taught_here(base: str, device: str) -> dict[str, Any]:
 
     The plans are those of one photo a step at the base's own resolution. Methods that take the same are told together.
     """
+    from booth.core.precision import choose_precision
     from booth.families.loading import resolve_base
     from booth.families.memory import choose, choose_offload, drawing_bytes, memory_plans, native_side, values_of_parts
     from booth.families.recognition import advice_on_base, recognise
 
     folder, available = resolve_base(base, download=False), available_memory(device)
-    tasks = _tasks(recognise(folder), native_side(folder), device)
+    precision = choose_precision(None, device)
+    tasks = _tasks(recognise(folder), native_side(folder), device, precision)
     found = [(methods, memory_plans(folder, task, available)) for task, methods in tasks.items()]
     return {
         "name": base,
@@ -126,13 +128,13 @@ def _taught_here(base: str, device: str) -> dict[str, Any]:
             }
             for methods, plans in found
         ],
-        "drawing": drawing_bytes(folder),
-        "offload": choose_offload(folder, available) if device == "cuda" else "none",
+        "drawing": drawing_bytes(folder, precision),
+        "offload": choose_offload(folder, available, precision) if device == "cuda" else "none",
         "advice": advice_on_base(base, folder),
     }
 
 
-def _tasks(family: str, side: int, device: str) -> dict[Task, list[str]]:
+def _tasks(family: str, side: int, device: str, precision: str) -> dict[Task, list[str]]:
     """What the methods that work on a family take with their own settings, one photo a step."""
     from booth.core.method import Subject
     from booth.families.memory import task_of
@@ -142,7 +144,8 @@ def _tasks(family: str, side: int, device: str) -> dict[Task, list[str]]:
     for name, kind in METHODS.usable().items():
         if set(kind.needs) <= set(FAMILIES[family].offers):
             method = kind(kind.Config.model_validate(kind.defaults("full") | {"batch_size": 1}), Subject("sks", "dog"))
-            task = task_of(method, [], side=side, activation=2 if device == "cuda" else 4, device=device)
+            how: dict[str, Any] = {"activation": 4} if precision == "fp32" else {"activation": 2, "half": precision}
+            task = task_of(method, [], side=side, device=device, **how)
             tasks.setdefault(task, []).append(name)
     return tasks
 

@@ -20,7 +20,7 @@ class TrainOptions(TypedDict, total=False):
     seed: int
     device: str | None
     precision: Literal["fp32", "bf16", "fp16"] | None
-    base_precision: Literal["fp32", "bf16", "int8", "nf4"] | None
+    base_precision: Literal["fp32", "bf16", "fp16", "int8", "nf4"] | None
     memory: str
     checkpoint_every: int | None
     keep_checkpoints: int | None

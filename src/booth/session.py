@@ -12,6 +12,7 @@ import torch
 
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.precision import DTYPES, allow_tf32, choose_precision
 from booth.families.loading import base_hash, load_family, require_family, resolve_base
 from booth.families.recognition import recognise
 
@@ -23,11 +24,17 @@ class Session:
     time: other threads wait.
     """
 
-    def __init__(self, base: str = "embedded", device: str = "cpu", family: str | None = None) -> None:
-        """Raises what finding the base raises: NotAvailableError, BadDataError."""
+    def __init__(
+        self, base: str = "embedded", device: str = "cpu", family: str | None = None, precision: str | None = None
+    ) -> None:
+        """`precision` is what is drawn in: fp32, bf16 or fp16; what suits the device if None.
+
+        Raises what finding the base raises: NotAvailableError, BadDataError.
+        """
         self.base = base
         self.device = device
         self.family = family
+        self.precision = precision
         self.folder: Path = resolve_base(base)
         self.loads = 0  # how often the base was read from its files
         self._model: Family | None = None
@@ -42,9 +49,9 @@ class Session:
 
     @contextmanager
     def model(self, dtype: torch.dtype | None = None, quantised: str | None = None) -> Generator[Family]:
-        """The bare base, held in `dtype` (float32 if None) or `quantised`; read again if it is held otherwise."""
+        """The bare base, held in `dtype` (what is drawn in if None) or `quantised`; read again if held otherwise."""
         with self._lock:
-            asked = (dtype or torch.float32, quantised)
+            asked = (dtype or DTYPES[choose_precision(self.precision, self.device)], quantised)
             if self._borrowers and asked != self._held:
                 raise UsageError(
                     f"The base {self.base!r} is in use in another precision.",
@@ -96,6 +103,7 @@ class Session:
         if self._model is None or self._held != asked:
             self._model = None  # before another is read: both may not fit
             dtype, quantised = asked
+            allow_tf32(self.device)
             self._model = load_family(self.base, self.device, dtype, self.family, quantised)
             self._held = asked
             self.loads += 1
@@ -103,14 +111,14 @@ class Session:
 
 
 @contextmanager
-def borrowed(session: Session | None, base: str, device: str) -> Generator[Family]:
+def borrowed(session: Session | None, base: str, device: str, dtype: torch.dtype | None = None) -> Generator[Family]:
     """The bare base of the session at hand, which has to hold it, or of one that is opened for this use alone."""
     if session is None:
-        with Session(base, device) as own, own.model() as model:
+        with Session(base, device) as own, own.model(dtype) as model:
             yield model
     else:
         session.require(base, session.device)
-        with session.model() as model:
+        with session.model(dtype) as model:
             yield model
 
 

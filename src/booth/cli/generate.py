@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from booth.cli.options import AsJson, Base, Device, Seed
+from booth.cli.options import AsJson, Base, Device, Precision, Seed
 from booth.cli.output import Progress, finish, say
 from booth.registry import CONTROLS
 
@@ -79,6 +79,7 @@ def generate(
     sheet: Annotated[bool, typer.Option("--sheet", help="Write a contact sheet too.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.", metavar="DIR")] = Path("pictures"),
     device: Device = None,
+    precision: Precision = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw pictures of a concept, of several together, or of the untouched base; print their files."""
@@ -114,6 +115,7 @@ def generate(
         start=start,
         upscale=upscale,
         device=choose_device(device),
+        precision=precision,
         offload=offload,
     )
     for sentence in told:

@@ -18,4 +18,7 @@ Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda or mps; if left out, cuda where there is one, else cpu.", metavar="DEVICE"),
 ]
+Precision = Annotated[
+    str | None, typer.Option(help="fp32, bf16 or fp16; what suits the device if left out.", metavar="TYPE")
+]
 Seed = Annotated[int, typer.Option(help="Decides all randomness.", min=0)]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from booth.cli.options import AsJson, Base, Device, Kind
+from booth.cli.options import AsJson, Base, Device, Kind, Precision
 from booth.cli.output import Progress, finish, say
 from booth.cli.plan import in_words
 from booth.core.words import size
@@ -92,9 +92,7 @@ def train(
     ] = False,
     no_samples: Annotated[bool, typer.Option("--no-samples", help="Draw nothing at the end.")] = False,
     device: Device = None,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16 or fp16; what suits the device if left out.", metavar="TYPE")
-    ] = None,
+    precision: Precision = None,
     as_json: AsJson = False,
 ) -> None:
     """Teach the subject in PHOTOS to a base; print the folder of the concept."""

@@ -25,6 +25,7 @@ from booth.core import file_names
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
 from booth.core.sites import LinearSite, Sites, TokenTable
+from booth.families.autoencoder import config_of, keep_precision, needs_float32
 from booth.families.files import INDEX, tokenizer_of
 from booth.families.freeing import Mark, let_go, mark, take_back
 from booth.families.quantised import quantise
@@ -67,6 +68,7 @@ class DiffusersFamily(Family):
     # Activations of the published denoiser that a row keeps for the backward pass: so many, and so many more a pixel,
     # by whether of gradient checkpointing. Counted on the meta device with every weight trained, which keeps the most.
     kept: ClassVar[Mapping[bool, tuple[float, float]]]
+    channels_last: ClassVar[tuple[str, ...]] = ()  # parts whose convolutions are of pictures, for GPUs that prefer it
     latents: ClassVar[int] = 128  # a side, where the denoiser does not say: all such bases were made for 1024 pixels
     multiple = 8
 
@@ -89,6 +91,8 @@ class DiffusersFamily(Family):
             if (index.get(name) or [None])[0] is not None  # SD 3 without its T5, for one
         }
         modules = {name: self._load(name) for name in self._kinds}
+        if needs_float32(self.Autoencoder, modules["vae"].config):
+            keep_precision(modules["vae"])
         self.scheduler: Any = self.Scheduler.from_pretrained(base / "scheduler", local_files_only=True)
         parts: dict[str, Any] = {
             name: modules.get(name) for name in (self.denoiser[0], *self.encoders, "vae", *self.beside)
@@ -255,8 +259,14 @@ class DiffusersFamily(Family):
     def _load(self, name: str) -> Any:
         """A part from the base's files, in its place."""
         device, dtype, quantised = self._how
+        if name == "vae" and needs_float32(self.Autoencoder, config_of(self.base)):
+            dtype = torch.float32
         module = self._read(self.base, name, dtype)
-        return quantise(module, quantised, device) if quantised and name != "vae" else module.to(device)
+        if quantised and name != "vae":
+            return quantise(module, quantised, device)
+        if name in self.channels_last and prefers_channels_last(device):
+            return module.to(device, memory_format=torch.channels_last)
+        return module.to(device)
 
     def _read(self, folder: Path, name: str, dtype: torch.dtype) -> Any:
         if not any((folder / name).glob("*.safetensors")):
@@ -306,6 +316,11 @@ class DiffusersFamily(Family):
 
 
 SCHEDULER_OPTIONS = {"pndm": {"skip_prk_steps": True}}  # as Stable Diffusion ships it; else it needs four steps
+
+
+def prefers_channels_last(device: str) -> bool:
+    """Whether convolutions are faster there with the channels of a place beside each other: on GPUs."""
+    return device.startswith("cuda")
 
 
 def written_out(prompt: Any, tokenizer: Any) -> Any:

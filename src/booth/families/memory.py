@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Method
+from booth.families.autoencoder import config_of, needs_float32
 from booth.families.files import weight_files
 from booth.families.quantised import BITSANDBYTES, can_be_quantised
 from booth.families.recognition import recognise
 from booth.registry import FAMILIES, OPTIMIZERS
 
-BYTES = {"fp32": 4.0, "bf16": 2.0}  # a value of the frozen weights
+BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}  # a value of the frozen weights
 # A value of a quantised layer with its share of the scales: one a row, which is next to nothing, or for 64 values one
 # of 8 bits, and one of 32 bits for 256 of those (Dettmers et al., 2305.14314, section 3).
 QUANTISED = {"int8": 1.0, "nf4": 0.5 + (1 + 4 / 256) / 64}
@@ -34,9 +35,12 @@ class Part:
     values: int
     linear: int
     encoder_half: int = 0  # of a U-Net
+    float32: bool = False  # whether it stays in float32 whatever the rest is in, as autoencoders that would overflow
 
     def bytes(self, precision: str) -> float:
         """What it takes, frozen; what is not quantised is in bf16 then."""
+        if self.float32:
+            return self.values * BYTES["fp32"]
         if precision in BYTES:
             return self.values * BYTES[precision]
         return self.linear * QUANTISED[precision] + (self.values - self.linear) * BYTES["bf16"]
@@ -54,6 +58,7 @@ class Task:
     reads_prompts: bool = False  # needs the text encoders at every step
     over_quantised: bool = False  # can be trained over quantised layers
     device: str = "cpu"
+    half: str = "bf16"  # what plans hold frozen weights in that are not in float32: bf16 or fp16
     optimizer: str | None = None  # where it is fixed
     gradient_checkpointing: bool | None = None  # likewise
 
@@ -62,7 +67,7 @@ class Task:
 class MemoryPlan:
     """One way of teaching, and the most that it takes at once: loading and encoding, training, or drawing."""
 
-    base_precision: str  # fp32, bf16, int8 or nf4
+    base_precision: str  # fp32, bf16, fp16, int8 or nf4
     frees: bool  # whether the parts that the steps do not need are let go after encoding, and read again for drawing
     gradient_checkpointing: bool
     optimizer: str | None  # none = the method's own
@@ -91,7 +96,26 @@ LADDER = (
 )
 
 
-def task_of(method: Method, given: Iterable[str], *, side: int, activation: int = 4, device: str = "cpu") -> Task:
+def ladder(task: Task) -> list[tuple[str, bool, bool, str | None]]:
+    """The plans for a task, from the cheapest to run to the dearest.
+
+    Under mixed precision on a GPU frozen weights in float32 would be cast anew at every step, so that they come last.
+    """
+    plans = [(task.half if precision == "bf16" else precision, *how) for precision, *how in LADDER]
+    if task.device.startswith("cuda") and task.activation == BYTES[task.half] and not task.trained:
+        plans.sort(key=lambda plan: plan[0] == "fp32")
+    return plans
+
+
+def task_of(
+    method: Method,
+    given: Iterable[str],
+    *,
+    side: int,
+    activation: int = 4,
+    device: str = "cpu",
+    half: str = "bf16",
+) -> Task:
     """What a method takes, all its stages together; `given` names the settings that no plan may change."""
     stages = [stage.method for stage in method.plan()]
     given, heavy = set(given), [m for m in stages if m.trains_denoiser]
@@ -105,13 +129,14 @@ def task_of(method: Method, given: Iterable[str], *, side: int, activation: int 
         reads_prompts=any(m.reads_prompts for m in stages),
         over_quantised=all(m.over_quantised for m in stages),
         device=device,
+        half=half,
         optimizer=method.config.optimizer if "optimizer" in given else None,
         gradient_checkpointing=method.config.gradient_checkpointing if "gradient_checkpointing" in given else None,
     )
 
 
 def memory_plans(folder: Path, task: Task, available: int) -> list[MemoryPlan]:
-    """Every plan for a task that its fixed settings allow, from the cheapest to run to the dearest; `room` is in bytes.
+    """Every plan for a task that its fixed settings allow, from the cheapest to run to the dearest; `available` is in bytes.
 
     What is counted are weights, gradients, the optimiser's moments and the activations of the denoiser; what is left
     out are short-lived buffers, the autoencoder's activations, and adapters.
@@ -119,14 +144,14 @@ def memory_plans(folder: Path, task: Task, available: int) -> list[MemoryPlan]:
     family: Any = FAMILIES[recognise(folder)]
     parts = parts_of(folder)
     plans: dict[str, MemoryPlan] = {}
-    for precision, frees, checkpointing, optimizer in LADDER:
+    for precision, frees, checkpointing, optimizer in ladder(task):
         if precision in QUANTISED and not task.over_quantised:
             continue
         if optimizer is not None and (task.optimizer is not None or not (task.trained or task.copies_encoder)):
             continue
         given = checkpointing if task.gradient_checkpointing is None else task.gradient_checkpointing
         kept = OPTIMIZERS[task.optimizer or optimizer or "adamw"].state_bytes
-        needed = round(_most(parts, family, task, precision, frees, given, kept))
+        needed = round(needed_bytes(parts, family, task, precision, frees, given, kept))
         missing = _missing(task.device) if precision in QUANTISED or optimizer is not None else None
         plan = MemoryPlan(precision, frees, given, optimizer, needed, needed <= available or not available, missing)
         plans.setdefault(plan.name, plan)
@@ -154,15 +179,16 @@ def choose(plans: Iterable[MemoryPlan], name: str = "auto", base_precision: str 
     return next((p for p in able if p.fits), min(able, key=lambda p: p.bytes))
 
 
-def drawing_bytes(folder: Path) -> dict[str, int]:
-    """What drawing takes on a GPU by how parts wait for their turn, weights in fp32: "none", "model", "sequential"."""
-    sizes = [part.values * 4 for part in parts_of(folder).values()]
-    return {"none": sum(sizes), "model": max(sizes), "sequential": max(largest_tensors(folder)) * 4}
+def drawing_bytes(folder: Path, precision: str = "fp32") -> dict[str, int]:
+    """What the weights take on a GPU that draws, by how parts wait for their turn: "none", "model", "sequential"."""
+    sizes = [round(part.bytes(precision)) for part in parts_of(folder).values()]
+    largest = max(largest_tensors(folder)) * BYTES[precision]
+    return {"none": sum(sizes), "model": max(sizes), "sequential": round(largest)}
 
 
-def choose_offload(folder: Path, available: int) -> str:
-    """The first of those that fits into `room` bytes, for the next one is slower; "sequential" if none does."""
-    found = drawing_bytes(folder)
+def choose_offload(folder: Path, available: int, precision: str = "fp32") -> str:
+    """The first of those that fits into `available` bytes, for the next one is slower; "sequential" if none does."""
+    found = drawing_bytes(folder, precision)
     return next((how for how, needed in found.items() if needed <= available), "sequential")
 
 
@@ -176,9 +202,11 @@ def native_side(folder: Path) -> int:
 def parts_of(folder: Path) -> dict[str, Part]:
     """The parts of a diffusers folder that are loaded, by name; BadDataError for one without weights."""
     found: dict[str, dict[str, tuple[int, ...]]] = {}
-    for name, files in weight_files(folder, FAMILIES[recognise(folder)]).items():
+    family: Any = FAMILIES[recognise(folder)]
+    for name, files in weight_files(folder, family).items():
         found[name] = {tensor: shape for file in files for tensor, shape in _shapes(file).items()}
-    return {name: _part(name, shapes) for name, shapes in found.items()}
+    whole = {"vae"} if needs_float32(family.Autoencoder, config_of(folder)) else set[str]()
+    return {name: _part(name, shapes, name in whole) for name, shapes in found.items()}
 
 
 def values_of_parts(folder: Path) -> dict[str, int]:
@@ -192,7 +220,7 @@ def largest_tensors(folder: Path) -> Iterator[int]:
     return (max(map(math.prod, _shapes(file).values()), default=0) for file in files)
 
 
-def _most(
+def needed_bytes(
     parts: Mapping[str, Part], family: Any, task: Task, precision: str, frees: bool, checkpointing: bool, kept: int
 ) -> float:
     """Bytes of the hungriest moment; the optimiser keeps `kept` of each trained value."""
@@ -226,12 +254,11 @@ def _config(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _part(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Part:
+def _part(name: str, shapes: Mapping[str, tuple[int, ...]], float32: bool) -> Part:
     layers = {n: s for n, s in shapes.items() if n.endswith(".weight") and len(s) == 2 and can_be_quantised(n)}
     half = sum(math.prod(s) for n, s in shapes.items() if n.startswith(ENCODER_HALF))
-    return Part(
-        sum(map(math.prod, shapes.values())), 0 if name == "vae" else sum(map(math.prod, layers.values())), half
-    )
+    linear = 0 if name == "vae" else sum(map(math.prod, layers.values()))
+    return Part(sum(map(math.prod, shapes.values())), linear, half, float32)
 
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:

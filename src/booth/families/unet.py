@@ -62,6 +62,7 @@ class UNetFamily(ControlledFamily):
     matched = ("block_out_channels", "down_block_types", "layers_per_block", "cross_attention_dim")
     Scheduler = DDPMScheduler
     schedulers = SCHEDULERS
+    channels_last = ("unet", "vae")
     denoiser = ("unet", UNet2DConditionModel)
     linears = {
         "attention": ("to_q", "to_k", "to_v", "to_out.0"),

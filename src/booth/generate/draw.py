@@ -19,11 +19,13 @@ from booth.core.cancel import check_cancelled
 from booth.core.errors import BadDataError, NotFiniteError, UsageError
 from booth.core.family import Family
 from booth.core.workers import available, side_by_side
+from booth.families.autoencoder import decoding_in_tiles
 from booth.families.offload import offloaded
 from booth.families.pipelines import starting_from_picture, told_as_usual
 from booth.generate.start import Start
 
 STEPS = 30
+TILED = 2  # from more than so many times the pixels of the base's own pictures on, a GPU decodes in tiles
 LAST_SEED = 2**63 - 1
 
 
@@ -96,7 +98,9 @@ def draw(
         return list(map(_kept_outside, pictures, canvases[rows]) if canvases else pictures)
 
     images: list[Image] = []
-    with offloaded(pipe, *offload), told_as_usual(pipe):
+    pixels = canvases[0].image.width * canvases[0].image.height if canvases else side**2
+    large = _on_gpu(pipe, offload) and pixels > TILED * model.resolution**2
+    with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large):
         for first in range(0, len(prompts), at_once * workers):
             check_cancelled()
             starting = range(first, len(prompts), at_once)
@@ -108,6 +112,11 @@ def draw(
                 if on_picture is not None:
                     on_picture(len(images))
     return images
+
+
+def _on_gpu(pipe: Any, offload: tuple[str, str]) -> bool:
+    """Whether the autoencoder decodes on a GPU."""
+    return pipe.device.type == "cuda" or (offload[0] != "none" and offload[1].startswith("cuda"))
 
 
 def _pipe(model: Family, scheduler: str | None, canvases: list[Start]) -> Any:

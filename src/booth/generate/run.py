@@ -15,6 +15,7 @@ from booth.core.cancel import CancelToken
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.places import free_file, require_writable
+from booth.core.precision import DTYPES, choose_precision
 from booth.core.resources import available_memory
 from booth.data.tokens import length_of
 from booth.events import Listener, Reporter, reporting
@@ -52,6 +53,7 @@ class Request:
     start: Start | None = None  # what all pictures are drawn over
     upscale: int = 1  # how many times larger than `size` the pictures become in a second pass
     device: str = "cpu"
+    precision: str | None = None  # fp32, bf16 or fp16; what suits the device. A session draws in its own
     offload: str = "auto"  # how parts take turns on a GPU: none, model or sequential; auto is the first that fits
 
     @property
@@ -136,7 +138,9 @@ def _generate(request: Request, out: Path, sheet: bool, session: Session | None,
     concepts, taken = with_controlnets(request.concepts, request.control_images, content_hash)
     offload = _offload(request, folder, reporter)
     reporter.begin("loading")
-    with borrowed(session, base, request.device if offload == "none" else "cpu") as model:
+    where = request.device if offload == "none" else "cpu"
+    dtype = DTYPES[choose_precision(request.precision, request.device)] if session is None else None
+    with borrowed(session, base, where, dtype) as model:
         check_size(
             model, request.size, request.upscale
         )  # before control images and the picture in --init are brought to it
@@ -249,9 +253,10 @@ def _offload(request: Request, folder: Path, reporter: Reporter) -> str:
     if request.offload != "auto" or not request.device.startswith("cuda"):
         return "none" if request.offload == "auto" else request.offload
     available = available_memory(request.device)
-    how = choose_offload(folder, available)
+    precision = choose_precision(request.precision, request.device)
+    how = choose_offload(folder, available, precision)
     if how != "none":
-        needed = drawing_bytes(folder)["none"]
+        needed = drawing_bytes(folder, precision)["none"]
         reporter.say(
             f"The base takes {needed / 1e9:.1f} of {available / 1e9:.1f} GB: its parts take turns on the GPU "
             f"(`offload={how}`), which is slower."

@@ -33,7 +33,8 @@ class DoRA(LowRank):
     Config = DoRAConfig
     tiny = {"steps": 400, "learning_rate": 1e-3, "batch_size": 4, "text_encoder_learning_rate": 5e-4}
     variant = {"use_dora": True}
-    over_quantised = False  # the length of each row is read from the weights
+    over_quantised = False
+    reads_weights = True  # the length of each row
 
     config: DoRAConfig
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from booth.config import RunConfig
 from booth.core.method import Method, Subject
+from booth.core.precision import choose_precision
 from booth.core.resources import available_memory
 from booth.families.layout import TINY_PARAMETERS
 from booth.families.loading import resolve_base
@@ -77,9 +78,11 @@ def plan_memory(config: RunConfig, device: str) -> Planned:
     method = kind(
         setup.method_settings(config, "tiny" if tiny else "full"), Subject(config.token, config.noun, config.kind)
     )
-    mixed = setup.choose_precision(config.precision, device) != "fp32"
+    precision = choose_precision(config.precision, device)
+    mixed = precision != "fp32"
     side, available = config.resolution or native_side(folder), available_memory(device)
-    task = task_of(method, config.settings, side=side, activation=2 if mixed else 4, device=device)
+    half: Any = {"half": precision} if mixed else {}
+    task = task_of(method, config.settings, side=side, activation=2 if mixed else 4, device=device, **half)
     plans = memory_plans(folder, task, available)
     chosen = choose(plans, config.memory, config.base_precision)
     return Planned(plans, chosen, available, config.memory != "auto" or config.base_precision is not None)

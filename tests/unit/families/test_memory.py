@@ -74,7 +74,7 @@ def test_the_plans_of_an_adapter_by_hand(base: Path) -> None:
     assert sizes(base, ADAPTER) == {
         "fp32": 4 * everything + ACTIVATIONS,
         "fp32+freed": 4 * UNET + ACTIVATIONS,
-        "bf16": 2 * everything + ACTIVATIONS,
+        "bf16": 2 * (UNET + TEXT) + 4 * VAE + ACTIVATIONS,  # the autoencoder stays in float32
         "bf16+freed": 2 * UNET + ACTIVATIONS,
         "bf16+freed+checkpointing": 2 * UNET + CHECKPOINTED,
         # the 1,100,000 values of the U-Net's linear layers; the 1,900 others stay in bf16
@@ -90,7 +90,7 @@ def test_the_plans_of_a_full_fine_tuning_by_hand(base: Path) -> None:
     assert sizes(base, task) == {
         "fp32": 4 * (TEXT + VAE) + kept + ACTIVATIONS,
         "fp32+freed": kept + ACTIVATIONS,
-        "bf16": 2 * (TEXT + VAE) + kept + ACTIVATIONS,
+        "bf16": 2 * TEXT + 4 * VAE + kept + ACTIVATIONS,
         "bf16+freed": kept + ACTIVATIONS,
         "bf16+freed+checkpointing": kept + CHECKPOINTED,
         "bf16+freed+checkpointing+adamw8bit": 10 * UNET + CHECKPOINTED,
@@ -100,6 +100,33 @@ def test_the_plans_of_a_full_fine_tuning_by_hand(base: Path) -> None:
     assert both["fp32+freed"] == 16 * (UNET + TEXT) + ACTIVATIONS
     control = sizes(base, Task(side=100, rows=2, copies_encoder=True))
     assert control["fp32"] == 4 * (UNET + TEXT + VAE) + 16 * HALF + ACTIVATIONS
+
+
+def test_an_autoencoder_that_was_made_for_less_is_held_in_less(base: Path) -> None:
+    (base / "vae" / "config.json").write_text('{"force_upcast": false}')
+    assert sizes(base, ADAPTER)["bf16"] == 2 * (UNET + TEXT + VAE) + ACTIVATIONS
+    assert drawing_bytes(base, "bf16")["none"] == 2 * (UNET + TEXT + VAE)
+    (base / "vae" / "config.json").write_text('{"force_upcast": true}')
+    assert drawing_bytes(base, "bf16")["none"] == 2 * (UNET + TEXT) + 4 * VAE
+
+
+@pytest.mark.parametrize(
+    ("task", "first"),
+    [
+        (Task(side=100, device="cuda", activation=2), "bf16"),
+        (Task(side=100, device="cuda", activation=2, half="fp16"), "fp16"),
+        (Task(side=100, device="cuda", activation=2, copies_encoder=True), "bf16"),
+        (Task(side=100, device="cuda", activation=2, trained=("denoiser",)), "fp32"),
+        (Task(side=100, device="cuda", activation=4), "fp32"),
+        (Task(side=100, device="cpu", activation=2), "fp32"),
+    ],
+)
+def test_frozen_weights_are_in_half_precision_on_a_gpu_that_computes_in_it(base: Path, task: Task, first: str) -> None:
+    """Else each of them would be cast at every step."""
+    plans = memory_plans(base, task, room=10**12)
+    assert choose(plans).name == first
+    assert choose(plans, base_precision="fp32").name == "fp32", "float32 can be asked for"
+    assert {plan.base_precision for plan in plans} >= {"fp32", task.half}
 
 
 def test_the_hungriest_moment_may_be_that_of_drawing(base: Path) -> None:
@@ -119,7 +146,7 @@ def test_settings_that_are_fixed_stay(base: Path) -> None:
     assert sizes(base, fixed) == {
         "fp32": 4 * (TEXT + VAE) + 10 * UNET + ACTIVATIONS,
         "fp32+freed": 10 * UNET + ACTIVATIONS,
-        "bf16": 2 * (TEXT + VAE) + 10 * UNET + ACTIVATIONS,
+        "bf16": 2 * TEXT + 4 * VAE + 10 * UNET + ACTIVATIONS,
         "bf16+freed": 10 * UNET + ACTIVATIONS,
     }
     method = make_method("lora", batch_size=3, prior_weight=1.0, gradient_checkpointing=True)
