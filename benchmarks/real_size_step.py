@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
+from booth.bench.shapes import PUBLISHED, random_base
 from booth.core.batch import Batch
 from booth.core.method import Subject
 from booth.core.rng import Rng
 from booth.registry import METHODS
 from booth.train.loop import training_steps
 from booth.train.update import Update
-from published_shapes import PUBLISHED, random_base
 
 
 def main() -> None:

@@ -51,14 +51,15 @@ ALLOWED = {
     "augment": TRAINING | {"world", "evaluate", "imagenet", "augment"},
     "compare": TRAINING | {"evaluate", "catalogue", "compare", "executor"},
     "fleet": TRAINING | {"executor", "evaluate", "fleet"},
+    "bench": TRAINING | {"world", "machine", "bench"},
     "testing": TRAINING | {"world", "testing", "export", "importing"},
     "web": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "web"},
-    "cli": TRAINING | OUTWARD | WORKS | {"catalogue", "machine", "web", "cli"},
+    "cli": TRAINING | OUTWARD | WORKS | {"catalogue", "machine", "bench", "web", "cli"},
     "__main__": {"cli"},
 }
 LIBRARIES = {
     "diffusers": {"families", "world", "testing"},
-    "transformers": {"families", "world", "controls", "evaluate", "augment", "testing"},
+    "transformers": {"families", "world", "controls", "evaluate", "augment", "testing", "bench"},
     "sklearn": {"augment"},
     "torchmetrics": {"augment"},
     "cv2": {"controls"},

@@ -9,6 +9,7 @@ import typer
 
 from booth import __version__
 from booth.cli.augment import augment
+from booth.cli.bench import bench
 from booth.cli.caption import caption
 from booth.cli.compare import compare
 from booth.cli.demo import demo
@@ -65,6 +66,7 @@ for verb in (
     serve,
     demo,
     doctor,
+    bench,
 ):
     app.command()(guarded(verb))
 app.command("import")(guarded(import_file))

@@ -1,0 +1,1 @@
+"""How fast this machine teaches and draws, and whether that got worse."""
