@@ -13,7 +13,7 @@ from torch import Tensor
 from booth.core.batch import Batch
 from booth.core.family import Family, Posterior
 from booth.core.method import Subject
-from booth.core.rng import Rng, derived_seed
+from booth.core.rng import Rng, derived_seed, moved
 from booth.data.captions import shuffled_tags, with_subject
 from booth.data.control_images import ControlImages
 from booth.data.latent_store import LatentStore
@@ -106,10 +106,10 @@ class PhotoBatches:
         latents = Posterior(mean, std).sample(rng.normal("posterior", mean))
         prompts = [prompt for r in rows for prompt in r.prompts]
         control_images = [r.control_image for r in rows if r.control_image is not None]
-        control = torch.cat(control_images).to(latents.device) if control_images else None
+        control = moved(torch.cat(control_images), latents) if control_images else None
         told = [r.sizes for r in rows if r.sizes is not None]
         sizes = torch.cat(told) if told else None
-        return Batch(prompts, latents, torch.tensor(weight, device=latents.device), control, mask, sizes=sizes)
+        return Batch(prompts, latents, moved(torch.tensor(weight), latents), control, mask, sizes=sizes)
 
     def prompts(self) -> list[str] | None:
         """Every prompt that a batch can have, each once; None where shuffled tags make too many to tell."""

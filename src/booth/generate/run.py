@@ -141,9 +141,8 @@ def _generate(request: Request, out: Path, sheet: bool, session: Session | None,
     where = request.device if offload == "none" else "cpu"
     dtype = DTYPES[choose_precision(request.precision, request.device)] if session is None else None
     with borrowed(session, base, where, dtype) as model:
-        check_size(
-            model, request.size, request.upscale
-        )  # before control images and the picture in --init are brought to it
+        # Before control images and the picture in --init are brought to it.
+        check_size(model, request.size, request.upscale)
         prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
         seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
         with attached(model, concepts):

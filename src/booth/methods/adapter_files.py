@@ -18,9 +18,11 @@ from booth.core.file_names import LORA as FILE
 from booth.core.file_names import PEFT_ROOT as ROOT
 from booth.core.file_names import PEFT_SETTINGS as SETTINGS
 from booth.core.file_names import PEFT_WEIGHTS as WEIGHTS
+from booth.core.method import ParameterGroup
 from booth.core.sites import LinearSite
 from booth.methods.adapters import Adapter, RankedAdapter, RankedConfig
 from booth.methods.dropout import GradientDropout
+from booth.methods.low_rank_product import leave_apart, take_together
 
 
 class LowRankConfig(RankedConfig):
@@ -62,6 +64,20 @@ class LowRank(RankedAdapter):
             for _, layer in self.layers(module):
                 if self._adapter in layer.lora_dropout:
                     layer.lora_dropout[self._adapter] = GradientDropout(dropout)
+
+    def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
+        groups = super().attach(model, seed)
+        for module in self._modules.values():
+            for _, layer in self.layers(module):
+                if self._adapter in layer.lora_A:
+                    take_together(layer, self._adapter)
+        return groups
+
+    def detach(self, model: Family) -> None:
+        for module in self._modules.values():
+            for _, layer in self.layers(module):
+                leave_apart(layer)
+        super().detach(model)
 
     def write(self, model: Family, folder: Path) -> None:
         layers = {name: self.tensors(name) for name in self._modules}
