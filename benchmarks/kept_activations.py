@@ -73,7 +73,7 @@ BASES = {
             "pos_embed_max_size": 192,
         },
     ),
-    "flux": Published("FLUX.1-dev", (16, 8), (512, 4096), 768, {"guidance_embeds": True}),
+    "flux": Published("FLUX.1-dev", (16, 8), (512, 4096), 768, config={"guidance_embeds": True}),
     "flux_2_klein": Published(
         *("FLUX.2-klein-4B", (128, 16), (512, 7680)),
         config={

@@ -85,6 +85,10 @@ class RunConfig(BaseModel):
     memory: str = Field(
         "auto", description="memory plan, as `booth doctor` lists them; auto = the cheapest to run that fits"
     )
+    compile: bool = Field(
+        False,
+        description="compile what the denoiser repeats: for long runs on a GPU; the last digits differ",
+    )
     checkpoint_every: int | None = Field(
         None, ge=0, description="steps between checkpoints; 0 = only when interrupted, none = 50 while that is cheap"
     )

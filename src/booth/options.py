@@ -22,6 +22,7 @@ class TrainOptions(TypedDict, total=False):
     precision: Literal["fp32", "bf16", "fp16"] | None
     base_precision: Literal["fp32", "bf16", "fp16", "int8", "nf4"] | None
     memory: str
+    compile: bool
     checkpoint_every: int | None
     keep_checkpoints: int | None
     until: Literal["steps", "done"]

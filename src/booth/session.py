@@ -138,3 +138,4 @@ def _settle(model: Family) -> None:
     model.noising = model.make_noising()
     model.remember_embeddings(False)
     model.recompute_activations(False)
+    model.compile_blocks(False)

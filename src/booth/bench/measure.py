@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -65,6 +66,7 @@ class Bench:
     device: str
     cores: int
     threads: int
+    load: float | None  # how many processes wanted to compute in the last minute, as the system counts; None = unknown
     base: str
     parameters: int
     side: int  # of a picture, in pixels
@@ -108,7 +110,9 @@ def bench(
     With a `shape`, the name of a published base, its weights are random and nothing is downloaded. The base is held in
     the precision that is computed in. UsageError for a method or a shape that there is not, or that does not fit.
     """
-    precision = choose_precision(precision, device)
+    precision, load = choose_precision(precision, device), load_average()
+    if load is not None and load > cores():
+        tell(f"warning: this machine is busy (load {load:.1f} on {cores()} cores): what follows holds for a busy one.")
     tell("Measuring how fast this machine begins, and how fast it multiplies matrices.")
     start, rate = start_seconds(), matrix_rate(device, DTYPES[precision])
     began = time.perf_counter()
@@ -130,6 +134,7 @@ def bench(
             device=device,
             cores=cores(),
             threads=torch.get_num_threads(),
+            load=load,
             base=shape or base,
             parameters=sum(p.numel() for module in model.components().values() for p in module.parameters()),
             side=model.resolution,
@@ -170,6 +175,11 @@ def start_seconds() -> float | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return round(time.perf_counter() - began, 2)
+
+
+def load_average() -> float | None:
+    """Of the last minute, before anything is measured."""
+    return digits(os.getloadavg()[0], 3) if hasattr(os, "getloadavg") else None
 
 
 def processor(device: str) -> str:
@@ -225,7 +235,12 @@ def _row(
     how: dict[str, Any] = {"seed": 0, "autocast": setup.autocast_type(precision)}
     made = list(training_steps(model, batches, update, start=0, stop=WARM + steps, **how))
     if not all(step.updated for step in made):
-        raise UsageError(f"A step of {title} was not finite in {precision}. Measure it with --precision fp32.")
+        raise UsageError(
+            f"A step of {title} was not finite in {precision}.",
+            "Measure it with `precision=fp32`.",
+            code="bench.not_finite",
+            field="precision",
+        )
     speed = Speed.of([step.seconds for step in made][WARM:])
     held = [tensor for module in model.components().values() for tensor in tensors_of(module)]
     kept = [value for entry in update.optimizer.state.values() for value in entry.values() if torch.is_tensor(value)]

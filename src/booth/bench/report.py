@@ -64,7 +64,7 @@ def about(bench: Bench) -> list[str]:
     """What was measured where, and what belongs to no method."""
     lines = [
         f"base       {bench.base}, {bench.parameters / 1e6:.1f} M values, {bench.side} pixels, {bench.precision}",
-        f"machine    {bench.processor}, {bench.device}, {bench.cores} cores, {bench.threads} threads",
+        f"machine    {bench.processor}, {bench.device}, {bench.cores} cores, {bench.threads} threads, {busy(bench)}",
         f"versions   booth {bench.booth}, torch {bench.torch}",
         f"matrices   {bench.gigaflop_per_second:.0f} GFLOP/s",
         f"load       {bench.load_seconds:.1f} s",
@@ -76,9 +76,15 @@ def about(bench: Bench) -> list[str]:
     return lines
 
 
+def busy(bench: Bench) -> str:
+    """What else the machine did."""
+    return "load unknown" if bench.load is None else f"load {bench.load:g}"
+
+
 def line(bench: Bench) -> str:
     """All that an issue needs, in one line."""
-    where = f"{bench.processor}, {bench.device}, {bench.cores} cores, {bench.gigaflop_per_second:.0f} GFLOP/s"
+    where = f"{bench.processor}, {bench.device}, {bench.cores} cores, {busy(bench)}"
+    where += f", {bench.gigaflop_per_second:.0f} GFLOP/s"
     steps = ", ".join(f"{row.method} {row.seconds:.3g} s ({row.share:.0%})" for row in bench.methods)
     drawn = f", picture {bench.picture_seconds:.3g} s" if bench.picture_seconds is not None else ""
     begun = f", start {bench.start_seconds:.3g} s" if bench.start_seconds is not None else ""
@@ -102,7 +108,9 @@ def read(folder: Path) -> list[Bench]:
             try:
                 found.append(Bench.of_json(json.loads(file.read_bytes())))
             except (ValueError, TypeError, KeyError) as error:
-                raise BadDataError(f"{file} is no measurement. Take it away, or measure anew.") from error
+                raise BadDataError(
+                    f"{file} is no measurement.", "Take it away, or measure anew.", code="bench.no_measurement"
+                ) from error
     return found
 
 
@@ -114,7 +122,9 @@ def read_peers(folder: Path) -> list[Peer]:
     try:
         return [Peer.model_validate(entry) for entry in json.loads(file.read_bytes())]
     except (ValueError, ValidationError) as error:
-        raise BadDataError(f"{file} cannot be read: {error}") from error
+        raise BadDataError(
+            f"{file} cannot be read: {error}", "Mend it, or leave `check` out.", code="bench.bad_peers", field="check"
+        ) from error
 
 
 def beside(bench: Bench, peers: Sequence[Peer]) -> list[Verdict]:

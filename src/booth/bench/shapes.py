@@ -85,7 +85,12 @@ def random_base(name: str, folder: Path, device: str, dtype: torch.dtype) -> Fam
     UsageError for a name that is none of PUBLISHED.
     """
     if name not in PUBLISHED:
-        raise UsageError(f"The shape of {name!r} is not known. There are: {', '.join(PUBLISHED)}.")
+        raise UsageError(
+            f"The shape of {name!r} is not known.",
+            f"There are: {', '.join(PUBLISHED)}.",
+            code="bench.unknown_shape",
+            field="shape",
+        )
     pipeline, configs = PUBLISHED[name]
     kind: Any = FAMILIES[PIPELINES[pipeline]]
 

@@ -53,7 +53,9 @@ def bench(
     from booth.core.errors import UsageError
 
     if base is not None and shape is not None:
-        raise UsageError("--base and --shape are two bases. Name one of them.")
+        raise UsageError(
+            "`base` and `shape` are two bases.", "Name one of them.", code="bench.two_bases", field="shape"
+        )
     settings = dict(parse_assignment(text) for text in assignments or [])
 
     from booth.bench.measure import bench as measure

@@ -189,6 +189,10 @@ class Family(ABC):
                 field="settings.gradient_checkpointing",
             )
 
+    def compile_blocks(self, on: bool) -> int:
+        """Compile the blocks that the denoiser repeats when they are next computed, or no more; how many there are."""
+        return 0
+
     def trainable_in(self, name: str) -> bool:
         """Whether any tensor in a component receives the gradient: then nothing downstream of it can be cached."""
         return any(p.requires_grad for p in self.components()[name].parameters())

@@ -26,6 +26,7 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
 from booth.core.sites import LinearSite, Sites, TokenTable
 from booth.families.autoencoder import config_of, keep_precision, needs_float32
+from booth.families.compiling import compile_blocks, leave_as_they_are
 from booth.families.files import INDEX, tokenizer_of
 from booth.families.freeing import Mark, let_go, mark, take_back
 from booth.families.quantised import quantise
@@ -213,6 +214,12 @@ class DiffusersFamily(Family):
             elif encoder.is_gradient_checkpointing:
                 encoder.gradient_checkpointing_disable()  # type: ignore[operator]
             encoder.train(on)  # transformers recomputes in this mode only; CLIP has no dropout that it would wake
+
+    def compile_blocks(self, on: bool) -> int:
+        if on:
+            return compile_blocks(self.network)
+        leave_as_they_are(self.network)
+        return 0
 
     def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
         tensors: dict[str, Any] = {}

@@ -138,8 +138,8 @@ def task_of(
 def memory_plans(folder: Path, task: Task, available: int) -> list[MemoryPlan]:
     """Every plan for a task that its fixed settings allow, from the cheapest to run to the dearest.
 
-    `available` is in bytes. What is counted are weights, gradients, the optimiser's moments and the activations of the denoiser; what is left
-    out are short-lived buffers, the autoencoder's activations, and adapters.
+    `available` is in bytes. What is counted are weights, gradients, the optimiser's moments and the activations of the
+    denoiser; what is left out are short-lived buffers, the autoencoder's activations, and adapters.
     """
     family: Any = FAMILIES[recognise(folder)]
     parts = parts_of(folder)

@@ -20,6 +20,7 @@ from booth.core.errors import BadDataError, NotFiniteError, UsageError
 from booth.core.family import Family
 from booth.core.workers import available, side_by_side
 from booth.families.autoencoder import decoding_in_tiles
+from booth.families.compiling import as_they_are
 from booth.families.offload import offloaded
 from booth.families.pipelines import starting_from_picture, told_as_usual
 from booth.generate.start import Start
@@ -100,7 +101,8 @@ def draw(
     images: list[Image] = []
     pixels = canvases[0].image.width * canvases[0].image.height if canvases else side**2
     large = _on_gpu(pipe, offload) and pixels > TILED * model.resolution**2
-    with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large):
+    plainly = as_they_are(model.sites.denoiser)
+    with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large), plainly:
         for first in range(0, len(prompts), at_once * workers):
             check_cancelled()
             starting = range(first, len(prompts), at_once)

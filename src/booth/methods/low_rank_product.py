@@ -59,7 +59,8 @@ def leave_apart(layer: Any) -> None:
 def _is_plain(layer: Any, adapter: str, x: Tensor) -> bool:
     down, base = layer.lora_A[adapter].weight, layer.base_layer
     return (
-        torch.is_grad_enabled()
+        not torch.compiler.is_compiling()
+        and torch.is_grad_enabled()
         and down.requires_grad
         and not base.weight.requires_grad
         and x.dtype == base.weight.dtype == down.dtype

@@ -120,6 +120,9 @@ class Prepared:
             reporter.say(setup.in_buckets(shown, self.model))
         self.plan_state = PlanState(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self._exits.callback(self.plan_state.detach)
+        if config.compile:
+            reporter.say(setup.compile_blocks(self.model, self.device, self.plan_state.total))
+            self._exits.callback(self.model.compile_blocks, False)
         if start is not None:
             shapes = self.plan_state.shapes()
             require_fit(start, self.method, shapes)

@@ -28,6 +28,7 @@ from booth.data.captions import with_subject
 from booth.data.framing import framed
 from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.data.tokens import Length, advice_on_token, fitted, length_of
+from booth.families.compiling import missing_compiler
 from booth.families.memory import QUANTISED
 from booth.families.quantised import require_gpu
 from booth.families.recognition import advice_on_base
@@ -62,6 +63,20 @@ def autocast_type(precision: str) -> torch.dtype | None:
 def make_scaler(precision: str) -> torch.amp.GradScaler | None:
     """fp16 alone needs its gradients scaled, lest the small ones vanish."""
     return torch.amp.GradScaler("cuda") if precision == "fp16" else None
+
+
+def compile_blocks(model: Family, device: str, steps: int) -> str:
+    """Have the denoiser's repeated blocks compiled, where there is a compiler; what was decided and why."""
+    missing_here = missing_compiler(device)
+    if missing_here is not None:
+        return f"Nothing is compiled: there is no compiler here. Install {missing_here}."
+    blocks = model.compile_blocks(True)
+    if not blocks:
+        return f"Nothing is compiled: {model.title} repeats no blocks."
+    return (
+        f"The first step compiles {blocks} blocks, which may take minutes; {steps} steps have to win them back. "
+        "What was compiled is kept for the next run."
+    )
 
 
 def load_subjects(config: RunConfig, given: Sequence[PhotoSet] | None = None) -> tuple[Subject, list[PhotoSet]]:
@@ -285,7 +300,7 @@ def known(
         "data": data_settings(config, sets) | ({"start_from": dict(start)} if start else {}),
         "subject": _record_of(method.subject),
         "seed": config.seed,
-        "precision": precision + (f", base in {held}" if held != "fp32" else ""),
+        "precision": precision + (f", base in {held}" if held != "fp32" else "") + ", compiled" * config.compile,
         "photos": [p.sha256 for p in photos],
         "photo_files": [as_text(p.path.absolute()) for p in photos],
     }

@@ -58,7 +58,7 @@ def alive_at_once(family: str, side: int, checkpointing: bool) -> tuple[int, int
     [
         ("stable_diffusion", 512, False, 5e9),
         ("stable_diffusion_xl", 1024, True, 10e9),
-        ("flux", 512, False, 30e9),
+        ("flux", 1024, True, 30e9),
     ],
 )
 def test_a_plan_counts_what_is_alive_within_a_tenth(family: str, side: int, checkpointing: bool, most: float) -> None:
