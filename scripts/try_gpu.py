@@ -42,7 +42,7 @@ STEPS = 4
 def told_of_a_step(model: Family, name: str, dtype: torch.dtype) -> str:
     """How often the host waits in a step, beside the once that it reads the step before; and what is cast."""
     kind = METHODS[name]
-    plan = kind(kind.Config(**kind.defaults(model.scale) | {"ema": 0.99}), Subject("sks", "dog")).plan()
+    plan = kind(kind.Config.model_validate(kind.defaults(model.scale) | {"ema": 0.99}), Subject("sks", "dog")).plan()
     loaded = {n: t.detach() for n, t in tensors(model).items()}
     held = {t.untyped_storage().data_ptr(): n for n, t in loaded.items()}
     state = PlanState(model, plan, 0)

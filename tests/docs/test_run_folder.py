@@ -89,7 +89,7 @@ def test_a_run_tells_what_the_page_says(config: RunConfig, tmp_path: Path) -> No
         assert any(key == name or key.startswith(f"{name}/") for key in rows("### `OUT.run/`")), name
     paused = list(told(work))
     assert (paused[-1].kind, paused[-1].data["state"], paused[-1].data["exit_code"]) == ("end", "paused", 130)
-    assert "--resume" in paused[-1].data["reason"]
+    assert "`resume`" in paused[-1].data["reason"]
     train(config.model_copy(update={"resume": True}))
     assert not work.exists()
     events = list(told(tmp_path / "out" / "run"))

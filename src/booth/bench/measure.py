@@ -84,7 +84,8 @@ class Bench:
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> Bench:
         """What `to_json` returned."""
-        return cls(**values | {"methods": [Row(**row) for row in values["methods"]]})
+        known: dict[str, Any] = values | {"methods": [Row(**row) for row in values["methods"]]}
+        return cls(**known)
 
     @property
     def name(self) -> str:

@@ -58,7 +58,8 @@ class Step:
 
     @cached_property
     def _found(self) -> tuple[float, float]:
-        *each, norm = self.found.tolist()
+        values: list[float] = self.found.tolist()
+        *each, norm = values
         return sum(value / len(each) for value in each), norm
 
     @property

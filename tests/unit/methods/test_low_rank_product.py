@@ -16,7 +16,7 @@ from harness import attach, make_method, steps, tensors
 
 
 def adapted(model: Family) -> list[Any]:
-    return [layer for layer in model.sites.denoiser.modules() if isinstance(layer, Linear)]
+    return [layer for layer in model.components()["unet"].modules() if isinstance(layer, Linear)]
 
 
 @pytest.fixture
@@ -94,4 +94,4 @@ def test_the_base_is_left_as_it_was(toy: Family) -> None:
     steps(toy, attach(toy, method.plan()[0]), 0, 2)
     method.detach(toy)
     assert all(torch.equal(t, before[name]) for name, t in tensors(toy).items())
-    assert all("forward" not in vars(m) for m in toy.sites.denoiser.modules())
+    assert all("forward" not in vars(m) for m in toy.components()["unet"].modules())

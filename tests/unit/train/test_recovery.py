@@ -52,17 +52,17 @@ def test_half_precision_may_look_for_its_scale() -> None:
 
 def test_each_return_halves_the_rate_of_its_stage_and_the_third_gives_up() -> None:
     recovery = Recovery()
-    assert recovery.go_back("a", 9, 5, NotFiniteError()).rate_scale == 0.5
-    assert recovery.go_back("a", 9, 5, NotFiniteError()).rate_scale == 0.25
+    assert recovery.go_back("a", 9, 5, NotFiniteError("nan")).rate_scale == 0.5
+    assert recovery.go_back("a", 9, 5, NotFiniteError("nan")).rate_scale == 0.25
     assert (recovery.rate_scale("a"), recovery.rate_scale("b")) == (0.25, 1.0)
     with pytest.raises(NotFiniteError, match=r"step 9 of a.*learning_rate"):
-        recovery.go_back("a", 9, 5, NotFiniteError())
+        recovery.go_back("a", 9, 5, NotFiniteError("nan"))
 
 
 def test_its_state_goes_through_json() -> None:
     recovery, other = Recovery(), Recovery()
     outcomes(recovery, [step(i, False) for i in range(3)])
-    recovery.go_back("a", 9, 5, NotFiniteError())
+    recovery.go_back("a", 9, 5, NotFiniteError("nan"))
     outcomes(recovery, [step(3, False)])
     other.load_state(json.loads(json.dumps(recovery.state())))
     assert other.state() == recovery.state()
