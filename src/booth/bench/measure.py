@@ -26,7 +26,7 @@ from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Method, Stage, Subject
 from booth.core.precision import DTYPES, choose_precision
-from booth.core.room import cores
+from booth.core.resources import cores
 from booth.families.layout import DiffusersFamily
 from booth.families.memory import Part, needed_bytes, task_of
 from booth.registry import METHODS, OPTIMIZERS

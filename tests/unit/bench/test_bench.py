@@ -71,7 +71,7 @@ def test_the_base_is_left_as_it_was(toy: Family) -> None:
 def test_what_is_planned_is_what_the_memory_plan_says(toy: Family, toy_base: Path) -> None:
     for name in ("lora", "dreambooth"):
         method = make_method(name)
-        plans = memory_plans(toy_base, task_of(method, [], side=toy.resolution), room=0)
+        plans = memory_plans(toy_base, task_of(method, [], side=toy.resolution), 0)
         assert planned(toy, method, "fp32", "cpu", False) == next(p.bytes for p in plans if p.name == "fp32")
 
 

@@ -123,7 +123,7 @@ def test_an_autoencoder_that_was_made_for_less_is_held_in_less(base: Path) -> No
 )
 def test_frozen_weights_are_in_half_precision_on_a_gpu_that_computes_in_it(base: Path, task: Task, first: str) -> None:
     """Else each of them would be cast at every step."""
-    plans = memory_plans(base, task, room=10**12)
+    plans = memory_plans(base, task, 10**12)
     assert choose(plans).name == first
     assert choose(plans, base_precision="fp32").name == "fp32", "float32 can be asked for"
     assert {plan.base_precision for plan in plans} >= {"fp32", task.half}
