@@ -42,14 +42,14 @@ def test_both_sides_have_the_same_values() -> None:
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("Loading the base embedded.", "Die Basis embedded wird geladen."),
+        ("Loading the base embedded.", "Das Grundmodell embedded wird geladen."),
         ("Add some first.", "Leg erst welche hinein."),
         ("photos/a.png is gone. Queue the job again from its photos.",
          "photos/a.png ist weg. Reihe den Auftrag von seinen Fotos aus neu ein."),
         ("For likeness to the subject, lora wins (.6).", "Für Ähnlichkeit mit dem Motiv gewinnt lora (.6)."),
         ("after each layer but the last: relu", "nach jeder Schicht außer der letzten: relu"),
         ("What nobody ever said before.", "What nobody ever said before."),
-        ("Loading the base {x!r} %s.", "Die Basis {x!r} %s wird geladen."),
+        ("Loading the base {x!r} %s.", "Das Grundmodell {x!r} %s wird geladen."),
         ("", ""),
     ],
 )  # fmt: skip
