@@ -123,7 +123,8 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     told = {
-        "schema": 1, "faults": len(campaign.found), "seed": asked.seed, "table": table(campaign.found),
+        "schema": 1, "faults": len(campaign.found), "table": table(campaign.found),
+        "campaigns": [{"seed": asked.seed, "faults": len(campaign.found)}],
         "ending": ending,
         "problems": [p for f in campaign.found for p in f.problems], "photos": PHOTOS,
         "disk": "tmpfs filled to the last byte" if on_tmpfs else "limit of a file's size set to nothing",

@@ -21,13 +21,14 @@ NAMES = {
 }
 
 
-def page(faults: dict[str, Any], speed: dict[str, Any]) -> str:
-    """The page as Markdown."""
+def page(faults: dict[str, Any], speed: dict[str, Any] | None) -> str:
+    """The page as Markdown; without what it costs where that was not measured."""
     ending = faults["ending"]
     lines = [
         "# What the studio survives, and what it costs",
         "",
-        f"{faults['faults']} faults were injected at random moments into a studio at work: trainings and drawings of a "
+        f"{faults['faults']} faults were injected at random moments into a studio at work, in "
+        f"{len(faults['campaigns'])} campaigns: trainings and drawings of a "
         "tiny random base, one after another. After each it was looked at whether the studio answers, whether every "
         "job that it calls active has its process and every process its job, and whether each photo, picture and "
         "checkpoint that had been there is still there, by SHA-256. What a fault took itself is not counted as lost.",
@@ -45,7 +46,8 @@ def page(faults: dict[str, Any], speed: dict[str, Any]) -> str:
         f"In the end {ending['trainings_done']} trainings and {ending['drawings_done']} drawings were done, each after "
         "it was taken up again as often as a fault had ended it. "
         f"{ending['with_the_weights_of_the_undisturbed']} of the trainings came to the weights of an undisturbed one, "
-        f"bit for bit. Problems found: {'none' if not _problems(faults) else '; '.join(_problems(faults))}.",
+        f"bit for bit. Problems found: {'none' if not _problems(faults) else '; '.join(_problems(faults))}."
+        + "".join(f" {c['note']}" for c in faults["campaigns"] if c.get("note")),
         "",
         f"It took {faults['seconds']} s on a machine that did other work too, and {faults['cpu_seconds']} s of one "
         f"core. The disk: {faults['disk']}. Servers and workers were forked from a process that had the libraries "
@@ -56,7 +58,7 @@ def page(faults: dict[str, Any], speed: dict[str, Any]) -> str:
         "```",
         "",
     ]
-    return "\n".join(lines + _costs(speed))
+    return "\n".join(lines + (_costs(speed) if speed is not None else []))
 
 
 def _problems(faults: dict[str, Any]) -> list[str]:
@@ -94,7 +96,7 @@ def _costs(speed: dict[str, Any]) -> list[str]:
 
 def written() -> str:
     """The page of the results that are kept."""
-    return page(json.loads(FAULTS.read_text()), json.loads(SPEED.read_text()))
+    return page(json.loads(FAULTS.read_text()), json.loads(SPEED.read_text()) if SPEED.is_file() else None)
 
 
 def main() -> None:
