@@ -102,7 +102,10 @@ def _serve(place: Path) -> NoReturn:
             continue
         asking, _ = listening.accept()
         with asking:
-            message, handles, *_ = socket.recv_fds(asking, LINE, 2)
+            try:
+                message, handles, *_ = socket.recv_fds(asking, LINE, 2)
+            except OSError:
+                continue
             while message and not message.endswith(b"\n"):
                 message += asking.recv(LINE)
             if not message:
@@ -111,7 +114,8 @@ def _serve(place: Path) -> NoReturn:
             if pid == 0:
                 listening.close()
                 _become(json.loads(message), handles)
-            asking.send(str(pid).encode())
+            with contextlib.suppress(OSError):  # whoever asked was killed meanwhile: the fork runs all the same
+                asking.send(str(pid).encode())
             for handle in handles:
                 os.close(handle)
 
