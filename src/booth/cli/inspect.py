@@ -25,6 +25,7 @@ def inspect(
         ["prompt", record.prompt],
         ["method", record.method],
         ["base", f"{record.base.name} ({record.base.hash[:19]})"],
+        *([["started from", record.data["start_from"]["name"]]] if "start_from" in record.data else []),
         ["photos", str(len(record.photos))],
         ["seed", str(record.seed)],
         ["steps", str(record.steps)],

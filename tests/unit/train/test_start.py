@@ -12,7 +12,9 @@ from lessons import Heard, Lesson, stop_after
 from lessons import weights as all_weights
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from typer.testing import CliRunner
 
+from booth.cli.app import app
 from booth.concept import Concept
 from booth.core.concept import read_record
 from booth.core.errors import BadDataError, DamagedFileError, Interrupted, UsageError
@@ -279,3 +281,17 @@ def test_a_changed_concept_is_no_start(lesson: Lesson) -> None:
     (copy / "pytorch_lora_weights.safetensors").write_bytes(b"changed")
     with pytest.raises(DamagedFileError, match="does not match its hash"):
         train(lesson("lora", "next", start_from=copy))
+
+
+def test_the_command_line_starts_from_a_concept_and_inspect_says_so(lesson: Lesson, photos_folder: Path) -> None:
+    former = train(lesson("lora", "former", rank=2))
+    out = former.folder.with_name("next")
+    words = ["train", str(photos_folder), "--start-from", str(former.folder), "--steps", "1", "--out", str(out)]
+    result = CliRunner().invoke(app, [*words, "--no-samples"])
+    assert result.exit_code == 0, result.stderr
+    record = read_record(out)
+    assert (record.method, record.settings["rank"], record.subject.noun) == ("lora", 2, "dog")
+    told = CliRunner().invoke(app, ["inspect", str(out)])
+    assert str(former.folder) in told.stdout
+    missing = CliRunner().invoke(app, [*words[:2], "--start-from", "nothing", "--class", "dog"])
+    assert (missing.exit_code, "does not exist" in missing.stderr) == (2, True)
