@@ -25,7 +25,7 @@ def page(faults: dict[str, Any], speed: dict[str, Any] | None) -> str:
     """The page as Markdown; without what it costs where that was not measured."""
     ending = faults["ending"]
     lines = [
-        "# What the studio survives, and what it costs",
+        f"# What the studio survives{'' if speed is None else ', and what it costs'}",
         "",
         f"{faults['faults']} faults were injected at random moments into a studio at work, in "
         f"{len(faults['campaigns'])} campaigns: trainings and drawings of a "
