@@ -12,7 +12,7 @@ from booth.core import registry as registries
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ["exit-codes.md", "error-codes.md", "methods.md", "settings.md", "proof.md", "command-line.md"]
-BY_HAND = ["exports.md", "fleet.md", "inputs.md", "python.md", "run-folder.md", "threat-model.md"]
+BY_HAND = ["exports.md", "fleet.md", "inputs.md", "python.md", "reliability.md", "run-folder.md", "threat-model.md"]
 
 
 @pytest.fixture(scope="module")
