@@ -1,4 +1,4 @@
-"""Disks that are full, fail or cannot be written, clocks that jump, photos that vanish, and two at one folder.
+"""Disks that are full, fail or cannot be written, clocks that jump, and two at one folder.
 
     python benchmarks/faults.py --out results/faults.json     # needs a C compiler
 
@@ -108,15 +108,6 @@ def jumping(folder: Path) -> None:
         return real() + (86_400 if looks[0] % 2 else -86_400)
 
     time.time = jumped
-
-
-def without_photos(photos: Path) -> Callable[[Path], None]:
-    """Photos that are gone before the work begins; put back by the caller."""
-
-    def before(folder: Path) -> None:
-        photos.rename(photos.with_name("gone"))
-
-    return before
 
 
 def at_once(work: Any, home: Path, counts: Counter[str], faults: list[str]) -> None:

@@ -18,9 +18,8 @@ TEXT = """# Nothing lost: what was tried
 
 <!-- Written by benchmarks/reliability_page.py. -->
 
-Each table is what a script found; the script says how it looks, and longer runs of it find more. All ran on a
-machine that other work kept busy, at the least priority: moments are random in the work, and no time is
-promised here.
+Each table is what a script found; the script says how it looks. All ran on a machine that other work kept busy,
+at low priority: moments are random in the work, and no time is promised here.
 
 ## SIGKILL at random moments
 
@@ -34,9 +33,9 @@ newest whole checkpoint; a *wrong resume* is other bits in the end than without 
 
 ## Disks, clocks, and two at once
 
-`benchmarks/faults.py`: calls of write, fsync, rename or mkdir below the work's folder fail from the {places}
-on, as on a full disk (ENOSPC), a broken one (EIO) or one that cannot be written (EROFS), under {works}. Then
-the fault goes away and the same command is given again.
+`benchmarks/faults.py`: calls of write, fsync, rename or mkdir below the work's folder fail from {places} on, as
+on a full disk (ENOSPC), a broken one (EIO) or one that cannot be written (EROFS), under {works}. Then the fault
+goes away and the same command is given again.
 
 {failed}
 
@@ -73,7 +72,7 @@ def page() -> str:
         minutes=kills["minutes"],
         steps=kills["about"]["steps"],
         killed=table(["work", *KILLS], killed),
-        places=", ".join(f"{n}." for n in faults["about"]["calls"]) + " call",
+        places="call " + ", ".join(map(str, faults["about"]["calls"])),
         works=", ".join(faults["about"]["works"]),
         failed=table(["fault", *FAULTS], failed),
         examples=hostile["examples"],
