@@ -97,7 +97,7 @@ class Cldm(TwoWay):
         alone = not any(name.startswith(PREFIX) for name in tensors)
         unknown = [name for name in reading.unmatched if alone or name.startswith(PREFIX)]
         beside = len(reading.unmatched) - len(unknown)
-        note = f"the file holds a whole model too, whose {beside} tensors are passed over: draw on that with --base"
+        note = f"the file holds a whole model too, whose {beside} tensors are passed over: draw on that with `base`"
         told = [note] if beside else []
         return Parts(control=lambda: {name: tensor.float() for name, tensor in state.items()}, notes=told), unknown
 
