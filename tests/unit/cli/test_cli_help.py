@@ -39,6 +39,7 @@ VERBS = [
     ["augment", "prove"],
     ["serve"],
     ["wall"],
+    ["fleet"],
     ["world", "labelled"],
 ]
 HEAVY = ["torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "PIL", "tokenizers"]
