@@ -39,6 +39,7 @@ VERBS = [
     ["augment", "prove"],
     ["serve"],
     ["wall"],
+    ["bench"],
     ["fleet"],
     ["world", "labelled"],
 ]
