@@ -92,8 +92,8 @@ BASES = {
     "krea_2": Published("Krea 2, by the defaults of its class", (16, 8), (512, 2560), layers=12),
     "ernie_image": Published("ERNIE-Image, by the defaults of its class", (128, 16), (64, 2560)),
     "flux_2": Published("FLUX.2-dev", (128, 16), (512, 15360)),
-    "qwen_image_2_1": Published("Qwen-Image-2.1, by the defaults of its class", (64, 16), (64, 4096)),
     "ideogram_4": Published("Ideogram 4, by the defaults of its class", (128, 16), (64, 53248)),
+    "qwen_image_2_1": Published("Qwen-Image-2.1, by the defaults of its class", (64, 16), (64, 4096)),
 }
 
 
