@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ class Step:
 
     @cached_property
     def _found(self) -> tuple[float, float]:
-        values: list[float] = self.found.tolist()
+        values = cast(list[float], self.found.tolist())
         *each, norm = values
         return sum(value / len(each) for value in each), norm
 
