@@ -21,6 +21,7 @@ from typer.main import get_command
 from booth.catalogue import describe_choices, describe_methods, describe_settings
 from booth.cli.app import app
 from booth.config import SETTINGS, RunConfig
+from booth.core import errors
 from booth.core.errors import BoothError, exit_codes
 from booth.core.method import MethodConfig
 from booth.registry import EXPORTERS, FAMILIES, METHODS
@@ -84,22 +85,45 @@ class Raised:
     sentence: str  # with ... for what is put in
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """A class of errors as the sources define it, whether or not this process has imported it."""
+
+    kind: type[BoothError]  # the class of the library's own list that it is, or is derived from
+    arguments: tuple[str, ...] = ("sentence", "advice")
+
+
 def raised() -> Iterator[Raised]:
     """Every place in the package that makes an error with a code, in the order of files and lines."""
-    kinds = {kind.__name__: kind for kind in _kinds(BoothError)}
-    for file in sorted((ROOT / "src" / "booth").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-                kind = kinds.get(node.func.id if isinstance(node.func, ast.Name) else node.func.attr)
-                given = {word.arg: _template(word.value) for word in node.keywords}
-                if kind is not None and given.get("code", "...") != "..." and node.args:
-                    yield Raised(kind, given["code"], given.get("field", ""), _template(node.args[0]))
+    files = [ast.parse(file.read_text(encoding="utf-8")) for file in sorted((ROOT / "src" / "booth").rglob("*.py"))]
+    nodes = [node for file in files for node in ast.walk(file)]
+    kinds = _kinds(nodes)
+    for node in nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            kind = kinds.get(node.func.id if isinstance(node.func, ast.Name) else node.func.attr)
+            if kind is None:
+                continue
+            given = dict(zip(kind.arguments, map(_template, node.args), strict=False))
+            given |= {word.arg: _template(word.value) for word in node.keywords if word.arg}
+            if given.get("code", "...") != "..." and "sentence" in given:
+                yield Raised(kind.kind, given["code"], given.get("field", ""), given["sentence"])
 
 
-def _kinds(kind: type[BoothError]) -> Iterator[type[BoothError]]:
-    yield kind
-    for narrower in kind.__subclasses__():
-        yield from _kinds(narrower)
+def _kinds(nodes: list[ast.AST]) -> dict[str, _Kind]:
+    """The classes of errors by name: those of `booth.core.errors`, and what the sources derive from them."""
+    kinds = {name: _Kind(kind) for name, kind in vars(errors).items() if _is_error(kind)}
+    derived = [node for node in nodes if isinstance(node, ast.ClassDef) and node.name not in kinds]
+    for node in derived:
+        above = next((kinds[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in kinds), None)
+        if above is not None:
+            made = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
+            arguments = above.arguments if made is None else tuple(a.arg for a in made.args.args[1:])
+            kinds[node.name] = _Kind(above.kind, arguments)
+    return kinds
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BoothError)
 
 
 def _template(node: ast.expr) -> str:

@@ -188,7 +188,7 @@ def test_the_real_package_gives_nearly_the_same_answers_in_fewer_bytes(precision
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(NotAvailableError, match=r'nf4 needs bitsandbytes: pip install "booth\[gpu\]"'):
+    with pytest.raises(NotAvailableError, match=r'nf4 needs bitsandbytes\. Run pip install "booth\[gpu\]"'):
         quantise(nn.Linear(2, 2), "nf4", "cpu")
 
 

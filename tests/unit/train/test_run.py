@@ -222,7 +222,7 @@ def test_bad_photos_leave_nothing_behind(lesson: Lesson, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "change", [{"steps": 7}, {"learning_rate": 9e-4}, {"seed": 3}, {"flip": True}, {"noun": "cat"}, {"method": "x"}]
+    "change", [{"learning_rate": 9e-4}, {"seed": 3}, {"flip": True}, {"noun": "cat"}, {"method": "x"}]
 )
 @pytest.mark.parametrize("finished", [False, True])
 def test_another_run_is_not_resumed(lesson: Lesson, tmp_path: Path, change: dict[str, Any], finished: bool) -> None:

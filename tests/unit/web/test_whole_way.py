@@ -35,6 +35,8 @@ from booth.web.pages import concepts, wall
 from booth.web.safety import MARK, Door
 from booth.web.studio import Studio, open_studio
 
+pytestmark = pytest.mark.xdist_group("whole way")  # one training serves all of them, in the order of this file
+
 STEPS = 4
 Place = Callable[..., Any]
 
@@ -132,7 +134,7 @@ def photo_set(whole: Whole) -> str:
 def trained(whole: Whole, photo_set: str) -> Job:
     """A training that was interrupted in its third step, and went on."""
     key = whole.post(f"/api/plan/{photo_set}", **whole.plan())["id"]
-    taken = Update.learn
+    taken = Update.step
 
     def interrupted(self: Update, *args: Any, **kwargs: Any) -> Any:
         interrupted.count += 1  # type: ignore[attr-defined]
@@ -142,7 +144,7 @@ def trained(whole: Whole, photo_set: str) -> Job:
 
     interrupted.count = 0  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Update, "learn", interrupted)
+        patch.setattr(Update, "step", interrupted)
         job = whole.do(key)
     assert job.state == "paused"
     whole.post(f"/api/jobs/{key}", action="resume")
