@@ -42,10 +42,6 @@ class Actor:
         """Have the job save and end."""
         self._resident.cancel.cancel("Stopped by the driver.")
 
-    def pid(self) -> int:
-        """The number of its process."""
-        return os.getpid()
-
 
 class OnRay(Executor):
     """As many actors as there is room for, or `workers`; one that dies is replaced, and its job is `lost`.
@@ -108,10 +104,6 @@ class OnRay(Executor):
         for number in list(self._actors):
             self._let_go(number)
         self._ray.shutdown()
-
-    def pids(self) -> list[int]:
-        """The processes' numbers."""
-        return self._ray.get([actor.pid.remote() for actor in self._actors.values()])
 
     def _let_go(self, number: int) -> None:
         with suppress(self._ray.exceptions.RayError):

@@ -70,10 +70,6 @@ class LocalProcesses(Executor):
             worker.end()
         self._running.clear()
 
-    def pids(self) -> list[int]:
-        """The processes' numbers."""
-        return [w.process.pid for w in self._running.values() if w.process.pid is not None]
-
     def _is_busy(self, number: int) -> bool:
         return number in self._running and self._running[number].job is not None
 

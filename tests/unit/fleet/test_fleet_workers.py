@@ -47,13 +47,17 @@ def bits(place: Folder) -> dict[str, str]:
     }
 
 
-def kill_when_saved(place: Folder, executor: Any, killed: list[int], stop: threading.Event) -> None:
-    """SIGKILL the first worker once a checkpoint of somebody is in the place."""
+def kill_when_saved(place: Folder, killed: list[int], stop: threading.Event) -> None:
+    """SIGKILL the worker of whoever has a checkpoint in the place first, in the middle of its run."""
     while not stop.wait(0.01):
-        if any("/checkpoints/" in n and n.endswith("manifest.json") for n in place.names("subjects")):
-            killed.append(executor.pids()[0])
-            os.kill(killed[0], signal.SIGKILL)
-            return
+        for name in place.names("subjects"):
+            if "/checkpoints/" not in name or not name.endswith("manifest.json"):
+                continue
+            state = place.read_json(f"{name.split('/checkpoints/')[0]}/state.json") or {}
+            if state.get("owner"):
+                killed.append(state["owner"]["pid"])
+                os.kill(killed[0], signal.SIGKILL)
+                return
 
 
 @pytest.mark.usefixtures("environment")
@@ -61,7 +65,7 @@ def kill_when_saved(place: Folder, executor: Any, killed: list[int], stop: threa
 def test_a_killed_worker_costs_nothing_but_time(
     workers: str, asked: Asked, subjects: Any, unmeasured: Fleet, tmp_path: Path, lines: list[str]
 ) -> None:
-    entries = asked(subjects("rex", "tom"), steps=12)
+    entries = asked(subjects("rex", "tom"), steps=40)
     alone, place = Folder(tmp_path / "alone"), Folder(tmp_path / "place")
     with ThisProcess() as here:
         run_fleet(entries, unmeasured, alone, here, lines.append)
@@ -70,7 +74,7 @@ def test_a_killed_worker_costs_nothing_but_time(
     with started(workers) as executor:
         if workers.startswith("ray"):
             require_closed()
-        killer = threading.Thread(target=kill_when_saved, args=(place, executor, killed, stop))
+        killer = threading.Thread(target=kill_when_saved, args=(place, killed, stop))
         killer.start()
         summary = run_fleet(entries, unmeasured, place, executor, lines.append)
         stop.set()
