@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from booth import __version__
 from booth.bench.live import LiveTensors, tensors_of
 from booth.bench.shapes import random_base
 from booth.config import method_config
+from booth.core.children import environment, python
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Method, Stage, Subject
@@ -172,7 +172,7 @@ def start_seconds() -> float | None:
     """From the start of a process to the moment when a training could load its base; None where none can be started."""
     began = time.perf_counter()
     try:
-        subprocess.run([sys.executable, "-c", "import booth.train.run"], check=True, capture_output=True)
+        subprocess.run(python("booth.train.run"), check=True, capture_output=True, env=environment())
     except (OSError, subprocess.CalledProcessError):
         return None
     return round(time.perf_counter() - began, 2)

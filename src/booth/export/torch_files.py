@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from booth.core.children import environment, python
 from booth.core.errors import UnsafeFileError
 from booth.core.safe_file import read_tensors
 
@@ -36,10 +35,11 @@ def load(file: Path) -> Any:
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        command = [sys.executable, "-P", "-m", "booth.export.torch_child", str(file.absolute()), str(out)]
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+        command = python("booth.export.torch_child", str(file.absolute()), str(out))
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, cwd=out)
+            done = subprocess.run(
+                command, env=environment(KEPT), capture_output=True, text=True, timeout=SECONDS, cwd=out
+            )
         except subprocess.TimeoutExpired as error:
             raise UnsafeFileError(
                 f"{file} was not read after {SECONDS} s.", "Do not use it.", code="file.not_read", field="file"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import threading
 from types import FrameType, TracebackType
 from typing import Any
 
 from booth.core.errors import Interrupted
 from booth.executor.job import Executor
-from booth.train.signals import CAUGHT
+from booth.train.signals import catch, release
 
 
 class Stopping:
@@ -32,15 +31,13 @@ class Stopping:
             raise Interrupted(f"Stopped by {signal.Signals(self._number).name}. {told}", self._number)
 
     def __enter__(self) -> Stopping:
-        if threading.current_thread() is threading.main_thread():
-            self._former = {s: signal.signal(s, self._handle) for s in CAUGHT if signal.getsignal(s) != signal.SIG_IGN}
+        self._former = catch(self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
+        release(self._former)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._number is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,11 +18,28 @@ WISHES = {s: wish for name, wish in (("SIGUSR1", "preview"), ("SIGUSR2", "save")
 ALWAYS = (signal.SIGINT, signal.SIGTERM)  # asked for by someone, also of a process in the background
 
 
+def catch(handle: Callable[[int, FrameType | None], object]) -> dict[int, Any]:
+    """Let `handle` have the signals that end a process; returns the handlers before it, for `release`.
+
+    Outside the main thread signals cannot be caught and are left alone, and so is SIGHUP where it is ignored: `nohup`
+    wants to go on. SIGINT and SIGTERM are always asked for by someone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    ignored = [s for s in CAUGHT if s not in ALWAYS and signal.getsignal(s) == signal.SIG_IGN]
+    return {s: signal.signal(s, handle) for s in CAUGHT if s not in ignored}
+
+
+def release(former: Mapping[int, Any]) -> None:
+    """Give signals back to the handlers that they had."""
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
 class Signals:
     """Within this context the signals raise Interrupted at once or, while `patient`, set the token for it.
 
-    A second signal is never made to wait; its error is `abrupt`, for a step may be half done. Outside the main thread
-    signals cannot be caught and are left alone, and so is SIGHUP where it is ignored: `nohup` wants to go on.
+    A second signal is never made to wait; its error is `abrupt`, for a step may be half done.
     """
 
     def __init__(self, token: CancelToken) -> None:
@@ -32,16 +50,13 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            ignored = [s for s in CAUGHT if s not in ALWAYS and signal.getsignal(s) == signal.SIG_IGN]
-            self._former = {s: signal.signal(s, self._handle) for s in CAUGHT if s not in ignored}
-            self._former |= {s: signal.signal(s, self._wish) for s in WISHES}
+            self._former = catch(self._handle) | {s: signal.signal(s, self._wish) for s in WISHES}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
+        release(self._former)
 
     def _wish(self, number: int, frame: FrameType | None) -> None:
         if WISHES[number] not in self.wishes:

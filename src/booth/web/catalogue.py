@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 from booth import __version__
+from booth.core.children import environment, python
 from booth.core.errors import NotAvailableError
 from booth.core.registry import installed
 from booth.web.home import Home
@@ -62,8 +62,8 @@ class Catalogue:
 
 def _made() -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "booth.web.describe"], capture_output=True, timeout=WAIT, check=False,
-        start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        python("booth.web.describe"), capture_output=True, timeout=WAIT, check=False,
+        start_new_session=True, env=environment(OMP_NUM_THREADS="1"),
     )  # fmt: skip
     try:
         return json.loads(done.stdout)

@@ -7,7 +7,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from booth.core.children import environment, python
 from booth.core.commit import verify
 from booth.core.errors import BoothError
 from booth.core.process import process_started, this_process
@@ -100,16 +100,15 @@ class Keeper:
             self._put(replace(job, state="failed", reason=problem, ended=time.time(), advice="advice.photos"))
             return
         folder = self.library.folder(job)
-        environment = {k: v for k, v in os.environ.items() if k not in HIDDEN}
         self._put(
             replace(job, state="starting", began=time.time(), ended=None, reason="", advice="", problems=[], wanted="")
         )
         try:
             with folder.stdout.open("wb") as out, folder.stderr.open("ab") as said:
                 child = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "booth.web.worker", str(folder.path), job.module, *job.words],
-                    cwd=self.home.root, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=said,
-                    start_new_session=True,
+                    python("booth.web.worker", str(folder.path), job.module, *job.words),
+                    cwd=self.home.root, env=environment(hidden=HIDDEN), start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=out, stderr=said,
                 )  # fmt: skip
         except OSError as error:
             self._put(replace(job, state="failed", reason=str(error), ended=time.time(), advice="advice.again"))

@@ -8,13 +8,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from booth.core.children import environment, python
 from booth.core.errors import BadDataError, UsageError
 from booth.web.home import Home, id_of
 from booth.web.jobs import write_json
@@ -320,14 +320,11 @@ def plain_name(words: str) -> str:
 
 def child(words: list[str], data: bytes) -> dict[str, Any]:
     """The answer of the limited child process; of one that was ended a sentence that says so."""
-    environment = {k: v for k, v in os.environ.items() if k in KEPT} | {
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+    around = environment(KEPT, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "booth.web.intake", *words],
-            input=data, capture_output=True, timeout=WAIT, env=environment, check=False, start_new_session=True,
+            python("booth.web.intake", *words),
+            input=data, capture_output=True, timeout=WAIT, env=around, check=False, start_new_session=True,
         )  # fmt: skip
         told = json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError):

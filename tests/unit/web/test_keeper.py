@@ -240,8 +240,9 @@ def test_a_training_from_the_command_line_holds_up_its_device(
     until(studio, lambda: state(studio, job) == "done")
 
 
-def test_nothing_that_lies_in_the_folder_is_run(studio: Studio, home: Home) -> None:
+def test_nothing_that_lies_in_the_folder_is_run(studio: Studio, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     (home.root / "worker.py").write_text("print('{\"ok\": false}'); raise SystemExit(5)")
     (home.root / "json.py").write_text("raise SystemExit(5)")
+    monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}{os.pathsep}{os.pathsep}")
     job = add(studio, "ok")
     until(studio, lambda: state(studio, job) == "done")

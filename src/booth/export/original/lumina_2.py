@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from booth.export.original.place import Place, of_blocks
+from booth.export.original.place import Place, with_refiners
 
 TIME = "time_caption_embed."
 TOP = {
@@ -28,8 +28,4 @@ def is_lumina_2(names: Iterable[str]) -> bool:
 
 def places(modules: Iterable[str]) -> dict[str, Place]:
     """The layers that have another name there, or others stacked in them."""
-    modules = list(modules)
-    found = {TOP[module]: Place((module,)) for module in modules if module in TOP}
-    for blocks in ("layers", "noise_refiner", "context_refiner"):
-        found |= of_blocks(modules, rf"({blocks}\.(\d+)\.)(.+)", blocks + ".{}.", BLOCK, FUSED)
-    return found
+    return with_refiners(modules, TOP, BLOCK, FUSED)

@@ -15,6 +15,17 @@ class Place:
     swapped: bool = False
 
 
+def with_refiners(
+    modules: Iterable[str], top: Mapping[str, str], block: Mapping[str, str], fused: Mapping[str, tuple[str, ...]]
+) -> dict[str, Place]:
+    """The places of a transformer of layers with two refiners before them, as Lumina-Image 2.0 and Z-Image are."""
+    modules = list(modules)
+    found = {top[module]: Place((module,)) for module in modules if module in top}
+    for blocks in ("layers", "noise_refiner", "context_refiner"):
+        found |= of_blocks(modules, rf"({blocks}\.(\d+)\.)(.+)", blocks + ".{}.", block, fused)
+    return found
+
+
 def of_blocks(
     modules: Iterable[str],
     pattern: str,

@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from booth.core.children import environment, python
 from booth.core.errors import NotAvailableError
 from booth.web.photos import PhotoSets
 from booth.web.studio import Studio
@@ -56,7 +56,7 @@ def examined() -> dict[str, Any]:
 
 def _examined() -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "booth", "doctor", "--json"], capture_output=True, timeout=WAIT, check=False
+        python("booth", "doctor", "--json"), capture_output=True, timeout=WAIT, check=False, env=environment()
     )
     try:
         return json.loads(done.stdout.decode().strip().splitlines()[-1])
