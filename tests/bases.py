@@ -502,17 +502,16 @@ def video_autoencoder() -> diffusers.AutoencoderKLQwenImage:
     )
 
 
-def krea_2(folder: Path, is_distilled: bool = False) -> Any:
-    tokenizer = qwen_tokenizer()
-    tokenizer.add_tokens(["Describe the image by detailing the color, shape, size, texture, quantity, text, spatial "])
+def qwen3_vl(kind: Any, tokenizer: Any, layers: int, width: int = WIDTH, heads: int = 2) -> Any:
+    """Qwen3-VL with the smallest eye that it takes."""
     text = {
         "vocab_size": len(tokenizer) + 8,
-        "hidden_size": WIDTH,
-        "intermediate_size": WIDTH,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
+        "hidden_size": width,
+        "intermediate_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
         "num_key_value_heads": 1,
-        "head_dim": WIDTH // 2,
+        "head_dim": width // heads,
         "max_position_embeddings": 2048,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
     }
@@ -521,9 +520,15 @@ def krea_2(folder: Path, is_distilled: bool = False) -> Any:
         "hidden_size": 8,
         "intermediate_size": 8,
         "num_heads": 2,
-        "out_hidden_size": WIDTH,
+        "out_hidden_size": width,
         "deepstack_visual_indexes": [0],
     }
+    return kind(Qwen3VLConfig(text_config=text, vision_config=vision))
+
+
+def krea_2(folder: Path, is_distilled: bool = False) -> Any:
+    tokenizer = qwen_tokenizer()
+    tokenizer.add_tokens(["Describe the image by detailing the color, shape, size, texture, quantity, text, spatial "])
     transformer = diffusers.Krea2Transformer2DModel(
         in_channels=16,
         num_layers=1,
@@ -544,7 +549,7 @@ def krea_2(folder: Path, is_distilled: bool = False) -> Any:
     return diffusers.Krea2Pipeline(
         scheduler=dynamic_scheduler(),
         vae=video_autoencoder(),
-        text_encoder=Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)),
+        text_encoder=qwen3_vl(Qwen3VLModel, tokenizer, 3),
         tokenizer=tokenizer,
         transformer=transformer,
         text_encoder_select_layers=(1, 3),
@@ -629,25 +634,6 @@ def flux_2(folder: Path) -> Any:
 def ideogram_4(folder: Path) -> Any:
     tokenizer = qwen_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m['content'][0]['text'] }}<|im_end|>{% endfor %}"
-    text = {
-        "vocab_size": len(tokenizer) + 8,
-        "hidden_size": 8,
-        "intermediate_size": 8,
-        "num_hidden_layers": 36,  # the pipeline takes what thirteen of them give
-        "num_attention_heads": 1,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "max_position_embeddings": 2048,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
-    }
-    vision = {
-        "depth": 1,
-        "hidden_size": 8,
-        "intermediate_size": 8,
-        "num_heads": 2,
-        "out_hidden_size": 8,
-        "deepstack_visual_indexes": [0],
-    }
     sizes = {
         "in_channels": 16,
         "num_layers": 1,
@@ -661,7 +647,9 @@ def ideogram_4(folder: Path) -> Any:
     return diffusers.Ideogram4Pipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
         vae=flux_2_autoencoder(),
-        text_encoder=Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)),
+        text_encoder=qwen3_vl(
+            Qwen3VLModel, tokenizer, 36, width=8, heads=1
+        ),  # the pipeline takes what thirteen layers of them give
         tokenizer=tokenizer,
         transformer=diffusers.Ideogram4Transformer2DModel(**sizes),
         unconditional_transformer=diffusers.Ideogram4Transformer2DModel(**sizes),
@@ -674,25 +662,6 @@ def qwen_image_2_1(folder: Path, sample_sigmas: list[float] | None = None) -> An
     tokenizer.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'][0]['text'] }}<|im_end|>\n{% endfor %}"
     )
-    text = {
-        "vocab_size": len(tokenizer) + 8,
-        "hidden_size": WIDTH,
-        "intermediate_size": WIDTH,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": WIDTH // 2,
-        "max_position_embeddings": 2048,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
-    }
-    vision = {
-        "depth": 1,
-        "hidden_size": 8,
-        "intermediate_size": 8,
-        "num_heads": 2,
-        "out_hidden_size": WIDTH,
-        "deepstack_visual_indexes": [0],
-    }
     vae = diffusers.AutoencoderKLQwenImage21(
         base_dim=4,
         decoder_base_dim=4,
@@ -715,7 +684,7 @@ def qwen_image_2_1(folder: Path, sample_sigmas: list[float] | None = None) -> An
     return diffusers.QwenImage21Pipeline(
         scheduler=dynamic_scheduler(),
         vae=vae,
-        text_encoder=Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision)),
+        text_encoder=qwen3_vl(Qwen3VLForConditionalGeneration, tokenizer, 2),
         processor=Words(tokenizer),
         transformer=transformer,
         sample_sigmas=sample_sigmas,
