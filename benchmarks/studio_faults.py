@@ -99,6 +99,8 @@ def main() -> None:
     os.environ |= {"OMP_NUM_THREADS": "1", "BOOTH_STUDIO_TOKEN": ""}
     os.environ.pop("BOOTH_STUDIO_TOKEN")
     lot = random.Random(asked.seed)
+    if asked.folder is not None:
+        asked.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="booth-faults-", dir=asked.folder))
     home = folder / "home"
     home.mkdir()
