@@ -139,3 +139,4 @@ def _settle(model: Family) -> None:
     model.remember_embeddings(False)
     model.recompute_activations(False)
     model.compile_blocks(False)
+    model.pack_layers(False)

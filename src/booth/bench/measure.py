@@ -245,6 +245,7 @@ def _row(
     speed = Speed.of([step.seconds for step in made][WARM:])
     held = [tensor for module in model.components().values() for tensor in tensors_of(module)]
     kept = [value for entry in update.optimizer.state.values() for value in entry.values() if torch.is_tensor(value)]
+    model.pack_layers(False)  # whose products nobody counts
     flops = FlopCounterMode(display=False)
     with LiveTensors([*held, *update.parameters().values(), *kept]) as live, flops:
         list(training_steps(model, batches, update, start=0, stop=1, **how))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from typing import Annotated
 
@@ -36,6 +38,7 @@ from booth.cli.taste import taste
 from booth.cli.train import train
 from booth.cli.wall import wall
 from booth.cli.world import world
+from booth.core.process import keep_freed_memory
 
 app = typer.Typer(
     name="booth",
@@ -100,5 +103,9 @@ def main() -> None:
     # OpenMP's threads spin for milliseconds while they wait, which starves them of each other where another program is
     # busy. Short spins nearly halve the time of a picture on two cores then, and cost a tenth on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # What the thousands of modules define is never garbage: to look through it, again and at the end, takes a second.
+    gc.set_threshold(600_000)
+    atexit.register(gc.freeze)
+    keep_freed_memory()
     make_lasting()
     app()

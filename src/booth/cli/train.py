@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 from pathlib import Path
@@ -156,6 +157,7 @@ def train(
     from booth.train.run import TrainResult
     from booth.train.run import train as learn
 
+    gc.freeze()  # what is imported stays: the collection before a training need not look through it
     progress = Progress()
     try:
         concept = learn(run, listeners=[progress], samples=not no_samples)

@@ -193,6 +193,13 @@ class Family(ABC):
         """Compile the blocks that the denoiser repeats when they are next computed, or no more; how many there are."""
         return 0
 
+    def pack_layers(self, on: bool) -> int:
+        """Lay out the weights of the frozen layers that steps go through as the device reads them fastest, or no more.
+
+        How many there are: none where it does not pay. Nobody may change the weights meanwhile.
+        """
+        return 0
+
     def trainable_in(self, name: str) -> bool:
         """Whether any tensor in a component receives the gradient: then nothing downstream of it can be cached."""
         return any(p.requires_grad for p in self.components()[name].parameters())

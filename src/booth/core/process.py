@@ -1,7 +1,8 @@
-"""Which process holds something, told so that nobody takes a later process of the same number for it."""
+"""This process: what tells it from a later one of the same number, and how it keeps its memory."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+LARGE = 32 << 20  # bytes, the most that glibc takes for this
+TRIM, TOP, MAP = -1, -2, -3  # M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of malloc.h
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -43,3 +46,16 @@ def is_running(process: Mapping[str, Any]) -> bool:
     if process["host"] != platform.node() or os.name == "nt":
         return True
     return process["started"] is not None and process_started(process["pid"]) == process["started"]
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep blocks of less than 32 MB that are freed, as each step asks for the same ones again.
+
+    Left alone, glibc gives the large ones back to the system, which has to clear every page before it lends it anew.
+    """
+    if sys.platform != "linux":
+        return
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries of Linux have none
+    for name, value in ((MAP, LARGE), (TRIM, 2**31 - 1), (TOP, LARGE)):
+        if tune is not None:
+            tune(name, value)

@@ -42,7 +42,7 @@ class Chroma(FlowFamily):
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The mask is numbers, as the pipeline has it, which adds it to the attention instead of closing anything."""
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         assert mask is not None
         height, width = x_t.shape[-2:]
         patches = pack(x_t.to(dtype))

@@ -39,6 +39,11 @@ def compile_blocks(network: nn.Module, **how: Any) -> int:
     return len(blocks)
 
 
+def is_compiled(network: nn.Module) -> bool:
+    """Whether blocks of it are to be compiled, or are already."""
+    return any(block._compiled_call_impl is not None for block in repeated_blocks(network))
+
+
 def leave_as_they_are(network: nn.Module) -> None:
     """Have no block compiled any more."""
     for block in repeated_blocks(network):

@@ -77,7 +77,7 @@ class ControlledFamily(DiffusersFamily):
             )
             one = [[a] if isinstance(a, Tensor) else list(a or ()) for a in answers]
             total = [[x + y for x, y in zip(*kind, strict=True)] for kind in zip(total, one)] if total else one
-        return [[tensor.to(self.network.dtype) for tensor in kind] for kind in total]
+        return [[tensor.to(self.dtype) for tensor in kind] for kind in total]
 
     def components(self) -> Mapping[str, nn.Module]:
         return {**super().components(), **{name: control.net for name, control in self._controls.items()}}
@@ -115,7 +115,7 @@ class ControlledFamily(DiffusersFamily):
                 "Train it again, or restore the concept from a copy.",
                 code="controlnet.none_here",
             )
-        load = {"use_safetensors": True, "local_files_only": True, "torch_dtype": self.network.dtype}
+        load = {"use_safetensors": True, "local_files_only": True, "torch_dtype": self.dtype}
         net = self.Control.from_pretrained(folder, **load)
         for name, value in self.control_config().items():
             here, there = _plain(value), _plain(net.config[name])

@@ -72,7 +72,7 @@ class ErnieImage(FlowFamily):
         )  # as its pipeline decodes, whatever is configured
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         assert mask is not None
         return self.network(
             hidden_states=x_t.to(dtype),

@@ -58,7 +58,7 @@ class Flux(LatentlyControlledFamily, FlowFamily):
         return Condition(tokens, pooled)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, pooled = self.network.dtype, condition.pooled
+        dtype, pooled = self.dtype, condition.pooled
         assert pooled is not None
         height, width = x_t.shape[-2:]
         guidance = torch.full((len(x_t),), TRAINING_GUIDANCE, device=x_t.device)

@@ -59,7 +59,7 @@ class Flux2(FlowFamily):
         return standardised(self.vae, pixels.to(self.device))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype = self.network.dtype
+        dtype = self.dtype
         tokens = condition.tokens.to(dtype)
         predicted = self.network(
             hidden_states=Flux2Pipeline._pack_latents(x_t.to(dtype)),

@@ -97,7 +97,7 @@ class Ideogram4(FlowFamily):
         return Posterior((mean - usual) / spread, std / spread)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         assert mask is not None
         (rows, channels), (height, width), words = x_t.shape[:2], x_t.shape[2:], mask.shape[1]
         lengths = mask.sum(1).tolist()

@@ -59,7 +59,7 @@ class Krea2(FlowFamily):
         return standardised(self.vae, pixels.to(self.device))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         height, width = x_t.shape[-2:]
         words = condition.tokens.shape[1]
         predicted = self.network(

@@ -26,9 +26,10 @@ from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
 from booth.core.sites import LinearSite, Sites, TokenTable
 from booth.families.autoencoder import config_of, keep_precision, needs_float32
-from booth.families.compiling import compile_blocks, leave_as_they_are
+from booth.families.compiling import compile_blocks, is_compiled, leave_as_they_are
 from booth.families.files import INDEX, tokenizer_of
 from booth.families.freeing import Mark, let_go, mark, take_back
+from booth.families.packing import pack, unpack
 from booth.families.quantised import quantise
 
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
@@ -106,6 +107,7 @@ class DiffusersFamily(Family):
         self._options = self.options(index)
         self._pipe = self.pipeline()
         self.freeze()
+        self._packed: list[Any] = []
         self._marks: dict[str, Mark] = {name: mark(module) for name, module in modules.items()}
         tiny = sum(p.numel() for p in self.network.parameters()) < TINY_PARAMETERS
         self.scale = "tiny" if tiny else "full"
@@ -140,8 +142,15 @@ class DiffusersFamily(Family):
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser is."""
-        return self.network.device
+        """Where the denoiser is. diffusers' own property looks through all modules for it, at every step."""
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the denoiser's weights are in, but for those that it keeps in float32; diffusers' own is as slow."""
+        kept = getattr(self.network, "_keep_in_fp32_modules", None) or ()
+        named = ((n, p) for n, p in self.network.named_parameters() if p.is_floating_point())
+        return next(p.dtype for n, p in named if not any(part in n for part in kept))
 
     @property
     def vae_factor(self) -> int:
@@ -220,6 +229,12 @@ class DiffusersFamily(Family):
             return compile_blocks(self.network)
         leave_as_they_are(self.network)
         return 0
+
+    def pack_layers(self, on: bool) -> int:
+        unpack(self._packed)
+        small = self.scale == "tiny" and not is_compiled(self.network)
+        self._packed = pack([self.network, *self.sites.text_encoders.values()]) if on and small else []
+        return len(self._packed)
 
     def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
         tensors: dict[str, Any] = {}

@@ -45,7 +45,7 @@ class Lumina2(FlowFamily):
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The transformer is told how far denoising is, and predicts the way from noise to picture."""
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         assert mask is not None
         return -self.network(
             hidden_states=x_t.to(dtype),

@@ -50,7 +50,7 @@ class QwenImage(FlowFamily):
         return standardised(self.vae, pixels.to(self.device))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         height, width = x_t.shape[-2:]
         predicted = self.network(
             hidden_states=pack(x_t.to(dtype)),

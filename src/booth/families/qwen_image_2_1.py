@@ -84,7 +84,7 @@ class QwenImage21(FlowFamily):
         return standardised(self.vae, torch.cat([pixels, opaque], dim=1).to(self.device))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         assert mask is not None
         height, width = x_t.shape[-2:]
         places = mask.new_ones(len(mask), height * width // PLACE**2)

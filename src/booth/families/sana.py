@@ -78,7 +78,7 @@ class Sana(FlowFamily):
         return Posterior(mean * self.vae.config.scaling_factor, torch.zeros_like(mean))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         assert mask is not None
         predicted = self.network(
             hidden_states=x_t.to(dtype),

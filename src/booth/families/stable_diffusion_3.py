@@ -61,7 +61,7 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
         return Condition(tokens, pooled)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, pooled = self.network.dtype, condition.pooled
+        dtype, pooled = self.dtype, condition.pooled
         assert pooled is not None
         told: dict[str, Any] = {
             "hidden_states": x_t.to(dtype),

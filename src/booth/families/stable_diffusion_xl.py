@@ -54,7 +54,7 @@ class StableDiffusionXL(UNetFamily):
         as it should be drawn. Of a photo in a bucket its own size is told, and what was cut off.
         """
         height, width = (side * self.vae_factor for side in x_t.shape[-2:])
-        ids, dtype, pooled = condition.sizes, self.network.dtype, condition.pooled
+        ids, dtype, pooled = condition.sizes, self.dtype, condition.pooled
         assert pooled is not None
         if ids is None:
             ids = torch.tensor([[height, width, 0, 0, height, width]], device=x_t.device).expand(len(x_t), -1)

@@ -118,7 +118,7 @@ class UNetFamily(ControlledFamily):
         return classes[kind](self.scheduler.alphas_cumprod)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        dtype, added = self.network.dtype, self.added(x_t, condition)
+        dtype, added = self.dtype, self.added(x_t, condition)
         told = {"timestep": t, "encoder_hidden_states": condition.tokens.to(dtype), "added_cond_kwargs": added}
         skips, middle = self.control_residuals(condition.control_image, sample=x_t, **told) or (None, [None])
         network_input = torch.cat([x_t, self._nothing_known(x_t)], dim=1) if self.inpaints else x_t

@@ -51,7 +51,7 @@ class ZImage(FlowFamily):
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The transformer is told how far denoising is, and predicts the way from noise to picture."""
-        dtype, mask = self.network.dtype, condition.mask
+        dtype, mask = self.dtype, condition.mask
         assert mask is not None
         predicted = self.network(
             list(x_t.to(dtype).unsqueeze(2).unbind(0)),

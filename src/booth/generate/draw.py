@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from threading import Lock
 from typing import Any
@@ -22,6 +22,7 @@ from booth.core.workers import available, side_by_side
 from booth.families.autoencoder import decoding_in_tiles
 from booth.families.compiling import as_they_are
 from booth.families.offload import offloaded
+from booth.families.packing import packed
 from booth.families.pipelines import starting_from_picture, told_as_usual
 from booth.generate.start import Start
 
@@ -101,8 +102,8 @@ def draw(
     images: list[Image] = []
     pixels = canvases[0].image.width * canvases[0].image.height if canvases else side**2
     large = _on_gpu(pipe, offload) and pixels > TILED * model.resolution**2
-    plainly = as_they_are(model.sites.denoiser)
-    with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large), plainly:
+    plainly, quickly = as_they_are(model.sites.denoiser), _quickly(model) if small else nullcontext()
+    with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large), plainly, quickly:
         for first in range(0, len(prompts), at_once * workers):
             check_cancelled()
             starting = range(first, len(prompts), at_once)
@@ -114,6 +115,14 @@ def draw(
                 if on_picture is not None:
                     on_picture(len(images))
     return images
+
+
+def _quickly(model: Family) -> AbstractContextManager[None]:
+    """Within this context a small base draws with packed layers, and computes a prompt's keys and values once."""
+    denoiser: Any = model.sites.denoiser
+    attentions = [denoiser.get_submodule(name) for name in model.sites.cross_attention]
+    of_prompt = [getattr(layer, "base_layer", layer) for each in attentions for layer in (each.to_k, each.to_v)]
+    return packed([denoiser, model.components()["vae"]], of_prompt)
 
 
 def _on_gpu(pipe: Any, offload: tuple[str, str]) -> bool:

@@ -103,6 +103,7 @@ class PlanState:
             for name, parameter in update.parameters().items():
                 if name in values:
                     parameter.copy_(values[name])
+        self.model.pack_layers(False)
         self._freeze(update.groups)
         self.index, self.step, self.update = self.index + 1, 0, None
 
@@ -146,6 +147,7 @@ class PlanState:
 
     def detach(self) -> None:
         """Take all stages out again, the last one first; the base is as it was."""
+        self.model.pack_layers(False)
         while self._attached:
             self._attached -= 1
             self.plan[self._attached].method.detach(self.model)
@@ -193,6 +195,7 @@ class PlanState:
         model.noising = noising_of(model, config)
         model.recompute_activations(config.gradient_checkpointing)
         model.remember_embeddings(not any(model.trainable_in(name) for name in model.sites.text_encoders))
+        model.pack_layers(True)
 
 
 def _named(groups: list[ParameterGroup]) -> dict[str, torch.nn.Parameter]:
