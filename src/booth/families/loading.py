@@ -93,9 +93,9 @@ def _nowhere(base: str) -> NotAvailableError:
 def earlier_embedded(concept: Path, taught: str) -> UsageError:
     """What is said of a concept whose embedded base, with the hash `taught`, is not the one that is installed."""
     return UsageError(
-        f"{concept} was taught to the embedded base of another version of booth ({taught.removeprefix('sha256:')[:8]}), "
+        f"{concept} was taught to another version of booth's embedded base ({taught.removeprefix('sha256:')[:8]}), "
         "and the one that is installed knows nothing of it.",
-        "Teach the subject to this one from the same photos, as `booth reteach` does with the same settings, or use the "
+        "Teach the subject to this one from the same photos and settings, as `booth reteach` does, or use the "
         "concept with the version of booth that made it; its folder stays as it is.",
         code="base.earlier_embedded",
         field="base",
