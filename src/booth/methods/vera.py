@@ -68,8 +68,7 @@ class VeRA(PeftFolder, LayerAdapter):
     def layers_for(self, site: LinearSite, adapter: str, generator: torch.Generator) -> dict[str, VeRALayer]:
         layers = {n: site.module.get_submodule(n) for n in self.names(site)}
         taken, given = (max(widths) for widths in zip(*map(width_of, layers.values()), strict=True))
-        shared = torch.Generator().manual_seed(KEY)
-        down, up = (_kaiming(shape, shared) for shape in ((self.config.rank, taken), (given, self.config.rank)))
+        down, up = shared_matrices(self.config.rank, taken, given)
         return {n: VeRALayer(layer, adapter, down, up) for n, layer in layers.items()}
 
     def peft_config(self, site: LinearSite) -> PeftConfig:
@@ -82,6 +81,13 @@ class VeRA(PeftFolder, LayerAdapter):
                 save_projection=False,
                 d_initial=FIRST,
             )
+
+
+def shared_matrices(rank: int, taken: int, given: int, key: int = KEY) -> tuple[Tensor, Tensor]:
+    """A (rank, taken) and B (given, rank) as peft's generator with this key draws them, in peft's order."""
+    generator = torch.Generator().manual_seed(key)
+    down = _kaiming((rank, taken), generator)
+    return down, _kaiming((given, rank), generator)
 
 
 def _kaiming(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
