@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
-from booth.data.captions import CAPTION_SUFFIXES
 from booth.foreign_configs.convert import SHARED, Converted, Table, truth, whole
 
 
@@ -45,7 +44,7 @@ ANYWAY = frozenset({
     "persistent_data_loader_workers", "no_half_vae", "lowram",
 })  # fmt: skip
 # Values that are booth's too.
-ONLY = {"save_model_as": {"safetensors"}, "caption_extension": {*CAPTION_SUFFIXES, *(s[1:] for s in CAPTION_SUFFIXES)}}
+ONLY = {"save_model_as": {"safetensors"}, "caption_extension": {".txt", ".caption", ".tags", "txt", "caption", "tags"}}
 KNOWN = KOHYA.keys() | ANYWAY | ONLY.keys()
 # What a file of datasets alone may hold, which says nothing of how they are learned.
 DATASET_FILE = {

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from booth.core.family import Family
+from booth.core.shared_matrices import shared_matrices
 from booth.core.sites import LinearSite
 from booth.export.layer import Layer
 from booth.export.turns import side_of
@@ -69,8 +70,6 @@ def _is_fed(site: LinearSite, module: str) -> bool:
 
 def vera(model: Family, groups: Sequence[str], places: Sequence[Place]) -> Held | None:
     """VeRA, where the method draws the matrices that the file has; None where only a LoRA can hold them."""
-    from booth.methods.vera import shared_matrices  # which loads peft
-
     components = {place.name.partition(".")[0] for place in places}
     if len(components) > 1 or any(place.weight.ndim > 2 for place in places):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import torch
@@ -11,12 +10,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from booth.core.shared_matrices import KEY, shared_matrices
 from booth.core.sites import LinearSite
 from booth.methods.adapter_files import PeftFolder
 from booth.methods.adapter_layers import AdapterLayer, LayerAdapter, width_of
 from booth.methods.adapters import AdapterConfig
 
-KEY = 0  # of the generator that the shared matrices come from, in every file: peft's own default
 FIRST = 0.1  # d to begin with
 
 
@@ -81,16 +80,3 @@ class VeRA(PeftFolder, LayerAdapter):
                 save_projection=False,
                 d_initial=FIRST,
             )
-
-
-def shared_matrices(rank: int, taken: int, given: int, key: int = KEY) -> tuple[Tensor, Tensor]:
-    """A (rank, taken) and B (given, rank) as peft's generator with this key draws them, in peft's order."""
-    generator = torch.Generator().manual_seed(key)
-    down = _kaiming((rank, taken), generator)
-    return down, _kaiming((given, rank), generator)
-
-
-def _kaiming(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Kaiming-uniform numbers as peft draws them."""
-    bound = math.sqrt(3.0) * (math.sqrt(2) / math.sqrt(shape[1]))
-    return torch.empty(shape).uniform_(-bound, bound, generator=generator)

@@ -16,7 +16,7 @@ from booth.core.family import Family
 from booth.export.base_files import BaseFiles
 from booth.export.layer import Layer
 from booth.export.lora.read import read_layers
-from booth.importing.run import import_file
+from booth.importing.run import import_file, open_content
 from booth.importing.start import read_form
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -51,8 +51,9 @@ HELD = {
 
 def _written(kind: str, toy: Family, folder: Path) -> dict[str, tuple[Tensor, Tensor | None]]:
     """Write peft's files of random numbers; the weights and biases that it merges, by module."""
-    unet: Any = type(toy.sites.denoiser).from_config(toy.sites.denoiser.config)
-    unet.load_state_dict(toy.sites.denoiser.state_dict())
+    bare: Any = toy.sites.denoiser
+    unet = type(bare).from_config(bare.config)
+    unet.load_state_dict(bare.state_dict())
     config = _config(kind)
     model: Any = get_peft_model(unet, config)
     generator = torch.Generator().manual_seed(5)
@@ -76,13 +77,12 @@ def test_a_file_of_pefts_is_read_as_peft_merges_it(kind: str, toy: Family, toy_b
     after = _written(kind, toy, here)
     concept = import_file(here / "adapter_model.safetensors", base=str(toy_base))
     assert concept.record.method == HELD[kind]
-    from booth.importing.run import open_content
-
     content = open_content(here / "adapter_model.safetensors", pickles=False)
     reading = read_layers(dict(content.plain or {}), content.metadata, BaseFiles(toy_base).shapes)
     assert reading.unknown == []
     changed = 0
-    live: dict[str, Any] = dict(toy.sites.denoiser.named_modules())
+    bare: Any = toy.sites.denoiser
+    live: dict[str, Any] = dict(bare.named_modules())
     for name, layer in reading.layers["unet"].items():
         weight, bias = after[name]
         before = live[name].weight.detach()

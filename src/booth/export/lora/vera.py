@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from booth.core.errors import BadDataError
+from booth.core.shared_matrices import KEY, shared_matrices
 
 SHARED = re.compile(r"(?:.*\.)?(vera_[AB])(?:\.[^.]+)?")
 MOST = 1 << 16  # no layer is wider and no rank higher
@@ -43,8 +44,6 @@ def share(
             field="file",
         )
     if shared.keys() < {"vera_A", "vera_B"}:
-        from booth.methods.vera import KEY, shared_matrices  # which loads peft
-
         sides = [shapes[t.component][f"{m}.weight"] for t in held for m in t.place.modules]
         taken, given = max(s[1] for s in sides if len(s) > 1), max(s[0] for s in sides)
         key = settings.get("projection_prng_key")
