@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from booth.core.concept import ConceptRecord
 from booth.core.errors import NotAvailableError, UsageError
+from booth.core.tensor_files import write_tensors
 from booth.export.base_files import BaseFiles, Shapes
 from booth.export.check import Check
 from booth.export.layer import Layer
@@ -159,7 +159,7 @@ class Exporter(ABC):
 
     def write(self, job: Job, tensors: dict[str, Tensor], file: Path, header: dict[str, str]) -> None:
         """Write what `tensors` made."""
-        save_file({name: t.contiguous() for name, t in tensors.items()}, file, metadata={"format": "pt", **header})
+        write_tensors(tensors, file, {"format": "pt", **header})
 
     def loaded(self, job: Job, file: Path) -> Loaded | None:
         """What a program draws with that has loaded the written file; None where no pipeline of diffusers could."""
