@@ -39,8 +39,8 @@ class Trainer(Prepared):
     `state()` is the only way to keep what was learned.
 
     `photos` take the place of those that the configuration names: a set for each subject. Encoded ones are kept in the
-    folder `latents` or, without one, among those of all runs. Raises every BoothError;
-    Cancelled when `cancel` is set, which is looked at between pictures, steps and scorings.
+    folder `latents` or, without one, among those of all runs. Or `batches` deal the rows themselves. Raises every
+    BoothError; Cancelled when `cancel` is set, which is looked at between pictures, steps and scorings.
     """
 
     _steps: Iterator[Step] | None = None  # of the current stage
