@@ -33,10 +33,11 @@ class OwnBatches:
         _require_fit(first, model, follows_control)
         probed = [_digest(self._dealt(Rng(seed, step))) for step in range(PROBED)]
         if _digest(first) != probed[0]:
-            raise _unfit(
+            raise BadDataError(
                 "Asked twice with the same rng, the batches differ.",
                 "Draw all random numbers from rng.",
-                "batches.vary",
+                code="batches.vary",
+                field="photos",
             )
         self.digest = hashlib.sha256("".join(probed).encode()).hexdigest()
 
@@ -51,10 +52,11 @@ class OwnBatches:
     def _dealt(self, rng: Rng) -> Batch:
         batch: object = self._source(rng)
         if not isinstance(batch, Batch):
-            raise _unfit(
+            raise BadDataError(
                 f"A batch is no booth.core.batch.Batch but {type(batch).__name__}.",
                 "Return Batch(prompts, latents, weight).",
-                "batches.of_no_kind",
+                code="batches.of_no_kind",
+                field="photos",
             )
         return batch
 
@@ -78,10 +80,11 @@ def _require_whole(batch: Batch) -> None:
     own = (t for name, t in _tensors(batch).items() if name != "target")  # which only the last rows need bring
     if rows == 0 or any(len(tensor) != rows for tensor in own) or batch.weight.ndim != 1:
         shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in _tensors(batch).items())
-        raise _unfit(
+        raise BadDataError(
             f"The rows of a batch do not go together: {rows} prompts, {shapes}.",
             "Give each row a prompt, a latent and a weight.",
-            "batches.rows",
+            code="batches.rows",
+            field="photos",
         )
 
 
@@ -89,17 +92,17 @@ def _require_fit(batch: Batch, model: Family, follows_control: bool) -> None:
     with torch.no_grad():
         like = model.encode(torch.zeros(1, 3, model.resolution, model.resolution)).mean
     if batch.latents.ndim != like.ndim or batch.latents.shape[1] != like.shape[1]:
-        raise _unfit(
+        raise BadDataError(
             f"The latents of a batch are {tuple(batch.latents.shape)}, and those of {model.title} are "
             f"(B, {', '.join(map(str, like.shape[1:]))}).",
             "Encode pictures with the base's own `encode`.",
-            "batches.latents",
+            code="batches.latents",
+            field="photos",
         )
     if follows_control and batch.control is None:
-        raise _unfit(
-            "The batches have no control images for the method to follow.", "Set `control`.", "batches.no_control"
+        raise BadDataError(
+            "The batches have no control images for the method to follow.",
+            "Set `control`.",
+            code="batches.no_control",
+            field="photos",
         )
-
-
-def _unfit(sentence: str, advice: str, code: str) -> BadDataError:
-    return BadDataError(sentence, advice, code=code, field="photos")

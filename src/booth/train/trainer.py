@@ -296,7 +296,14 @@ class Trainer(Prepared):
         """(level, loss) of the present stage on its photos, from little noise to much; told as an event too."""
         with self._working():
             self.start()
-            state, config = self.plan_state, self.plan_state.stage.method.config
+            state = self.plan_state
+            if state.index == len(self.plan):
+                raise UsageError(
+                    "Every stage is finished, and what has a loss is the stage that is being taught.",
+                    "Ask between its steps.",
+                    code="trainer.no_stage",
+                )
+            config = state.stage.method.config
             state.open()
             batches = self.stage_data.photo_batches(state.index)
             how: dict[str, Any] = {"levels": levels, "draws": draws, "autocast": self._autocast}

@@ -42,8 +42,11 @@ def test_it_teaches_and_a_run_of_it_goes_on(how: dict[str, Any], tmp_path: Path)
     assert weights(resumed.folder) == weights(straight.folder)
     config = booth.configure(deal, "dog", **how | {"out": tmp_path / "other"})
     with Trainer(config, keep=False, batches=deal_others) as trainer:
-        losses = [step.loss for step in trainer]
+        losses = [next(trainer).loss]
         assert len(trainer.loss_by_noise_level(levels=2)) == 2
+        losses += [step.loss for step in trainer]
+        with pytest.raises(UsageError, match="Every stage is finished"):
+            trainer.loss_by_noise_level()
     assert losses != [event.data["loss"] for event in heard.of("step")]
     with pytest.raises(UsageError, match="Give them again"):
         Trainer(config, keep=False)
@@ -62,7 +65,7 @@ def varying(rng: Rng) -> Batch:
             lambda rng: replace(deal(rng), latents=torch.zeros(4, 3, 8, 8)),
             {},
             BadDataError,
-            r"\(4, 3, 8, 8\), and those of Stable Diffusion are \(B, 4, 8, 8\)",
+            r"\(4, 3, 8, 8\), and those of Stable Diffusion .* are \(B, 4, 8, 8\)",
         ),
         (varying, {}, BadDataError, "Asked twice with the same rng"),
         (deal, {"flip": True}, UsageError, "`flip` is about photos"),
