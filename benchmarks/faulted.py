@@ -68,6 +68,7 @@ class Campaign:
         self.found: list[Found] = []
         self.kept: dict[str, str] = {}  # what must not be lost: digest to kind
         self.port, self.set, self.concept, self.reference = 0, "", "", ""
+        self.undisturbed: dict[int, tuple[float, float]] = {}  # of the undisturbed training: loss and norm of each step
         self.server: Fork | None = None
         self.jobs: dict[str, str] = {}  # what was asked for, by id: its kind
         self.over: dict[str, str] = {}  # and became of it
@@ -125,6 +126,7 @@ class Campaign:
             raise RuntimeError(f"the undisturbed training: {job['reason']} {job['said']}")
         self.concept = job["concept"]
         self.reference = self.weights(job)
+        self.undisturbed = {e["data"]["step"]: _found(e) for e in self._events(job) if e["kind"] == "step"}
         self.over[first] = "done"
         self.keep()
 
@@ -388,10 +390,19 @@ class Campaign:
         }  # fmt: skip
 
     def _story(self, job: dict[str, Any]) -> str:
-        """How often it was taken up and from where, by its own events."""
+        """From where it was taken up, and at which step it first found something else, by its own events."""
+        starts: list[int] = []
+        for event in self._events(job):
+            if event["kind"] == "plan":
+                starts.append(event["done"])
+            elif event["kind"] == "step" and self.undisturbed.get(event["data"]["step"]) != _found(event):
+                where = f"step {event['data']['step']} was the first to find something else"
+                return f"taken up at {_in_words(starts)}; {where}"
+        return f"taken up at {_in_words(starts)}; every step that is told found the same"
+
+    def _events(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         lines = (self.home / job["about"]["out"] / "run" / "events.jsonl").read_text().splitlines()
-        events = [json.loads(line) for line in lines if line.endswith("}")]
-        return ", ".join(str(e["done"]) for e in events if e["kind"] == "plan") or "no plan is told"
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def _unfinished(self) -> dict[str, str]:
         told = {j["id"]: j for j in self.ask("GET", "/api/jobs")["jobs"]}
@@ -450,6 +461,15 @@ class _Limited:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
             except ProcessLookupError:
                 continue
+
+
+def _found(step: dict[str, Any]) -> tuple[float, float]:
+    """The loss and the gradient's norm that an event tells of a step."""
+    return step["data"]["loss"], step["data"]["gradient_norm"]
+
+
+def _in_words(starts: list[int]) -> str:
+    return ", ".join(map(str, starts)) or "no step that is told"
 
 
 def _read(file: Path) -> dict[str, Any]:

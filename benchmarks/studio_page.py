@@ -28,7 +28,7 @@ def page(faults: dict[str, Any], speed: dict[str, Any] | None) -> str:
         f"# What the studio survives{'' if speed is None else ', and what it costs'}",
         "",
         f"{faults['faults']} faults were injected at random moments into a studio at work, in "
-        f"{len(faults['campaigns'])} campaigns: trainings and drawings of a "
+        f"{_counted(len(faults['campaigns']), 'campaign')}: trainings and drawings of a "
         "tiny random base, one after another. After each it was looked at whether the studio answers, whether every "
         "job that it calls active has its process and every process its job, and whether each photo, picture and "
         "checkpoint that had been there is still there, by SHA-256. What a fault took itself is not counted as lost.",
@@ -43,10 +43,12 @@ def page(faults: dict[str, Any], speed: dict[str, Any] | None) -> str:
         )
     lines += [
         "",
-        f"In the end {ending['trainings_done']} trainings and {ending['drawings_done']} drawings were done, each after "
-        "it was taken up again as often as a fault had ended it. "
-        f"{ending['with_the_weights_of_the_undisturbed']} of the trainings came to the weights of an undisturbed one, "
-        f"bit for bit. Problems found: {'none' if not _problems(faults) else '; '.join(_problems(faults))}."
+        f"In the end {ending['trainings_done']} trainings, an undisturbed one among them, and "
+        f"{ending['drawings_done']} drawings were done, each after it was taken up again as often as a fault had ended "
+        f"it; {_counted(ending['jobs_whose_record_vanished'], 'job')} went with its record, which a fault took. "
+        f"The files of {ending['with_the_weights_of_the_undisturbed']} of the trainings are those of the undisturbed "
+        "one, byte for "
+        f"byte. Problems found: {'none' if not _problems(faults) else '; '.join(_problems(faults))}."
         + "".join(f" {c['note']}" for c in faults["campaigns"] if c.get("note")),
         "",
         f"It took {faults['seconds']} s on a machine that did other work too, and {faults['cpu_seconds']} s of one "
@@ -59,6 +61,10 @@ def page(faults: dict[str, Any], speed: dict[str, Any] | None) -> str:
         "",
     ]
     return "\n".join(lines + (_costs(speed) if speed is not None else []))
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _problems(faults: dict[str, Any]) -> list[str]:

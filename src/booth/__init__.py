@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from booth.compare.recommend import Answers, Recommendation
     from booth.concept import Concept
     from booth.config import RunConfig
+    from booth.core.batch import BatchSource
     from booth.core.cancel import CancelToken
     from booth.data.given import Given
     from booth.evaluate.run import Evaluation
@@ -104,7 +105,7 @@ def open(
 
 
 def train(
-    photos: Given,
+    photos: Given | BatchSource,
     noun: str | None = None,
     *,
     config: Path | str | None = None,
@@ -116,21 +117,28 @@ def train(
     """Teach the subject in `photos` to a base and return the finished concept; kind="style" needs no noun.
 
     `photos` are paths of pictures or folders, PIL pictures, arrays, a `datasets.Dataset`, or any iterable of pictures
-    or of (picture, caption). `noun` may be left out for a method that can do without a subject, such as ControlNet.
+    or of (picture, caption), or a BatchSource, which deals the rows itself. `noun` may be left out for a method that
+    can do without a subject, such as ControlNet.
     `options` are the fields of a run, such as method="lora", base="embedded", token="sks" and out="concepts/rex", and
     settings of the method, such as steps=200; those that one method alone has may be given in `settings` too.
     `config` is a TOML file, over which options win. Raises a BoothError with what to do next.
     """
+    from booth.data.given import are_batches
     from booth.train.run import train as run
 
     made = configure(photos, noun, config=config, **options)
-    return run(made, listeners=listeners, session=session, cancel=cancel)
+    batches = photos if are_batches(photos) else None
+    return run(made, listeners=listeners, session=session, cancel=cancel, batches=batches)
 
 
 def configure(
-    photos: Given, noun: str | None = None, *, config: Path | str | None = None, **options: Unpack[TrainOptions]
+    photos: Given | BatchSource,
+    noun: str | None = None,
+    *,
+    config: Path | str | None = None,
+    **options: Unpack[TrainOptions],
 ) -> RunConfig:
-    """What `train` would train, for a `Trainer`."""
+    """What `train` would train, for a `Trainer`, which is given a BatchSource once more, as `batches`."""
     from booth.config import RunConfig, load_run_config
     from booth.data.given import sources_of
 

@@ -12,6 +12,7 @@ from booth.core.errors import NotAvailableError
 from booth.core.method import Subject
 from booth.families.loading import EMBEDDED, load_family
 from booth.registry import FAMILIES, METHODS
+from booth.train.plan_state import PlanState
 
 
 def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[dict[str, Any]]:
@@ -97,15 +98,7 @@ def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
         if not set(kind.needs) <= set(model.offers):
             continue
         method = kind(kind.Config.model_validate(kind.defaults(model.scale)), Subject("sks", "dog"))
-        values = taken = 0
-        stages = method.plan()
-        try:
-            for stage in stages:
-                for group in stage.method.attach(model, 0):
-                    values += sum(p.numel() for p in group.parameters.values())
-                    taken += sum(p.numel() * p.element_size() for p in group.parameters.values())
-        finally:
-            for stage in reversed(stages):
-                stage.method.detach(model)
+        counted = PlanState(model, method.plan(), 0).sizes()
+        values, taken = (sum(column) for column in zip(*counted, strict=True))
         found[name] = {"base": base or EMBEDDED, "values": values, "bytes": taken}
     return found

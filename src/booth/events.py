@@ -171,8 +171,8 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         line = (json.dumps(event.to_json(), ensure_ascii=False) + "\n").encode(errors="backslashreplace")
         try:
-            self._file.write(b"\n" + line if self._torn else line)
-            self._torn = False
+            line = b"\n" + line if self._torn else line
+            self._torn = self._file.write(line) < len(line)  # a disk that fills up takes the first bytes of it
         except OSError:
             self._torn = True
 

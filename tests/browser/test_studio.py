@@ -14,6 +14,8 @@ from serving import WAIT, Served
 
 from booth.world import demo
 
+pytestmark = pytest.mark.xdist_group("browser")  # one studio, one browser and one training serve all of them
+
 PHOTOS = sorted(demo.photos().glob("*.png"))
 STEPS = 4
 SIZES = {"phone": (390, 844, "dark"), "desk": (1440, 900, "light")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,39 @@ CASES = [
 ]
 
 Bases = Callable[[str], Path]
+
+
+@dataclass
+class Bare:
+    """A tiny base loaded twice, one to learn and one to take what was learned, and what it is before either.
+
+    Each method of a family leaves both as they were loaded, which is looked at, so that the next one takes them.
+    """
+
+    model: Family
+    again: Family
+    picture: Tensor
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, base: Path) -> Bare:
+        model = load_family(str(base))
+        picture, at_start = draw(model), {n: t.clone() for n, t in tensors(model).items()}
+        return cls(model, load_family(str(base)), picture, at_start)
+
+    def require_as_loaded(self, model: Family) -> None:
+        after = tensors(model)
+        assert list(after) == list(self.tensors)
+        assert all(torch.equal(after[n], t) for n, t in self.tensors.items())
+
+
+Held = dict[str, Bare]
+
+
+@pytest.fixture(scope="session")
+def held() -> Held:
+    """Loaded bases that wait for the next method, by family."""
+    return {}
 
 
 @pytest.fixture(scope="session")
@@ -201,39 +235,41 @@ def test_recomputed_activations_change_no_gradient(bases: Bases, family: str) ->
 
 
 @pytest.mark.parametrize(("family", "name"), CASES)
-def test_a_method_trains_saves_loads_and_draws(bases: Bases, family: str, name: str, tmp_path: Path) -> None:
-    base, settings = bases(family), {"learning_rate": 1e-2} | SETTINGS.get(name, {})
+def test_a_method_trains_saves_loads_and_draws(
+    bases: Bases, held: Held, family: str, name: str, tmp_path: Path
+) -> None:
+    settings = {"learning_rate": 1e-2} | SETTINGS.get(name, {})
     if not any(encoder.linears for encoder in FAMILIES[family].encoders.values()):
         settings.pop("train_text_encoder", None)
     if name == "lora":
         settings["targets"] = tuple(FAMILIES[family].linears)
-    model, method = load_family(str(base)), make_method(name, **settings)
-    plain = draw(model)
-    at_start = {n: t.clone() for n, t in tensors(model).items()}
+    bare = held.pop(family, None) or Bare.load(bases(family))  # a test that fails does not give it back
+    model, again, method = bare.model, bare.again, make_method(name, **settings)
     known = {id(t): n for n, t in tensors(model).items()}
     trained = train(model, method, 2, dealer(model))
     declared = {known[id(p)] for p in trained.values() if id(p) in known}
     for n, t in tensors(model).items():
-        if n in at_start and n not in declared:
-            assert torch.equal(t, at_start[n]), n
+        if n in bare.tensors and n not in declared:
+            assert torch.equal(t, bare.tensors[n]), n
     picture = draw(model)
-    assert not torch.equal(picture, plain)
+    assert not torch.equal(picture, bare.picture)
     folder = write(model, method, tmp_path / "concept")
     detach(model, method)
-    after = tensors(model)
-    assert list(after) == list(at_start)
-    assert all(torch.equal(after[n], t) for n, t in at_start.items())
-    assert torch.equal(draw(model), plain)
+    bare.require_as_loaded(model)
+    assert torch.equal(draw(model), bare.picture)
 
-    again, restored = load_family(str(base)), make_method(name, **settings)
+    restored = make_method(name, **settings)
     restored.restore(again, folder)
     assert torch.equal(draw(again), picture)
 
     if name not in ALONE and _diffusers_reads(again, folder):
-        pipe = load_with_diffusers(base, folder)
+        pipe = load_with_diffusers(bases(family), folder)
         for component in again.components():
             getattr(pipe, component).requires_grad_(False)  # torch convolves by another algorithm for those that do
         assert same_picture(name, draw(again, pipe), picture)
+    restored.detach(again)
+    bare.require_as_loaded(again)
+    held[family] = bare
 
 
 def _diffusers_reads(model: Family, folder: Path) -> bool:

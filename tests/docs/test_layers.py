@@ -45,7 +45,7 @@ ALLOWED = {
     "hub": DRAWING | {"hub"},
     "world": TRAINING | {"world", "imagenet"},
     "evaluate": TRAINING | {"world", "evaluate", "imagenet"},
-    "catalogue": PARTS,
+    "catalogue": TRAINING,
     "machine": PARTS,
     "imagenet": NOUNS,
     "augment": TRAINING | {"world", "evaluate", "imagenet", "augment"},

@@ -11,6 +11,8 @@ from script_files import load
 from booth.core import registry as registries
 
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.xdist_group("reference")  # the pages are written once
+
 PAGES = ["exit-codes.md", "error-codes.md", "methods.md", "settings.md", "proof.md", "command-line.md"]
 BY_HAND = ["exports.md", "fleet.md", "inputs.md", "python.md", "reliability.md", "run-folder.md", "threat-model.md"]
 
@@ -21,10 +23,16 @@ def script() -> ModuleType:
     return load("write_reference")
 
 
+@pytest.fixture(scope="module")
+def pages(script: ModuleType) -> dict[str, str]:
+    """Every page that is written from the code, by its name."""
+    return script.pages()
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_is_current(script: ModuleType, name: str) -> None:
+def test_the_page_is_current(pages: dict[str, str], name: str) -> None:
     page = ROOT / "docs" / "reference" / name
-    assert page.read_text(encoding="utf-8") == script.pages()[name], "run `make docs`"
+    assert page.read_text(encoding="utf-8") == pages[name], "run `make docs`"
 
 
 def test_the_settings_that_are_checked_early_are_current(script: ModuleType) -> None:
@@ -36,8 +44,8 @@ def test_the_readme_s_table_is_current(script: ModuleType) -> None:
     assert (ROOT / "README.md").read_text(encoding="utf-8") == script.readme(), "run `make docs`"
 
 
-def test_all_pages_are_there_and_no_other(script: ModuleType) -> None:
-    assert sorted(script.pages()) == sorted(PAGES)
+def test_all_pages_are_there_and_no_other(pages: dict[str, str]) -> None:
+    assert sorted(pages) == sorted(PAGES)
     assert sorted(p.name for p in (ROOT / "docs" / "reference").iterdir()) == sorted([*PAGES, *BY_HAND])
 
 

@@ -69,6 +69,24 @@ def test_the_log_reads_back_and_survives_a_torn_line(tmp_path: Path) -> None:
     assert [e.kind for e in read_events(file, first)] == ["message"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+def test_a_line_of_which_a_full_disk_took_a_part_spoils_no_other(tmp_path: Path) -> None:
+    import resource
+
+    file = tmp_path / "events.jsonl"
+    log = EventLog(file)
+    log(Event("message", data={"text": "before"}))
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 10, former[1]))
+    try:
+        log(Event("message", data={"text": "torn"}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    log(Event("message", data={"text": "after"}))
+    log.close()
+    assert [e.text for e in read_events(file)] == ["before", "after"]
+
+
 def test_a_token_is_looked_at_wherever_something_is_drawn() -> None:
     token = CancelToken()
     check_cancelled()

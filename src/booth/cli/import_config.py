@@ -14,7 +14,10 @@ from booth.cli.output import finish, say
 def import_config(
     file: Annotated[
         Path,
-        typer.Argument(help="TOML of sd-scripts, or a file with the command of a diffusers script.", metavar="FILE"),
+        typer.Argument(
+            help="TOML or GUI's JSON of sd-scripts, or a file with a command of it or of a diffusers script.",
+            metavar="FILE",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="File to write.", metavar="FILE")] = Path("run.toml"),
     as_json: AsJson = False,

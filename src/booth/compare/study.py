@@ -271,7 +271,7 @@ def _revision() -> dict[str, Any]:
     try:
         here = ["git", "-C", str(Path(__file__).parent)]
         commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*here, "status", "--porcelain", "src"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*here, "status", "-s", "src"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": bool(changed.stdout.strip())}

@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -142,6 +143,11 @@ def size_of(folder: Path) -> int:
 
 def package_versions() -> dict[str, str]:
     """Versions of what a result depends on, as far as they are installed."""
+    return dict(_installed_versions())
+
+
+@cache  # a package's version is read from its files, and every checkpoint asks
+def _installed_versions() -> Mapping[str, str]:
     found: dict[str, str] = {}
     for package in PACKAGES:
         try:

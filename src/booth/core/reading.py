@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
+from booth.core.words import size
 
 MAX_TEXT_BYTES = 50_000_000
 # Marks by which an encoding other than UTF-8 announces itself; those of four bytes first, for they begin like others.
@@ -41,7 +42,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
             raise BadDataError("is not a regular file", "copy the file itself", code="file.not_regular")
         if status.st_size > limit:
             raise BadDataError(
-                f"has {status.st_size / 1e6:,.1f} MB, the most is {limit / 1e6:,.1f} MB",
+                f"has {size(status.st_size)}, the most is {size(limit)}",
                 "make it smaller",
                 code="file.too_large",
             )
@@ -86,10 +87,13 @@ def decode_text(data: bytes) -> str:
 
 
 def _is_wide(data: bytes) -> bool:
-    """Whether most of every second byte is NUL, as in UTF-16 of western words without a mark."""
+    """Whether most of every second byte is NUL, as in UTF-16 and UTF-32 of western words without a mark.
+
+    Where most of all bytes are, it is no text.
+    """
     head = data[:4096]
     halves = head[::2], head[1::2]
-    return len(head) >= 4 and any(half.count(0) > 0.6 * len(half) for half in halves)
+    return len(head) >= 4 and sum(half.count(0) > 0.6 * len(half) for half in halves) == 1
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def require_readable(path: Path, found: Any, newest: int, versions: Any) -> int:
         by = f"written by booth {writer}" if isinstance(writer, str) else "written by a newer booth"
         raise BadDataError(
             f"{path} has schema version {found}, {by}; this is booth {__version__}, which reads up to {newest}.",
-            "Upgrade it: pip install --upgrade booth. Nothing was changed.",
+            "Upgrade it: pip install -U booth. Nothing was changed.",
             code="schema.newer",
         )
     return found

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 # Of files that lie beside a photo, in order of preference; behind the photo's stem or its whole name, in any case.
 CAPTION_SUFFIXES = (".txt", ".caption", ".captions", ".tags", ".json")
 CAPTION_COLUMNS = ("text", "caption", "prompt", "captions", "description", "tags", "caption_text")
+TAG_COLUMNS = ("tags",)  # whose lists are parts of one caption; in any other column they are several captions
+UNSEEN = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))  # of no width, as web pages and joined files have them
 MAX_CAPTION_BYTES = 65_536
 
 
 def clean(text: str) -> str | None:
     """A caption on one line, or None if nothing is left; BadDataError if it is not text."""
-    line = " ".join(text.split())
+    line = " ".join(text.translate(UNSEEN).split())
     if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in line):
         raise BadDataError(
             "holds control characters, so it is no caption",
@@ -71,27 +73,36 @@ def _from_json(text: str) -> str:
         raise BadDataError(
             "is not JSON", "correct it, or write the caption alone into a .txt", code="caption.not_json", field="photos"
         ) from error
-    found = value if isinstance(value, str) else caption_in(value) if isinstance(value, dict) else None
-    if found is None:
+    told = [value] if isinstance(value, str) else captions_in(value) if isinstance(value, dict) else None
+    if not told:
         raise BadDataError(
             f"has none of {', '.join(CAPTION_COLUMNS[:3])}",
             "write the caption alone into a .txt",
             code="caption.no_column",
             field="photos",
         )
-    return found
+    return told[0]
 
 
-def caption_in(row: Mapping[str, Any]) -> str | None:
-    """The caption among the columns of a row; a list of tags is one with commas."""
-    named = {str(key).strip().lower(): value for key, value in row.items()}
+def columns_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its columns' names in one form: "Image Name" is image_name."""
+    return {re.sub(r"[\s-]+", "_", str(key).strip().lower()): value for key, value in row.items()}
+
+
+def captions_in(row: Mapping[str, Any]) -> list[str] | None:
+    """The captions among the columns of a row, one or several; "" where a column for one is empty, None without one.
+
+    A list of tags is one caption with commas.
+    """
+    named, empty = columns_of(row), False
     for column in CAPTION_COLUMNS:
         value = named.get(column)
         if isinstance(value, str):
-            return value
+            return [value]
         if isinstance(value, list) and value and all(isinstance(v, str) for v in value):  # type: ignore[reportUnknownVariableType]
-            return ", ".join(value)  # type: ignore[reportUnknownArgumentType]
-    return None
+            return [", ".join(value)] if column in TAG_COLUMNS else value  # type: ignore[reportUnknownVariableType]
+        empty = empty or (column in named and value is None)
+    return [""] if empty else None
 
 
 def write_caption(photo: Path, caption: str) -> None:

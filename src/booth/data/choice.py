@@ -30,7 +30,10 @@ def choose(source: Path, homes: list[Home]) -> Choice:
     free = [h for h in homes if h not in always and h not in others]
     if not free:  # a name proves nothing where there are no other photos
         free, others = others, []
+    unread = [h for h in free if not h.is_readable] if any(h.is_readable for h in free) else []
+    free = [h for h in free if h not in unread]
     choice.ignored = [(h, LEFT_OUT[h.role].format(name=printable(h.told_by))) for h in (*always, *others) if h.role]
+    choice.ignored += [(h, "pictures of kinds that booth does not read, beside others that it does") for h in unread]
     if not free:
         if always:
             choice.problem = (

@@ -46,22 +46,42 @@ STRANGERS = (  # how a file begins, what it is and what to do with it
     (b"8BPS", "is a Photoshop file", "save it as PNG"),
     (b"%PDF", "is a PDF, not a photo", "remove it"),
     (b"PK\3\4", "is a ZIP archive", "unpack it and give the folder"),
+    (b"7z\xbc\xaf", "is a 7z archive", "unpack it and give the folder"),
+    (b"Rar!", "is a RAR archive", "unpack it and give the folder"),
+    (b"\x1f\x8b", "is a compressed archive", "unpack it and give the folder"),
+    (b"PAR1", "is a Parquet table, not a photo", "save its pictures as files"),
+    (b"ARROW1", "is an Arrow table, not a photo", "save its pictures as files"),
+    (b"v/1\x01", "is an OpenEXR", "save it as PNG"),
+    (b"qoif", "is a QOI", "save it as PNG"),
+    (b"DDS ", "is a DDS texture", "save it as PNG"),
+    (b"gimp xcf", "is a GIMP file", "export it as PNG"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the photo", "run `git lfs pull`"),
     (b"<", "is a web page or SVG, not a photo", "download the picture itself"),
 )
 
 
-HEIC = (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc", b"heim", b"heis", b"hevm", b"hevs")
+HEIC = (b"heic", b"heix", b"heif", b"mif1", b"mif2", b"msf1", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"miaf")
 AVIF = (b"avif", b"avis")
 # Beginnings that are long enough to prove a picture whatever a file is called; "BM" and "<" begin texts too.
-PICTURES = tuple(magic for magic, *_ in STRANGERS if len(magic) > 2 and magic[:2] not in (b"%P", b"PK", b"ve"))
+PICTURES = tuple(
+    magic for magic, what, _ in STRANGERS if len(magic) > 2 and "not" not in what and "archive" not in what
+)
 
 
 def is_other_picture(head: bytes) -> bool:
     """Whether the first 32 bytes of a file are those of a picture of a kind that we do not read."""
-    if head[4:8] == b"ftyp":
-        return head[8:12] in (*HEIC, *AVIF, b"crx ")
-    return head.startswith(PICTURES)
+    return _brand(head) in ("HEIC", "AVIF", "raw") or head.startswith(PICTURES)
+
+
+def _brand(head: bytes) -> str | None:
+    """What an ISO media file holds, by its own brand or else by those that it is compatible with; None for others."""
+    if head[4:8] != b"ftyp":
+        return None
+    brands = [head[8:12], *(head[i : i + 4] for i in range(16, min(len(head), int.from_bytes(head[:4])), 4))]
+    for told, known in (("AVIF", AVIF), ("HEIC", HEIC), ("raw", (b"crx ",))):
+        if any(brand in known for brand in brands):
+            return told
+    return "video"
 
 
 def sniff(head: bytes) -> str | None:
@@ -147,7 +167,8 @@ def _opened(data: bytes) -> Generator[Image.Image]:
         raise BadDataError("is empty (0 bytes)", "copy it again", code="picture.empty", field="photos")
     kind = sniff(data[:12])
     if kind is None:
-        raise BadDataError(*_stranger(data[:512]), code="picture.of_no_kind", field="photos")
+        known = stranger(data[:512]) or ("is no JPEG, PNG or WebP, whatever its name says", "convert it or remove it")
+        raise BadDataError(*known, code="picture.of_no_kind", field="photos")
     if kind == "WEBP":
         _check_size(*_webp_canvas(data))  # Pillow's opening of a WebP already allocates the whole canvas
     try:
@@ -219,20 +240,23 @@ def _webp_canvas(data: bytes) -> tuple[int, int]:
     return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
 
 
-def _stranger(head: bytes) -> tuple[str, str]:
-    """What a file is that is no picture which can be read, and what to do with it."""
-    if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        if brand in HEIC:
-            return "is a HEIC photo, as phones and cameras save", "export it as JPEG"
-        if brand == b"crx ":
-            return "is a camera's raw file", "develop it and save it as JPEG"
-        return ("is an AVIF", "save it as PNG or JPEG") if brand in AVIF else ("is a video", "remove it")
+def stranger(head: bytes) -> tuple[str, str] | None:
+    """What a file is by its first 512 bytes that cannot be read as a picture, and what to do; None if nothing tells."""
+    brands = {
+        "HEIC": ("is a HEIC photo, as phones and cameras save", "export it as JPEG"),
+        "raw": ("is a camera's raw file", "develop it and save it as JPEG"),
+        "AVIF": ("is an AVIF", "save it as PNG or JPEG"),
+        "video": ("is a video", "remove it"),
+    }
+    if (brand := _brand(head)) is not None:
+        return brands[brand]
+    if head[257:262] == b"ustar":
+        return "is a TAR archive", "unpack it and give the folder"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     for magic, what, advice in STRANGERS:
         if head.startswith(magic) or text.startswith(magic):
             return what, advice
-    return "is no JPEG, PNG or WebP, whatever its name says", "convert it or remove it"
+    return None
 
 
 def _turn_of(image: Image.Image) -> Image.Transpose | None:

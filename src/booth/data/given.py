@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +17,36 @@ from booth.core.cache import cache_folder
 from booth.core.commit import committed, verify
 from booth.core.errors import BadDataError, DamagedFileError
 
+if TYPE_CHECKING:
+    from booth.core.batch import BatchSource
+
 Picture = Path | str | Image.Image | NDArray[Any]
 Given = Picture | Iterable[Picture | tuple[Picture, str | None] | Mapping[str, Any]]
+BATCHES = Path("batches-of-the-caller")  # what stands in a configuration for what deals batches
 IMAGES, CAPTIONS = ("image", "img", "picture"), ("text", "caption", "prompt")  # what columns of data sets are called
 
 
-def sources_of(photos: Given) -> list[Path]:
+def are_batches(photos: Given | BatchSource) -> TypeGuard[BatchSource]:
+    """Whether it deals batches itself: it is called with an rng, and is no collection of anything."""
+    return callable(photos) and not isinstance(photos, Iterable)
+
+
+def sources_of(photos: Given | BatchSource) -> list[Path]:
     """Paths to read them from: those that were given, or a folder of booth's cache where what is in memory is kept.
+
+    What deals batches is in no file; BATCHES stands for it.
 
     It is kept without loss, under a name by its content, so that a run is resumed and an evaluation finds it again.
     A mapping, such as a row of `datasets.Dataset`, has its picture as "image" and may have a caption as "text". Arrays
     are (H, W), (H, W, 3) or (H, W, 4), uint8 or floating in 0..1. BadDataError for anything else.
     """
+    if are_batches(photos):
+        return [BATCHES]
     if isinstance(photos, Path | str | Image.Image | np.ndarray):
         one = cast("Any", photos)
         rows: list[Any] = list(one) if isinstance(one, np.ndarray) and one.ndim == 4 else [one]
     else:
-        rows = list(photos)
+        rows = list(cast("Iterable[Any]", photos))
     if not rows:
         raise BadDataError("There are no photos; give paths, pictures or arrays.", code="photos.none", field="photos")
     if all(isinstance(row, Path | str) for row in rows):

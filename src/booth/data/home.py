@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,19 +12,13 @@ from booth.core.errors import BadDataError
 from booth.core.places import printable
 from booth.core.reading import read_text
 from booth.data.account import UNUSED_CAPTION, Candidate, Findings, counted
-from booth.data.beside import PHOTO_SUFFIXES, Beside
+from booth.data.beside import OTHER_PICTURES, PHOTO_SUFFIXES, Beside
 from booth.data.captions import CAPTION_SUFFIXES, MAX_CAPTION_BYTES, read_caption
-from booth.data.decoding import is_other_picture, sniff
+from booth.data.decoding import is_other_picture, sniff, stranger
 from booth.data.lists import LIST_SUFFIXES, STEM, CaptionList, caption_list
 from booth.data.pairs import PAIRS
 from booth.data.roles import Role, kohya, role_of
 
-# Pictures that we do not read: whoever put them there expects them to be used, so they are errors, not leftovers. One
-# of any other suffix is known by its first bytes.
-OTHER_PICTURES = frozenset(
-    {".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".svg", ".psd"}
-    | {".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".raw", ".3fr", ".iiq"}
-)
 JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"})
 # What programs write beside photos under their names, that is text and no caption.
 SIDECARS = frozenset({".xmp", ".aae", ".thm", ".xml", ".pp3", ".dop", ".npz", ".safetensors", ".html", ".md5"})
@@ -43,6 +38,11 @@ class Home:
     told_by: str = ""  # the name of the folder that tells the role
 
     @property
+    def is_readable(self) -> bool:
+        """Whether any of its photos is of a kind that is read."""
+        return any(not _is_other(photo) for photo in self.photos)
+
+    @property
     def listed(self) -> list[Path]:
         """Every photo that a list names."""
         return list(dict.fromkeys(photo for each in self.lists for photo in each.captions))
@@ -51,10 +51,11 @@ class Home:
 def look(folder: Path, source: Path | None, root: Path, entries: list[Path]) -> Home:
     """A folder's entries, and which of them are meant as photos; `root` is where what belongs to them may lie."""
     beside = Beside(folder, root)
-    stems = {e.stem for e in entries if e.suffix.lower() in PHOTO_SUFFIXES}
+    stems = {name.lower() for e in entries if e.suffix.lower() in PHOTO_SUFFIXES for name in (e.stem, e.name)}
     meant = [e for e in entries if not beside.is_beside(e, stems) and _is_photo(e, source)]
-    readable = {p.stem.lower() for p in meant if p.suffix.lower() in PHOTO_SUFFIXES}
-    photos = [p for p in meant if not (p.stem.lower() in readable and _is_other(p))]
+    # IMG_1.HEIC has its own JPEG in IMG_1.jpg, and in IMG_1.HEIC.jpg too.
+    readable = {name.lower() for p in meant if p.suffix.lower() in PHOTO_SUFFIXES for name in (p.stem, p.name)}
+    photos = [p for p in meant if not ({p.stem.lower(), p.name.lower()} & readable and _is_other(p))]
     return Home(folder, source, entries, photos, beside)
 
 
@@ -71,6 +72,8 @@ def read_lists(home: Home, entries: Iterable[Path], found: Findings) -> None:
         if told is None:
             continue
         home.lists.append(told)
+        if told.several:
+            found.leave(path, f"of the captions of {counted(told.several, 'photo')} only the first is used")
         if told.of_hub:
             found.bad += [f"{printable(path)} {printable(reason)}" for reason in told.bad]
         elif told.bad:
@@ -113,18 +116,19 @@ def leave(home: Home, taken: list[Candidate], found: Findings) -> None:
         used |= {p for p in (c.path, c.mask, c.control_image, c.caption_file) if p is not None}
     used |= set(home.photos)  # those that are refused are told elsewhere
     blank = {left.path for left in found.left}
+    names = re.compile("|".join(map(re.escape, sorted({c.path.name.lower() for c in taken}))) or r"(?!)")
     for entry in home.entries:
         if entry in used or entry in blank:
             continue
         if os.path.isdir(entry) and not os.path.islink(entry):
             continue
-        found.leave(entry, _why(entry, stems))
+        found.leave(entry, _why(entry, stems, names))
     _leave_beside(home, used, found)
 
 
-def _why(entry: Path, stems: dict[str, str]) -> str:
-    """Why a file is not used, judged against the photos."""
-    suffix, photo = entry.suffix.lower(), stems.get(entry.stem.lower())
+def _why(entry: Path, stems: dict[str, str], names: re.Pattern[str]) -> str:
+    """Why a file is not used, judged against the photos; `names` finds one of theirs in a text."""
+    suffix, photo = entry.suffix.lower(), stems.get(entry.stem.lower()) or stems.get(entry.name.lower())
     if photo is not None and _is_other(entry):
         return "a photo of the same name is used in its place, for it is of a kind that booth does not read"
     if suffix == ".parquet":
@@ -135,13 +139,22 @@ def _why(entry: Path, stems: dict[str, str]) -> str:
         return f"{UNUSED_CAPTION}: write the caption alone into a .txt of the photo's name"
     if photo is not None and suffix in CAPTION_SUFFIXES:
         return f"{UNUSED_CAPTION}: {photo} has another caption that is preferred"
-    if photo is not None and suffix not in SIDECARS and _is_text(entry):
-        return f"{UNUSED_CAPTION}: name it like its photo, with .txt"
     if suffix in (".csv", ".tsv", ".jsonl"):
-        return f"{UNUSED_CAPTION}: its column file_name has to name photos of this folder"
+        return f"{UNUSED_CAPTION}: its columns file_name and text have to name photos of this folder and describe them"
     if suffix in PHOTO_SUFFIXES:
         return "it is another photo's mask or hint, and that photo has one already or is not there"
+    text = "" if suffix in SIDECARS else _text_in(entry).lower()
+    if text and _begins_as(entry.name, stems):
+        return f"{UNUSED_CAPTION}: name it like its photo, with .txt"
+    if names.search(text):
+        return f"{UNUSED_CAPTION}: save it as metadata.csv with the columns file_name and text"
     return "not a photo and no photo's caption"
+
+
+def _begins_as(name: str, stems: Container[str]) -> bool:
+    """Whether the name is that of a photo and more: x.jpg.supplemental.json, x.caption.txt."""
+    parts = name.lower().split(".")
+    return any(".".join(parts[:count]) in stems for count in range(1, len(parts)))
 
 
 def _leave_beside(home: Home, used: set[Path], found: Findings) -> None:
@@ -229,17 +242,27 @@ def _is_other(path: Path) -> bool:
     return sniff(head) is None and (path.suffix.lower() in OTHER_PICTURES or is_other_picture(head))
 
 
-def _head(path: Path) -> bytes:
+def in_place_of_photos(homes: Iterable[Home]) -> str:
+    """A clause on the first file whose kind is known, where there are no photos at all; "" where none tells."""
+    for path in (entry for home in homes for entry in home.entries):
+        known = stranger(_head(path, 512)) if path.is_file() and path.suffix.lower() not in LIST_SUFFIXES else None
+        if known is not None:
+            return f"{printable(path.name)} {known[0]}; {known[1]}"
+    return ""
+
+
+def _head(path: Path, count: int = 32) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(32)
+            return file.read(count)
     except OSError:
         return b""
 
 
-def _is_text(path: Path) -> bool:
+def _text_in(path: Path) -> str:
+    """What a text file says, or any words for one in another encoding; nothing for a file that is no text."""
     try:
         text = read_text(path, MAX_CAPTION_BYTES)
     except BadDataError as error:
-        return "UTF" in str(error) and "no text" not in str(error)
-    return bool(text.strip()) and "\0" not in text and not text.lstrip().startswith("<")
+        return "text" if "UTF" in str(error) and "no text" not in str(error) else ""
+    return "" if "\0" in text or text.lstrip().startswith("<") else text.strip()

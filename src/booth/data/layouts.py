@@ -9,9 +9,20 @@ from pathlib import Path
 from booth.core.errors import BadDataError
 from booth.core.places import printable
 from booth.data.account import Candidate, Findings, counted
-from booth.data.beside import PHOTO_SUFFIXES, Beside
+from booth.data.beside import PHOTO_SUFFIXES, Beside, listed
 from booth.data.choice import choose
-from booth.data.home import JUNK, Home, caption_beside, company, first, leave, look, read_lists, take
+from booth.data.home import (
+    JUNK,
+    Home,
+    caption_beside,
+    company,
+    first,
+    in_place_of_photos,
+    leave,
+    look,
+    read_lists,
+    take,
+)
 from booth.data.lists import LIST_SUFFIXES
 from booth.data.pairs import PAIRS, read_pairs
 from booth.data.roles import BESIDE, LEFT_OUT, kohya, role_of
@@ -72,7 +83,7 @@ def _listed(files: list[Path], found: Findings) -> None:
         home = look(folder, None, folder, own)
         read_lists(home, [folder / name for name in sorted(home.beside.files)], Findings())
         beside = {p for photo in home.photos for p in company(photo, home.beside)} | {each.path for each in home.lists}
-        stems = {p.stem for p in home.photos}
+        stems = {name.lower() for p in home.photos for name in (p.stem, p.name)}
         # Where a folder is given a stray text is left out; whoever names a file expects it to be used.
         home.photos = [f for f in own if f not in beside and not home.beside.is_beside(f, stems)]
         taken += take(home, found)
@@ -99,13 +110,38 @@ def _folder(source: Path, found: Findings, root: Path) -> None:
         found.bad.append(f"{printable(source)} {choice.problem}")
         return
     if not choice.chosen and len(found.bad) == failures:
-        found.bad.append(
-            f"{printable(source)} holds no photos; put JPEG, PNG or WebP files there or name another folder"
-        )
+        told = in_place_of_photos(homes) or "put JPEG, PNG or WebP files there or name another folder"
+        found.bad.append(f"{printable(source)} holds no photos{': ' if ' is a' in told else '; '}{told}")
+    beside = {folder for home in choice.chosen for folder in home.beside.taken}
     for home, why in choice.ignored:
-        found.leave(home.folder, why, len(home.photos))
+        if home.folder not in beside:
+            found.leave(home.folder, why, len(home.photos))
+    _leave_bare(homes, beside, found)
     for home in choice.chosen:
         _home(home, found, choice.classes)
+        if home.folder == root:
+            _leave_outside(home, found)
+
+
+def _leave_outside(home: Home, found: Findings) -> None:
+    """Account for folders of captions, masks or hints beside the one that was given, into which nobody looks."""
+    names = {name.lower() for photo in home.photos for name in (photo.stem, photo.name)}
+    for folder in listed(home.folder.resolve().parent):
+        role = role_of(folder.name)
+        if role not in BESIDE or folder == home.folder.resolve() or not folder.is_dir():
+            continue
+        if any({file.stem.lower(), file.name.lower()} & names for file in listed(folder)):
+            found.leave(folder, f"its {role} are called as these photos, and it is used where it is named beside them")
+
+
+def _leave_bare(homes: list[Home], beside: set[Path], found: Findings) -> None:
+    """Account for folders in which there are no photos at any depth and nothing that belongs to any."""
+    full = {photo.parent for h in homes for photo in h.photos} | beside
+    bare = [h for h in homes if h.entries and not any(f.is_relative_to(h.folder) for f in full)]
+    folders = {h.folder for h in bare}
+    for home in bare:
+        if home.folder.parent not in folders and not any(home.folder.is_relative_to(f) for f in beside):
+            found.leave(home.folder, "a folder without photos")
 
 
 def _homes(folder: Path, root: Path, found: Findings, depth: int, all_of_them: bool = False) -> Iterator[Home]:
@@ -117,7 +153,7 @@ def _homes(folder: Path, root: Path, found: Findings, depth: int, all_of_them: b
     for entry in home.entries:
         if not depth or os.path.islink(entry) or not os.path.isdir(entry) or entry in home.photos:
             continue
-        if all_of_them or role_of(entry.name) not in BESIDE:
+        if all_of_them or (role_of(entry.name) not in BESIDE and entry not in home.beside.taken):
             yield from _homes(entry, root, found, depth - 1, all_of_them)
 
 

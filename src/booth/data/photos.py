@@ -130,9 +130,11 @@ def _load(candidate: Candidate, changed: dict[str, list[str]]) -> Photo:
     image = _resized(image, size, Image.Resampling.LANCZOS)
     control_image = control_image and _resized(control_image, size, Image.Resampling.LANCZOS)
     mask = mask and _resized(mask, size, Image.Resampling.BOX)
-    if mask is not None and mask.getextrema()[0] == 255:
+    if mask is not None and len(set(mask.getextrema())) == 1:
         if candidate.mask is not None:
-            changed.setdefault("Masks that are white all over and change nothing", []).append(printable(candidate.mask))
+            same = "white" if mask.getextrema()[0] == 255 else "of one grey"
+            told = f"Masks that are {same} all over and change nothing"
+            changed.setdefault(told, []).append(printable(candidate.mask))
         mask = None  # it covers all, as an opaque alpha channel does
     digest = hashlib.sha256(data).hexdigest()
     about = (
@@ -190,7 +192,11 @@ def _beside(path: Path, what: str, photo: Decoded, changed: dict[str, list[str]]
 
 
 def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= ASPECT
+    """Whether one is the other in another size, but for ASPECT or what rounding to whole pixels makes of the side."""
+    if abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= ASPECT:
+        return True
+    (w, h), (wide, high) = sorted((one, other))
+    return abs(high * w / wide - h) <= 1 or abs(wide * h / high - w) <= 1
 
 
 def _resized(image: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:

@@ -33,13 +33,26 @@ LEFT_OUT: dict[Role, str] = {
     "validation": "pictures for another use, as {name} says",
 }
 BESIDE = ("captions", "masks", "hints")  # what belongs to photos of the same names
-KOHYA = re.compile(r"(?P<repeats>[1-9]\d{0,3})_(?P<words>\S.*)")
+# Names that are common words, and tell a role only where the files are called as the photos are.
+LIKELY: dict[Role, re.Pattern[str]] = {
+    "masks": re.compile(r"mattes?|alphas?|segmentations?([\W_]?(class|masks?))?"),
+    "hints": re.compile(
+        rf"cond(ition)?s?([\W_]?{_PICTURES})?|hint"
+        r"|(canny|depth|openpose|line[\W_]?art|soft[\W_]?edges?|scribbles?)([\W_]?maps?)?"
+    ),
+}
+KOHYA = re.compile(r"(?P<repeats>0*[1-9]\d{0,4})_(?P<words>\S.*)")
 YEARS = range(1900, 2100)
 
 
 def role_of(name: str) -> Role | None:
     """What a folder of this name is for."""
     return next((role for role, pattern in ROLES.items() if pattern.fullmatch(name.lower())), None)
+
+
+def likely_role(name: str) -> Role | None:
+    """What a folder of this name is for if its files are called as photos are."""
+    return next((role for role, pattern in LIKELY.items() if pattern.fullmatch(name.lower())), None)
 
 
 def role_below(folder: Path, source: Path) -> tuple[Role | None, str]:

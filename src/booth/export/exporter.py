@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from booth.core.concept import ConceptRecord
 from booth.core.errors import NotAvailableError, UsageError
+from booth.core.tensor_files import write_tensors
 from booth.export.base_files import BaseFiles, Shapes
 from booth.export.check import Check
 from booth.export.layer import Layer
 from booth.export.parts import Parts
-from booth.families.loading import base_hash
+from booth.families.loading import EMBEDDED, base_hash, earlier_embedded
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 UNETS = ("stable_diffusion", "stable_diffusion_xl")  # the families with a U-Net, which the older programs draw with
@@ -62,6 +62,8 @@ class Job:
                 field="base",
             )
         if base_hash(self.base.folder) != self.record.base.hash:
+            if self.record.base.name == EMBEDDED:
+                raise earlier_embedded(self.folder, self.record.base.hash)
             raise UsageError(
                 f"{why} needs the base that {self.folder} was taught to, and {self.base.folder} has another content by "
                 "now.",
@@ -157,7 +159,7 @@ class Exporter(ABC):
 
     def write(self, job: Job, tensors: dict[str, Tensor], file: Path, header: dict[str, str]) -> None:
         """Write what `tensors` made."""
-        save_file({name: t.contiguous() for name, t in tensors.items()}, file, metadata={"format": "pt", **header})
+        write_tensors(tensors, file, {"format": "pt", **header})
 
     def loaded(self, job: Job, file: Path) -> Loaded | None:
         """What a program draws with that has loaded the written file; None where no pipeline of diffusers could."""

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from booth.export.turns import boft_turned, turned
+
 # The kinds of update, what people call them, and one of each kind's own factors.
-KINDS = {"lora": "LoRA", "loha": "LoHa", "lokr": "LoKr", "glora": "GLoRA", "oft": "OFT", "ia3": "IA3",
-         "diff": "plain difference", "whole": "whole weight"}  # fmt: skip
+KINDS = {"lora": "LoRA", "loha": "LoHa", "lokr": "LoKr", "glora": "GLoRA", "oft": "OFT", "boft": "BOFT", "ia3": "IA3",
+         "vera": "VeRA", "diff": "plain difference", "whole": "whole weight"}  # fmt: skip
 STARTS = {"hada": "loha", "lokr": "lokr", "a1": "glora", "a2": "glora", "b1": "glora", "b2": "glora", "oft": "oft",
-          "rescale": "oft", "ia3": "ia3", "on": "ia3", "diff": "diff", "whole": "whole"}  # fmt: skip
+          "rescale": "oft", "boft": "boft", "ia3": "ia3", "on": "ia3", "vera": "vera", "diff": "diff",
+          "whole": "whole"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,11 @@ class Layer:
     LoRA (2106.09685): W + scale `up` (out, r, ...) `down` (r, in, ...). LoHa (2108.06098): W + scale (w1_a w1_b) *
     (w2_a w2_b). LoKr: W + scale w1 (x) w2. GLoRA (2306.07967): W + scale (W A + B), A and B of low rank.
     OFT (2306.07280): W with its rows turned by `oft_blocks` (n, side, side) as LyCORIS has it, or (m, n, side, side)
-    for BOFT's m turns (2311.06243), or with its columns turned by `oft_r` (n, side (side - 1) / 2) as peft has it. IA3
-    (2205.05638): W with its rows, or `on_input` its columns, times 1 + `ia3`. `diff` is added as it is, and `whole`
-    replaces W.
+    for BOFT's m turns (2311.06243), or with its columns turned by `oft_r` (n, side (side - 1) / 2) as peft has it, or
+    by `oft_turns` (n, side, side) themselves. BOFT of peft's: `boft_R` (m, n, side, side) turns the columns, and
+    `boft_s` (out, 1) scales the rows. IA3 (2205.05638): W with its rows, or `on_input` its columns, times 1 + `ia3`,
+    or times peft's `ia3_l`, (out, 1) or (1, in), which scales the bias with the rows. VeRA (2310.11454): W + diag(b) B
+    diag(d) A, A and B cut to the weight's sides. `diff` is added as it is, and `whole` replaces W.
     DoRA (2402.09353) then gives each row of the sum the length in `magnitude` (out,), or each column where that is
     (1, in, ...).
     """
@@ -41,6 +46,18 @@ class Layer:
             return "diff"
         first = next(iter(self.factors))
         return STARTS.get(first.split("_")[0], "lora")
+
+    @property
+    def on_input(self) -> bool:
+        """Whether IA3's factors are those of the columns."""
+        if "ia3_l" in self.factors:
+            return len(self.factors["ia3_l"]) == 1 and self.factors["ia3_l"].numel() > 1
+        return "on_input" in self.factors and bool(self.factors["on_input"].any())
+
+    @property
+    def scales_bias(self) -> Tensor | None:
+        """By what the layer's bias is multiplied, if it is."""
+        return self.factors["ia3_l"].flatten() if "ia3_l" in self.factors and not self.on_input else None
 
     @property
     def by_columns(self) -> bool:
@@ -62,6 +79,12 @@ class Layer:
         """
         return tuple(Layer({name: t.to("meta") for name, t in self.factors.items()}).product().shape)
 
+    def vera_factors(self, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """VeRA's update of a weight (out, in) as the two factors of a LoRA at a scale of 1: d A and b B."""
+        f = self.factors
+        down = f["vera_lambda_d"].float()[:, None] * f["vera_A"][:, : shape[1]].float()
+        return down, f["vera_lambda_b"].float()[:, None] * f["vera_B"][: shape[0]].float()
+
     def product(self) -> Tensor:
         """The update without scale and magnitude in float64, by the formulas of the papers."""
         f = {name: tensor.double() for name, tensor in self.factors.items()}
@@ -82,7 +105,7 @@ class Layer:
         """The weight's change in float64; `weight` is the base's."""
         if self.kind == "diff" and not self.factors:
             return torch.zeros(weight.shape, dtype=torch.float64)
-        if self.kind in {"glora", "oft", "ia3", "whole"}:
+        if self.kind in {"glora", "oft", "boft", "ia3", "vera", "whole"}:
             change = self._of_weight(weight.double())
         else:
             change = self.scale * self.product().reshape(weight.shape)
@@ -103,10 +126,16 @@ class Layer:
         if self.kind == "whole":
             return f["whole"].reshape(weight.shape) - weight
         if self.kind == "ia3":
-            sides = [1, -1] if bool(f["on_input"].any()) else [-1, 1]
-            return weight * f["ia3"].reshape(*sides, *[1] * (weight.ndim - 2))
+            sides = [1, -1] if self.on_input else [-1, 1]
+            factor = f["ia3_l"] - 1 if "ia3_l" in f else f["ia3"]
+            return weight * factor.reshape(*sides, *[1] * (weight.ndim - 2))
         if self.kind == "oft":
-            return _turned(weight, f, self.scale) - weight
+            return turned(weight, f, self.scale) - weight
+        if self.kind == "boft":
+            return boft_turned(weight, f["boft_R"], f["boft_s"]) - weight
+        if self.kind == "vera":
+            down, up = self.vera_factors((weight.shape[0], weight.shape[1]))
+            return (up.double() @ down.double()).reshape(weight.shape)
         a1, a2, b1, b2 = (f[name].flatten(1) for name in ("a1", "a2", "b1", "b2"))
         if _is_old_glora(self.factors, tuple(weight.shape)):
             flat = weight.flatten(1)
@@ -125,46 +154,3 @@ def _is_old_glora(factors: Mapping[str, Tensor], shape: tuple[int, ...]) -> bool
     old = b2[1] == b1[0] == a1[0] == a2[1]
     new = b2[0] == b1[1] == a1[1] == a2[0]
     return old and (not new or (a2[0] == shape[0] and shape[0] == shape[1]))
-
-
-def _turned(weight: Tensor, f: Mapping[str, Tensor], bound: float) -> Tensor:
-    """The weight turned by OFT's blocks: (I + Q)(I - Q)^-1 with a skew-symmetric Q."""
-    if "oft_r" in f:
-        return _turned_as_peft_does(weight, f["oft_r"])
-    blocks = f["oft_blocks"]
-    q = blocks - blocks.transpose(-1, -2)
-    norm = float(q.norm())
-    if bound > 0 and norm > bound:
-        q = q * (bound / norm)
-    eye = torch.eye(q.shape[-1], dtype=q.dtype)
-    turns = (eye + q) @ torch.linalg.inv(eye - q)
-    if blocks.ndim == 4:
-        turned = _turned_in_butterflies(weight, turns)
-    else:
-        turned = torch.einsum("knm,kn...->km...", turns, weight.view(*blocks.shape[:2], *weight.shape[1:]))
-        turned = turned.reshape(weight.shape)
-    return turned * f["rescale"].view(-1, *[1] * (weight.ndim - 1)) if "rescale" in f else turned
-
-
-def _turned_in_butterflies(weight: Tensor, turns: Tensor) -> Tensor:
-    """Each of BOFT's turns (n, side, side) acts on blocks of rows that lie twice as far apart as the last one's."""
-    side, turned = turns.shape[-1], weight
-    for i, turn in enumerate(turns):
-        apart = 2**i * (side // 2)
-        mixed = turned.unflatten(0, (-1, 2, apart)).transpose(1, 2).flatten(0, 2).unflatten(0, (-1, side))
-        mixed = torch.einsum("bij,bj...->bi...", turn, mixed)
-        turned = mixed.flatten(0, 1).unflatten(0, (-1, apart, 2)).transpose(1, 2).flatten(0, 2)
-    return turned
-
-
-def _turned_as_peft_does(weight: Tensor, upper: Tensor) -> Tensor:
-    """W R^T with R of blocks (I - Q)(I + Q)^-1, of whose Q `upper` holds the entries above the diagonal."""
-    count = upper.shape[0]
-    side = weight.shape[1] // count
-    q = upper.new_zeros(count, side, side)
-    rows, columns = torch.triu_indices(side, side, 1)
-    q[:, rows, columns] = upper
-    q = q - q.transpose(1, 2)
-    eye = torch.eye(side, dtype=q.dtype)
-    turns = torch.linalg.solve(eye + q, eye - q, left=False)  # (I - Q)(I + Q)^-1
-    return torch.einsum("nkc,kic->nki", weight.view(len(weight), count, side), turns).reshape(weight.shape)

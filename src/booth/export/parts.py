@@ -23,6 +23,7 @@ from booth.export.layer import Layer
 from booth.export.lora.read import named_layers
 
 State = Callable[[], dict[str, Tensor]]
+ALONE = ("IA3", "VERA")  # kinds of peft's that need more of the base than its weights
 
 
 @dataclass
@@ -92,19 +93,23 @@ def peft_layers(folder: Path) -> dict[str, Layer]:
     plain = {name.removeprefix(file_names.PEFT_ROOT): t for name, t in tensors.items()}
     if settings.get("peft_type") == "OFT" and not settings.get("use_cayley_neumann"):
         return {name.removesuffix(".oft_R.weight"): Layer({"oft_r": t}) for name, t in plain.items()}
+    kind = settings.get("peft_type", "an adapter")
     settings["lora_alpha"] = settings.get("alpha")
     prefixed = {f"{folder.name}.{name}": value for name, value in settings.items()}
     told = {"lora_adapter_metadata": json.dumps(prefixed)}
-    layers, unknown = named_layers({f"{folder.name}.{name}": t for name, t in plain.items()}, told)
+    layers, unknown = ({}, [*plain]) if kind in ALONE else named_layers(_within(folder.name, plain), told)
     if unknown:
         raise UsageError(
-            f"{folder.parent} holds {settings.get('peft_type', 'an adapter')} ({shown(unknown[0])}), which no other "
-            "program's file can hold.",
+            f"{folder.parent} holds {kind} ({shown(unknown[0])}), which no other program's file can hold.",
             "Draw with it here, or train a LoRA.",
             code="export.no_place",
             field="to",
         )
     return layers[folder.name]
+
+
+def _within(component: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{component}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def _keys_and_values(file: Path) -> dict[str, Layer]:

@@ -25,6 +25,7 @@ from booth.core import file_names
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
 from booth.core.sites import LinearSite, Sites, TokenTable
+from booth.core.tensor_files import order_metadata
 from booth.families.autoencoder import config_of, keep_precision, needs_float32
 from booth.families.compiling import compile_blocks, is_compiled, leave_as_they_are
 from booth.families.files import INDEX, tokenizer_of
@@ -247,6 +248,7 @@ class DiffusersFamily(Family):
             }
             tensors[f"{name}_lora_adapter_metadata"] = metadata.get(name)
         self.Pipeline.save_lora_weights(folder, **tensors)
+        order_metadata(folder / file_names.LORA)
 
     def read_lora(self, folder: Path) -> dict[str, dict[str, Tensor]]:
         layers: dict[str, dict[str, Tensor]] = {}

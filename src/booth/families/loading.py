@@ -90,6 +90,18 @@ def _nowhere(base: str) -> NotAvailableError:
     )
 
 
+def earlier_embedded(concept: Path, taught: str) -> UsageError:
+    """What is said of a concept whose embedded base, with the hash `taught`, is not the one that is installed."""
+    return UsageError(
+        f"{concept} was taught to another version of booth's embedded base ({taught.removeprefix('sha256:')[:8]}), "
+        "and the one that is installed knows nothing of it.",
+        "Teach the subject to this one from the same photos and settings, as `booth reteach` does, or use the "
+        "concept with the version of booth that made it; its folder stays as it is.",
+        code="base.earlier_embedded",
+        field="base",
+    )
+
+
 @lru_cache(maxsize=8)
 def base_hash(path: Path) -> str:
     """A sha256 over the configuration and weight files of a base, so that a concept knows what it was taught to.

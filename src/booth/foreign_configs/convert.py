@@ -1,4 +1,4 @@
-"""Configurations of other trainers as a `run.toml`: sd-scripts' TOML, and the command line of a diffusers script.
+"""Configurations of other trainers as a `run.toml`: sd-scripts' TOML or command, its GUI's JSON, a diffusers command.
 
 Every option is converted, or listed with what becomes of it; none is dropped in silence.
 """
@@ -51,7 +51,7 @@ class Converted:
     def _put_known(self, key: str, value: Any, place: Place, make: Callable[[Any], Any]) -> None:
         try:
             made = make(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BadDataError(
                 f"{key} = {value!r} is no value that {self.trainer} takes.", code="config.wrong_value", field="file"
             ) from error
@@ -111,6 +111,17 @@ def whole(value: Any) -> int:
     return int(float(value))
 
 
+def truth(value: Any) -> bool:
+    """Yes or no, however it was written: in quotes too, or as 0 and 1."""
+    if isinstance(value, str):
+        if value.strip().lower() in {"true", "yes", "on", "1"}:
+            return True
+        if value.strip().lower() in {"false", "no", "off", "0", "", "none"}:
+            return False
+        raise ValueError(value)
+    return bool(value)
+
+
 def side(value: Any) -> int | None:
     """The side of a square; None for another shape."""
     sides = {whole(part) for part in (value if isinstance(value, list) else str(value).split(","))}
@@ -136,7 +147,7 @@ SHARED: Table = {
     "max_train_steps": ("settings.steps", whole),
     "train_batch_size": ("settings.batch_size", whole),
     "gradient_accumulation_steps": ("settings.accumulate", whole),
-    "gradient_checkpointing": ("settings.gradient_checkpointing", bool),
+    "gradient_checkpointing": ("settings.gradient_checkpointing", truth),
     "learning_rate": ("settings.learning_rate", float),
     "lr_scheduler": ("settings.schedule", _schedule),
     "max_grad_norm": ("settings.clip", float),
@@ -144,15 +155,16 @@ SHARED: Table = {
 
 
 def convert(text: str, name: str) -> Converted:
-    """Read sd-scripts' TOML or a script's command line; BadDataError for what is neither.
+    """Read sd-scripts' TOML, kohya_ss' JSON or a script's command line; BadDataError for what is none of them.
 
     `name` is the file's, for messages.
     """
     try:
         done = _read(text, name)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        told = "" if isinstance(error, AttributeError) else f": {error}"  # which speaks of Python and not of the file
         raise BadDataError(
-            f"{name} has a value of another kind than its trainer takes: {error}.",
+            f"{name} has a value of another kind than its trainer takes{told}.",
             "Correct it.",
             code="config.wrong_kind",
             field="file",
@@ -162,9 +174,12 @@ def convert(text: str, name: str) -> Converted:
 
 
 def _read(text: str, name: str) -> Converted:
-    from booth.foreign_configs import diffusers_command
+    from booth.foreign_configs import diffusers_command, kohya_gui, others
     from booth.foreign_configs import sd_scripts as sd_scripts_config
 
+    others.require_known(text, name)
+    if (values := kohya_gui.read(text)) is not None:
+        return sd_scripts_config.read(values, name)
     try:
         values = parse_toml(text)
     except BrokenTomlError as error:  # as every command is

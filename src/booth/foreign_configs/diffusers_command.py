@@ -1,4 +1,4 @@
-"""The command line of one of diffusers' training scripts as a run of booth's."""
+"""The command line of one of diffusers' training scripts, or of sd-scripts', as a run of booth's."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
-from booth.foreign_configs.convert import SHARED, Converted, Table, whole
+from booth.foreign_configs import sd_scripts
+from booth.foreign_configs.convert import SHARED, Converted, Table, truth, whole
 
-SCRIPT = r"\b(train_\w+|textual_inversion\w*)\.py\b"
+SD_SCRIPTS = (
+    r"(\w+_)?train_network|train_db|(sdxl_)?train_textual_inversion|(sdxl|flux|sd3|lumina|anima)_train|fine_tune"
+)
+SCRIPT = rf"\b(train_\w+|textual_inversion\w*|{SD_SCRIPTS})\.py\b"
 BETWEEN = ";&|"  # commands on one line
+# NAME=value in a shell, in Windows' prompt, in PowerShell and in a notebook.
+ASSIGNED = r"^\s*(?:export\s+|set\s+|%env\s+|\$env:)?([A-Za-z_]\w*)\s*=\s*[\"']?([^\"'\n]*?)[\"']?\s*$"
+Command = tuple[str, dict[str, Any], list[str]]  # the script, its options, names that are not told
 ARTICLES = {"a", "an", "the", "my"}
 # Words that are neither a token nor part of a noun.
 LITTLE = ARTICLES | {"of", "in", "on", "at", "by", "with", "and", "for", "from", "near", "under", "photo", "style"}
@@ -29,11 +36,11 @@ DIFFUSERS: Table = {
     "instance_data_dir": ("run.photos", lambda value: [str(value)]),
     "output_dir": ("run.out", str),
     "checkpointing_steps": ("run.checkpoint_every", whole),
-    "random_flip": ("run.flip", bool),
+    "random_flip": ("run.flip", truth),
     "snr_gamma": ("settings.min_snr_gamma", float),
     "adam_weight_decay": ("settings.weight_decay", float),
     "num_class_images": ("settings.class_pictures", whole),
-    "train_text_encoder": ("settings.train_text_encoder", bool),
+    "train_text_encoder": ("settings.train_text_encoder", truth),
     "text_encoder_lr": ("settings.text_encoder_learning_rate", float),
     "lora_dropout": ("settings.dropout", float),
     "num_vectors": ("settings.vectors", whole),
@@ -53,7 +60,15 @@ def read(text: str, name: str) -> Converted | None:
     found = _flags(text, name)
     if found is None:
         return None
-    script, values = found
+    script, values, unknown = found
+    done = sd_scripts.read(values, name) if re.fullmatch(rf"({SD_SCRIPTS})\.py", script) else _of_diffusers(found, name)
+    if unknown:
+        done.notes.append(f"The file does not say what {', '.join(unknown)} stands for: correct what holds it.")
+    return done
+
+
+def _of_diffusers(found: Command, name: str) -> Converted:
+    script, values, _ = found
     done = Converted(f"a command of diffusers' {script}")
     method = next((method for pattern, method in METHODS if re.match(pattern, script)), None)
     if method is None:
@@ -120,11 +135,15 @@ def _ending(words: list[str]) -> tuple[str, str] | None:
     return (rest[0], rest[1]) if len(rest) == 2 and not {word.lower() for word in rest} & LITTLE else None
 
 
-def _flags(text: str, name: str) -> tuple[str, dict[str, Any]] | None:
-    """The script's name and its options; continued lines are joined, and $NAMES are filled in from `export` lines."""
-    joined = re.sub(r"\\\r?\n", " ", re.sub(r"^[ \t]*#.*$", "", text, flags=re.MULTILINE))
-    for variable, value in re.findall(r"^\s*export\s+(\w+)=[\"']?([^\"'\n]*)[\"']?\s*$", joined, re.MULTILINE):
-        joined = re.sub(rf"\$\{{?{variable}\b\}}?", lambda _, value=value: value, joined)
+def _flags(text: str, name: str) -> Command | None:
+    """The script's name, its options and the names in them that nothing is told for.
+
+    Continued lines are joined, as a shell, PowerShell and Windows' prompt have them, and $NAMES and %NAMES% filled in.
+    """
+    joined = re.sub(r"[\\`^][ \t]*\r?\n", " ", re.sub(r"^[ \t]*#.*$", "", text, flags=re.MULTILINE))
+    for variable, value in re.findall(ASSIGNED, joined, re.MULTILINE):
+        name_of = rf"\$(?:env:)?\{{?{variable}\b\}}?|%{variable}%"
+        joined = re.sub(name_of, lambda _, value=value: value, joined)
     line = next((part for part in joined.splitlines() if re.search(SCRIPT, part)), "")
     try:
         words = _words(line)
@@ -144,9 +163,11 @@ def _flags(text: str, name: str) -> tuple[str, dict[str, Any]] | None:
     for i, word in enumerate(rest):
         if word.startswith("--"):
             key, equals, value = word[2:].partition("=")
-            following = rest[i + 1] if i + 1 < len(rest) and not rest[i + 1].startswith("--") else None
-            values[key] = value if equals else True if following is None else following
-    return Path(words[place]).name, values
+            following = list(takewhile(lambda word: not word.startswith("--"), rest[i + 1 :]))
+            given = [value, *following] if equals else following
+            values[key] = (given[0] if len(given) == 1 else given) if given else True
+    unknown = re.findall(r"\$(?:env:)?\{?[A-Za-z_]\w*\}?|%[A-Za-z_]\w*%", " ".join(rest))
+    return Path(words[place]).name, values, sorted(set(unknown))
 
 
 def _words(line: str) -> list[str]:

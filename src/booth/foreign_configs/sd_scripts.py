@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
-from booth.foreign_configs.convert import SHARED, Converted, Table, whole
+from booth.foreign_configs.convert import SHARED, Converted, Table, truth, whole
 
 
 def _optimizer(value: Any) -> str:
@@ -17,10 +18,10 @@ def _optimizer(value: Any) -> str:
 
 KOHYA: Table = {
     **SHARED,
-    "flip_aug": ("run.flip", bool),
-    "random_crop": ("run.crop", lambda value: "random" if value else None),
-    "enable_bucket": ("run.crop", lambda value: "buckets" if value else "center"),
-    "shuffle_caption": ("run.shuffle_tags", bool),
+    "flip_aug": ("run.flip", truth),
+    "random_crop": ("run.crop", lambda value: "random" if truth(value) else None),
+    "enable_bucket": ("run.crop", lambda value: "buckets" if truth(value) else "center"),
+    "shuffle_caption": ("run.shuffle_tags", truth),
     "keep_tokens": ("run.keep_tags", whole),
     "batch_size": ("settings.batch_size", whole),
     "save_every_n_steps": ("run.checkpoint_every", whole),
@@ -29,14 +30,21 @@ KOHYA: Table = {
     "caption_dropout_rate": ("settings.caption_dropout", float),
     "unet_lr": ("settings.learning_rate", float),
     "optimizer_type": ("settings.optimizer", _optimizer),
+    "loss_type": ("settings.loss", lambda value: {"l2": "mse", "huber": "huber"}.get(str(value))),
 }
+# Keys of which a configuration has at least one; the others are of other trainers too.
+OWN = {
+    "pretrained_model_name_or_path", "train_data_dir", "network_module", "datasets", "dataset_config", "token_string",
+    "output_name", "max_train_steps", "max_train_epochs", "train_batch_size", "learning_rate", "seed",
+}  # fmt: skip
 # Booth holds latents and prompts whenever nothing before them is trained, and writes nothing but safetensors.
 ANYWAY = frozenset({
     "cache_latents", "cache_latents_to_disk", "cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk",
     "vae_batch_size", "xformers", "sdpa", "mem_eff_attn", "max_data_loader_n_workers",
     "persistent_data_loader_workers", "no_half_vae", "lowram",
 })  # fmt: skip
-ONLY = {"save_model_as": "safetensors", "caption_extension": ".txt"}  # values that are booth's too
+# Values that are booth's too.
+ONLY = {"save_model_as": {"safetensors"}, "caption_extension": {".txt", ".caption", ".tags", "txt", "caption", "tags"}}
 KNOWN = KOHYA.keys() | ANYWAY | ONLY.keys()
 # What a file of datasets alone may hold, which says nothing of how they are learned.
 DATASET_FILE = {
@@ -44,9 +52,12 @@ DATASET_FILE = {
     "flip_aug", "random_crop", "num_repeats", "bucket_no_upscale", "min_bucket_reso", "max_bucket_reso",
     "bucket_reso_steps", "caption_dropout_rate", "color_aug", "face_crop_aug_range", "video_length",
 }  # fmt: skip
-LORA = {"networks.lora", "networks.lora_flux", "networks.lora_sd3"}
-# LyCORIS's algorithms that booth has, and the options that go with them.
-LYCORIS = {"lora": "lora", "locon": "locon", "loha": "loha", "lokr": "lokr"}
+# kohya's LoRA, and musubi-tuner's for other families; LoRA-FA trains one factor alone.
+LORA = re.compile(r"networks\.lora(_(?!fa$)\w+)?")
+# LyCORIS's algorithms that booth has.
+LYCORIS = {"lora": "lora", "locon": "locon", "loha": "loha", "lokr": "lokr", "ia3": "ia3", "boft": "boft",
+           "full": "dreambooth"}  # fmt: skip
+RANKED = {"lora", "locon", "dora", "loha", "lokr"}
 
 
 def read(values: Mapping[str, Any], name: str) -> Converted:
@@ -54,7 +65,7 @@ def read(values: Mapping[str, Any], name: str) -> Converted:
     flat: dict[str, Any] = {}
     for key, value in values.items():  # sections are for people: sd-scripts reads the keys below them
         flat |= value if isinstance(value, dict) else {key: value}
-    if not flat.keys() & (KOHYA.keys() | {"network_module", "datasets"}):
+    if not flat.keys() & OWN:
         raise BadDataError(
             f"{name} has no option of sd-scripts.",
             "Give its configuration, or a diffusers command.",
@@ -91,13 +102,13 @@ def read(values: Mapping[str, Any], name: str) -> Converted:
         done.notes.append("prior_loss_weight does nothing there without reg_data_dir or a subset with is_reg.")
     if {"output_dir", "output_name"} <= flat.keys():
         done.run["out"] = str(Path(flat.pop("output_dir")) / flat.pop("output_name"))
-    if flat.get("unet_lr") and "learning_rate" in flat:
+    if float(flat.get("unet_lr") or 0) and "learning_rate" in flat:
         flat.pop("learning_rate")
         done.notes.append("unet_lr stands before learning_rate there, and here too.")
     if "max_train_epochs" in flat:
         done.notes.append("Booth counts steps, not epochs: set steps to epochs * photos * repeats / batch_size.")
-    for key, value in ONLY.items():
-        if flat.get(key) == value:
+    for key, same in ONLY.items():
+        if flat.get(key) in same:
             flat.pop(key)
     done.warm_up(flat)
     done.put_all(flat, KOHYA, ANYWAY)
@@ -107,14 +118,18 @@ def read(values: Mapping[str, Any], name: str) -> Converted:
 def _network(done: Converted, values: dict[str, Any]) -> None:
     """Which adapter it is: kohya's LoRA with or without convolutions, or one of LyCORIS's."""
     module = str(values.pop("network_module"))
-    given = [str(argument).partition("=") for argument in values.pop("network_args", None) or []]
+    told = values.pop("network_args", None) or []
+    given = [str(each).partition("=") for each in (told.split() if isinstance(told, str) else told)]
     arguments = {key.strip(): value.strip() for key, _, value in given}
     done.run["method"] = "lora"
-    if module == "lycoris.kohya" and arguments.get("algo", "lora") in LYCORIS:
-        done.run["method"] = LYCORIS[arguments.pop("algo", "lora")]
-    elif module not in LORA:
+    algorithm = arguments.get("algo", "lora").lower()
+    if module == "lycoris.kohya" and algorithm in LYCORIS:
+        arguments.pop("algo", None)
+        done.run["method"] = LYCORIS[algorithm]
+    elif LORA.fullmatch(module) is None:
         done.left["network_module"] = module
-        done.notes.append(f"{module} is not an adapter that booth has; this is a plain LoRA in its place.")
+        what = f"{algorithm} of {module}" if "algo" in arguments else module
+        done.notes.append(f"{what} is not an adapter that booth has; this is a plain LoRA in its place.")
     if arguments.get("dora_wd", "").lower() == "true" and done.run["method"] in {"lora", "locon"}:
         arguments.pop("dora_wd")
         done.run["method"] = "dora"
@@ -127,7 +142,11 @@ def _network(done: Converted, values: dict[str, Any]) -> None:
     if "network_weights" in values:
         done.run["start_from"] = str(values.pop("network_weights"))
     rank, alpha = whole(values.pop("network_dim", 4)), float(values.pop("network_alpha", 1))
-    if values.pop("dim_from_weights", False) and "start_from" in done.run:
+    if done.run["method"] not in RANKED:
+        done.notes.append(
+            f"{done.run['method']} has no rank and no alpha here; network_dim and network_alpha are left."
+        )
+    elif values.pop("dim_from_weights", False) and "start_from" in done.run:
         done.notes.append("Rank and alpha are those of the file that training starts from.")
     elif done.run["method"] == "lokr" and 2 * rank >= _largest_block(done.settings.get("factor", -1)):
         done.settings["rank"] = rank
@@ -152,10 +171,10 @@ def _largest_block(factor: int) -> int:
 
 def _text_encoder(done: Converted, values: dict[str, Any]) -> None:
     """sd-scripts trains the text encoder unless told otherwise, and its rate is the common one unless given."""
-    alone = bool(values.pop("network_train_unet_only", False))
+    alone = truth(values.pop("network_train_unet_only", False))
     rate: Any = values.pop("text_encoder_lr", values.get("learning_rate"))
     rate = rate[0] if isinstance(rate, list) and rate else rate
-    done.settings["train_text_encoder"] = not alone and rate not in (0, 0.0)
+    done.settings["train_text_encoder"] = not alone and (rate is None or float(rate) != 0)
     if done.settings["train_text_encoder"] and rate is not None:
         done.settings["text_encoder_learning_rate"] = float(rate)
 
@@ -171,14 +190,14 @@ def _datasets(done: Converted, values: dict[str, Any]) -> list[str]:
     for dataset in values.pop("datasets", []):
         taught: list[dict[str, Any]] = []
         if "image_directory" in dataset:  # musubi-tuner, which has no subsets
-            done.run.setdefault("photos", []).append(str(dataset.pop("image_directory")))
+            _photos(done, str(dataset.pop("image_directory")))
             dataset.pop("num_repeats", None)
         for subset in dataset.pop("subsets", []):
-            if subset.get("is_reg"):
+            if truth(subset.get("is_reg")):
                 classes.append(str(subset.get("image_dir", "")))
                 continue
             subset.pop("is_reg", None)
-            done.run.setdefault("photos", []).append(str(subset.pop("image_dir", "photos")))
+            _photos(done, str(subset.pop("image_dir", "photos")))
             _words(done, str(subset.pop("class_tokens", "")).strip())
             taught.append(subset)
         for subset in taught or [{}]:
@@ -189,6 +208,12 @@ def _datasets(done: Converted, values: dict[str, Any]) -> list[str]:
     if "photos" in done.run:  # sd-scripts reads the datasets instead
         done.left |= {key: values.pop(key) for key in ("train_data_dir", "reg_data_dir") if key in values}
     return classes
+
+
+def _photos(done: Converted, folder: str) -> None:
+    """Add a folder of photos; datasets that differ in their resolution name it again."""
+    if folder not in done.run.setdefault("photos", []):
+        done.run["photos"].append(folder)
 
 
 def _words(done: Converted, words: str) -> None:

@@ -14,6 +14,7 @@ from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Order
 from booth.core.places import at_home
+from booth.families.loading import EMBEDDED, earlier_embedded
 from booth.registry import METHODS
 
 
@@ -68,15 +69,18 @@ def common_base(applied: Sequence[Applied]) -> str:
 def require_base(applied: Sequence[Applied], base: str, hash_here: str) -> None:
     """UsageError if a concept was taught to a base with another content than the one at hand."""
     for a in applied:
-        if a.concept.record.base.hash != hash_here:
-            raise UsageError(
-                f"{a.concept.folder} was taught to another base than {base!r}: to "
-                f"{a.concept.record.base.name!r} with {_short(a.concept.record.base.hash)}, and this one has "
-                f"{_short(hash_here)}.",
-                "Give that base with `base`, or train the concept again.",
-                code="base.other_content",
-                field="base",
-            )
+        taught = a.concept.record.base
+        if taught.hash == hash_here:
+            continue
+        if taught.name == base == EMBEDDED:
+            raise earlier_embedded(a.concept.folder, taught.hash)
+        raise UsageError(
+            f"{a.concept.folder} was taught to another base than {base!r}: to {taught.name!r} with "
+            f"{_short(taught.hash)}, and this one has {_short(hash_here)}.",
+            "Give that base with `base`, or train the concept again.",
+            code="base.other_content",
+            field="base",
+        )
 
 
 def advice_on_chosen_base(applied: Sequence[Applied], base: str, family: str, hash_here: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,20 +11,12 @@ from torch.nn import functional as F
 
 from booth.core.family import Family
 from booth.export.layer import KINDS, Layer
-from booth.importing.form import MAGNITUDE, Form, NotHeld, pattern_of
+from booth.importing.form import MAGNITUDE, Form, NotHeld, Place, pattern_of
 from booth.importing.lokr_form import lokr_settings
+from booth.importing.peft_forms import MULTIPLIED, as_lora, vera
 
 Layers = Mapping[str, Mapping[str, Layer]]
 MOST_PADDING = 4  # times what the file holds: beyond that layers keep the ranks of their own
-
-
-@dataclass(frozen=True)
-class Place:
-    """A layer that the file adapts, and the base's weight there."""
-
-    name: str  # COMPONENT.MODULE
-    layer: Layer
-    weight: Tensor
 
 
 def common_form(model: Family, layers: Layers, lossy: bool, *, apart: bool = True) -> Form:
@@ -40,13 +31,21 @@ def common_form(model: Family, layers: Layers, lossy: bool, *, apart: bool = Tru
     if not groups or (left_out and not lossy):
         raise NotHeld(f"{len(left_out)} layers are of a kind that booth's adapters do not take, such as {left_out[0]}")
     places = [
-        Place(f"{component}.{module}", layer, _weight(model, component, module))
+        Place(f"{component}.{module}", layer, base.weight.detach(), base.bias is not None)
         for component, modules in layers.items()
         for module, layer in modules.items()
         if f"{component}.{module}" not in left_out
+        for base in [_live(model, component, module)]
     ]
     kind = _only_kind([place.layer for place in places])
-    if kind == "lora":
+    held = vera(model, groups, places) if kind == "vera" else None
+    if kind == "vera" and held is None:
+        kind, places = "lora", [as_lora(place) for place in places]
+    if held is not None:
+        method, settings, tensors = kind, *held
+    elif kind in MULTIPLIED:
+        method, settings, tensors = kind, *MULTIPLIED[kind](model, places)
+    elif kind == "lora":
         method, settings, tensors = _low_rank(places, apart and "convolution" in groups)
     elif kind == "loha":
         method, settings, tensors = "loha", *_loha(places)
@@ -83,7 +82,7 @@ def _only_kind(layers: list[Layer]) -> str:
     kinds = sorted({layer.kind for layer in layers})
     if len(kinds) > 1:
         raise NotHeld(f"it mixes {' and '.join(KINDS[k] for k in kinds)}")
-    if kinds[0] not in {"lora", "loha", "lokr"}:
+    if kinds[0] not in {"lora", "loha", "lokr", "vera", *MULTIPLIED}:
         raise NotHeld(f"it is of the kind {KINDS[kinds[0]]}")
     if any(layer.bias is not None for layer in layers):
         raise NotHeld("it changes biases too")
@@ -94,10 +93,10 @@ def _only_kind(layers: list[Layer]) -> str:
     return kinds[0]
 
 
-def _weight(model: Family, component: str, module: str) -> Tensor:
-    """The base's; versions of transformers differ in a wrapper around CLIP."""
+def _live(model: Family, component: str, module: str) -> Any:
+    """The base's layer; versions of transformers differ in a wrapper around CLIP."""
     live: Any = dict(model.sites.linears[component].module.named_modules())
-    return (live.get(module) or live[module.removeprefix("text_model.")]).weight.detach()
+    return live.get(module) or live[module.removeprefix("text_model.")]
 
 
 def _low_rank(places: list[Place], apart: bool) -> tuple[str, dict[str, Any], dict[str, Tensor]]:

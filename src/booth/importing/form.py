@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from booth.export.layer import Layer
+
 MAGNITUDE = "lora_magnitude_vector"
 
 
@@ -26,6 +28,16 @@ class Form:
     on_base: bool = False  # whether tensors that are not among these keep the base's values, and are not zero
     notes: list[str] = field(default_factory=list[str])  # what the user should know
     left_out: list[str] = field(default_factory=list[str])  # what of the file is not held
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer that the file adapts, and the base's weight there."""
+
+    name: str  # COMPONENT.MODULE
+    layer: Layer
+    weight: Tensor
+    biased: bool = False  # whether the base's layer has a bias
 
 
 def pattern_of(name: str) -> str:

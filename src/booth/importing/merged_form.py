@@ -56,6 +56,8 @@ def _merged(model: Family, component: str, layers: Mapping[str, Layer]) -> dict[
             found[f"{name}.weight"] = (weight.double() + layer.change(weight)).float()
         if layer.bias is not None:
             found[f"{name}.bias"] = held[f"{name}.bias"].float() + layer.bias.float()
+        if layer.scales_bias is not None and f"{name}.bias" in held:
+            found[f"{name}.bias"] = held[f"{name}.bias"].float() * layer.scales_bias.float()
         new = (found[key] for key in (f"{name}.weight", f"{name}.bias") if key in found)
         if not all(bool(torch.isfinite(t).all()) for t in new):
             raise BadDataError(

@@ -28,6 +28,8 @@ from booth.importing.form import MAGNITUDE, Form, NotHeld
 from booth.importing.merged_form import merged_form
 from booth.registry import METHODS
 
+NEUTRAL = (MAGNITUDE, "boft_s", "ia3_l")  # tensors that begin as what changes nothing
+
 
 def write_concept(
     place: Path, base: str, subject: Subject, parts: Parts, about: Mapping[str, Any], lossy: bool
@@ -67,7 +69,7 @@ def _write(model: Family, method: Method, folder: Path, form: Form) -> None:
     """Attach the method, fill its tensors, and let it write them; the base is bare again afterwards.
 
     Tensors that the file leaves out are zero, which changes nothing, or those of the base where they are whole weights;
-    DoRA's lengths stay those of the base's rows.
+    DoRA's lengths stay those of the base's rows, and factors stay one.
     """
     stages = method.plan()
     try:
@@ -78,7 +80,7 @@ def _write(model: Family, method: Method, folder: Path, form: Form) -> None:
                     with torch.no_grad():
                         if value is not None:
                             parameter.copy_(value.reshape(parameter.shape))
-                        elif not form.on_base and not name.endswith(MAGNITUDE):
+                        elif not form.on_base and not name.endswith(NEUTRAL):
                             parameter.zero_()
         for stage in stages:
             stage.method.write(model, folder)

@@ -12,7 +12,8 @@ from booth.core.file_names import PEFT_SETTINGS, PEFT_WEIGHTS
 
 HEADER = "lora_adapter_metadata"  # where diffusers writes the same into the file itself
 WRAPPED = "base_model.model."  # how the keys begin that peft writes
-TAKEN = ("r", "rank_pattern", "alpha_pattern", "use_rslora")
+TAKEN = ("r", "rank_pattern", "alpha_pattern", "use_rslora", "use_cayley_neumann", "num_cayley_neumann_terms",
+         "projection_prng_key")  # fmt: skip
 
 
 def with_config(file: Path, keys: Iterable[str], metadata: Mapping[str, str]) -> Mapping[str, str]:

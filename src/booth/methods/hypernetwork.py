@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -20,6 +19,7 @@ from booth.core.family import Family
 from booth.core.file_names import HYPERNETWORK as FILE
 from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Subject
 from booth.core.rng import derived_seed
+from booth.core.tensor_files import write_tensors
 from booth.methods.dropout import GradientDropout
 
 HEADER = "hypernetwork"  # the header's entry, a JSON object with A1111's names
@@ -176,7 +176,7 @@ class HyperNetwork(Method):
         """`768.k.linear.0.weight`: A1111's tensors under width and part, and its other fields in the header."""
         assert self._networks is not None
         tensors = {name: p.detach().cpu().contiguous() for name, p in self._networks.named_parameters()}
-        save_file(tensors, folder / FILE, metadata={"format": "pt", HEADER: json.dumps(self._header())})
+        write_tensors(tensors, folder / FILE, {"format": "pt", HEADER: json.dumps(self._header())})
 
     def restore(self, model: Family, folder: Path) -> None:
         if not (folder / FILE).is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import torch
@@ -11,12 +10,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from booth.core.shared_matrices import KEY, shared_matrices
 from booth.core.sites import LinearSite
 from booth.methods.adapter_files import PeftFolder
 from booth.methods.adapter_layers import AdapterLayer, LayerAdapter, width_of
 from booth.methods.adapters import AdapterConfig
 
-KEY = 0  # of the generator that the shared matrices come from, in every file: peft's own default
 FIRST = 0.1  # d to begin with
 
 
@@ -68,8 +67,7 @@ class VeRA(PeftFolder, LayerAdapter):
     def layers_for(self, site: LinearSite, adapter: str, generator: torch.Generator) -> dict[str, VeRALayer]:
         layers = {n: site.module.get_submodule(n) for n in self.names(site)}
         taken, given = (max(widths) for widths in zip(*map(width_of, layers.values()), strict=True))
-        shared = torch.Generator().manual_seed(KEY)
-        down, up = (_kaiming(shape, shared) for shape in ((self.config.rank, taken), (given, self.config.rank)))
+        down, up = shared_matrices(self.config.rank, taken, given)
         return {n: VeRALayer(layer, adapter, down, up) for n, layer in layers.items()}
 
     def peft_config(self, site: LinearSite) -> PeftConfig:
@@ -82,9 +80,3 @@ class VeRA(PeftFolder, LayerAdapter):
                 save_projection=False,
                 d_initial=FIRST,
             )
-
-
-def _kaiming(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Kaiming-uniform numbers as peft draws them."""
-    bound = math.sqrt(3.0) * (math.sqrt(2) / math.sqrt(shape[1]))
-    return torch.empty(shape).uniform_(-bound, bound, generator=generator)

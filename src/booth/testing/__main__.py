@@ -15,7 +15,7 @@ from booth.testing import checks_of
 def main() -> int:
     """How many checks failed, at most 1."""
     hush()
-    target, *assignments = sys.argv[1:] or ["--help"]
+    target, *assignments = sys.argv[1:] or [""]
     if ":" not in target:
         print(__doc__)
         return 2

@@ -72,6 +72,17 @@ def proves_what_it_writes(kind: type[Exporter], base: Path, folder: Path) -> Non
         assert not _passes(exporter, job, file), f"a file that {told} {name} passes the proof"
 
 
+def writes_the_same_twice(kind: type[Exporter], base: Path, folder: Path) -> None:
+    """Nothing but the concept decides a byte of a file; `booth.core.tensor_files` writes so."""
+    concept = _taught(kind, base, folder / "concept")
+    first, second = (folder / place / f"file{kind.suffix}" for place in ("a", "b"))
+    for file in (first, second):
+        export(concept, _called(kind), file, lossy=True)
+    for file in (f for f in (first, *first.rglob("*")) if f.is_file()):
+        twin = second / file.relative_to(first)
+        assert file.read_bytes() == twin.read_bytes(), f"{file.name} is another file when it is written again"
+
+
 def refuses_what_it_cannot_hold(kind: type[Exporter], base: Path, folder: Path) -> None:
     """A concept without anything that it takes is refused with a UsageError, and nothing is written."""
     other = next((kinds for kinds in ({"layers"}, {"rows"}) if not kinds & kind.accepts), None)
@@ -137,5 +148,6 @@ CHECKS: tuple[Callable[[type[Exporter], Path, Path], None], ...] = (
     says_what_it_is,
     is_read_back,
     proves_what_it_writes,
+    writes_the_same_twice,
     refuses_what_it_cannot_hold,
 )

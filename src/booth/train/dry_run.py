@@ -49,10 +49,10 @@ def describe(config: RunConfig) -> dict[str, Any]:
 
 def _stages(trainer: Trainer) -> list[dict[str, Any]]:
     """Each stage with its settings, the layers it adapts and how many values it trains, counted by attaching it."""
-    values = trainer.plan_state.values()
+    sizes = trainer.plan_state.sizes()
     return [
         stage_values(stage) | {"values": count, "coverage": stage.method.coverage(trainer.model)}
-        for stage, count in zip(trainer.plan, values, strict=True)
+        for stage, (count, _) in zip(trainer.plan, sizes, strict=True)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import torch
@@ -107,27 +107,24 @@ class PlanState:
         self._freeze(update.groups)
         self.index, self.step, self.update = self.index + 1, 0, None
 
-    def values(self) -> list[int]:
-        """How many values each stage trains, counted by attaching them all and taking them out again."""
-        try:
-            counts: list[int] = []
-            for stage in self.plan:
-                self._attached += 1
-                groups = stage.method.attach(self.model, self._seed)
-                counts.append(sum(p.numel() for p in _named(groups).values()))
-            return counts
-        finally:
-            self.detach()
+    def sizes(self) -> list[tuple[int, int]]:
+        """How many values each stage trains, and the bytes that they take."""
+        trained = [_named(groups) for _, groups in self._tried()]
+        return [(sum(p.numel() for p in named.values()), size_of_tensors(named)) for named in trained]
 
     def shapes(self) -> dict[str, torch.Size]:
-        """What `start` may hold, found by attaching all stages and taking them out again."""
+        """What `start` may hold."""
+        found: dict[str, torch.Size] = {}
+        for stage, _ in self._tried():
+            found |= {name: tensor.shape for name, tensor in stage.method.learned().items()}
+        return found
+
+    def _tried(self) -> Generator[tuple[Stage, list[ParameterGroup]]]:
+        """Each stage as it is attached behind those before it; in the end all are taken out again."""
         try:
-            found: dict[str, torch.Size] = {}
             for stage in self.plan:
                 self._attached += 1
-                stage.method.attach(self.model, self._seed)
-                found |= {name: tensor.shape for name, tensor in stage.method.learned().items()}
-            return found
+                yield stage, stage.method.attach(self.model, self._seed)
         finally:
             self.detach()
 

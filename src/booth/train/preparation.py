@@ -10,6 +10,7 @@ from typing import Any
 from booth import __version__
 from booth.concept import Concept
 from booth.config import RunConfig, going_on
+from booth.core.batch import BatchSource
 from booth.core.cancel import CancelToken, cancellable
 from booth.core.errors import UsageError
 from booth.core.family import Family
@@ -48,6 +49,7 @@ class Prepared:
         samples: bool = True,
         keep: bool = True,
         latents: Path | None = None,
+        batches: BatchSource | None = None,
     ) -> None:
         config = self.config = going_on(config, base=session is None)
         self.cancel = cancel or CancelToken()
@@ -61,12 +63,15 @@ class Prepared:
         self._ending = Ending(self._reporter, self._exits)
         self._started = False
         with self._working():
+            setup.require_rows(config, own=batches is not None)
+            if batches is not None:
+                photos = [PhotoSet((), "Learning from batches of the caller's own.")]
             subject, sets = setup.load_subjects(config, photos)
             self.config = config.model_copy(update={"token": subject.token, "noun": subject.noun})
             self._require(session)
             self._claim(sets, keep)
             self._load(session)
-            self._decide(subject, sets, samples, latents)
+            self._decide(subject, sets, samples, latents, batches)
 
     def _require(self, session: Session | None) -> None:
         """What of the machine and the base can be told before anything is written: device, precision, memory plan."""
@@ -101,7 +106,9 @@ class Prepared:
             self.base_hash = session.hash
         setup.set_resolution(config, self.model)
 
-    def _decide(self, subject: Subject, sets: list[PhotoSet], samples: bool, latents: Path | None) -> None:
+    def _decide(
+        self, subject: Subject, sets: list[PhotoSet], samples: bool, latents: Path | None, batches: BatchSource | None
+    ) -> None:
         """The plan, and all that its steps go by."""
         start, reporter = read_start(self.config, self.model, self.base_hash), self._reporter
         config = self.config = filled(self.config, start) if start else self.config
@@ -113,8 +120,11 @@ class Prepared:
         self.photos = sets
         control = self.method.control()
         shown = [p for each in sets for p in each.photos]
-        control_images = ControlImages(control, shown, reporter.say) if control else None
+        own = setup.own_batches(batches, self.model, self.plan, config.seed) if batches is not None else None
+        control_images = ControlImages(control, shown, reporter.say) if control and own is None else None
         self._scenes = Scenes.of(subject, control_images, sets, self.model.resolution, config.preview_seeds)
+        if control and own is not None:
+            self._scenes = Scenes([], [])  # a ControlNet has nothing to follow where there are no photos
         self._samples = self._scenes if samples else Scenes([], [])
         if config.crop == "buckets":
             reporter.say(setup.in_buckets(shown, self.model))
@@ -131,8 +141,10 @@ class Prepared:
                 reporter.say(sentence)
         decided = (config, self.method, self.base_hash, self.precision, sets)
         self.known = setup.known(*decided, start=start.record if start else None)
+        if own is not None:
+            self.known["data"]["batches"] = own.digest
         about = (self.plan_state, subject, sets, control_images, config, self.base_hash, self.clock, reporter, latents)
-        self.stage_data = StageData(*about)
+        self.stage_data = StageData(*about, own=own)
         self._autocast = setup.autocast_type(self.precision)
         folder = self._folder.path / CHECKPOINTS if self._folder is not None else None
         keep = config.keep_checkpoints or KEEP

@@ -7,6 +7,7 @@ from typing import Any
 
 from booth.concept import Concept
 from booth.config import RunConfig
+from booth.core.batch import BatchSource
 from booth.core.cancel import CancelToken
 from booth.events import Listener
 from booth.session import Session
@@ -24,10 +25,12 @@ def train(
     samples: bool = True,
     session: Session | None = None,
     cancel: CancelToken | None = None,
+    batches: BatchSource | None = None,
 ) -> Concept:
     """Teach the subject in the photos to a base; return the finished concept.
 
-    Without `samples` nothing is drawn at the end; for those who draw what they want to see themselves.
+    `batches` take the place of photos. Without `samples` nothing is drawn at the end; for those who draw what they want
+    to see themselves.
 
     SIGINT, SIGTERM and SIGHUP save a checkpoint and raise Interrupted, whose exit_code is 130, 143 or 129; setting
     `cancel` saves one and raises Cancelled; whatever else fails between two steps, such as a full disk under a preview,
@@ -36,6 +39,7 @@ def train(
     """
     cancel = cancel or CancelToken()
     about: dict[str, Any] = {"listeners": listeners, "cancel": cancel, "session": session, "samples": samples}
+    about["batches"] = batches
     with Signals(cancel) as signals, Trainer(config, **about) as trainer:
         trainer.start()
         signals.patient = True

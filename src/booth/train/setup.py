@@ -14,6 +14,7 @@ import torch
 
 from booth.choices import noising_of, optimizer_of
 from booth.config import AUTO, RunConfig, method_config, missing
+from booth.core.batch import BatchSource
 from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
@@ -26,6 +27,8 @@ from booth.data.batches import Preprocessing
 from booth.data.buckets import bucket_of
 from booth.data.captions import with_subject
 from booth.data.framing import framed
+from booth.data.given import BATCHES
+from booth.data.own_batches import OwnBatches
 from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.data.tokens import Length, advice_on_token, fitted, length_of
 from booth.families.compiling import missing_compiler
@@ -36,6 +39,8 @@ from booth.registry import METHODS
 from booth.session import Session
 from booth.train.selection import CAP
 
+# Fields of a run that say what is done with photos, or need some.
+OF_PHOTOS = ("also", "crop", "flip", "shuffle_tags", "keep_tags", "unmasked_weight", "until")
 LEAST_SHARE = 0.5  # of a photo: where less is used, that is told
 
 
@@ -100,6 +105,39 @@ def load_subjects(config: RunConfig, given: Sequence[PhotoSet] | None = None) ->
             )
         subjects.append(Subject(chosen, noun, config.kind))
     return replace(subjects[0], others=tuple(subjects[1:])), sets
+
+
+def require_rows(config: RunConfig, own: bool) -> None:
+    """UsageError where a configuration of the caller's `own` batches comes without them, or with what photos need."""
+    if config.photos == [BATCHES] and not own:
+        raise UsageError(
+            "This training learns from batches of the caller's own, which are in no file.",
+            "Give them again: Trainer(config, batches=...).",
+            code="batches.missing",
+            field="photos",
+        )
+    fields = RunConfig.model_fields
+    chosen = [n for n in OF_PHOTOS if getattr(config, n) != fields[n].get_default(call_default_factory=True)]
+    if own and chosen:
+        raise UsageError(
+            f"`{chosen[0]}` is about photos, and this training learns from batches of the caller's own.",
+            "Leave it out.",
+            code="batches.of_photos",
+            field=chosen[0],
+        )
+
+
+def own_batches(source: BatchSource, model: Family, plan: Sequence[Stage], seed: int) -> OwnBatches:
+    """The caller's batches, which have to fit; UsageError for a plan that would add class rows to them."""
+    for stage in plan:
+        if stage.method.config.prior_weight > 0:
+            raise UsageError(
+                f"{stage.method.title} would keep the class by rows of its own, and the rows are dealt by the caller.",
+                "Set prior_weight to 0, and deal class rows too.",
+                code="batches.prior",
+                field="settings.prior_weight",
+            )
+    return OwnBatches(source, model, seed, any(stage.method.follows_control for stage in plan))
 
 
 def _named(config: RunConfig, photos: PhotoSet) -> tuple[str, str]:

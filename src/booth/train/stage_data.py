@@ -21,6 +21,7 @@ from booth.data.batches import PhotoBatches, TrainingSubject
 from booth.data.control_images import ControlImages
 from booth.data.latent_store import FOLDER as LATENTS
 from booth.data.latent_store import LatentStore
+from booth.data.own_batches import OwnBatches
 from booth.data.own_predictions import OwnPredictions
 from booth.data.photos import PhotoSet
 from booth.data.prior import class_pictures, class_prompt
@@ -47,6 +48,7 @@ class StageData:
         clock: Clock,
         reporter: Reporter,
         latents: Path | None = None,
+        own: OwnBatches | None = None,
     ) -> None:
         self.stages = stages
         self.taught = list(zip(subject.all, photos, strict=True))
@@ -56,6 +58,7 @@ class StageData:
         self.clock = clock
         self.reporter = reporter
         self.latents = latents  # a folder of the run's own for encoded photos; none = that of all runs
+        self._own = own  # what deals the rows where there are no photos
         self._class_images: dict[str, list[Image]] = {}
         self._sources: dict[int, PhotoBatches | OwnPredictions] = {}
         self._store: LatentStore | None = None
@@ -76,8 +79,10 @@ class StageData:
             if config.prior_weight > 0 and config.prior == "prediction":
                 self._ask(i, config, step if i == index else 0, autocast)
 
-    def batches(self, index: int) -> PhotoBatches | OwnPredictions:
+    def batches(self, index: int) -> PhotoBatches | OwnPredictions | OwnBatches:
         """What a stage learns from; encoded when it is first asked for."""
+        if self._own is not None:
+            return self._own
         if index not in self._sources:
             stage = self.stages.plan[index]
             config = stage.method.config
@@ -105,7 +110,7 @@ class StageData:
             self._store = LatentStore(self.latents or cache_folder() / LATENTS, self.model)
         return self._store
 
-    def photo_batches(self, index: int) -> PhotoBatches:
+    def photo_batches(self, index: int) -> PhotoBatches | OwnBatches:
         """The same without targets that the base was asked for."""
         source = self.batches(index)
         return source.batches if isinstance(source, OwnPredictions) else source

@@ -39,8 +39,8 @@ class Trainer(Prepared):
     `state()` is the only way to keep what was learned.
 
     `photos` take the place of those that the configuration names: a set for each subject. Encoded ones are kept in the
-    folder `latents` or, without one, among those of all runs. Raises every BoothError;
-    Cancelled when `cancel` is set, which is looked at between pictures, steps and scorings.
+    folder `latents` or, without one, among those of all runs. Or `batches` deal the rows themselves. Raises every
+    BoothError; Cancelled when `cancel` is set, which is looked at between pictures, steps and scorings.
     """
 
     _steps: Iterator[Step] | None = None  # of the current stage
@@ -296,7 +296,14 @@ class Trainer(Prepared):
         """(level, loss) of the present stage on its photos, from little noise to much; told as an event too."""
         with self._working():
             self.start()
-            state, config = self.plan_state, self.plan_state.stage.method.config
+            state = self.plan_state
+            if state.index == len(self.plan):
+                raise UsageError(
+                    "Every stage is finished, and what has a loss is the stage that is being taught.",
+                    "Ask between its steps.",
+                    code="trainer.no_stage",
+                )
+            config = state.stage.method.config
             state.open()
             batches = self.stage_data.photo_batches(state.index)
             how: dict[str, Any] = {"levels": levels, "draws": draws, "autocast": self._autocast}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,19 +24,28 @@ from booth.families.loading import load_family
 from booth.families.memory import memory_plans, task_of
 from harness import make_method, tensors
 
+pytestmark = pytest.mark.xdist_group("bench")  # one measurement serves several tests
+
 METHODS = ["lora", "pivotal_tuning", "dreambooth"]
+
+
+def quicken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(measure, "SIDES", {"cpu": 32, "cuda": 32})
+    patch.setattr(measure, "LONG", 0.0)
+    patch.setattr(measure, "start_seconds", lambda: 1.5)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "SIDES", {"cpu": 32, "cuda": 32})
-    monkeypatch.setattr(measure, "LONG", 0.0)
-    monkeypatch.setattr(measure, "start_seconds", lambda: 1.5)
+    quicken(monkeypatch)
 
 
-@pytest.fixture
-def measured(toy_base: Path) -> Bench:
-    return measure.bench(str(toy_base), methods=METHODS, steps=2, draws=False)
+@pytest.fixture(scope="module")
+def measured(toy_base: Path) -> Iterator[Bench]:
+    """What several tests read of one measurement."""
+    with pytest.MonkeyPatch.context() as patch:
+        quicken(patch)
+        yield measure.bench(str(toy_base), methods=METHODS, steps=2, draws=False)
 
 
 def test_every_stage_of_every_method_is_measured(measured: Bench, toy_base: Path) -> None:

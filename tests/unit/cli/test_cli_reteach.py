@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from told import last_object
 
 from bases import write_base
 from booth.concept import Concept
 from booth.core.concept import read_record
+from booth.registry import FAMILIES
 
 
-def test_a_subject_is_taught_to_another_base_in_one_command(booth_cli, lora: Concept, tmp_path: Path) -> None:
+def test_a_subject_is_taught_to_another_base_in_one_command(
+    booth_cli, lora: Concept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FAMILIES["flux"], "latents", 8)  # a tiny base's side, in place of the published one's
     flux = write_base("flux", tmp_path / "flux")
     words = ["reteach", lora.folder, "--base", flux, "--set", "rank=3", "--out", "again", "--json"]
     planned = booth_cli(*words, "--dry-run")

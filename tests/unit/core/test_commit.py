@@ -131,7 +131,7 @@ def test_a_manifest_may_not_point_outside(tmp_path: Path, name: str) -> None:
 def test_a_newer_schema_is_said_to_be_newer(tmp_path: Path) -> None:
     manifest = put(tmp_path / "x") / "manifest.json"
     manifest.write_text(json.dumps({"schema": 2, "versions": {"booth": "9.8.7"}, "otherwise": []}))
-    with pytest.raises(BadDataError, match=r"schema version 2, written by booth 9\.8\.7.*pip install --upgrade booth"):
+    with pytest.raises(BadDataError, match=r"schema version 2, written by booth 9\.8\.7.*pip install -U booth"):
         verify(tmp_path / "x")
 
 

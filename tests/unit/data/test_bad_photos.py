@@ -185,7 +185,7 @@ def test_a_file_over_the_size_limit_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(3_000_000_000)  # a hole, not three gigabytes
     (line,) = problems(tmp_path)
-    assert "has 3,000.0 MB, the most is 400.0 MB" in line
+    assert "has 3.0 GB, the most is 400.0 MB" in line
 
 
 def test_missing_and_nameless_sources(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Unsteady]]:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(places, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr("botocore.retryhandler.delay_exponential", lambda base, growth_factor, attempts: 0.001)
     import s3fs
 
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir("fleets")

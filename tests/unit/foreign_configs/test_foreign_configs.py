@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pytest
@@ -312,10 +313,120 @@ def test_a_script_whose_method_is_not_here_is_told():
         ('network_module = "networks.lora"\nnetwork_dim = "many"', "value of another kind .*'many'"),
         ('network_module = "networks.lora"\nnetwork_args = ["conv_dim=many"]', "value of another kind .*'many'"),
         ('[[datasets]]\nresolution = "large"', "resolution = 'large' is no value"),
-        ('datasets = ["img"]', "value of another kind"),
+        ('datasets = ["img"]', r"value of another kind than its trainer takes\."),
         ("python train_dreambooth_lora.py --rank=many", "value of another kind .*'many'"),
     ],
 )
 def test_what_is_no_configuration_is_told(text: str, told: str):
+    with pytest.raises(BadDataError, match=told):
+        convert(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [("true", True), ("false", False), ('"True"', True), ('"false"', False), ("0", False), ('"no"', False)],
+)
+def test_yes_and_no_are_read_in_quotes_too(value: str, taken: bool):
+    done = convert(f'network_module = "networks.lora"\ngradient_checkpointing = {value}\nflip_aug = {value}', "x")
+    assert (done.settings["gradient_checkpointing"], done.run["flip"]) == (taken, taken)
+    alone = convert(f'network_module = "networks.lora"\nnetwork_train_unet_only = {value}', "x")
+    assert alone.settings["train_text_encoder"] is not taken
+    with pytest.raises(BadDataError, match="flip_aug = 'maybe' is no value"):
+        convert('network_module = "networks.lora"\nflip_aug = "maybe"', "x")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "method"),
+    [
+        ("lycoris.kohya", '["algo=ia3"]', "ia3"),
+        ("lycoris.kohya", '["algo=BOFT"]', "boft"),
+        ("lycoris.kohya", '["algo=full"]', "dreambooth"),
+        ("networks.lora_lumina", "[]", "lora"),
+        ("networks.lora_qwen_image", "[]", "lora"),
+        ("networks.lora", '"conv_dim=4"', "locon"),
+    ],
+)
+def test_more_networks_are_known(module: str, arguments: str, method: str):
+    done = convert(f'network_module = "{module}"\nnetwork_args = {arguments}\nnetwork_dim = 8', "x")
+    assert (done.run["method"], done.left) == (method, {})
+    assert ("rank" in done.settings) is (method in {"lora", "locon"})
+    method_config(method, "full", done.settings)
+    assert "networks.lora_fa" in convert('network_module = "networks.lora_fa"', "x").left.values()
+
+
+GUI = {
+    "LoRA_type": "LyCORIS/LoKr", "train_data_dir": "img", "reg_data_dir": "", "output_dir": "out", "output_name": "rex",
+    "pretrained_model_name_or_path": "base", "max_resolution": "512,512", "optimizer": "AdamW8bit", "epoch": 10,
+    "max_train_steps": 1600, "lr_scheduler": "cosine", "lr_warmup": 10, "network_dim": 8, "network_alpha": 1,
+    "factor": 8, "conv_dim": 0, "text_encoder_lr": 0, "unet_lr": 1e-4, "learning_rate": 2e-4, "seed": "",
+    "clip_skip": 2, "min_snr_gamma": 0, "gradient_checkpointing": False, "mixed_precision": "bf16", "noise_offset": 0,
+}  # fmt: skip
+
+
+def test_the_gui_of_sd_scripts_saves_json_with_every_field():
+    done = convert(json.dumps(GUI), "x")
+    assert done.run == {"method": "lokr", "photos": ["img"], "out": "out/rex", "base": "base", "resolution": 512,
+                        "precision": "bf16"}  # fmt: skip
+    assert done.settings == {"factor": 8, "rank": 8, "alpha": 1.0, "train_text_encoder": False, "prior_weight": 0.0,
+                             "learning_rate": 1e-4, "steps": 1600, "schedule": "cosine", "warmup": 160,
+                             "optimizer": "adamw8bit"}  # fmt: skip
+    assert done.left == {"clip_skip": 2}
+    kinds = {"Standard": "lora", "Flux1": "lora", "Kohya LoCon": "lora", "LyCORIS/iA3": "ia3", "LyCORIS/LoCon": "locon"}
+    for kind, method in kinds.items():
+        assert convert(json.dumps(GUI | {"LoRA_type": kind, "factor": -1}), "x").run["method"] == method
+
+
+@pytest.mark.parametrize("end", ["\\\n", "`\n", "^\r\n", "\\\r\n"])
+def test_a_command_goes_on_in_the_next_line_in_every_shell(end: str):
+    done = convert(f"python train_dreambooth.py {end}  --instance_data_dir=dog {end} --seed=3\n", "x")
+    assert (done.run["photos"], done.run["seed"]) == (["dog"], 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "use"),
+    [("export DIR=dog", "$DIR"), ("DIR='dog'", "${DIR}"), ("set DIR=dog", "%DIR%"), ('$env:DIR = "dog"', "$env:DIR"),
+     ("%env DIR=dog", "$DIR")],
+)  # fmt: skip
+def test_names_are_filled_in_as_shells_have_them_or_told(line: str, use: str):
+    command = f"python train_dreambooth.py --instance_data_dir={use}"
+    assert convert(f"{line}\n{command}", "x").run["photos"] == ["dog"]
+    assert f"does not say what {use} stands for" in convert(command, "x").notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "method"),
+    [
+        ("train_network.py", "--network_module=networks.lora --network_args conv_dim=4 conv_alpha=1", "locon"),
+        ("sd-scripts/sdxl_train_network.py", "--network_module networks.lora --network_dim 16", "lora"),
+        ("flux_2_train_network.py", "--network_module=networks.lora_flux_2", "lora"),
+        ("train_db.py", "", "dreambooth"),
+        ("sdxl_train.py", "", "dreambooth"),
+        ("train_textual_inversion.py", "--token_string=sks --init_word dog", "textual_inversion"),
+    ],
+)
+def test_commands_of_sd_scripts_are_read_as_its_toml(script: str, options: str, method: str):
+    common = (
+        "--pretrained_model_name_or_path=b --train_data_dir img --learning_rate=1e-4 --max_train_steps=9 --xformers"
+    )
+    done = convert(f"accelerate launch {script} {common} {options}", "x")
+    assert (done.run["method"], done.run["photos"], done.run["base"]) == (method, ["img"], "b")
+    assert (done.settings["steps"], done.settings["learning_rate"]) == (9, 1e-4)
+    assert set(done.left) == ({"network_args.conv_alpha"} if method == "locon" else set())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("config:\n  process:\n    - type: 'sd_trainer'\n", "of ai-toolkit; it is not read"),
+        ('{"training_method": "LORA", "lora_rank": 16}', "of OneTrainer; it is not read"),
+        ('{"--data_backend_config": "x.json"}', "of SimpleTuner; it is not read"),
+        ("export MODEL_TYPE='lora'\n", "of SimpleTuner; it is not read"),
+        ("micro_batch_size_per_gpu = 1\ngradient_accumulation_steps = 4\n", "of diffusion-pipe; it is not read"),
+        ('photos = ["a"]\nclass = "dog"\n', "of booth itself"),
+        ("gradient_accumulation_steps = 4\nlr_scheduler = 'cosine'", "no option of sd-scripts"),
+        ('network_module = "networks.lora"\nmax_train_steps = 1e400', "max_train_steps = inf is no value"),
+    ],
+)
+def test_other_trainers_are_told_by_name(text: str, told: str):
     with pytest.raises(BadDataError, match=told):
         convert(text, "x")

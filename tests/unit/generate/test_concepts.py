@@ -139,3 +139,12 @@ def test_the_python_way_draws_the_same(lora: Concept, toy: Family, tmp_path: Pat
     with attached(toy, [Applied(lora)]):
         ours = picture(toy, lora.record.prompt)
     assert np.array_equal(np.asarray(lora.generate(lora.record.prompt, seed=0, steps=2)[0]), ours)
+
+
+def test_a_concept_of_an_earlier_embedded_base_says_what_to_do(lora: Concept, tmp_path: Path) -> None:
+    taught = lora.record.base.model_copy(update={"name": "embedded", "hash": "sha256:0123456789"})
+    earlier = replace(lora, record=lora.record.model_copy(update={"base": taught}))
+    with pytest.raises(UsageError, match=r"base \(01234567\)") as refused:
+        require_base([Applied(earlier)], "embedded", "sha256:abc")
+    assert refused.value.code == "base.earlier_embedded"
+    assert "booth reteach" in str(refused.value.advice)

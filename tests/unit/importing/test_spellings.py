@@ -261,3 +261,63 @@ def test_formats_are_told_by_how_modules_are_spelled() -> None:
     assert has_underscores(["lora_unet_a_b.lora_up.weight", "lora_unet_a_b.alpha"])
     assert not has_underscores(["unet.a.b.lora_A.weight", "unet.a.b.lora_B.weight"])
     assert not is_adapter(["model.diffusion_model.double_blocks.0.img_attn.norm.query_norm.scale"])
+
+
+HALF, WHOLE, SMALL = torch.float16, torch.float64, torch.float8_e4m3fn
+
+
+@pytest.mark.parametrize(
+    ("down_type", "up_type", "alpha"),
+    [
+        (HALF, torch.bfloat16, torch.tensor(3)),
+        (WHOLE, torch.float32, torch.tensor([3.0], dtype=HALF)),
+        (SMALL, SMALL, torch.tensor(3.0, dtype=torch.bfloat16)),
+        (torch.float32, HALF, torch.tensor([[3.0]])),
+        (torch.float32, HALF, torch.tensor(0.0)),
+        (torch.float32, torch.float32, None),
+    ],
+)
+def test_precisions_may_differ_and_an_alpha_be_missing(
+    down_type: torch.dtype, up_type: torch.dtype, alpha: Tensor | None, shapes: Callable[[str], Shapes]
+) -> None:
+    known = shapes("stable_diffusion_xl")
+    down, up, _ = factors(known["unet"][f"{UNET}.weight"])
+    down, up = down.to(down_type), up.to(up_type)
+    tensors = {f"unet.{UNET}.lora_A.weight": down, f"unet.{UNET}.lora_B.weight": up}
+    tensors |= {} if alpha is None else {f"unet.{UNET}.alpha": alpha}
+    layer = read_layers(tensors, {}, known).layers["unet"][UNET]
+    change = (1.0 if alpha is None else float(alpha) / RANK) * up.to(WHOLE) @ down.to(WHOLE)
+    torch.testing.assert_close(layer.change(torch.zeros(change.shape)), change, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "transformer._orig_mod.transformer_blocks.0.img_mlp.net.2",
+        "transformer.transformer_blocks.0._fsdp_wrapped_module.img_mlp.net.2",
+        "module.transformer_blocks.0._checkpoint_wrapped_module.img_mlp.net.2",
+        "pipe.dit.transformer_blocks.0.img_mlp.net.2",
+        "lora_unet__orig_mod_transformer_blocks_0_img_mlp_net_2",
+    ],
+)
+def test_wrappers_of_torch_and_names_of_adapters_are_no_part_of_a_layers_name(
+    path: str, shapes: Callable[[str], Shapes]
+) -> None:
+    known, module = shapes("qwen_image"), "transformer_blocks.0.img_mlp.net.2"
+    down, up, change = factors(known["transformer"][f"{module}.weight"])
+    tensors = {f"{path}.lora_A.my-dog.weight": down, f"{path}.lora_B.my-dog.weight": up}
+    tensors |= {f"{path}.alpha": torch.tensor(ALPHA), "_aux.0f3a": torch.ones(3)}
+    reading = read_layers(tensors, {}, known)
+    assert (reading.unknown, list(reading.layers["transformer"])) == ([], [module])
+    same(reading.layers["transformer"][module], change)
+
+
+def test_lengths_of_dora_are_found_by_every_name(shapes: Callable[[str], Shapes]) -> None:
+    known = shapes("stable_diffusion_xl")
+    down, up, _ = factors(known["unet"][f"{UNET}.weight"])
+    weight, lengths = torch.randn(known["unet"][f"{UNET}.weight"]), torch.rand(len(up)) + 1
+    for name, given in (("dora_scale", lengths[:, None]), ("magnitude", lengths), ("lora_magnitude_vector", lengths),
+                        ("lora_magnitude_vector.default.weight", lengths)):  # fmt: skip
+        tensors = {f"unet.{UNET}.lora_A.weight": down, f"unet.{UNET}.lora_B.weight": up, f"unet.{UNET}.{name}": given}
+        layer = read_layers(tensors, {}, known).layers["unet"][UNET]
+        torch.testing.assert_close((weight + layer.change(weight)).norm(dim=1).float(), lengths)

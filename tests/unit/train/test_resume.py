@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from booth.train.update import Update
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
-# Every method with its defaults, and those settings whose state is easily forgotten.
-CASES: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in METHODS),
+# The methods whose state is of a kind that one of KINDS has, and those settings whose state is easily forgotten.
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in METHODS if name not in KINDS),
     ("lora", {"dropout": 0.5, "train_text_encoder": True}),
     ("lora", {"optimizer": "prodigy", "schedule": "cosine", "warmup": 2, "ema": 0.9, "accumulate": 2}),
     ("dreambooth", {"prior_weight": 1.0, "prior": "prediction"}),
@@ -36,21 +37,27 @@ def outcome(concept: Concept) -> tuple[dict[str, str], list[float | None]]:
 
 
 @pytest.mark.parametrize("method", KINDS)
-def test_stopped_after_any_step(lesson: Lesson, method: str) -> None:
+def test_stopped_after_every_step(lesson: Lesson, tmp_path: Path, method: str) -> None:
+    """One run is stopped after each step in turn, and from each stop a copy of its folder goes on to the end."""
     straight = train(lesson(method, "straight"))
+    config, run, aside = lesson(method, "stopped"), tmp_path / "stopped.run", tmp_path / "aside"
+    resumed = config.model_copy(update={"resume": True})
     for k in range(1, straight.record.steps + 1):
-        config = lesson(method, f"stopped-{k}")
         with pytest.raises(Interrupted, match=f"after {k} of {straight.record.steps} steps.*`resume`"):
-            train(config, listeners=[stop_after(k)])
-        resumed = train(config.model_copy(update={"resume": True}))
-        assert outcome(resumed) == outcome(straight), f"stopped after step {k}"
+            train(config if k == 1 else resumed, listeners=[stop_after(k)])
+        shutil.copytree(run, aside)
+        concept = train(resumed)
+        assert outcome(concept) == outcome(straight), f"stopped after step {k}"
+        shutil.rmtree(concept.folder)
+        aside.rename(run)
 
 
-@pytest.mark.parametrize(("method", "settings"), CASES)
-def test_stopped_after_every_step(lesson: Lesson, method: str, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("method", "settings"), OTHERS)
+def test_stopped_twice(lesson: Lesson, method: str, settings: dict[str, Any]) -> None:
+    """Before the first periodic checkpoint, and after one; a plan of two stages also where the second begins."""
     straight = train(lesson(method, "straight", **settings))
     config = lesson(method, "stopped", **settings)
-    for k in range(1, straight.record.steps + 1):
+    for k in (1, 3):
         with pytest.raises(Interrupted):
             train(config.model_copy(update={"resume": k > 1}), listeners=[stop_after(k)])
     assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)

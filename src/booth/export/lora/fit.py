@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from booth.export.turns import side_of
+
 Sizes = Sequence[int]
 WHOLE = {  # the sets of factors that make a layer
     "lora": ({"down", "up"}, {"down", "up", "mid"}),
@@ -15,8 +17,10 @@ WHOLE = {  # the sets of factors that make a layer
     "lokr": tuple(a | b for a in ({"lokr_w1"}, {"lokr_w1_a", "lokr_w1_b"})
                   for b in ({"lokr_w2"}, {"lokr_w2_a", "lokr_w2_b"}, {"lokr_w2_a", "lokr_w2_b", "lokr_t2"})),
     "glora": ({"a1", "a2", "b1", "b2"},),
-    "oft": ({"oft_blocks"}, {"oft_blocks", "rescale"}),
-    "ia3": ({"ia3", "on_input"},),
+    "oft": ({"oft_blocks"}, {"oft_blocks", "rescale"}, {"oft_diag"}, {"oft_r"}),
+    "boft": ({"boft_R", "boft_s"},),
+    "ia3": ({"ia3", "on_input"}, {"ia3_l"}),
+    "vera": ({"vera_lambda_b", "vera_lambda_d", "vera_A", "vera_B"},),
     "diff": ({"diff"},),
     "whole": ({"whole"},),
 }  # fmt: skip
@@ -45,10 +49,14 @@ def require_fit(kind: str, factors: Mapping[str, Tensor], magnitude: Tensor | No
     if any(0 in shape for shape in sizes.values()):
         raise Misfit("have rank 0, so that they hold no numbers")
     out, inner = wanted[0], (wanted[1] if len(wanted) > 1 else 1)
-    if kind == "oft":
+    if kind in {"oft", "boft"} and sizes.keys().isdisjoint({"oft_blocks", "oft_diag"}):
+        _require_turned_columns(sizes, wanted)
+    elif kind == "oft":
         _require_turns(sizes, out)
     elif kind == "ia3":
         _require_factors(factors, out, inner)
+    elif kind == "vera":
+        _require_shared(sizes, wanted)
     else:
         made = {"lora": _lora, "loha": _loha, "lokr": _lokr, "glora": _glora}.get(kind, _plain)(sizes)
         if not _same(made, wanted):
@@ -117,7 +125,7 @@ def _glora(s: Mapping[str, Sizes]) -> Sizes:
 
 
 def _require_turns(s: Mapping[str, Sizes], out: int) -> None:
-    blocks, turns = s["oft_blocks"], 1
+    blocks, turns = s["oft_blocks" if "oft_blocks" in s else "oft_diag"], 1
     if len(blocks) == 4:  # BOFT's, whose last turn mixes rows that lie so far apart
         turns, *blocks = blocks
         if blocks[-1] % 2 or turns > BUTTERFLIES or out % (2**turns * (blocks[-1] // 2)):
@@ -128,8 +136,39 @@ def _require_turns(s: Mapping[str, Sizes], out: int) -> None:
         raise Misfit(f"turn {blocks[0] * blocks[1]} rows and not {out}")
 
 
+def _require_turned_columns(s: Mapping[str, Sizes], wanted: Sizes) -> None:
+    """peft's, of linear layers and convolutions of one pixel."""
+    width = math.prod(wanted[1:])
+    if len(wanted) < 2 or math.prod(wanted[2:]) != 1:
+        raise Misfit("turn a convolution's patches, which are not read")
+    if "oft_r" in s:
+        blocks = s["oft_r"]
+        side = side_of(blocks[1]) if len(blocks) == 2 else 0
+        if not side or width % side or blocks[0] not in (1, width // side):
+            raise Misfit(f"turn other columns than {width}")
+        return
+    blocks, scale = s["boft_R"], s["boft_s"]
+    if len(blocks) != 4 or blocks[2] != blocks[3] or blocks[3] % 2 or math.prod(scale) != wanted[0]:
+        raise _apart()
+    if blocks[0] > BUTTERFLIES or blocks[1] * blocks[3] != width or width % (blocks[3] * 2 ** (blocks[0] - 1)):
+        raise Misfit(f"turn other columns than {width}")
+
+
+def _require_shared(s: Mapping[str, Sizes], wanted: Sizes) -> None:
+    """VeRA's vectors, and the matrices that all layers share."""
+    b, d, a, up = (s[name] for name in ("vera_lambda_b", "vera_lambda_d", "vera_A", "vera_B"))
+    if len(wanted) != 2 or (len(b), len(d), len(a), len(up)) != (1, 1, 2, 2):
+        raise _apart()
+    if b[0] != wanted[0] or a[0] != d[0] or up[1] != d[0] or a[1] < wanted[1] or up[0] < wanted[0]:
+        raise _apart()
+
+
 def _require_factors(factors: Mapping[str, Tensor], out: int, inner: int) -> None:
     """IA3's, of which there is one for each row or, where it is told so, for each column."""
+    if "ia3_l" in factors:
+        if tuple(factors["ia3_l"].shape) not in {(out, 1), (1, inner)}:
+            raise Misfit(f"are neither {out} for the rows nor {inner} for the columns")
+        return
     if factors["on_input"].numel() != 1:
         raise Misfit("do not say whether they are on the input")
     wanted, what = (inner, "columns") if bool(factors["on_input"].any()) else (out, "rows")

@@ -11,7 +11,7 @@ from torch import Tensor
 from booth.export.checkpoint import flux_proof
 from booth.export.checkpoint.proof import unet_names
 from booth.export.original.flux import is_flux
-from booth.export.original.places import maps_diffusers, places
+from booth.export.original.places import in_comfyui, keeps_names, maps_diffusers, places
 
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 CLIP_LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
@@ -82,7 +82,7 @@ def _clip(shapes: Shapes, prefixes: Mapping[str, tuple[str, ...]], wrapper: str 
 def _of_rows(shapes: Shapes) -> Iterator[tuple[str, list[Slot], bool]]:
     """A transformer's layers as its authors call them, with the rows of diffusers' in each, and whether halves swap."""
     known = shapes.get("transformer", {})
-    for theirs, place in places("transformer", known).items() if maps_diffusers(known) else ():
+    for theirs, place in places("transformer", known).items() if in_comfyui(known) else ():
         rows = [known[f"{module}.weight"][0] for module in place.modules]
         of = sum(rows) if len(rows) > 1 else None
         yield theirs, [Slot("transformer", m, sum(rows[:i]), of) for i, m in enumerate(place.modules)], place.swapped
@@ -118,8 +118,14 @@ def comfyui(shapes: Shapes) -> Slots:
         if swapped:
             continue
         found[f"lora_unet_{_flat(theirs)}"] = found[f"diffusion_model.{theirs}"] = slots
-        for slot in slots:  # of a file with diffusers' names, which has a module's own rows
-            found |= _prefixed(Slot("transformer", slot.module))
+        for slot in slots if maps_diffusers(shapes["transformer"]) else ():
+            found |= _prefixed(Slot("transformer", slot.module))  # in a file with diffusers' names it has its own rows
+    if keeps_names(shapes.get("transformer", {})):
+        renamed = {slot.module for _, slots, _ in _of_rows(shapes) for slot in slots}
+        for module in _modules(shapes, "transformer"):
+            if module not in renamed:
+                slot = Slot("transformer", module)
+                found |= {f"diffusion_model.{module}": [slot], f"lora_unet_{_flat(module)}": [slot]}
     if AS_IN_DIFFUSERS in shapes.get("transformer", {}):
         for module in _modules(shapes, "transformer"):
             slot = Slot("transformer", module)

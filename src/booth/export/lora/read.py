@@ -14,12 +14,14 @@ from booth.core.errors import BadDataError
 from booth.core.safe_file import shown
 from booth.export.component_files import canonical
 from booth.export.layer import KINDS, Layer
+from booth.export.lora import vera
 from booth.export.lora.fit import Misfit, is_whole, require_fit
 from booth.export.lora.names import Names, Shapes, Target
-from booth.export.lora.spelling import split_factors, unread_kind
+from booth.export.lora.spelling import BOOKS, split_factors, unread_kind
 from booth.export.lora.stacked import cut
 from booth.export.lora.tucker import without_core
 from booth.export.original.place import Place
+from booth.export.turns import series_turns
 
 Layers = dict[str, dict[str, Layer]]  # by component and module path
 BESIDE = {"alpha", "scale", "magnitude", "dora_scale", "bias"}  # factors that stand beside those of a weight
@@ -51,12 +53,15 @@ def read_layers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shap
     All of a file is held against the base before anything is multiplied out.
     """
     names = Names(shapes)
+    tensors, shared = vera.apart(tensors)
 
     def rows(target: Target) -> list[int]:
         return [shapes[target.component][f"{module}.weight"][0] for module in target.place.modules]
 
     reading, settings = Reading(), _told(metadata)
-    for target, held in _gathered(tensors, names.find, reading).items():
+    gathered = _gathered(tensors, names.find, reading)
+    vera.share({target: held.tensors for target, held in gathered.items()}, shared, shapes, settings)
+    for target, held in gathered.items():
         first = shapes[target.component][f"{target.place.modules[0]}.weight"]
         wanted = (sum(rows(target)), *first[1:])
         layer = _layer(target, held, settings, reading, wanted)
@@ -96,6 +101,8 @@ def _gathered(
     found: dict[Target, _Held] = {}
     factors = split_factors(tensors)
     for key, tensor in tensors.items():
+        if key.startswith(BOOKS):
+            continue
         spelled = factors[key]
         target = None if spelled is None else find(spelled.path)
         if spelled is None or target is None:
@@ -141,7 +148,15 @@ def _layer(
     scale = _scale(target, held, layer, settings, wanted)
     out = wanted[0] if wanted is not None else len(factors["up"]) if "up" in factors else 0
     magnitude = None if lengths is None else _lengths(lengths, "dora_scale" in held.tensors, out)
-    return Layer(without_core(factors), scale, magnitude, layer.bias)
+    return Layer(_turns(without_core(factors), settings), scale, magnitude, layer.bias)
+
+
+def _turns(factors: dict[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """OFT of peft's with the turns themselves, where they are the series that peft takes for rotations."""
+    if "oft_r" not in factors or settings.get("use_cayley_neumann", True) is False:
+        return factors
+    terms = settings.get("num_cayley_neumann_terms", 5)
+    return {"oft_turns": series_turns(factors["oft_r"].double(), terms if isinstance(terms, int) else 5)}
 
 
 def _require_fit(name: str, layer: Layer, lengths: Tensor | None, wanted: tuple[int, ...]) -> None:
@@ -178,9 +193,10 @@ def _scale(
     if own is not None:
         return own
     alpha, rank = _number(held, "alpha", finite=False), _inner(layer)
-    if layer.kind == "oft":
+    if layer.kind == "oft" and "oft_r" not in layer.factors:
         # A bound of the turns; sd-scripts counts it for a row, and LyCORIS for all, but for BOFT's.
-        bound, of_a_row = alpha or 0.0, held.path.startswith("oft_") or layer.factors["oft_blocks"].ndim == 4
+        of_a_row = held.path.startswith("oft_") or layer.factors[next(iter(layer.factors))].ndim == 4
+        bound = alpha or 0.0
         return bound * wanted[0] if wanted is not None and of_a_row else bound
     if not rank:
         return 1.0  # without a rank nobody uses the alpha, and some trainers write one without end

@@ -25,6 +25,9 @@ PREFIXES: tuple[tuple[str, str | None], ...] = (
     ("lora_te2_", "text_encoder_2"),
     ("lora_te3_", "text_encoder_3"),
     ("lora_te_", "text_encoder"),
+    ("module.", None),  # torch's wrapper for several devices
+    ("pipe.dit.", DENOISER),  # DiffSynth's
+    ("dit.", DENOISER),
     ("oft_te1_", "text_encoder"),
     ("oft_te2_", "text_encoder_2"),
     ("oft_te_", "text_encoder"),
@@ -41,9 +44,11 @@ PREFIXES: tuple[tuple[str, str | None], ...] = (
     ("text_encoders.clip_g.transformer.", "text_encoder_2"),
     ("text_encoders.t5xxl.transformer.", "text_encoder_3"),
 )
-PROCESSOR = re.compile(r"[._]processor(?=[._]|$)")  # diffusers' attention processors, up to 0.21
+# Diffusers' attention processors, up to 0.21, and what torch puts around compiled and sharded modules.
+INFIX = re.compile(r"[._]processor(?=[._]|$)|(?:(?<=[._])|^)_(?:orig_mod|(?:fsdp|checkpoint)_wrapped_module)[._]")
+BOOKS = "_aux."  # how tensors begin that some tools keep for themselves
 
-_NAME = r"(?:\.(?!weight|bias)\w+)?"  # peft's name of the adapter, such as .default
+_NAME = r"(?:\.(?!weight|bias)[^.]+)?"  # peft's name of the adapter, such as .default
 # How the factor is spelled, and what it is; the first group is the rest of the key.
 FACTORS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
     (re.compile(rf"(.+?){pattern}"), factor)
@@ -57,10 +62,13 @@ FACTORS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
         (r"\.lora_linear_layer\.down\.weight", "down"),
         (r"\.lora_linear_layer\.up\.weight", "up"),
         (rf"\.lora_magnitude_vector{_NAME}(?:\.weight)?", "magnitude"),
+        (r"\.magnitude", "magnitude"),  # ai-toolkit's
         (r"\.dora_scale", "dora_scale"),
         (rf"\.((?:hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2)){_NAME}(?:\.weight)?", None),
         (r"\.([ab][12])(?:\.weight)", None),
-        (r"\.(oft_blocks|rescale|on_input)", None),
+        (r"\.(oft_blocks|oft_diag|rescale|on_input)", None),
+        (rf"\.oft_R{_NAME}\.weight", "oft_r"),
+        (rf"\.(boft_[Rs]|vera_lambda_[bd]|ia3_l){_NAME}", None),
         (r"\.(?:diff|w_norm)", "diff"),
         (r"\.(?:diff_b|b_norm)", "bias"),
         (r"\.(alpha|scale)", None),
@@ -69,9 +77,8 @@ FACTORS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
 ON_INPUT = ".on_input"
 # Kinds that are known and not read here, by the end of a key.
 UNREAD = {
-    ".oft_diag": "OFT as LyCORIS had it first", ".reshape_weight": "layers that change shape",
-    ".set_weight": "weights to be set", ".oft_R.weight": "OFT of peft's", ".boft_R": "BOFT", ".lora_A.bias": "biases",
-    ".vera_lambda_b": "VeRA", ".lora_embedding_A": "a LoRA of an embedding",
+    ".reshape_weight": "layers that change shape", ".set_weight": "weights to be set", ".lora_A.bias": "biases",
+    ".scaled_oft": "scaled OFT of OneTrainer's", ".lora_embedding_A": "a LoRA of an embedding",
 }  # fmt: skip
 
 
@@ -101,7 +108,7 @@ def split_factors(keys: Iterable[str]) -> dict[str, Spelled | None]:
 
 def without_prefix(path: str) -> Iterator[tuple[str | None, str]]:
     """What a path may mean: the component that its prefixes name, and the module; as it is first, then ever shorter."""
-    plain = PROCESSOR.sub("", path)
+    plain = INFIX.sub("", path)
     yield None, plain
     component: str | None = None
     while True:

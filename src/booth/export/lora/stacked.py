@@ -20,10 +20,12 @@ OF_ROWS = {"lora": ("up",), "loha": ("hada_w1_a", "hada_w2_a"), "diff": ("diff",
 def stacked(layers: Mapping[str, Layer], shapes: Shapes) -> dict[str, Layer]:
     """All layers of a transformer by the authors' names; UsageError for a kind that cannot be stacked.
 
-    Without the last layer's modulation, whose rows stand in another order there.
+    Without the last layer's modulation, whose rows stand in another order there. A layer that has one name keeps it.
     """
-    found: dict[str, Layer] = {}
-    for name, place in places("transformer", shapes["transformer"]).items():
+    known = places("transformer", shapes["transformer"])
+    renamed = {module for place in known.values() for module in place.modules}
+    found = {module: layer for module, layer in layers.items() if module not in renamed}
+    for name, place in known.items():
         held = [layers.get(module) for module in place.modules]
         if any(held) and not place.swapped:
             found[name] = _stack(held, [shapes["transformer"][f"{module}.weight"][0] for module in place.modules])
@@ -38,9 +40,9 @@ def _stack(layers: Sequence[Layer | None], rows: Sequence[int]) -> Layer:
         return first
     if any(layer.kind != "lora" or layer.magnitude is not None for layer in held):
         raise UsageError(
-            "kohya's keys have one layer for FLUX.1's queries, keys and values, and only plain LoRA can be written for "
-            "it.",
-            "Use `to=diffusers`, or `to=checkpoint` to merge it.",
+            "kohya's keys have one layer for queries, keys and values, as the base's authors have, and only plain LoRA "
+            "can be written for it.",
+            "Use `to=diffusers` for a DoRA, or, of FLUX.1, `to=checkpoint` to merge it.",
             code="export.no_place",
             field="to",
         )
@@ -61,7 +63,7 @@ def cut(name: str, layer: Layer, place: Place, rows: Sequence[int], shape: Seque
     A LoKr whose blocks lie across the modules is multiplied out, to the size of the base's weight. Raises BadDataError
     for a kind whose parts depend on each other.
     """
-    if layer.kind in {"glora", "oft", "ia3"} or layer.by_columns:
+    if layer.kind in {"glora", "oft", "boft", "ia3", "vera"} or layer.by_columns:
         kind = "DoRA by columns" if layer.by_columns else KINDS[layer.kind]
         raise BadDataError(
             f"the {kind} layer {shown(name)} cannot be cut into {len(rows)} of {sum(rows)} rows together, as the base "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from booth.core.errors import UsageError
 from booth.core.safe_file import read_tensors
-from booth.export.base_files import Shapes
+from booth.export.base_files import Shapes, is_flux
 from booth.export.check import Check
 from booth.export.exporter import UNETS, Job, Loaded, TwoWay
 from booth.export.layer import KINDS, Layer
@@ -26,6 +26,11 @@ from booth.export.parts import Parts
 ONE_ENCODER = {"unet": "lora_unet", "text_encoder": "lora_te"}
 TWO_ENCODERS = {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
 FLUX = {"transformer": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te3"}
+TRANSFORMER = {
+    "transformer": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2", "text_encoder_3": "lora_te3"
+}  # fmt: skip
+# Transformers whose authors' names ComfyUI has for their layers; with others nobody is known to read such a file.
+STACKED = ("flux", "chroma", "flux_2_klein", "flux_2", "stable_diffusion_3", "z_image", "lumina_2")
 # LyCORIS's factors keep their names.
 NAMES = {"down": "lora_down.weight", "up": "lora_up.weight"}
 MAIN = "ComfyUI"  # whose reading has to be right; the others are named where theirs is
@@ -39,7 +44,7 @@ class Kohya(TwoWay):
     title = "LoRA with kohya's keys"
     programs = tuple(PROGRAMS)
     accepts = frozenset({"layers"})
-    families = (*UNETS, "flux")
+    families = (*UNETS, *STACKED)
 
     def require(self, job: Job) -> None:
         super().require(job)
@@ -55,8 +60,8 @@ class Kohya(TwoWay):
         return lost
 
     def tensors(self, job: Job) -> dict[str, Tensor]:
-        if job.record.family == "flux" and job.base is None:
-            job.need_base("Stacking queries, keys and values, as FLUX.1's own code does,")
+        if job.record.family in STACKED and job.base is None:
+            job.need_base("Stacking queries, keys and values, as the code of the base's authors does,")
         if job.record.family == "stable_diffusion_xl" and job.base is None:
             job.need_base("Numbering blocks as Stable Diffusion XL's own code does")
         prefixes = prefixes_for(job.shapes)
@@ -98,7 +103,7 @@ def require_kinds(job: Job, held: set[str], what: str) -> None:
 
 def instead(job: Job) -> str:
     """Where layers can go that a format does not hold, which is not the same for every family."""
-    if job.record.family in Kohya.families:
+    if job.record.family in (*UNETS, "flux"):
         if job.record.family in UNETS and job.parts.kinds_of_layers <= HELD:
             return "Use `to=kohya`, or `to=checkpoint` to merge it."
         return "Use `to=checkpoint`, which holds the merged weights exactly."
@@ -132,7 +137,7 @@ def layer_tensors(prefix: str, layer: Layer, dtype: torch.dtype) -> dict[str, Te
 def prefixes_for(shapes: Shapes) -> dict[str, str]:
     """The prefix of each component's keys."""
     if "transformer" in shapes:
-        return FLUX
+        return FLUX if is_flux(shapes) else TRANSFORMER
     return TWO_ENCODERS if "text_encoder_2" in shapes else ONE_ENCODER
 
 

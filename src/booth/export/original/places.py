@@ -27,9 +27,10 @@ IN_COMFYUI = (
     (stable_diffusion_3.is_stable_diffusion_3, stable_diffusion_3.places),
     (z_image.is_z_image, z_image.places),
 )
+BY_AUTHORS = (*IN_COMFYUI, (lumina_2.is_lumina_2, lumina_2.places))  # of which it knows the authors' names
+KEPT = (z_image.is_z_image, lumina_2.is_lumina_2)  # where what has no other name is called so by both
 TRANSFORMERS = (
-    *IN_COMFYUI,
-    (lumina_2.is_lumina_2, lumina_2.places),
+    *BY_AUTHORS,
     (sana.is_sana, sana.places),
     (krea_2.is_krea_2, krea_2.places),
     (ideogram_4.is_ideogram_4, ideogram_4.places),
@@ -56,6 +57,18 @@ def maps_diffusers(tensors: Iterable[str]) -> bool:
     """Whether ComfyUI knows diffusers' names for a transformer beside its authors'."""
     names = list(tensors)
     return any(is_it(names) for is_it, _ in IN_COMFYUI)
+
+
+def in_comfyui(tensors: Iterable[str]) -> bool:
+    """Whether ComfyUI builds a transformer under its authors' names."""
+    names = list(tensors)
+    return any(is_it(names) for is_it, _ in BY_AUTHORS)
+
+
+def keeps_names(tensors: Iterable[str]) -> bool:
+    """Whether what has no other name in the authors' code has diffusers' there."""
+    names = list(tensors)
+    return any(is_it(names) for is_it in KEPT)
 
 
 def _present(found: Mapping[str, Place], known: set[str]) -> dict[str, Place]:
