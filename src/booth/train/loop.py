@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -102,7 +102,9 @@ def training_steps(
     """
     place = next(iter(model.components().values())).parameters().__next__().device
     # With no other generator than the CPU's this is the same seed at a hundredth of the time.
-    seed_layers = torch.default_generator.manual_seed if place.type == "cpu" else torch.manual_seed
+    seed_layers: Callable[[int], object] = torch.manual_seed
+    if place.type == "cpu":
+        seed_layers = torch.default_generator.manual_seed
     before: Step | None = None
     for index in range(start, stop):
         began = time.perf_counter()
