@@ -38,7 +38,8 @@ from safetensors.torch import load_file
 
 from booth import __version__
 from booth.compare.budget import Budget
-from booth.compare.race import Race, run_race
+from booth.compare.course import Race
+from booth.compare.race import run_race
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.commit import package_versions, verify
@@ -167,7 +168,7 @@ def racing(session: Session, photos: Path) -> Work:
             [photos], "dog", folder / "race", protocol, base=session.base, methods=("lora", "textual_inversion"),
             seeds=(0,), budget=Budget(steps=2),
         )  # fmt: skip
-        run_race(race, tell=lambda text: None, session=session)
+        run_race(race, session=session)
 
     def unreadable(folder: Path) -> list[str]:
         race, found = folder / "race", list[str]()

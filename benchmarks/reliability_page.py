@@ -51,14 +51,15 @@ manifest's `~nobody`; both are refused or read since, with a test of each.
 
 In the suite, each time it runs: SIGKILL at every place of a save and of the writing of a concept, full disks of
 bytes that are counted, lost pipes and closed terminals, a killed studio, bad photo sets and bad files of many
-kinds, losses that are not finite, a store that answers 503 to every third request, killed workers and drivers
-of a fleet, two drivers at one place.
+kinds, losses that are not finite, memory that runs out in a step (the step is made again in smaller parts of the
+same batch, that is told and recorded, and on the lowest rung it ends with advice), a store that answers 503 to
+every third request, killed workers and drivers of a fleet, two drivers at one place.
 
 ## What was not tried
 
-Power that is cut: what a disk says it kept is believed. Memory that runs out on a GPU: on the CPU it is one
-clear error with advice, and nothing makes the batch smaller by itself. A real bucket, and a Ray cluster of
-several machines.
+Power that is cut: what a disk says it kept is believed. Memory that runs out on a GPU: what is tested is an
+allocator of the CPU that refuses. A real bucket, and a Ray cluster of several machines; that Ray's notice of a
+node that is taken away is heeded is tested without a cluster.
 """
 
 

@@ -287,8 +287,9 @@ def compare(
     Goes on with an interrupted race. `settings` are by method. Returned is what stands on the page in the folder `out`.
     """
     from booth.compare.budget import Budget
+    from booth.compare.course import Race
     from booth.compare.page import write_page
-    from booth.compare.race import Race, run_race
+    from booth.compare.race import run_race
     from booth.data.given import sources_of
     from booth.evaluate.protocol import make_protocol
     from booth.train.setup import choose_device

@@ -30,6 +30,7 @@ Kind = Literal[
     "score",
     "choice",
     "recovery",
+    "memory",
     "noise_levels",
     "run",
     "end",

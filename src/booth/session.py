@@ -70,6 +70,10 @@ class Session:
                 if not self._borrowers:
                     _settle(model)
 
+    def twin(self) -> Session:
+        """A session on the weights that this one holds, with modules of its own: see `Family.twin`."""
+        return _Twin(self)
+
     def require(self, base: str, device: str, family: str | None = None) -> None:
         """UsageError unless this is the session for that base, of that family if one is named, on that device."""
         if resolve_base(base) != self.folder:
@@ -107,6 +111,20 @@ class Session:
             self._model = load_family(self.base, self.device, dtype, self.family, quantised)
             self._held = asked
             self.loads += 1
+        return self._model
+
+
+class _Twin(Session):
+    """Borrows the weights of another session, and loads none."""
+
+    def __init__(self, whole: Session) -> None:
+        super().__init__(whole.base, whole.device, whole.family, whole.precision)
+        self._whole = whole
+
+    def _loaded(self, asked: tuple[Any, ...]) -> Family:
+        if self._model is None or self._held != asked:
+            with self._whole.model(*asked) as model:
+                self._model, self._held = model.twin(), asked
         return self._model
 
 

@@ -48,7 +48,7 @@ ALLOWED = {
     "catalogue": TRAINING,
     "machine": PARTS,
     "imagenet": NOUNS,
-    "augment": TRAINING | {"world", "evaluate", "imagenet", "augment"},
+    "augment": TRAINING | {"world", "evaluate", "imagenet", "augment", "executor"},
     "compare": TRAINING | {"evaluate", "catalogue", "compare", "executor"},
     "fleet": TRAINING | {"executor", "evaluate", "fleet"},
     "bench": TRAINING | {"world", "machine", "bench"},

@@ -14,7 +14,16 @@ ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.xdist_group("reference")  # the pages are written once
 
 PAGES = ["exit-codes.md", "error-codes.md", "methods.md", "settings.md", "proof.md", "command-line.md"]
-BY_HAND = ["exports.md", "fleet.md", "inputs.md", "python.md", "reliability.md", "run-folder.md", "threat-model.md"]
+BY_HAND = [
+    "exports.md",
+    "fleet.md",
+    "inputs.md",
+    "python.md",
+    "reliability.md",
+    "run-folder.md",
+    "several-gpus.md",
+    "threat-model.md",
+]
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from booth.augment.generator import Generator, Tell
 from booth.augment.labelled_set import LabelledSet, Picture
 from booth.augment.making import Made, Maker
 from booth.augment.readers import read_set
-from booth.augment.recipe import BASE, PLACEBO, Recipe, require_labels
+from booth.augment.recipe import BASE, PLACEBO, Recipe, anywhere, require_labels
 from booth.augment.state import read_json, write_json
 from booth.core.commit import size_of
 from booth.core.errors import UsageError
-from booth.events import Listener
+from booth.events import Listener, current_reporter, reporting
+from booth.executor.job import Executor, Job, Resident, raise_failed
+from booth.executor.spread import spread
 from booth.registry import METHODS
 
 RECORD, WORK = "augment.json", "work"
@@ -51,8 +54,12 @@ def build(
     listener: Listener | None = None,
     tell: Tell = lambda _: None,
     on_picture: Callable[[str, int], None] = lambda _label, _done: None,
+    executor: Executor | None = None,
 ) -> Built:
-    """Teach, draw, filter and check for copies, and write the derived set; the same command again goes on."""
+    """Teach, draw, filter and check for copies, and write the derived set; the same command again goes on.
+
+    With an `executor` the classes are taught and drawn by its workers, each of which holds a base.
+    """
     began = time.perf_counter()
     found = prepared(recipe, out, tell)
     require_same_recipe(recipe, out)
@@ -67,6 +74,8 @@ def build(
     generator = Generator(recipe.base, recipe.device, listener)
     write_json(out / RECORD, {"recipe": recipe.model_dump(mode="json"), "command": command, "classes": list(labels)})
     maker = Maker(recipe, training, labels, out / WORK, generator, encoder, lambda: judges, on_picture)
+    if executor is not None:
+        _spread(recipe, out, labels, executor, tell)
     kept = {label: maker.kept(label, recipe.per_class) for label in labels}
     drawn = {label: maker.made(label, _drawn(maker, label)) for label in labels}
     for label in labels:
@@ -88,6 +97,30 @@ def build(
     }
     write_json(out / RECORD, record)
     return Built(out, dict.fromkeys(labels, recipe.per_class), {x: training.of(x) for x in labels}, kept, drawn, record)
+
+
+def make(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+    """Teach and draw one class, a job of an executor; `build` finds it done."""
+    recipe, out = Recipe.model_validate(arguments["recipe"]), Path(arguments["out"])
+
+    def maker() -> Maker:
+        training = training_side(read_set(recipe.data, recipe.columns, recipe.images))
+        judges = _judges(recipe, training, out, lambda _: None)
+        encoder, generator = comparing_encoder(recipe.encoder), Generator(recipe.base, recipe.device)
+        return Maker(recipe, training, tuple(arguments["labels"]), out / WORK, generator, encoder, lambda: judges)
+
+    key = json.dumps({name: value for name, value in arguments.items() if name != "label"}, sort_keys=True)
+    with reporting([resident.on_event], resident.cancel):
+        held = resident.hold("maker", key, maker)
+        return {"pictures": len(held.kept(arguments["label"], recipe.per_class))}
+
+
+def _spread(recipe: Recipe, out: Path, labels: Sequence[str], executor: Executor, tell: Tell) -> None:
+    told: dict[str, Any] = {"recipe": anywhere(recipe), "out": str(out.absolute()), "labels": list(labels)}
+    jobs = [Job(label, "booth.augment.build:make", {**told, "label": label}) for label in labels]
+    for outcome in spread(executor, jobs, current_reporter().cancel):
+        raise_failed(outcome)
+        tell(f"{outcome.job.key}: {outcome.result['pictures']} pictures.")
 
 
 def prepared(recipe: Recipe, out: Path, tell: Tell) -> LabelledSet:

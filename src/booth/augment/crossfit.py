@@ -16,6 +16,7 @@ from booth.augment.fit import Rows, Schedule, fit, probabilities, rows_of
 from booth.augment.labelled_set import LabelledSet
 from booth.augment.splits import cross_parts
 from booth.augment.state import digest, read_json, write_json
+from booth.core.alone import alone_at
 from booth.core.commit import committed_file
 from booth.core.rng import derived_seed
 
@@ -59,10 +60,11 @@ def cross_fit(training: LabelledSet, name: str, schedule: Schedule, seed: int, f
         "classifier": name, "steps": schedule.steps, "batch": schedule.batch, "side": schedule.side, "seed": seed,
         "pictures": sorted(p.sha256 for p in training.pictures),
     }  # fmt: skip
-    known = read_json(folder / RESULT)
-    if known is None or known["config"] != config:
-        known = {"config": config, **_fitted(training, name, schedule, seed, folder)}
-        write_json(folder / RESULT, known)
+    with alone_at(folder):
+        known = read_json(folder / RESULT)
+        if known is None or known["config"] != config:
+            known = {"config": config, **_fitted(training, name, schedule, seed, folder)}
+            write_json(folder / RESULT, known)
     nets: list[nn.Module] = []
     for k in range(len(known["held_out"])):
         net = made(name, len(training.labels), 0)

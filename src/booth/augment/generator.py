@@ -21,13 +21,14 @@ from booth.augment.recipe import BASE, PLACEBO, Recipe, folder_name
 from booth.augment.state import read_json
 from booth.concept import Concept
 from booth.config import RunConfig
+from booth.core.alone import alone_at
 from booth.core.commit import MANIFEST, committed, committed_file
 from booth.core.concept import RECORD
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
 from booth.data.beside import PHOTO_SUFFIXES
 from booth.data.captions import write_caption
-from booth.events import Listener
+from booth.events import Listener, current_reporter
 from booth.generate.concepts import Applied, attached
 from booth.generate.draw import draw
 from booth.generate.png import parameters_text, save_png
@@ -59,22 +60,24 @@ class Generator:
         """The content hash of the base."""
         return self.session.hash
 
-    def teach(self, recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], folder: Path) -> dict[str, Concept]:
-        """A concept for each class, from the training side alone; empty where the recipe teaches none.
+    def teach(
+        self, recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], folder: Path, label: str
+    ) -> dict[str, Concept]:
+        """The concept of a class and of those that are taught with it, from the training side alone.
+
+        Empty where the recipe teaches none; another process that is at it already is waited for.
 
         Raises BadDataError if a concept that lies there was taught with other pictures.
         """
         if recipe.method in (BASE, PLACEBO):
             return {}
         recipe.require_tokens(labels)
-        teaching = [labels] if recipe.together else [(label,) for label in labels]
-        taught: dict[str, Concept] = {}
-        for several in teaching:
-            name = "all" if recipe.together else folder_name(several[0], training.labels)
+        several = labels if recipe.together else (label,)
+        name = "all" if recipe.together else folder_name(label, training.labels)
+        with alone_at(folder / "concepts" / name):
             concept = self._taught(recipe, training, several, folder, name)
-            require_seen_only(concept.record.photos, training, f"The concept {concept.folder}")
-            taught |= dict.fromkeys(several, concept)
-        return taught
+        require_seen_only(concept.record.photos, training, f"The concept {concept.folder}")
+        return dict.fromkeys(several, concept)
 
     def _taught(
         self, recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], folder: Path, name: str
@@ -102,7 +105,8 @@ class Generator:
             "resume": True,
         }
         listeners = [self.listener] if self.listener else []
-        return train(RunConfig(**values), listeners=listeners, samples=False, session=self.session)
+        how: dict[str, Any] = {"listeners": listeners, "cancel": current_reporter().cancel}
+        return train(RunConfig(**values), **how, samples=False, session=self.session)
 
     def draw(self, recipe: Recipe, wanted: Sequence[Candidate], concept: Concept | None, folder: Path) -> list[Path]:
         """The candidates' files in `folder`, those that are missing drawn first, each whole or not at all."""

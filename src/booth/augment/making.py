@@ -13,9 +13,10 @@ from booth.augment.copies import Originals
 from booth.augment.crossfit import CrossFit
 from booth.augment.generator import Generator
 from booth.augment.labelled_set import LabelledSet
-from booth.augment.recipe import BASE, PLACEBO, SPARE, Recipe, folder_name
+from booth.augment.recipe import PLACEBO, SPARE, Recipe, folder_name
 from booth.augment.state import digest, read_json, write_json
 from booth.concept import Concept
+from booth.core.alone import alone_at
 from booth.core.encoder import Encoder
 
 ROUND = 16  # pictures that are drawn before a filter is asked whether there are enough
@@ -61,16 +62,22 @@ class Maker:
     encoder: Encoder
     judges: Callable[[], CrossFit | None] = lambda: None
     on_picture: Callable[[str, int], None] = lambda _label, _done: None
-    _taught: dict[str, Concept] | None = field(default=None, init=False)
+    _taught: dict[str, Concept] = field(default_factory=dict[str, Concept], init=False)
     _originals: dict[str, Originals] = field(default_factory=dict[str, Originals], init=False)
     _contexts: list[str] | None = field(default=None, init=False)
 
     @property
     def taught(self) -> dict[str, Concept]:
-        """The concept of each class, taught when it is first needed; empty for the untouched base."""
-        if self._taught is None:
-            self._taught = self.generator.teach(self.recipe, self.training, self.labels, self.folder)
+        """The concept of each class; empty for the untouched base."""
+        for label in self.labels:
+            self.concept_of(label)
         return self._taught
+
+    def concept_of(self, label: str) -> Concept | None:
+        """The concept of a class, taught when it is first needed; None for the untouched base."""
+        if label not in self._taught:
+            self._taught |= self.generator.teach(self.recipe, self.training, self.labels, self.folder, label)
+        return self._taught.get(label)
 
     def home(self, label: str) -> Path:
         """Where the drawn pictures of a class lie."""
@@ -94,15 +101,19 @@ class Maker:
             count = min(SPARE * wanted, count + max(ROUND, wanted - len(passing)))
 
     def made(self, label: str, count: int) -> list[Made]:
-        """The first `count` pictures of a class, kept or not; those that exist are not drawn again."""
+        """The first `count` pictures of a class, kept or not; those that exist are not drawn again.
+
+        Another process that is drawing them is waited for.
+        """
         home = self.home(label)
         wanted = self.candidates(label, count)
-        concept = self.taught.get(label) if self.recipe.method not in (BASE, PLACEBO) else None
+        concept = self.concept_of(label)
         files: list[Path] = []
-        for start in range(0, count, ROUND):
-            files += self.generator.draw(self.recipe, wanted[start : start + ROUND], concept, home)
-            self.on_picture(label, len(files))
-        return self._known(label, wanted, files, home)
+        with alone_at(home):
+            for start in range(0, count, ROUND):
+                files += self.generator.draw(self.recipe, wanted[start : start + ROUND], concept, home)
+                self.on_picture(label, len(files))
+            return self._known(label, wanted, files, home)
 
     def _known(self, label: str, wanted: Sequence[Candidate], files: Sequence[Path], home: Path) -> list[Made]:
         """What is known of each file, read where it was found out before by the same encoder and judges."""

@@ -12,6 +12,7 @@ from booth.augment.labelled_set import LabelledSet
 from booth.core.errors import UsageError
 from booth.core.places import at_home
 from booth.core.tokens import RARE_TOKENS
+from booth.train.setup import lasting_name
 
 Place = Annotated[Path, AfterValidator(at_home)]
 BASE, PLACEBO = "base", "placebo"  # beside the methods of the registry: the untouched base, and no base at all
@@ -66,6 +67,12 @@ class Recipe(BaseModel):
                 code="classes.too_many",
                 field="classes",
             )
+
+
+def anywhere(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as a worker in another folder understands it."""
+    places = {"data": recipe.data.absolute(), "images": recipe.images and recipe.images.absolute()}
+    return recipe.model_copy(update=places | {"base": lasting_name(recipe.base)}).model_dump(mode="json")
 
 
 def require_labels(recipe: Recipe, found: LabelledSet) -> None:

@@ -13,6 +13,7 @@ from booth.cli.default_verb import DefaultVerb
 from booth.cli.guard import guarded
 from booth.cli.options import AsJson, Base, Device, Seed
 from booth.cli.output import finish, say
+from booth.cli.workers import Threads, Workers, spread_over
 from booth.core.words import duration, size
 
 
@@ -78,6 +79,8 @@ def make(
         typer.Option("--set", help="A setting of the method, such as steps=200; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
     seed: Seed = 0,
+    workers: Workers = "1",
+    threads: Threads = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print pictures, minutes and bytes; write nothing.")
     ] = False,
@@ -127,7 +130,9 @@ def make(
     from booth.augment.build import build
     from booth.augment.report import write_report
 
-    built = build(recipe, out, command=command, tell=say, listener=progress_listener(), on_picture=Counted(per_class))
+    how: dict[str, Any] = {"tell": say, "listener": progress_listener(), "on_picture": Counted(per_class)}
+    with spread_over(workers, threads) as executor:
+        built = build(recipe, out, command=command, **how, executor=executor)
     page = write_report(built)
     count = sum(map(len, built.kept.values()))
     say(f"{count} pictures in {out / 'synthetic'}; with the real ones in {out / 'combined'}. Look at {page}.")
@@ -223,6 +228,8 @@ def prove(
     batch: Annotated[int, typer.Option(help="Pictures a step.", min=2)] = 16,
     side: Annotated[int, typer.Option(help="Side of a classifier's picture in pixels.", min=32)] = 64,
     seed: Seed = 0,
+    workers: Workers = "1",
+    threads: Threads = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be compared; write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -270,7 +277,8 @@ def prove(
         return
     from booth.augment.proof.report import write_report
 
-    proof = run(place, recipe, plan, tell=say, listener=progress_listener())
+    with spread_over(workers, threads) as executor:
+        proof = run(place, recipe, plan, tell=say, listener=progress_listener(), executor=executor)
     page = write_report(proof)
     for line in lines(proof):
         say(line)

@@ -9,6 +9,7 @@ import typer
 
 from booth.cli.options import AsJson, Base, Device
 from booth.cli.output import Progress, finish, say
+from booth.cli.workers import Threads, Workers, spread_over
 from booth.registry import ENCODERS, METHODS
 
 QUICK_STEPS = 60
@@ -49,6 +50,8 @@ def compare(
         list[str] | None, typer.Option(help=f"{', '.join(ENCODERS)}; may be repeated.", metavar="NAME")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the race.", metavar="DIR")] = Path("race"),
+    workers: Workers = "1",
+    threads: Threads = None,
     report: Annotated[bool, typer.Option("--report", help="Make the page again from what is there.")] = False,
     device: Device = None,
     as_json: AsJson = False,
@@ -69,7 +72,8 @@ def compare(
         )  # fmt: skip
         progress = Progress()
         try:
-            run_race(race, listeners=[progress])
+            with spread_over(workers, threads) as executor:
+                run_race(race, listeners=[progress], executor=executor)
         finally:
             progress.close()
     page, told = write_page(out)
@@ -84,7 +88,7 @@ def _race(
 ):  # fmt: skip
     """The options as a Race."""
     from booth.compare.budget import Budget
-    from booth.compare.race import Race
+    from booth.compare.course import Race
     from booth.core.errors import UsageError
     from booth.evaluate.protocol import make_protocol
     from booth.train.setup import choose_device

@@ -54,6 +54,12 @@ def run(
     ] = None,
     threads: Annotated[int, typer.Option(help="Of each worker; they decide the last bits.", min=1, metavar="N")] = 1,
     gpus: Annotated[float, typer.Option(help="Share of a GPU that a Ray worker takes.", min=0)] = 0,
+    together: Annotated[
+        int,
+        typer.Option(
+            help="Runs of one shape that a worker teaches in one pass: faster, and other last bits.", min=1, metavar="K"
+        ),
+    ] = 1,
     no_evaluation: Annotated[bool, typer.Option("--no-evaluation", help="Draw and measure nothing.")] = False,
     hot_swap: Annotated[
         bool, typer.Option("--hot-swap", help="Refuse adapters that could not take each other's place.")
@@ -74,10 +80,10 @@ def run(
     given = {"noun": noun, "method": method, "base": base}
     entries = read_manifest(manifest, config, given, assignments or [])
 
+    from booth.executor.workers import make_executor
     from booth.families.quiet import hush
     from booth.fleet.driver import Fleet, planned, run_fleet
     from booth.fleet.place import open_place
-    from booth.fleet.workers import make_executor
 
     hush()
     place = open_place(out)
@@ -85,7 +91,7 @@ def run(
         plan = planned(entries, place, threads)
         finish(plan, [f"{key.replace('_', ' ')}: {value}" for key, value in plan.items()], as_json)
         return
-    asked = Fleet(threads, device, not no_evaluation, hot_swap, failures, preemptions, retry)
+    asked = Fleet(threads, device, not no_evaluation, hot_swap, failures, preemptions, retry, together)
     with make_executor(workers, threads, gpus) as executor:
         summary = run_fleet(entries, asked, place, executor, say)
     report = f"{place.url}/report.html"

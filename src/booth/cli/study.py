@@ -9,6 +9,7 @@ import typer
 
 from booth.cli.options import AsJson, Device
 from booth.cli.output import Progress, finish
+from booth.cli.workers import Threads, Workers, spread_over
 
 
 def study(
@@ -23,6 +24,8 @@ def study(
     work: Annotated[Path, typer.Option(help="Folder for concepts and drawings in the making.", metavar="DIR")] = Path(
         "runs/studies"
     ),
+    workers: Workers = "1",
+    threads: Threads = None,
     report: Annotated[bool, typer.Option("--report", help="Make the pages again from what is there.")] = False,
     device: Device = None,
     as_json: AsJson = False,
@@ -53,15 +56,17 @@ def study(
     if not report:
         progress = Progress()
         try:
-            run_studies(
-                studies,
-                setting,
-                results=results,
-                work=work,
-                photographs=photos,
-                device=choose_device(device),
-                listeners=[progress],
-            )
+            with spread_over(workers, threads) as executor:
+                run_studies(
+                    studies,
+                    setting,
+                    results=results,
+                    work=work,
+                    photographs=photos,
+                    device=choose_device(device),
+                    listeners=[progress],
+                    executor=executor,
+                )
         finally:
             progress.close()
     for each in studies:

@@ -13,6 +13,7 @@ import typer
 from booth.cli.options import AsJson, Base, Device, Kind, Precision
 from booth.cli.output import Progress, finish, say
 from booth.cli.plan import in_words
+from booth.cli.workers import spread_over
 from booth.core.words import size
 from booth.registry import METHODS
 
@@ -91,6 +92,10 @@ def train(
     tune: Annotated[
         bool, typer.Option("--tune", help="First choose steps and learning rate, leaving out one photo after another.")
     ] = False,
+    workers: Annotated[
+        str,
+        typer.Option(help="Of --tune: how many processes, or ray, or ray:N; 1 is this process.", metavar="N"),
+    ] = "1",
     no_samples: Annotated[bool, typer.Option("--no-samples", help="Draw nothing at the end.")] = False,
     device: Device = None,
     precision: Precision = None,
@@ -151,9 +156,11 @@ def train(
     if tune:
         from booth.compare.tune import tune as choose
 
-        run = run.model_copy(update={"settings": run.settings | choose(run, say).settings})
+        with spread_over(workers, None) as executor:
+            run = run.model_copy(update={"settings": run.settings | choose(run, say, executor=executor).settings})
 
-    from booth.generate.controls import follows
+    from booth.generate.controls import follows as follows_control
+    from booth.train.distributed import follows
     from booth.train.run import TrainResult
     from booth.train.run import train as learn
 
@@ -163,9 +170,11 @@ def train(
         concept = learn(run, listeners=[progress], samples=not no_samples)
     finally:
         progress.close()
+    if follows():
+        return  # the first process of the run tells
     result = TrainResult.of(concept)
     say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
     prompt, scene = concept.record.prompt or "PROMPT", "" if run.kind == "style" or not run.noun else " on the beach"
-    hint = ["--control", "HINT"] if follows(concept) else []
+    hint = ["--control", "HINT"] if follows_control(concept) else []
     say(f"  {shlex.join(['booth', 'generate', result.concept, prompt + scene, *hint])}")
     finish(result.to_json(), [result.concept], as_json)

@@ -2,74 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-from booth import __version__
-from booth.compare.budget import Budget, settings_within
+from pydantic import TypeAdapter
+
+from booth.compare.budget import settings_within
+from booth.compare.course import Course, Race, prepared
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.cancel import CancelToken
-from booth.core.commit import package_versions
-from booth.core.encoder import Encoder
-from booth.core.errors import BoothError, DiskFullError, UsageError
+from booth.core.errors import BoothError, DiskFullError
 from booth.core.family import Family
 from booth.core.method import Subject
-from booth.data.photos import Photo, PhotoSet, load_photos
-from booth.evaluate.encoders import load_encoders, require_pictures_comparable
-from booth.evaluate.masks import Masks
-from booth.evaluate.measure import measure, measure_rows
-from booth.evaluate.protocol import Protocol
+from booth.data.photos import load_photos
+from booth.evaluate.measure import measure
 from booth.evaluate.report.files import write_whole
-from booth.evaluate.rows import Photos, Untouched, draw_untouched, reference_rows
 from booth.evaluate.run import concept_evidence
 from booth.events import Listener, Reporter, reporting
-from booth.families.loading import base_hash
+from booth.executor.job import Executor, Job, Resident, raise_failed
+from booth.executor.spread import spread
 from booth.registry import METHODS, METRICS
 from booth.session import Session
 from booth.train.folders import work_folder
 from booth.train.run import train
+from booth.train.setup import lasting_name
 
-PLAN, RUN, SETTINGS, REFERENCES = "race.json", "run.json", "settings.json", "references.json"
-
-
-@dataclass(frozen=True)
-class Race:
-    """Everything that decides a race."""
-
-    photos: Sequence[Path]
-    noun: str
-    out: Path
-    protocol: Protocol
-    kind: Literal["subject", "style"] = "subject"
-    token: str = "sks"
-    base: str = "embedded"
-    methods: Sequence[str] = ()  # none = all that teach a subject
-    seeds: Sequence[int] = (0, 1)
-    budget: Budget = field(default_factory=Budget)
-    held_out: Sequence[Path] = ()
-    encoders: Sequence[str] = ()
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])  # by method
-    device: str = "cpu"
-
-    def folder(self, method: str, seed: int) -> Path:
-        """Where one run's concept, pictures and numbers lie."""
-        return self.out / "runs" / f"{method.replace(':', '.')}-{seed}"
-
-    def entrants(self) -> Iterator[tuple[str, int]]:
-        """(method, training seed), seed by seed, so that an interrupted race has something of every method."""
-        return ((method, seed) for seed in self.seeds for method in self.methods or teaching_methods())
-
-
-def teaching_methods() -> tuple[str, ...]:
-    """Every method but those that learn to follow a control picture instead of a subject."""
-    return tuple(name for name, kind in METHODS.usable().items() if not kind.follows_control)
+RUN, SETTINGS = "run.json", "settings.json"
 
 
 def run_race(
@@ -78,150 +41,92 @@ def run_race(
     listeners: Sequence[Listener] = (),
     cancel: CancelToken | None = None,
     session: Session | None = None,
+    executor: Executor | None = None,
 ) -> None:
     """Run what has no result yet. Cancelled ends the race, whose command goes on with it; DiskFullError too.
 
-    `listeners` hear each run begin and end, and what it tells; `cancel` is looked at in all of it.
+    `listeners` hear each run begin and end, and what it tells; `cancel` is looked at in all of it. With an `executor`
+    the runs are its workers', each of which holds a base; what the untouched base draws is drawn here.
     """
     for method in race.methods:
         _ = METHODS[method]  # before anything is run
-    trained = load_photos(list(race.photos))
     with ExitStack() as exits:
         reporter = exits.enter_context(reporting(listeners, cancel))
-        _run(race, trained, session or exits.enter_context(Session(race.base, race.device)), reporter)
+        own = session or exits.enter_context(Session(race.base, race.device))
+        course = prepared(race, load_photos(list(race.photos)), own, reporter)
+        left = list(_to_run(course.race, reporter))
+        if executor is not None:
+            if session is None:
+                own.close()  # the workers hold one each
+            _spread(course.race, left, executor, reporter)
+            return
+        for method, seed in left:
+            _begin(method, seed, reporter)
+            _tell(_entered(course, method, seed, own, reporter), reporter)
 
 
-def _run(race: Race, trained: PhotoSet, session: Session, reporter: Reporter) -> None:
-    """All entrants on one session's base, which each of them borrows while it trains and while it draws."""
-    with session.model() as model:
-        race, encoders, photos, untouched = _prepared(race, trained, model, reporter)
+def enter(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+    """One entrant's run, a job of an executor; returns its result, which is written too."""
+    race = TypeAdapter(Race).validate_python(arguments["race"])
+    base = (race.base, race.device)
+    session = resident.hold("base", base, lambda: Session(*base))
+    with reporting([resident.on_event], resident.cancel) as reporter:
+        key = json.dumps(arguments["race"], sort_keys=True)
+        course = resident.hold("race", key, lambda: prepared(race, load_photos(list(race.photos)), session, reporter))
+        return _entered(course, arguments["method"], arguments["seed"], session, reporter)
+
+
+def _spread(race: Race, entrants: Sequence[tuple[str, int]], executor: Executor, reporter: Reporter) -> None:
+    """The runs by workers, from wherever they are started."""
+    here: dict[str, Any] = {"out": race.out.absolute(), "base": lasting_name(race.base)}
+    here |= {name: [path.absolute() for path in getattr(race, name)] for name in ("photos", "held_out")}
+    told: dict[str, Any] = TypeAdapter(Race).dump_python(replace(race, **here), mode="json")
+    jobs = [
+        Job(f"{method}-{seed}", "booth.compare.race:enter", {"race": told, "method": method, "seed": seed})
+        for method, seed in entrants
+    ]
+    for outcome in spread(
+        executor, jobs, reporter.cancel, lambda j: _begin(j.arguments["method"], j.arguments["seed"], reporter)
+    ):
+        raise_failed(outcome)
+        _tell(outcome.result, reporter)
+
+
+def _to_run(race: Race, reporter: Reporter) -> Iterator[tuple[str, int]]:
+    """The entrants that have no result yet."""
     for method, seed in race.entrants():
-        file, about = race.folder(method, seed) / RUN, {"method": method, "seed": seed}
+        file = race.folder(method, seed) / RUN
         if file.is_file() and json.loads(file.read_text())["status"] == "done":
-            reporter.emit("run", **about, status="done", text=f"{method} with seed {seed} is there already.")
-            continue
-        reporter.emit("run", **about, status="begun", text=f"Now {method} with seed {seed}.")
-        result = _attempt(race, method, seed, session, encoders, untouched, photos, reporter)
-        write_whole(file, json.dumps(result, indent=1) + "\n")
-        if result["status"] == "failed":
-            told = f"{method} with seed {seed} failed: {result['error']}"
-            reporter.emit("run", "warning", **about, status="failed", text=told)
+            about = {"method": method, "seed": seed, "text": f"{method} with seed {seed} is there already."}
+            reporter.emit("run", **about, status="done")
         else:
-            reporter.emit("run", "debug", **about, status="done")
+            yield method, seed
 
 
-def _prepared(
-    race: Race, trained: PhotoSet, model: Family, reporter: Reporter
-) -> tuple[Race, Sequence[Encoder], Photos, Untouched]:
-    """The race on this base, and what every entrant is set beside."""
-    race = replace(race, protocol=race.protocol.on(model))
-    encoders = load_encoders(race.encoders, scale=model.scale)
-    require_pictures_comparable(encoders)
-    photos = _photos(race, trained.photos)
-    photos.masks.use_segmenter(model.scale)
-    _claim(race, [p.sha256 for p in trained.photos], base_hash(model.base), encoders, photos)
-    subject = Subject(race.token, race.noun, race.kind)
-    reporter.begin("drawing", 0, 2 * len(race.protocol.rows(subject)) + 2 * race.protocol.drift)
-    reporter.say("Drawing what the untouched base draws, or finding it again.")
-    untouched = draw_untouched(model, base_hash(model.base), subject, race.protocol, race.out / "untouched")
-    _write_references(race, subject, untouched, photos, encoders)
-    return race, encoders, photos, untouched
+def _begin(method: str, seed: int, reporter: Reporter) -> None:
+    reporter.emit("run", method=method, seed=seed, status="begun", text=f"Now {method} with seed {seed}.")
 
 
-def _photos(race: Race, training: Sequence[Photo]) -> Photos:
-    held = load_photos(list(race.held_out)).photos if race.held_out else ()
-    both = {p.sha256 for p in training} & {p.sha256 for p in held}
-    if both:
-        names = ", ".join(p.path.name for p in held if p.sha256 in both)
-        raise UsageError(
-            f"{names} would be learned from and compared with, which rewards copying.",
-            "Move what is held out to another folder than the photos'.",
-            code="held_out.learned_from",
-            field="held_out",
-        )
-    references = held or training
-    if len(references) < 2:
-        raise UsageError(
-            "A race needs at least two photos to compare with.",
-            "Add more, or give `held_out`.",
-            code="race.too_few_photos",
-            field="photos",
-        )
-    images, compared = ([p.image for p in several] for several in (training, references))
-    return Photos(images, compared, held_out=bool(held), masks=Masks(race.noun, [*training, *held]))
+def _tell(result: Mapping[str, Any], reporter: Reporter) -> None:
+    """What came of a run."""
+    about = {"method": result["method"], "seed": result["seed"]}
+    if result["status"] == "failed":
+        told = f"{about['method']} with seed {about['seed']} failed: {result['error']}"
+        reporter.emit("run", "warning", **about, status="failed", text=told)
+    else:
+        reporter.emit("run", "debug", **about, status="done")
 
 
-def _claim(race: Race, hashes: list[str], base: str, encoders: Sequence[Encoder], photos: Photos) -> None:
-    """Write the race's plan, or refuse to mix two races in one folder. More methods or seeds may join."""
-    plan = {
-        "noun": race.noun,
-        "kind": race.kind,
-        "token": race.token,
-        "photos": hashes,
-        "base": base,
-        "protocol": race.protocol.to_json(),
-        "budget": race.budget.to_json(),
-        "settings": {m: dict(s) for m, s in race.settings.items()},
-        "held_out": [hashlib.sha256(p.read_bytes()).hexdigest() for p in _files(race.held_out)],
-        "encoders": {e.name: e.about() for e in encoders},
-        "masks": photos.masks.about(),
-    }
-    plan = json.loads(json.dumps(plan))
-    file = race.out / PLAN
-    if file.is_file():
-        before = json.loads(file.read_text())
-        former = {"kind": "subject", **before["plan"]}
-        differs = [key for key in plan if former.get(key) != plan[key]]
-        if before["device"] != race.device:
-            raise UsageError(
-                f"{race.out} holds a race on {before['device']}, and this one is on {race.device}: seconds and memory "
-                f"would be of two machines in one column.",
-                f"Go on with `device={before['device']}` or another `out`.",
-                code="race.other_device",
-                field="device",
-            )
-        if differs:
-            raise UsageError(
-                f"{race.out} holds another race: {', '.join(differs)} {'is' if len(differs) == 1 else 'are'} "
-                "different.",
-                "Give the same as then to go on with it, or another `out`.",
-                code="race.other_settings",
-                field="out",
-            )
-    about = {"booth": __version__, "versions": package_versions(), "device": race.device}
-    write_whole(file, json.dumps({"plan": plan, **about}, indent=1) + "\n")
+def _entered(course: Course, method: str, seed: int, session: Session, reporter: Reporter) -> dict[str, Any]:
+    """One run's result, once it is written."""
+    result = _attempt(course, method, seed, session, reporter)
+    write_whole(course.race.folder(method, seed) / RUN, json.dumps(result, indent=1) + "\n")
+    return result
 
 
-def _files(places: Sequence[Path]) -> list[Path]:
-    return sorted(f for p in places for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file())
-
-
-def _write_references(
-    race: Race, subject: Subject, untouched: Untouched, photos: Photos, encoders: Sequence[Encoder]
-) -> None:
-    """The untouched base, image only and prompt only: the rows that every method is set beside."""
-    if (race.out / REFERENCES).is_file():
-        return
-    shown = race.out / "photos"  # before the numbers, whose file says that all is there
-    shown.mkdir(exist_ok=True)
-    for i, image in enumerate(photos.training):
-        image.save(shown / f"{i:03}.png")
-    rows = measure_rows(reference_rows(subject, race.protocol, untouched, photos), encoders)
-    scores = {row: {name: s.to_json() for name, s in m.scores.items()} for row, m in rows.items()}
-    write_whole(race.out / REFERENCES, json.dumps(scores, indent=1) + "\n")
-
-
-def _attempt(
-    race: Race,
-    method: str,
-    seed: int,
-    session: Session,
-    encoders: Sequence[Encoder],
-    untouched: Untouched,
-    photos: Photos,
-    reporter: Reporter,
-) -> dict[str, Any]:
+def _attempt(course: Course, method: str, seed: int, session: Session, reporter: Reporter) -> dict[str, Any]:
     """One run's result. Whatever fails is told in it, but for a full disk, on which nothing else would succeed."""
+    race = course.race
     about: dict[str, Any] = {"kind": "race run", "method": method, "seed": seed}
     try:
         concept = _teach(race, method, seed, session, reporter)
@@ -229,9 +134,9 @@ def _attempt(
         with session.model() as model:
             subject = Subject(race.token, race.noun, race.kind)
             reporter.begin("drawing", 0, len(race.protocol.rows(subject)) + 2 * race.protocol.drift)
-            evidence = concept_evidence(model, concept, race.protocol, folder, untouched, photos)
+            evidence = concept_evidence(model, concept, race.protocol, folder, course.untouched, course.photos)
         reporter.begin("measuring", 0, len(METRICS.usable()))
-        measured = measure(evidence, encoders)
+        measured = measure(evidence, course.encoders)
     except DiskFullError:
         raise
     except Exception as error:

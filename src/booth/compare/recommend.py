@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from booth.catalogue import describe_methods
+from booth.compare.course import teaching_methods
 from booth.compare.photo_facts import PhotoFacts
-from booth.compare.race import teaching_methods
 from booth.config import RunConfig
 from booth.core.errors import UsageError
 from booth.core.words import duration

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import subprocess
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL.Image import Image
+from pydantic import TypeAdapter
 
 from booth import __version__
-from booth.compare.experiment import PHOTOGRAPHS, Arm, Setting, Study, run_file, runs_of, subject_name
+from booth.compare.experiment import PHOTOGRAPHS, Arm, Setting, Study, runs_of, subject_name
+from booth.compare.study_run import StudyRun, Where, claimed, is_there
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.cancel import CancelToken
-from booth.core.commit import package_versions
+from booth.core.commit import committed_file, package_versions
 from booth.core.errors import BoothError, DiskFullError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
@@ -37,10 +37,13 @@ from booth.evaluate.rows import BASE, Photos, Untouched, draw_untouched, referen
 from booth.evaluate.run import concept_evidence
 from booth.evaluate.subjects import other_noun, world_subject
 from booth.events import Listener, Reporter, reporting
-from booth.registry import METHODS, METRICS
+from booth.executor.job import Executor, Job, Resident, raise_failed
+from booth.executor.spread import spread
+from booth.registry import METRICS
 from booth.session import Session
 from booth.train.folders import work_folder
 from booth.train.run import train
+from booth.train.setup import lasting_name
 
 PLAIN = "thing"  # stands for no class noun: a word that the embedded base has never read
 
@@ -64,36 +67,74 @@ def run_studies(
     device: str,
     listeners: Sequence[Listener] = (),
     cancel: CancelToken | None = None,
+    executor: Executor | None = None,
 ) -> None:
     """Run what has no result yet. Two processes may share the work; a run that another one holds is left to it.
 
-    `listeners` hear each run begin and end, and what it tells; `cancel` is looked at in all of it.
+    `listeners` hear each run begin and end, and what it tells; `cancel` is looked at in all of it. With an `executor`
+    the runs are its workers', each of which holds a base.
     """
     with reporting(listeners, cancel) as reporter, Session(setting.base, device) as session:
-        _run(studies, setting, session, results, work, photographs, reporter)
+        with session.model() as model:
+            scale = model.scale
+        about = {"base": session.hash, "setting": setting.model_dump(exclude={"arms"})}
+        left = _to_run(studies, setting, results, about, scale, photographs)
+        where = Where(results.absolute(), work.absolute(), photographs and photographs.absolute())
+        if executor is not None:
+            session.close()  # the workers hold one each
+            _spread(list(left), setting, where, device, executor, reporter)
+            return
+        encoders = load_encoders((), scale=scale)
+        for run in left:
+            _do(run, setting, where, session, encoders, reporter)
 
 
-def _run(
+def do(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+    """One run, a job of an executor; its result is written, and whether it was this worker that did it is returned."""
+    setting = Setting.model_validate(arguments["setting"])
+    base = (arguments["base"], arguments["device"])
+    session = resident.hold("base", base, lambda: Session(*base))
+    with reporting([resident.on_event], resident.cancel) as reporter:
+        with session.model() as model:
+            scale = model.scale
+        encoders = resident.hold("encoders", scale, lambda: load_encoders((), scale=scale))
+        where = TypeAdapter(Where).validate_python(arguments["where"])
+        return _do(StudyRun(**arguments["run"]), setting, where, session, encoders, reporter)
+
+
+def _spread(
+    runs: Sequence[StudyRun], setting: Setting, where: Where, device: str, executor: Executor, reporter: Reporter
+) -> None:
+    told: dict[str, Any] = {
+        "setting": setting.model_dump(mode="json"),
+        "base": lasting_name(setting.base),
+        "where": TypeAdapter(Where).dump_python(where, mode="json"),
+    }
+    jobs = [
+        Job(str(run.file(where.results)), "booth.compare.study:do", {**told, "run": asdict(run), "device": device})
+        for run in {run.file(where.results): run for run in runs}.values()  # studies share runs
+    ]
+    for outcome in spread(
+        executor, jobs, reporter.cancel, lambda job: StudyRun(**job.arguments["run"]).tell_begun(reporter)
+    ):
+        raise_failed(outcome)
+        run = StudyRun(**outcome.job.arguments["run"])
+        run.tell_ended(outcome.result, reporter)
+
+
+def _to_run(
     studies: Sequence[Study],
     setting: Setting,
-    session: Session,
     results: Path,
-    work: Path,
+    about: dict[str, Any],
+    scale: str,
     photographs: Path | None,
-    reporter: Reporter,
-) -> None:
-    """All runs on one session's base, which each of them borrows while it trains and while it draws."""
-    with session.model() as model:
-        scale = model.scale
-    encoders = load_encoders((), scale=scale)
-    about = {"booth": __version__, **_revision(), "versions": package_versions(), "device": session.device}
-    about |= {"threads": torch.get_num_threads(), "base": session.hash}
-    about |= {"setting": setting.model_dump(exclude={"arms"})}
+) -> Iterator[StudyRun]:
+    """What has no result yet, looked at when its turn comes: another process may have done it."""
     for study in studies:
         for seed, place, name in runs_of(study):
-            file = run_file(results, place, name, seed)
-            arm = setting.arms[name]
-            if _is_there(file, arm, about, scale):
+            run = StudyRun(study.name, seed, place, name)
+            if is_there(run.file(results), setting.arms[name], about, scale):
                 continue
             if place.startswith(PHOTOGRAPHS) and photographs is None:
                 raise UsageError(
@@ -102,20 +143,32 @@ def _run(
                     code="study.photographs_unnamed",
                     field="photos",
                 )
-            with _claimed(work / file.parent.name / f"{name}-{seed}") as folder:
-                if folder is None:
-                    continue
-                run = {"study": study.name, "arm": name, "subject": place, "seed": seed}
-                began = f"{study.name}: {name} is taught {place} with seed {seed}."
-                reporter.emit("run", **run, status="begun", text=began)
-                subject = _subject(place, photographs, work)
-                result = {"subject": place, "arm": {"name": name, **arm.model_dump()}, "seed": seed, **about}
-                result |= _attempt(arm, subject, seed, setting, session, encoders, folder, reporter)
-                write_whole(file, json.dumps(result, indent=1) + "\n")
-                if result["status"] == "failed":
-                    reporter.emit("run", "warning", **run, status="failed", text=f"It failed: {result['error']}")
-                else:
-                    reporter.emit("run", "debug", **run, status="done")
+            yield run
+
+
+def _do(
+    run: StudyRun,
+    setting: Setting,
+    where: Where,
+    session: Session,
+    encoders: Sequence[Any],
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """One run, which borrows the session's base while it trains and while it draws; {} where another process has it."""
+    file, arm = run.file(where.results), setting.arms[run.arm]
+    with claimed(where.work / file.parent.name / f"{run.arm}-{run.seed}") as folder:
+        if folder is None:
+            return {}
+        run.tell_begun(reporter)
+        subject = _subject(run.subject, where.photographs, where.work)
+        about = {"booth": __version__, **_revision(), "versions": package_versions(), "device": session.device}
+        about |= {"threads": torch.get_num_threads(), "base": session.hash}
+        about |= {"setting": setting.model_dump(exclude={"arms"})}
+        result = {"subject": run.subject, "arm": {"name": run.arm, **arm.model_dump()}, "seed": run.seed, **about}
+        result |= _attempt(arm, subject, run.seed, setting, session, encoders, folder, reporter)
+        write_whole(file, json.dumps(result, indent=1) + "\n")
+        run.tell_ended(result, reporter)
+        return {"status": result["status"], "error": result.get("error")}
 
 
 def _attempt(
@@ -188,7 +241,7 @@ def _teach(
         "noun": subject.noun,
         "token": subject.token,
         "method": arm.method,
-        "base": setting.base,
+        "base": session.base,
         "out": out,
         "seed": seed,
         "until": arm.until,
@@ -233,33 +286,8 @@ def _write_photos(images: Sequence[Image], folder: Path, ending: str) -> None:
     for i, image in enumerate(images):
         file = folder / f"{i}{ending}.png"
         if not file.exists():
-            image.save(partial := file.with_suffix(".part"), "PNG")
-            partial.rename(file)
-
-
-def _is_there(file: Path, arm: Arm, about: dict[str, Any], scale: str) -> bool:
-    """Whether the run has a result; UsageError where it was made otherwise than it would be now."""
-    if not file.is_file():
-        return False
-    found = json.loads(file.read_text())
-    if found["status"] == "failed":
-        return False
-    taught = Arm.model_validate({key: value for key, value in found["arm"].items() if key != "name"})
-    differs = [*(["arm"] if taught != arm else []), *(key for key in ("base", "setting") if found[key] != about[key])]
-    if arm.method is not None and not differs:
-        kind = METHODS[arm.method]
-        now = kind.Config(**kind.defaults(scale) | arm.settings).model_dump(mode="json")
-        open_ended = {"steps"} if arm.until == "done" else set[str]()
-        then = {key: value for key, value in found["settings"].items() if key not in open_ended}
-        differs = [f"{key} of {arm.method}" for key, value in then.items() if now.get(key) != value]
-    if differs:
-        raise UsageError(
-            f"{file} was made with another {' and '.join(differs)}.",
-            "Delete it to have it made again.",
-            code="study.other_settings",
-            field="results",
-        )
-    return True
+            with committed_file(file) as work:
+                image.save(work, "PNG")
 
 
 def _short(units: Sequence[float]) -> list[float]:
@@ -275,16 +303,3 @@ def _revision() -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": bool(changed.stdout.strip())}
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[Path | None]:
-    """The run's folder while it is this process's alone; None if another one has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield None
-            return
-        yield folder

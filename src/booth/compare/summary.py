@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from booth.compare.race import PLAN, REFERENCES, RUN
+from booth.compare.course import PLAN, REFERENCES
+from booth.compare.race import RUN
 from booth.core.errors import BadDataError
 from booth.core.statistics import crossed
 from booth.evaluate.measure import label_of

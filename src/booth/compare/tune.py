@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from booth.config import RunConfig
 from booth.core.cancel import CancelToken
 from booth.core.errors import BadDataError
+from booth.core.method import MethodConfig
 from booth.core.statistics import difference
 from booth.events import Listener
+from booth.executor.job import Executor, Job, Resident, raise_failed
+from booth.executor.spread import spread
 from booth.registry import JUDGES
 from booth.session import Session
 from booth.train import setup
@@ -51,6 +55,46 @@ class Tuned:
         return {"learning_rate": self.chosen.learning_rate, "steps": self.chosen.steps}
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One training: at which rate, for how many steps, and without which photo."""
+
+    learning_rate: float
+    steps: int
+    fold: int
+
+
+class LeaveOneOut:
+    """Trains on all photos but one, and has that one judge, on the base that a session holds."""
+
+    def __init__(
+        self, config: RunConfig, session: Session, cancel: CancelToken, listeners: Sequence[Listener] = ()
+    ) -> None:
+        self._subject, self._sets = setup.load_subjects(config)
+        self._config = config.model_copy(update={"token": self._subject.token, "noun": self._subject.noun})
+        self._listeners = listeners
+        self._how: dict[str, Any] = {"session": session, "cancel": cancel, "keep": False}
+        self._judges: dict[int, Judge] = {}
+
+    def prepare(self, folds: Sequence[int]) -> MethodConfig:
+        """Have the photos of these folds know what the base draws; the method's settings with all photos."""
+        with Trainer(self._config, **self._how) as whole:
+            for fold in folds:
+                shown = [self._sets[0].photos[fold].image]
+                self._judges[fold] = JUDGES["checkpoints"](whole.model, self._subject, shown, self._config.seed)
+            return whole.method.config
+
+    def scores(self, attempt: Attempt) -> list[tuple[int, list[float]]]:
+        """(steps, what the judge says by prompt) at each mark of the last stage."""
+        if attempt.fold not in self._judges:
+            self.prepare([attempt.fold])
+        kept = tuple(p for i, p in enumerate(self._sets[0].photos) if i != attempt.fold)
+        photos = [replace(self._sets[0], photos=kept), *self._sets[1:]]
+        trial = _trial(self._config, {"learning_rate": attempt.learning_rate, "steps": attempt.steps})
+        with Trainer(trial, photos=photos, listeners=self._listeners, **self._how) as trainer:
+            return list(_scores(trainer, self._judges[attempt.fold]))
+
+
 def tune(
     config: RunConfig,
     tell: Callable[[str], None] = lambda text: None,
@@ -58,46 +102,91 @@ def tune(
     session: Session | None = None,
     listeners: Sequence[Listener] = (),
     cancel: CancelToken | None = None,
+    executor: Executor | None = None,
 ) -> Tuned:
     """Train each rate on all photos but one, for up to five of them. Writes nothing but what the cache keeps.
 
-    Each trial is the very training of `config` with one photo less: what is tuned is what is trained.
+    Each trial is the very training of `config` with one photo less: what is tuned is what is trained. With an
+    `executor` the trainings are its workers', each of which holds a base.
     """
-    subject, sets = setup.load_subjects(config)
-    config = config.model_copy(update={"token": subject.token, "noun": subject.noun})
-    photos = sets[0].photos
-    if len(photos) < 3:
+    count = len(setup.load_subjects(config)[1][0].photos)
+    if count < 3:
         raise BadDataError(
-            f"{len(photos)} photos are too few to leave one out.",
+            f"{count} photos are too few to leave one out.",
             "Give three or more, or do not tune.",
             code="photos.too_few",
             field="photos",
         )
-    folds = [i * len(photos) // min(FOLDS, len(photos)) for i in range(min(FOLDS, len(photos)))]
+    folds = [i * count // min(FOLDS, count) for i in range(min(FOLDS, count))]
+    cancel = cancel or CancelToken()
     with ExitStack() as exits:
+        own_session = session is None
         if session is None:
             device = setup.choose_device(config.device)
             session = exits.enter_context(Session(config.base, device, config.family))
-        how: dict[str, Any] = {"session": session, "cancel": cancel or CancelToken(), "keep": False}
-        with Trainer(config, **how) as whole:
-            own = whole.method.config
-            judges = [JUDGES["checkpoints"](whole.model, subject, [photos[i].image], config.seed) for i in folds]
-        trials: list[Trial] = []
-        for rate in (own.learning_rate * share for share in RATES):
-            found: dict[int, list[float]] = {}
-            for fold, judge in zip(folds, judges, strict=True):
-                kept = replace(sets[0], photos=tuple(p for i, p in enumerate(photos) if i != fold))
-                trial = _trial(config, {"learning_rate": rate, "steps": own.steps})
-                with Trainer(trial, photos=[kept, *sets[1:]], listeners=listeners, **how) as trainer:
-                    for step, units in _scores(trainer, judge):
-                        found.setdefault(step, []).extend(units)
-                tell(f"Tried a learning rate of {rate:g} without photo {fold + 1}.")
-            trials += [Trial(rate, step, tuple(units)) for step, units in found.items()]
+        here = LeaveOneOut(config, session, cancel, listeners)
+        own = here.prepare(folds if executor is None else [])
+        attempts = [Attempt(own.learning_rate * share, own.steps, fold) for share in RATES for fold in folds]
+        if executor is None:
+            done = ((attempt, here.scores(attempt)) for attempt in attempts)
+        else:
+            if own_session:
+                session.close()  # the workers hold one each
+            done = _spread(config, attempts, session.device, executor, cancel)
+        found: dict[Attempt, list[tuple[int, list[float]]]] = {}
+        for attempt, scores in done:
+            found[attempt] = scores
+            tell(f"Tried a learning rate of {attempt.learning_rate:g} without photo {attempt.fold + 1}.")
+    trials = _trials([(attempt.learning_rate, found[attempt]) for attempt in attempts])
     chosen = choose(trials)
     tell(
         f"Chosen: learning rate {chosen.learning_rate:g}, {chosen.steps} steps ({chosen.mean:.2f} on held-out photos)."
     )
     return Tuned(trials, chosen)
+
+
+def attempted(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+    """One training, a job of an executor."""
+    config, attempt = RunConfig.model_validate(arguments["config"]), Attempt(**arguments["attempt"])
+    base = (config.base, arguments["device"], config.family)
+    session = resident.hold("base", base, lambda: Session(*base))
+    key = json.dumps([arguments["config"], arguments["device"]], sort_keys=True)
+    fitting = resident.hold("tuning", key, lambda: LeaveOneOut(config, session, resident.cancel))
+    return {"scores": fitting.scores(attempt)}
+
+
+def _spread(
+    config: RunConfig, attempts: Sequence[Attempt], device: str, executor: Executor, cancel: CancelToken
+) -> Iterator[tuple[Attempt, list[tuple[int, list[float]]]]]:
+    """The trainings by workers, from wherever these are started."""
+    told = {"config": _anywhere(config), "device": device}
+    jobs = [
+        Job(str(i), "booth.compare.tune:attempted", {**told, "attempt": asdict(attempt)})
+        for i, attempt in enumerate(attempts)
+    ]
+    for outcome in spread(executor, jobs, cancel):
+        raise_failed(outcome)
+        scores = [(step, list(units)) for step, units in outcome.result["scores"]]
+        yield Attempt(**outcome.job.arguments["attempt"]), scores
+
+
+def _anywhere(config: RunConfig) -> dict[str, Any]:
+    """The run as a worker in another folder understands it; what is not set stays so."""
+    places = {"photos": [p.absolute() for p in config.photos], "base": setup.lasting_name(config.base)}
+    also = [other.model_copy(update={"photos": [p.absolute() for p in other.photos]}) for other in config.also]
+    start = {"start_from": config.start_from.absolute()} if config.start_from else {}
+    named = {"also": also, **places, **start}
+    update = {name: value for name, value in named.items() if name in config.model_fields_set}
+    return config.model_copy(update=update).model_dump(mode="json", exclude_unset=True)
+
+
+def _trials(found: Sequence[tuple[float, list[tuple[int, list[float]]]]]) -> list[Trial]:
+    """All folds of a rate and number of steps together."""
+    units: dict[tuple[float, int], list[float]] = {}
+    for rate, scores in found:
+        for step, own in scores:
+            units.setdefault((rate, step), []).extend(own)
+    return [Trial(rate, step, tuple(values)) for (rate, step), values in units.items()]
 
 
 def choose(trials: list[Trial]) -> Trial:

@@ -32,6 +32,33 @@ class Batch:
         own = self.target.to(drawn.target)
         return replace(drawn, target=torch.cat([drawn.target[: -len(own)], own]))
 
+    def split(self, noising: Noising, rng: Rng, count: int) -> list[Batch]:
+        """The rows in `count` parts or, where there are not so many, one each; their losses add up to that of all.
+
+        Each is noised as it would be among the others.
+        """
+        drawn, size = self.noised(noising, rng), -(-len(self.prompts) // count)
+        parts: list[Batch] = []
+        for first in range(0, len(self.prompts), size):
+            rows = slice(first, first + size)
+            noised = Noised(drawn.x_t[rows], drawn.t[rows], drawn.target[rows], drawn.weight[rows], drawn.loss)
+            told = [None if tensor is None else tensor[rows] for tensor in (self.control, self.mask, self.sizes)]
+            control, mask, sizes = told
+            part = Part(self.prompts[rows], self.latents[rows], self.weight[rows], control, mask, sizes=sizes)
+            parts.append(replace(part, drawn=noised))
+        return parts
+
+
+@dataclass(frozen=True)
+class Part(Batch):
+    """Some rows of a batch, noised already."""
+
+    drawn: Noised | None = None
+
+    def noised(self, noising: Noising, rng: Rng) -> Noised:
+        assert self.drawn is not None
+        return self.drawn
+
 
 class BatchSource(Protocol):
     """Deals batches; the same `rng` always deals the same batch."""

@@ -3,7 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
+
+
+def bound(folder: Path, most: int, keep: Path) -> None:
+    """Let go of the entries, files or folders, that were used longest ago, until all take no more than `most` bytes."""
+    sizes = {Path(entry.path): _bytes(Path(entry.path)) for entry in os.scandir(folder)}
+    left = sum(sizes.values())
+    for path in sorted(sizes, key=_used):
+        if left <= most:
+            return
+        if path != keep:
+            left -= sizes[path]
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _used(path: Path) -> float:
+    """When an entry was used last; one that another process has let go of was never."""
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    with suppress(FileNotFoundError):  # another process lets go of it
+        return sum(file.stat().st_size for file in files if file.is_file())
+    return 0
 
 
 def cache_folder() -> Path:

@@ -24,6 +24,11 @@ class CancelToken:
         """Whether somebody asked the work to end."""
         return self._error is not None
 
+    @property
+    def reason(self) -> Cancelled | None:
+        """Why, once it is asked for."""
+        return self._error
+
     def check(self) -> None:
         """Raise Cancelled if somebody asked the work to end."""
         if self._error is not None:

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,7 @@ SCHEMA = 1
 PACKAGES = ("booth", "torch", "diffusers", "transformers", "peft", "safetensors", "numpy", "pillow")
 HALF_FILE = r"(\..+)\.tmp-(\d+)(\.\w+)"  # hidden, so that it is never taken for a picture; savers go by the suffix
 KEPT = 40  # characters of a long name while its file is half written, for a name has at most 255 bytes
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # a folder of this name holds files
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -173,9 +174,17 @@ def _seal(work: Path, about: Mapping[str, Any]) -> None:
 def _put_in_place(work: Path, folder: Path, aside: Path | None) -> None:
     """Rename, moving a former `folder` aside first: a folder cannot be renamed over one that holds files."""
     former = aside or work.with_name(f"{work.name}-old")
-    if folder.exists():
-        os.replace(folder, former)
-    os.replace(work, folder)
+    while True:
+        if folder.exists():
+            with suppress(FileNotFoundError):  # another process moved it aside meanwhile
+                os.replace(folder, former)
+        try:
+            os.replace(work, folder)
+            break
+        except OSError as error:  # another process put one in place meanwhile
+            if aside is not None or error.errno not in TAKEN:
+                raise
+            shutil.rmtree(former, ignore_errors=True)
     _sync(folder.parent)
     if aside is None:
         shutil.rmtree(former, ignore_errors=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,20 @@ class Condition:
         tokens = pad_sequence([r.tokens[0] for r in rows], batch_first=True)
         mask = pad_sequence(masks, batch_first=True) if masks else None
         return Condition(tokens, torch.cat(pooled) if pooled else None, mask=mask)
+
+    @staticmethod
+    def join(batches: Sequence[Condition]) -> Condition:
+        """One batch of several, in their order; what none of them has stays away. Those with a mask may differ in L."""
+        first = batches[0]
+        values: dict[str, Tensor] = {}
+        for name in ("pooled", "control_image", "sizes"):
+            if getattr(first, name) is not None:
+                values[name] = torch.cat([getattr(batch, name) for batch in batches])
+        if first.mask is None:
+            return Condition(torch.cat([batch.tokens for batch in batches]), **values)
+        tokens = pad_sequence([row for batch in batches for row in batch.tokens], batch_first=True)
+        masks = [row for batch in batches for row in cast(Tensor, batch.mask)]
+        return Condition(tokens, mask=pad_sequence(masks, batch_first=True), **values)
 
 
 @dataclass(frozen=True)
@@ -199,6 +213,18 @@ class Family(ABC):
         How many there are: none where it does not pay. Nobody may change the weights meanwhile.
         """
         return 0
+
+    def twin(self) -> Family:
+        """The same base in modules of its own over the very weights of this one, which neither may change.
+
+        What is attached to one is not on the other. UsageError for a family that cannot.
+        """
+        raise UsageError(
+            f"{self.title} cannot be taught several things at once.",
+            "Teach them one after the other.",
+            code="family.no_twin",
+            field="together",
+        )
 
     def trainable_in(self, name: str) -> bool:
         """Whether any tensor in a component receives the gradient: then nothing downstream of it can be cached."""

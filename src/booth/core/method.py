@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -187,6 +187,18 @@ class Method(ABC):
         A scalar that takes the gradient.
         """
         return None
+
+    def together(self) -> bool:
+        """Whether several of it, of one shape, can be trained in one forward pass of the denoiser."""
+        return False
+
+    def join(self, model: Family, several: Sequence[Method]) -> Callable[[], None]:
+        """Have the rows of a batch go in equal shares, in their order, through what `several` of its kind train.
+
+        Each of them is attached to a twin of `model`, which is bare. Returned is what makes it so again. What changes
+        only how prompts are embedded needs nothing here.
+        """
+        return lambda: None
 
     def constrain(self) -> None:
         """Bring the tensors back into their allowed set after each update."""

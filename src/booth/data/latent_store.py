@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from booth.core.cache import bound
 from booth.core.family import Family, Posterior
 
 FOLDER = "latents"  # in the user's cache folder
@@ -71,21 +72,10 @@ class LatentStore:
             self._folder.mkdir(parents=True, exist_ok=True)
             save_file(tensors, work, {"sha256": _hash_of(tensors)})
             os.replace(work, file)
-            self._bound(keep=file)
+            bound(self._folder, self._most, keep=file)
         except (OSError, SafetensorError):  # a full disk or a folder that is read-only: it is only a cache
             with suppress(OSError):
                 work.unlink(missing_ok=True)
-
-    def _bound(self, keep: Path) -> None:
-        """Let go of what was used longest ago until the folder holds no more than it may."""
-        entries = [(entry.stat(), Path(entry.path)) for entry in os.scandir(self._folder) if entry.is_file()]
-        left = sum(status.st_size for status, _ in entries)
-        for status, path in sorted(entries, key=lambda e: e[0].st_mtime):
-            if left <= self._most:
-                return
-            if path != keep:
-                path.unlink(missing_ok=True)
-                left -= status.st_size
 
 
 def _read(file: Path) -> Posterior | None:

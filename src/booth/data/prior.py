@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from booth.core.alone import alone_at
 from booth.core.commit import committed, sweep, verify
 from booth.core.errors import BoothError
 from booth.core.family import Family
@@ -58,14 +59,15 @@ def class_pictures(
     pictures: list[Image.Image] = []
     for first in range(0, count, BATCH):
         folder = home / f"{first:05}"
-        batch = _cached(folder)
-        if batch is None:
-            if any(model.trainable_in(component) for component in model.components()):
-                raise ValueError("class pictures are drawn from the frozen base, before a method is attached")
-            seeds = [derived_seed(seed, "class picture", i) for i in range(first, first + BATCH)]
-            drawn = draw(model, [prompt] * BATCH, seeds, steps=steps, guidance=guidance, batch_size=BATCH)
-            batch = [image.convert("RGB") for image in drawn]
-            _keep(batch, folder, about)
+        with alone_at(folder):
+            batch = _cached(folder)
+            if batch is None:
+                if any(model.trainable_in(component) for component in model.components()):
+                    raise ValueError("class pictures are drawn from the frozen base, before a method is attached")
+                seeds = [derived_seed(seed, "class picture", i) for i in range(first, first + BATCH)]
+                drawn = draw(model, [prompt] * BATCH, seeds, steps=steps, guidance=guidance, batch_size=BATCH)
+                batch = [image.convert("RGB") for image in drawn]
+                _keep(batch, folder, about)
         pictures += batch
     return pictures[:count]
 

@@ -13,7 +13,7 @@ from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.metric import Drawn, Evidence
 from booth.evaluate.masks import Masks
-from booth.evaluate.pictures import kept
+from booth.evaluate.pictures import kept, kept_for_all
 from booth.evaluate.protocol import Protocol
 
 CONCEPT, BASE, IMAGE_ONLY, PROMPT_ONLY = "concept", "base", "image_only", "prompt_only"
@@ -49,13 +49,13 @@ class Untouched:
 def draw_untouched(model: Family, base_hash: str, subject: Subject, protocol: Protocol, folder: Path) -> Untouched:
     """Draw (or find again in `folder`) all that the bare base has to show."""
     rows, about = protocol.rows(subject), {"base": base_hash}
-    named = kept(folder / "base", about, model, [(p, s) for p, _, s in rows], protocol)
-    plain = kept(folder / "prompt_only", about, model, [(q, s) for _, q, s in rows], protocol)
+    named = kept_for_all(folder / "base", about, model, [(p, s) for p, _, s in rows], protocol)
+    plain = kept_for_all(folder / "prompt_only", about, model, [(q, s) for _, q, s in rows], protocol)
     return Untouched(
         [Drawn(image, *row) for image, row in zip(named, rows, strict=True)],
         [Drawn(image, *row) for image, row in zip(plain, rows, strict=True)],
-        kept(folder / "base_class", about, model, protocol.class_rows(subject), protocol),
-        kept(folder / "base_unrelated", about, model, protocol.unrelated_rows(subject), protocol),
+        kept_for_all(folder / "base_class", about, model, protocol.class_rows(subject), protocol),
+        kept_for_all(folder / "base_unrelated", about, model, protocol.unrelated_rows(subject), protocol),
     )
 
 

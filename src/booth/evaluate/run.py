@@ -106,14 +106,13 @@ def evaluate(
     listeners: Sequence[Listener] = (),
     cancel: CancelToken | None = None,
     session: Session | None = None,
-    untouched_in: Path | None = None,
 ) -> Evaluation:
     """Draw (or find again in `folder`) and measure a concept beside the untouched base and the other references.
 
     With `companions`, other concepts, or where several subjects were taught in one run, all are used together as well.
     A `session` is drawn on, on its own device; without one the base is loaded. What the untouched base draws is found
-    again in `untouched_in`, which several concepts may share, or in `folder` too. `listeners` hear the phases loading,
-    drawing (in pictures) and measuring (in scorings); `cancel` is looked at between these.
+    again in `folder` or in the user's cache. `listeners` hear the phases loading, drawing (in pictures) and measuring
+    (in scorings); `cancel` is looked at between these.
     """
     with reporting(listeners, cancel) as reporter:
         began = time.perf_counter()
@@ -134,8 +133,7 @@ def evaluate(
                 require_class(chosen, found, concept.record.subject.noun)
             for sentence in advice(found, chosen, model.scale):
                 reporter.say(sentence)
-            places = (folder, untouched_in or folder)
-            rows = _drawn(model, concept, members, protocol, places, found, reporter)
+            rows = _drawn(model, concept, members, protocol, folder, found, reporter)
             scorings = len(rows) * len(metrics or METRICS.usable())
             reporter.begin("measuring", 0, scorings)
             reporter.say("Measuring.")
@@ -150,18 +148,17 @@ def _drawn(
     concept: Concept,
     members: Sequence[ConceptInUse],
     protocol: Protocol,
-    places: tuple[Path, Path],
+    folder: Path,
     photos: Photos,
     reporter: Reporter,
 ) -> dict[str, Evidence]:
-    """The concept's evidence and the rows that it is set beside, drawn or found again; `places` are the base's last."""
-    folder, untouched_in = places
+    """The concept's evidence and the rows that it is set beside, drawn or found again."""
     subject, content = _subjects(concept)[0], base_hash(model.base)
     require_base([member.applied for member in members], concept.record.base.name, content)
     pictures = 2 * len(protocol.rows(subject)) + 2 * protocol.drift
     reporter.begin("drawing", 0, pictures)
     reporter.say(f"Drawing what the untouched base draws: {pictures} pictures, or finding them again.")
-    untouched = draw_untouched(model, content, subject, protocol, untouched_in)
+    untouched = draw_untouched(model, content, subject, protocol, folder)
     reporter.begin("drawing", 0, len(protocol.rows(subject)) + 2 * protocol.drift)
     reporter.say("Drawing the concept at the same prompts and seeds.")
     evidence = concept_evidence(model, concept, protocol, folder, untouched, photos)

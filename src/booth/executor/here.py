@@ -13,6 +13,7 @@ class ThisProcess(Executor):
     """Does a job when it is asked what became of it."""
 
     workers = 1
+    apart = False
 
     def __init__(self, on_event: Callable[[Event], None] = lambda event: None) -> None:
         self._resident = Resident(on_event=on_event)

@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
+from booth.core import errors
 from booth.core.cancel import CancelToken
 from booth.core.errors import BoothError, Cancelled
 from booth.events import Event
@@ -39,6 +40,15 @@ class Outcome:
     code: str = ""  # of a BoothError
     reason: str = ""  # one sentence
     lines: tuple[str, ...] = ()  # the last ones of a traceback
+
+
+def raise_failed(outcome: Outcome) -> None:
+    """Raise here what ended a job, as far as a class and a sentence tell it; nothing where it is done."""
+    if outcome.state != "failed":
+        return
+    kind = getattr(errors, outcome.error, errors.BoothError)
+    told = "" if outcome.error != "Unexpected" else "\n" + "\n".join(outcome.lines)
+    raise kind(f"{outcome.reason}{told}", code=outcome.code)
 
 
 class Resident:
@@ -90,6 +100,7 @@ class Executor(ABC):
     """Does jobs, `workers` of them at a time, and tells of each when it ends. A context manager."""
 
     workers: int
+    apart: ClassVar[bool] = True  # whether jobs are done elsewhere than in this process
 
     @abstractmethod
     def submit(self, job: Job) -> None:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from booth.core.errors import NotAvailableError
+from booth.core.cancel import CancelToken
+from booth.core.errors import Interrupted, NotAvailableError
 from booth.events import Event
 from booth.executor.job import Executor, Job, Outcome, Resident, perform
 
 PATIENCE = 30.0  # seconds that an actor has to save in when it is told to end
+PACE = 2.0  # seconds between two looks whether a node is taken away; the shortest notice of a cloud is 30 s
 ADDRESS = "RAY_ADDRESS"
 # A cluster of this machine alone: reached from it alone, by who has the token, and telling nobody that it is used.
 CLOSED = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -33,6 +38,7 @@ class Actor:
 
     def __init__(self, number: int) -> None:
         self._resident = Resident(number)
+        threading.Thread(target=heed, args=(self._resident.cancel,), daemon=True).start()
 
     def work(self, job: Job) -> Outcome:
         """Do a job."""
@@ -41,6 +47,25 @@ class Actor:
     def stop(self) -> None:
         """Have the job save and end."""
         self._resident.cancel.cancel("Stopped by the driver.")
+
+
+def heed(cancel: CancelToken) -> None:
+    """Have the job save and end once Ray is about to take its node away, as it tells of spot machines."""
+    while not cancel.cancelled:
+        if is_draining():
+            cancel.cancel(Interrupted("Its node is about to be taken away.", signal.SIGTERM))
+        time.sleep(PACE)
+
+
+def is_draining() -> bool:
+    """Whether Ray drains the node of this process, asked as its own trainer asks; False where that cannot be told."""
+    import ray
+
+    private: Any = ray._private
+    try:
+        return ray.get_runtime_context().get_node_id() in private.state.state.get_draining_nodes()
+    except Exception:  # then a node that goes takes what was not saved since the last checkpoint
+        return False
 
 
 class OnRay(Executor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -13,6 +14,12 @@ Mark = list[tuple[int, int]]
 def mark(module: nn.Module) -> Mark:
     """What its tensors are now: another tensor, one more, or a change in place makes another mark."""
     return [(id(p), p._version) for p in module.parameters()]
+
+
+def over_the_same_weights(module: nn.Module) -> nn.Module:
+    """A module of the same making that holds the very tensors of this one."""
+    same = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, same)
 
 
 def let_go(module: nn.Module) -> None:

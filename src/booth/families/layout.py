@@ -29,7 +29,7 @@ from booth.core.tensor_files import order_metadata
 from booth.families.autoencoder import config_of, keep_precision, needs_float32
 from booth.families.compiling import compile_blocks, is_compiled, leave_as_they_are
 from booth.families.files import INDEX, tokenizer_of
-from booth.families.freeing import Mark, let_go, mark, take_back
+from booth.families.freeing import Mark, let_go, mark, over_the_same_weights, take_back
 from booth.families.packing import pack, unpack
 from booth.families.quantised import quantise
 
@@ -74,6 +74,7 @@ class DiffusersFamily(Family):
     channels_last: ClassVar[tuple[str, ...]] = ()  # parts whose convolutions are of pictures, for GPUs that prefer it
     latents: ClassVar[int] = 128  # a side, where the denoiser does not say: all such bases were made for 1024 pixels
     multiple = 8
+    _whole: DiffusersFamily | None = None  # whose weights these are, of a twin
 
     def __init__(
         self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, quantised: str | None = None
@@ -190,6 +191,13 @@ class DiffusersFamily(Family):
                 return parameter.default
         return None
 
+    def twin(self) -> Family:
+        self.recall()
+        twin = type(self).__new__(type(self))
+        twin._whole = self
+        twin.__init__(self.base, *self._how)
+        return twin
+
     def free(self, names: Iterable[str]) -> None:
         wanted = set(names)
         wanted |= set(self.beside) if wanted else set()  # which no step of a training needs
@@ -281,7 +289,9 @@ class DiffusersFamily(Family):
         return self._read(folder, name, torch.float32).state_dict()
 
     def _load(self, name: str) -> Any:
-        """A part from the base's files, in its place."""
+        """A part from the base's files, in its place; of a twin, one over the weights that are there already."""
+        if self._whole is not None:
+            return over_the_same_weights(self._whole.components()[name])
         device, dtype, quantised = self._how
         if name == "vae" and needs_float32(self.Autoencoder, config_of(self.base)):
             dtype = torch.float32

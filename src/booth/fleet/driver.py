@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from booth.core.errors import BadDataError, UsageError
 from booth.executor.job import Executor, Job, Outcome
+from booth.executor.stopping import Stopping
 from booth.fleet.claim import claimed
 from booth.fleet.enrol import Asked, asked_for, enrol
 from booth.fleet.manifest import Entry
@@ -22,11 +24,12 @@ from booth.fleet.place import Place
 from booth.fleet.registry import require_one_shape, write_registry
 from booth.fleet.report import write_report
 from booth.fleet.runs import BEAT, DONE, Run, Status, Watch
-from booth.fleet.stopping import Stopping
+from booth.train.together import FREE
 
 ABOUT, DEAD = "fleet.json", "dead.jsonl"
 CALL = "booth.fleet.work:work"
 REFUSED = {cls.__name__ for cls in (UsageError, BadDataError)}  # no second try makes them better
+OWN = {"token", "noun", "seed", "base"}  # of a run; its base is told by the hash
 LOOK = 5.0  # seconds between two looks at runs that somebody else is at
 Tell = Callable[[str], None]
 
@@ -42,6 +45,7 @@ class Fleet:
     failures: int = 3  # tries after which a run that fails is given up
     preemptions: int = 20  # how often a run may be stopped, or lost with its worker
     retry: bool = False  # whether runs that were given up are tried again
+    together: int = 1  # how many runs of one shape a worker teaches in one pass; they then differ in their last bits
 
 
 @dataclass
@@ -100,7 +104,7 @@ class Driver:
         self._fleet, self._place, self._executor, self._tell = fleet, place, executor, tell
         self._waiting: deque[Asked] = deque()
         self._elsewhere: list[tuple[Asked, Watch]] = []  # somebody else may be at them
-        self._under_way: dict[str, Asked] = {}
+        self._under_way: dict[str, list[Asked]] = {}  # by the job's key
         self._looked = float("-inf")
 
     def take_up(self, asked: Asked) -> None:
@@ -127,11 +131,12 @@ class Driver:
         while self._under_way or (not stopping.asked and (self._waiting or self._elsewhere)):
             self._look()
             while self._waiting and len(self._under_way) < self._executor.workers and not stopping.asked:
-                self._hand_over(self._waiting.popleft())
+                self._hand_over(self._next())
             if self._under_way:
                 outcome = self._executor.next(LOOK if self._elsewhere else None)
                 if outcome is not None:
-                    self._take_note(self._under_way.pop(outcome.job.key), outcome, stopping.asked)
+                    for asked, own in told_apart(self._under_way.pop(outcome.job.key), outcome):
+                        self._take_note(asked, own, stopping.asked)
             elif self._elsewhere and not stopping.asked:
                 time.sleep(min(LOOK, 0.5))
 
@@ -153,23 +158,35 @@ class Driver:
                 still.append((asked, watch))
         self._elsewhere = still
 
-    def _hand_over(self, asked: Asked) -> None:
-        enrol(asked)
-        self._under_way[asked.run.key] = asked
+    def _next(self) -> list[Asked]:
+        """What comes next, with others of its shape; what has failed before is tried alone."""
+        first = self._waiting.popleft()
+        group = [first]
+        if self._fleet.together > 1 and not first.run.status().failures:
+            alike = (other for other in tuple(self._waiting) if shape_of(other.job) == shape_of(first.job))
+            for other in islice((o for o in alike if not o.run.status().failures), self._fleet.together - 1):
+                self._waiting.remove(other)
+                group.append(other)
+        return group
+
+    def _hand_over(self, group: list[Asked]) -> None:
+        for asked in group:
+            enrol(asked)
+        key = group[0].run.key
+        self._under_way[key] = group
         arguments = {
             "place": self._place.url,
-            "subject": asked.run.subject,
-            "id": asked.run.key,
+            "runs": [{"subject": asked.run.subject, "id": asked.run.key} for asked in group],
             "device": self._fleet.device,
             "evaluate": self._fleet.evaluate,
         }
-        self._executor.submit(Job(asked.run.key, CALL, arguments))
+        self._executor.submit(Job(key, CALL, arguments))
 
     def _take_note(self, asked: Asked, outcome: Outcome, stopping: bool) -> None:
         run = asked.run
         if outcome.state == "done":
             self.summary.done.append(_name(run))
-            left = len(self._waiting) + len(self._elsewhere) + len(self._under_way)
+            left = len(self._waiting) + len(self._elsewhere) + sum(map(len, self._under_way.values()))
             self._tell(f"{run.subject} is done; {left} left.")
         elif outcome.state == "stopped":
             if not stopping:
@@ -215,6 +232,23 @@ class Driver:
     def _give_up(self, run: Run, status: Status) -> None:
         self.summary.failed[_name(run)] = run.write(replace(status, state="failed", owner=None))
         self._tell(f"{run.subject} failed: {status.reason}")
+
+
+def told_apart(group: Sequence[Asked], outcome: Outcome) -> Iterator[tuple[Asked, Outcome]]:
+    """What became of each run of a job: of one that was done, some may have failed."""
+    for asked in group:
+        result = outcome.result.get(asked.run.key, {}) if outcome.state == "done" else {}
+        if "error" in result:
+            yield asked, replace(outcome, state="failed", **result)
+        else:
+            yield asked, outcome
+
+
+def shape_of(job: Mapping[str, Any]) -> str:
+    """What has to be the same for runs to share a pass, as far as it can be told without a base."""
+    values = {key: value for key, value in job["configuration"].items() if key not in OWN}
+    values["settings"] = {key: value for key, value in values.get("settings", {}).items() if key not in FREE}
+    return json.dumps(values | {"base": job["base_hash"]}, sort_keys=True)
 
 
 def write_down(place: Place) -> None:

@@ -11,7 +11,7 @@ from booth.fleet.claim import claimed
 from booth.fleet.driver import write_down
 from booth.fleet.place import Place
 from booth.fleet.runs import SUBJECTS
-from booth.fleet.work import subject_scratch
+from booth.fleet.task import subject_scratch
 
 
 def delete_subject(place: Place, subject: str) -> dict[str, Any]:

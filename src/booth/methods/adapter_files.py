@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,11 +19,12 @@ from booth.core.file_names import LORA as FILE
 from booth.core.file_names import PEFT_ROOT as ROOT
 from booth.core.file_names import PEFT_SETTINGS as SETTINGS
 from booth.core.file_names import PEFT_WEIGHTS as WEIGHTS
-from booth.core.method import ParameterGroup
+from booth.core.method import Method, ParameterGroup
 from booth.core.sites import LinearSite
 from booth.methods.adapters import Adapter, RankedAdapter, RankedConfig
 from booth.methods.dropout import GradientDropout
 from booth.methods.low_rank_product import leave_apart, take_together
+from booth.methods.routed import Factors, route
 
 
 class LowRankConfig(RankedConfig):
@@ -78,6 +80,23 @@ class LowRank(RankedAdapter):
             for _, layer in self.layers(module):
                 leave_apart(layer)
         super().detach(model)
+
+    def together(self) -> bool:
+        plain = not self.variant.keys() - {"use_rslora"} and not self.trains_text_encoders
+        return plain and "convolution" not in self.config.targets and not getattr(self.config, "dropout", 0)
+
+    def join(self, model: Family, several: Sequence[Method]) -> Callable[[], None]:
+        mine: list[dict[str, Any]] = [dict(one.adapted()) for one in several if isinstance(one, LowRank)]
+        assert model.sites.denoiser is not None
+        return route(model.sites.denoiser, mine)
+
+    def adapted(self) -> Iterator[tuple[str, Factors]]:
+        """What is trained beside each layer of the denoiser, by the layer's name."""
+        for module in self._modules.values():
+            for name, layer in self.layers(module):
+                if self._adapter in layer.lora_A:
+                    down, up = layer.lora_A[self._adapter].weight, layer.lora_B[self._adapter].weight
+                    yield name, Factors(down, up, float(layer.scaling[self._adapter]))
 
     def write(self, model: Family, folder: Path) -> None:
         layers = {name: self.tensors(name) for name in self._modules}

@@ -137,6 +137,9 @@ class TextualInversion(Method):
         self._extensions = []
         model.remember_embeddings(False)
 
+    def together(self) -> bool:
+        return True
+
     def constrain(self) -> None:
         """Norm control of PTI (cloneofsimo/lora): v <- v/|v| (|v| + lambda (norm - |v|)), lambda = min(1, 100 lr).
 

@@ -25,6 +25,8 @@ from booth.core.objective import Loss
 from booth.core.rng import Rng, derived_seed
 from booth.train.update import Update
 
+ALL = slice(None)
+
 
 def losses(model: Family, batch: Batch, rng: Rng) -> Tensor:
     """The loss of one micro-batch: steps 1 to 4. Step 5 is the caller's update."""
@@ -83,6 +85,48 @@ class Step:
         return {"step": self.index, **{name: getattr(self, name) for name in names}}
 
 
+def gradients(
+    model: Family,
+    batches: BatchSource,
+    update: Update,
+    *,
+    seed: int,
+    index: int,
+    autocast: torch.dtype | None = None,
+    parts: int = 1,
+    own: slice = ALL,
+) -> list[Tensor]:
+    """Add up the gradients of a step; the loss of each of its micro-batches.
+
+    Each is computed in so many `parts`, one after the other, or in its `own` ones alone. The gradient stays that of the
+    whole, but for the rounding of sums.
+    """
+    place, told = device_of(model), list[Tensor]()
+    # With no other generator than the CPU's this is the same seed at a hundredth of the time.
+    seed_layers: Callable[[int], object] = torch.manual_seed
+    if place.type == "cpu":
+        seed_layers = torch.default_generator.manual_seed
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        for micro in range(update.accumulate):
+            rng = Rng(seed, index, micro)
+            seed_layers(derived_seed(seed, index, micro, "layers"))  # dropout draws from the global generator
+            batch = batches(rng)
+            several = list(enumerate([batch] if parts == 1 else batch.split(model.noising, rng, parts)))
+            told.append(torch.zeros((), device=place))
+            for i, part in several[own]:
+                with torch.autocast(place.type, dtype=autocast, enabled=autocast is not None):
+                    loss = losses(model, part, rng)
+                    loss = update.penalised(loss) if i == 0 else loss
+                update.backward(loss / update.accumulate)
+                told[-1] = told[-1] + loss.detach()
+    return told
+
+
+def device_of(model: Family) -> torch.device:
+    """Where a model is."""
+    return next(iter(model.components().values())).parameters().__next__().device
+
+
 def training_steps(
     model: Family,
     batches: BatchSource,
@@ -93,6 +137,7 @@ def training_steps(
     stop: int,
     autocast: torch.dtype | None = None,
     ahead: bool = False,
+    gradients: Callable[..., list[Tensor]] = gradients,
 ) -> Iterator[Step]:
     """Yield after each of the steps start+1 ... stop. To stop training is to stop iterating.
 
@@ -100,23 +145,10 @@ def training_steps(
     an optimiser that can leave out what is not finite does so there. Otherwise, and with any other optimiser, a step
     has ended when it is yielded.
     """
-    place = next(iter(model.components().values())).parameters().__next__().device
-    # With no other generator than the CPU's this is the same seed at a hundredth of the time.
-    seed_layers: Callable[[int], object] = torch.manual_seed
-    if place.type == "cpu":
-        seed_layers = torch.default_generator.manual_seed
     before: Step | None = None
     for index in range(start, stop):
         began = time.perf_counter()
-        told: list[Tensor] = []
-        with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-            for micro in range(update.accumulate):
-                rng = Rng(seed, index, micro)
-                seed_layers(derived_seed(seed, index, micro, "layers"))  # dropout draws from the global generator
-                with torch.autocast(place.type, dtype=autocast, enabled=autocast is not None):
-                    loss = update.penalised(losses(model, batches(rng), rng))
-                update.backward(loss / update.accumulate)
-                told.append(loss.detach())
+        told = gradients(model, batches, update, seed=seed, index=index, autocast=autocast)  # 1 to 4
         norm = update.norm()
         found = torch.stack([*told, norm.to(told[0])])
         if ahead and update.can_leave_out:

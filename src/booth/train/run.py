@@ -11,6 +11,7 @@ from booth.core.batch import BatchSource
 from booth.core.cancel import CancelToken
 from booth.events import Listener
 from booth.session import Session
+from booth.train.distributed import processes, train_by_team
 from booth.train.record import TrainResult
 from booth.train.signals import Signals
 from booth.train.trainer import Trainer
@@ -36,7 +37,10 @@ def train(
     `cancel` saves one and raises Cancelled; whatever else fails between two steps, such as a full disk under a preview,
     leaves one too. With `resume` the run goes on from its last checkpoint, or returns the concept if it was finished
     already. SIGUSR1 draws a preview after the present step, SIGUSR2 saves a checkpoint. Every BoothError may come.
+    Started by `accelerate launch` or torchrun, and on no `session`, this process does its share of the run.
     """
+    if processes() > 1 and session is None and cancel is None:
+        return train_by_team(config, listeners=listeners, samples=samples)
     cancel = cancel or CancelToken()
     about: dict[str, Any] = {"listeners": listeners, "cancel": cancel, "session": session, "samples": samples}
     about["batches"] = batches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,16 @@ class Saving:
     ) -> None:
         self.newest: tuple[int, int] | None = None  # stage and step of the newest checkpoint
         self._clock, self._reporter = clock, reporter
+        self.shared: Callable[[Checkpoint | None], Checkpoint | None] = lambda found: found
         self._every = every
         self._pace = Pace(every)
         self._size = 0
         self._checkpoints = Checkpoints(folder, reporter.warn, keep) if folder is not None else None
 
     def latest(self) -> Checkpoint | None:
-        """The newest good checkpoint, if there is one."""
-        return self._checkpoints.latest() if self._checkpoints is not None else None
+        """The newest good checkpoint, if there is one; of a run by several processes the first one's."""
+        found = self._checkpoints.latest() if self._checkpoints is not None else None
+        return self.shared(found)
 
     def require_space(self, state: PlanState, update: Update, more: int) -> None:
         """DiskFullError unless a stage's checkpoints, with `more` bytes in each, and the concept fit on the disk."""

@@ -37,6 +37,7 @@ from booth.families.quantised import require_gpu
 from booth.families.recognition import advice_on_base
 from booth.registry import METHODS
 from booth.session import Session
+from booth.train.ladder import is_out_of_memory
 from booth.train.selection import CAP
 
 # Fields of a run that say what is done with photos, or need some.
@@ -403,10 +404,8 @@ def advice_on_memory(config: RunConfig, settings: dict[str, Any]) -> Generator[N
     """Turn running out of memory into an OutOfMemoryError that says what to try; `settings` is filled in meanwhile."""
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise _out_of_memory(config, settings) from error
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error):
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
         raise _out_of_memory(config, settings) from error
 

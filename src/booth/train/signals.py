@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
 from booth.core.cancel import CancelToken
 from booth.core.errors import Interrupted
-
-CAUGHT = tuple(s for name in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)))  # Windows lacks one
+from booth.core.signals import catch, release
 
 # What a run may be asked for while it goes on, done after the step that it is at; Windows has no such signals.
 WISHES = {s: wish for name, wish in (("SIGUSR1", "preview"), ("SIGUSR2", "save")) if (s := getattr(signal, name, None))}
-ALWAYS = (signal.SIGINT, signal.SIGTERM)  # asked for by someone, also of a process in the background
-
-
-def catch(handle: Callable[[int, FrameType | None], object]) -> dict[int, Any]:
-    """Let `handle` have the signals that end a process; returns the handlers before it, for `release`.
-
-    Outside the main thread signals cannot be caught and are left alone, and so is SIGHUP where it is ignored: `nohup`
-    wants to go on. SIGINT and SIGTERM are always asked for by someone.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    ignored = [s for s in CAUGHT if s not in ALWAYS and signal.getsignal(s) == signal.SIG_IGN]
-    return {s: signal.signal(s, handle) for s in CAUGHT if s not in ignored}
-
-
-def release(former: Mapping[int, Any]) -> None:
-    """Give signals back to the handlers that they had."""
-    for number, handler in former.items():
-        signal.signal(number, handler)
 
 
 class Signals:

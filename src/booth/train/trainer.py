@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from booth.train.checkpoints import Checkpoint, size_of_tensors
 from booth.train.description import configuration
 from booth.train.estimate import Estimate, rehearsed
 from booth.train.folders import PREVIEWS
+from booth.train.ladder import Ladder
 from booth.train.longer import Ended, is_longer
 from booth.train.loop import Step, training_steps
 from booth.train.noise_levels import loss_by_noise_level
@@ -49,6 +50,7 @@ class Trainer(Prepared):
     _between_steps = False  # whether weights and optimiser are of the very step that is counted
     _ended: Ended | None = None  # the run with fewer steps that this one goes on from
     _moving = False  # whether it is being taken to a checkpoint, and its state is of no step
+    gradients: Callable[..., list[Tensor]] | None = None  # makes those of a step, where not this run alone does
     _unread: list[Step]  # steps of which nothing was told yet, because their device may be at work on them
 
     def start(self) -> None:
@@ -86,11 +88,13 @@ class Trainer(Prepared):
         return self._ended.checkpoint
 
     def _start_from(self, checkpoint: Checkpoint | None) -> None:
-        self._recovery = Recovery()
+        self._recovery, self.ladder = Recovery(), Ladder(self._reporter)
+        self.gradients = self.gradients or self.ladder
         self._losses: list[float | None] = []  # of each step of the plan; None where it was not finite
         self._unread = []
         if checkpoint is not None:
             self._recovery.load_state(checkpoint.values["recovery"])
+            self.ladder.load_state(checkpoint.values.get("memory", self.ladder.state()))
             self._stopped_at = checkpoint.values.get("stopped_at")
         kept = self._folder.path if self._folder else Path(self._exits.enter_context(tempfile.TemporaryDirectory()))
         images = [p.image for p in self.photos[0].photos]
@@ -101,6 +105,15 @@ class Trainer(Prepared):
         self._reporter.begin("training", self.plan_state.done, self.plan_state.total)
         self._reporter.emit("plan", stages=stages)
         self._started = True
+
+    def share_checkpoints(self, shared: Callable[[Checkpoint | None], Checkpoint | None]) -> None:
+        """Go on from what `shared` makes of this process's newest checkpoint; before the start."""
+        self._saving.shared = shared
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is where its first step begins, or beyond."""
+        return self._started or self.finished is not None
 
     def __iter__(self) -> Trainer:
         return self
@@ -197,7 +210,7 @@ class Trainer(Prepared):
         self._is_done = self._callbacks.is_done(state, update)
         self._free()
         where: dict[str, Any] = {"seed": state.seed, "start": state.step, "stop": stage.method.config.steps}
-        how: dict[str, Any] = {"autocast": self._autocast, "ahead": self._ahead}
+        how: dict[str, Any] = {"autocast": self._autocast, "ahead": self._ahead, "gradients": self.gradients}
         self._steps = training_steps(self.model, batches, update, **where, **how)
         return self._steps
 
@@ -254,6 +267,7 @@ class Trainer(Prepared):
         values |= {
             "identity": setup.identity(self.known),
             "recovery": self._recovery.state(),
+            "memory": self.ladder.state(),
             "history": self._losses,
             "clock": self.clock.state(),
             "stopped_at": self._stopped_at,

@@ -68,9 +68,13 @@ class Update:
         penalty = None if self._penalty is None else self._penalty()
         return loss if penalty is None else loss + penalty
 
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The loss as it is taken the gradient of: in half precision multiplied by a scale."""
+        return loss if self._scaler is None else self._scaler.scale(loss)
+
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of one micro-batch."""
-        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        self.scaled(loss).backward()
 
     def norm(self) -> Tensor:
         """The norm of all gradients together, before clipping, on their device."""

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from booth import session as sessions
+from booth.compare import course
 from booth.compare import race as racing
 from booth.compare.budget import Budget
+from booth.compare.course import Race, teaching_methods
 from booth.compare.page import write_page
-from booth.compare.race import Race, run_race, teaching_methods
+from booth.compare.race import run_race
 from booth.core.errors import Interrupted, UsageError
 from booth.evaluate import pictures
 from booth.evaluate.protocol import Protocol
@@ -28,8 +30,9 @@ from listening import texts
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is free: a picture's colour is its seed."""
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Drawing is free: a picture's colour is its seed; and nobody else finds such pictures."""
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     from planes import Planes
 
     def draw(model: Any, prompts: list[str], seeds: list[int], **_: Any) -> list[Image.Image]:
@@ -163,15 +166,15 @@ def test_what_is_held_out_is_not_learned_from(plan: Race, five_photos: Path) -> 
 
 def test_the_photos_are_written_before_what_says_that_all_is_there(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    write = racing.write_whole
+    write = course.write_whole
 
     def writing(file: Path, text: str) -> None:
-        if file.name == racing.REFERENCES:
+        if file.name == course.REFERENCES:
             seen.append(len(list((plan.out / "photos").glob("*.png"))))
         write(file, text)
 
-    monkeypatch.setattr(racing, "write_whole", writing)
-    monkeypatch.setattr(racing, "_attempt", lambda *_: {"kind": "race run", "status": "failed", "error": "x"})
+    monkeypatch.setattr(course, "write_whole", writing)
+    monkeypatch.setattr(racing, "_attempt", lambda *_: {"method": "lora", "seed": 0, "status": "failed", "error": "x"})
     run_race(plan)
     assert seen == [5]
 

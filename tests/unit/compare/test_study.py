@@ -51,7 +51,9 @@ pairs = [["lora", "base"]]
 
 
 @pytest.fixture(autouse=True)
-def drawing_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawing_is_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
+
     def draw(model: Any, prompts: list[str], seeds: list[int], **_: Any) -> list[Image.Image]:
         return [Image.new("RGB", (32, 32), (s % 256, 90, len(p) % 256)) for p, s in zip(prompts, seeds, strict=True)]
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Subject
 from booth.evaluate import pictures
-from booth.evaluate.pictures import kept
+from booth.evaluate.pictures import kept, kept_for_all
 from booth.evaluate.protocol import FOLDER, SUITES, Protocol, make_protocol, paired_prompts, read_templates
 
 
@@ -91,6 +92,30 @@ def test_wrong_words_are_usage_errors() -> None:
         make_protocol("dog", suite="people")
     with pytest.raises(UsageError, match="`seeds`"):
         make_protocol("dog", seeds=[])
+
+
+def test_what_a_bare_base_draws_is_shared_by_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
+    drawn: list[list[str]] = []
+
+    def draw(model: object, prompts: list[str], seeds: list[int], **_: object) -> list[Image.Image]:
+        drawn.append(prompts)
+        return [Image.new("RGB", (64, 64), (seed, 0, 0)) for seed in seeds]
+
+    monkeypatch.setattr(pictures, "draw", draw)
+    protocol, rows = Protocol(("{}",), "file", (0,)), [("a", 1), ("b", 2)]
+    model = SimpleNamespace(scale="tiny", resolution=64, components=lambda: {"unet": torch.nn.Linear(1, 1)})
+    first = kept_for_all(tmp_path / "race", {"base": "x"}, model, rows, protocol)
+    second = kept_for_all(tmp_path / "evaluation", {"base": "x"}, model, rows, protocol)
+    assert [i.tobytes() for i in first] == [i.tobytes() for i in second]
+    assert (tmp_path / "evaluation" / "00001.png").is_file()
+    assert len(drawn) == 1
+    kept_for_all(tmp_path / "other", {"base": "x"}, SimpleNamespace(**vars(model) | {"resolution": 32}), rows, protocol)
+    assert len(drawn) == 2
+    (entry, _) = sorted((tmp_path / "cache" / "untouched").iterdir(), key=lambda p: p.stat().st_mtime)
+    (entry / "00000.png").write_bytes(b"damaged")
+    kept_for_all(tmp_path / "third", {"base": "x"}, model, rows, protocol)
+    assert len(drawn) == 3
 
 
 def test_pictures_are_drawn_once_and_again_when_anything_differs(

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
@@ -53,3 +54,11 @@ def until_stopped(arguments: Mapping[str, Any], resident: Resident) -> dict[str,
     while True:
         resident.cancel.check()
         time.sleep(0.01)
+
+
+def die_once(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+    died = Path(arguments["file"])
+    if not died.exists():
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {}

@@ -12,10 +12,14 @@ from typing import Any
 import jobs
 import pytest
 
+from booth.core.cancel import CancelToken
+from booth.core.errors import BadDataError, BoothError, Cancelled
 from booth.events import Event
+from booth.executor import on_ray
 from booth.executor.here import ThisProcess
-from booth.executor.job import Executor, Job
+from booth.executor.job import Executor, Job, raise_failed
 from booth.executor.processes import LocalProcesses
+from booth.executor.spread import LOSSES, spread
 
 Make = Callable[[int], tuple[Executor, list[Event]]]
 
@@ -110,3 +114,47 @@ def test_all_are_stopped_where_that_is_asked_for(processes: Any) -> None:
         executor.next(timeout=0.05)
     executor.stop()
     assert executor.next().state == "stopped"
+
+
+def test_lost_jobs_are_handed_out_again_until_it_was_too_often(processes: Any, tmp_path: Path) -> None:
+    executor, _ = processes
+    begun: list[str] = []
+    asked = [job("die_once", "once", file=str(tmp_path / "died")), job("die", "always")]
+    outcomes = {o.job.key: o for o in spread(executor, asked, CancelToken(), lambda j: begun.append(j.key))}
+    assert outcomes["once"].state == "done"
+    assert (outcomes["always"].state, outcomes["always"].code) == ("failed", "lost")
+    assert begun.count("once") == 2
+    assert begun.count("always") == LOSSES
+    with pytest.raises(BoothError, match="SIGKILL"):
+        raise_failed(outcomes["always"])
+
+
+def test_what_is_cancelled_has_the_workers_save(processes: Any) -> None:
+    executor, _ = processes
+    token = CancelToken()
+    executor._on_event = lambda event: token.cancel("Enough.")
+    with pytest.raises(Cancelled, match="Enough"):
+        list(spread(executor, [job("until_stopped"), job("double", "b", value=1)], token))
+
+
+def test_an_error_of_a_worker_is_raised_as_what_it_was(make: Make) -> None:
+    executor, _ = make(1)
+    refused, failed = spread(executor, [job("refuse"), job("fail", "b")], CancelToken())
+    with pytest.raises(BadDataError, match="There are no photos"):
+        raise_failed(refused)
+    with pytest.raises(BoothError, match="by nothing"):
+        raise_failed(failed)
+
+
+def test_a_job_saves_when_ray_takes_its_node_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def draining() -> bool:
+        asked.append(True)
+        return len(asked) == 3
+
+    monkeypatch.setattr(on_ray, "PACE", 0.01)
+    monkeypatch.setattr(on_ray, "is_draining", draining)
+    stopped = on_ray.Actor(0).work(job("until_stopped"))
+    assert (stopped.state, stopped.reason) == ("stopped", "Its node is about to be taken away.")
+    assert len(asked) == 3

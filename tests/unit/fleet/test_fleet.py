@@ -105,8 +105,10 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(
     assert len(steps) == 6
     assert (len(summary.before), summary.done) == (2, [])
     home = home_of(place, "rex")
-    again = work({"place": place.url, "subject": "rex", "id": home.rpartition("/")[2]}, Resident(on_event=listen))
-    assert again["subject"] == "rex"  # a worker that comes late finds it done
+    key = home.rpartition("/")[2]
+    asked_again = {"place": place.url, "runs": [{"subject": "rex", "id": key}], "device": None, "evaluate": False}
+    again = work(asked_again, Resident(on_event=listen))
+    assert again[key]["subject"] == "rex"  # a worker that comes late finds it done
     assert len(steps) == 6
     (photos / "tom" / "0.txt").write_text("a photo of a sks dog asleep")
     summary, _ = go(asked(photos), unmeasured, place, on_event=listen)

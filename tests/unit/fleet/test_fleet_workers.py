@@ -20,10 +20,10 @@ from safetensors.torch import load_file
 from booth.core.errors import NotAvailableError, UsageError
 from booth.executor.here import ThisProcess
 from booth.executor.job import Executor
+from booth.executor.workers import make_executor
 from booth.fleet.driver import Fleet, run_fleet
 from booth.fleet.manifest import Entry
 from booth.fleet.place import Folder
-from booth.fleet.workers import make_executor
 
 Asked = Callable[..., list[Entry]]
 NO_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: booth[ray]")

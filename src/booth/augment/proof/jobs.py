@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from booth.augment.state import digest, read_json, write_json
-
-Run = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,13 @@ class Job:
         return found["result"] if found is not None and found.get("config") == self.config else None
 
 
+Run = Callable[[Sequence[Job]], Iterable[tuple[Job, dict[str, Any]]]]  # what comes of jobs, in any order
+
+
 def run_jobs(jobs: Sequence[Job], run: Run, tell: Callable[[str], None] = lambda _: None) -> list[dict[str, Any]]:
-    """The results of jobs that do not depend on each other, in their order."""
+    """The results of jobs that do not depend on each other, in their order; `run` tells each when it has it."""
     missing = [job for job in jobs if job.result is None]
-    for i, job in enumerate(missing, start=1):
-        result = run(job.config)
+    for i, (job, result) in enumerate(run(missing), start=1):
         write_json(job.file, {"config": job.config, "result": result})
         config = job.config
         tell(

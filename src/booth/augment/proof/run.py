@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,15 @@ from booth.augment.proof.verdicts import Verdict, best_cheap, nothing, verdict
 from booth.augment.provenance import FILE as PROVENANCE
 from booth.augment.provenance import Origin, write_origins
 from booth.augment.readers import read_set
-from booth.augment.recipe import PLACEBO, Recipe, require_labels
+from booth.augment.recipe import PLACEBO, Recipe, anywhere, require_labels
 from booth.augment.splits import outer_folds
 from booth.augment.state import read_json, write_json
 from booth.core.commit import committed_file, size_of
 from booth.core.errors import BadDataError, UsageError
-from booth.events import Listener
+from booth.events import Listener, current_reporter, reporting
+from booth.executor import job as executed
+from booth.executor.job import Executor, Resident
+from booth.executor.spread import spread
 
 FOLDER, PLAN, RESULT, FOLDS = "proof", "plan.json", "proof.json", "folds.csv"
 Tell = Callable[[str], None]
@@ -110,14 +113,25 @@ def prove(
     *,
     tell: Tell = lambda _: None,
     listener: Listener | None = None,
-    execute: Execute | None = None,
+    executor: Executor | None = None,
 ) -> Proof:
-    """Run what is not done yet, and say for each method and classifier whether its pictures help."""
+    """Run what is not done yet, and say for each method and classifier whether its pictures help.
+
+    With an `executor` the trainings of classifiers, and the making of pictures that they need, are its workers'.
+    """
     began = time.perf_counter()
     proof = prepare(aug, recipe, plan, tell, listener)
     _claim(proof)
     benches = {bench.fold.index: bench for bench in proof.benches}
-    execute = execute or (lambda jobs: run_jobs(jobs, lambda config: benches[config["fold"]].classify(config), tell))
+
+    def run(jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
+        if executor is None:
+            return ((job, benches[job.config["fold"]].classify(job.config)) for job in jobs)
+        return _spread(jobs, aug, recipe, plan, executor)
+
+    def execute(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+        return run_jobs(jobs, run, tell)
+
     for name in plan.classifiers:
         for bench in proof.benches:
             for arm in picture_arms(bench):
@@ -130,6 +144,33 @@ def prove(
     proof.record = _record(proof, round(time.perf_counter() - began, 1))
     write_json(proof.folder / RESULT, proof.record)
     return proof
+
+
+def classify(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+    """One training of a classifier, a job of an executor."""
+    recipe, plan = Recipe.model_validate(arguments["recipe"]), ProofPlan.model_validate(arguments["plan"])
+    key = json.dumps({name: value for name, value in arguments.items() if name != "config"}, sort_keys=True)
+    with reporting([resident.on_event], resident.cancel):
+        proof = resident.hold("proof", key, lambda: prepare(Path(arguments["aug"]), recipe, plan, lambda _: None))
+        benches = {bench.fold.index: bench for bench in proof.benches}
+        return benches[arguments["config"]["fold"]].classify(arguments["config"])
+
+
+def _spread(
+    jobs: Sequence[Job], aug: Path, recipe: Recipe, plan: ProofPlan, executor: Executor
+) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """The trainings by workers, from wherever these are started."""
+    pictures = {name: folder.absolute() for name, folder in plan.pictures.items()}
+    there = plan.model_copy(update={"pictures": pictures}).model_dump(mode="json")
+    told: dict[str, Any] = {"aug": str(aug.absolute()), "recipe": anywhere(recipe), "plan": there}
+    own = {str(job.file): job for job in jobs}
+    asked = [
+        executed.Job(name, "booth.augment.proof.run:classify", {**told, "config": job.config})
+        for name, job in own.items()
+    ]
+    for outcome in spread(executor, asked, current_reporter().cancel):
+        executed.raise_failed(outcome)
+        yield own[outcome.job.key], dict(outcome.result)
 
 
 def _job(bench: Bench, classifier: str, arm: str, choice: dict[str, Any] | None, seed: Any, *, test: bool) -> Job:

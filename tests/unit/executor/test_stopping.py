@@ -12,7 +12,7 @@ import pytest
 from booth.core.cancel import CancelToken
 from booth.core.errors import Interrupted
 from booth.executor.here import ThisProcess
-from booth.fleet.stopping import Stopping
+from booth.executor.stopping import Stopping
 from booth.train.signals import Signals
 
 CATCHING: list[Callable[[], Any]] = [lambda: Stopping(ThisProcess()), lambda: Signals(CancelToken())]

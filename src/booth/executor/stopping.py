@@ -7,8 +7,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from booth.core.errors import Interrupted
+from booth.core.signals import catch, release
 from booth.executor.job import Executor
-from booth.train.signals import catch, release
 
 
 class Stopping:
