@@ -98,6 +98,7 @@ def test_a_run_tells_what_the_page_says(config: RunConfig, tmp_path: Path) -> No
     documented = kinds()
     assert {e.kind for e in events} >= set(documented) - {
         "recovery",
+        "memory",
         "noise_levels",
         "estimate",
         "run",

@@ -133,7 +133,8 @@ def test_an_inpainting_base_draws_and_learns_whole_pictures_too(inpainting_base:
     inputs = {"image": Image.new("RGB", (32, 32)), "mask_image": white, "height": 32, "width": 32}
     reference = theirs(inpainting_base, StableDiffusionInpaintPipeline, **inputs)
     drawn = draw(model, ["a dog"], [7], steps=4, guidance=4.0, negative="a cat")[0]
-    assert same(drawn, reference), "what lies under a full mask does not count"
+    apart = np.abs(np.asarray(drawn, int) - np.asarray(reference, int)).max()
+    assert apart <= 1, "what lies under a full mask does not count"  # 1 is a sum's last bit
     update = attach(model, make_method("lora").plan()[0])
     assert all(step.updated for step in steps(model, update, 0, 2))
     x_t, t, condition = torch.randn(1, 4, 8, 8), torch.tensor([9]), model.embed([PROMPT])
