@@ -103,9 +103,8 @@ def gradients(
     """
     place, told = device_of(model), list[Tensor]()
     # With no other generator than the CPU's this is the same seed at a hundredth of the time.
-    seed_layers: Callable[[int], object] = torch.manual_seed
-    if place.type == "cpu":
-        seed_layers = torch.default_generator.manual_seed
+    alone = place.type == "cpu"
+    seed_layers = cast(Callable[[int], object], torch.default_generator.manual_seed if alone else torch.manual_seed)
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         for micro in range(update.accumulate):
             rng = Rng(seed, index, micro)
