@@ -24,13 +24,13 @@ from transformers import PreTrainedModel
 from booth.core import file_names
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
+from booth.core.packing import pack, unpack
 from booth.core.sites import LinearSite, Sites, TokenTable
 from booth.core.tensor_files import order_metadata
 from booth.families.autoencoder import config_of, keep_precision, needs_float32
 from booth.families.compiling import compile_blocks, is_compiled, leave_as_they_are
 from booth.families.files import INDEX, tokenizer_of
 from booth.families.freeing import Mark, let_go, mark, over_the_same_weights, take_back
-from booth.families.packing import pack, unpack
 from booth.families.quantised import quantise
 
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults

@@ -18,11 +18,11 @@ from PIL.Image import Image
 from booth.core.cancel import check_cancelled
 from booth.core.errors import BadDataError, NotFiniteError, UsageError
 from booth.core.family import Family
+from booth.core.packing import packed
 from booth.core.workers import available, side_by_side
 from booth.families.autoencoder import decoding_in_tiles
 from booth.families.compiling import as_they_are
 from booth.families.offload import offloaded
-from booth.families.packing import packed
 from booth.families.pipelines import starting_from_picture, told_as_usual
 from booth.generate.start import Start
 
@@ -70,15 +70,9 @@ def draw(
     if canvases:
         check_canvas(model, canvases[0], steps, pipe.vae_scale_factor)
     at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
+    small = model.scale == "tiny" and pipe.device.type == "cpu" and offload[0] == "none"
     # Hints may be encoded with the global generator, whose numbers have an order.
-    small = (
-        model.scale == "tiny"
-        and pipe.device.type == "cpu"
-        and at_once == 1
-        and offload[0] == "none"
-        and not control_images
-    )
-    workers = available() if small else 1
+    workers = available() if small and at_once == 1 and not control_images else 1
     pipes = [pipe, *(_pipe(model, scheduler, canvases) for _ in range(workers - 1))]  # each counts its own steps
     if workers > 1:
         _take_turns_in_encoding(pipes)

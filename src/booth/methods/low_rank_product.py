@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from booth.core.packing import gradient_of_input, product
 
 
 class LowRankProduct(torch.autograd.Function):
@@ -17,20 +18,19 @@ class LowRankProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, layer: nn.Linear, down: Tensor, up: Tensor, scale: float) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])  # (N, in)
         hidden = rows @ down.t()  # (N, r)
-        output = F.linear(rows, layer.weight, layer.bias)  # (N, out)
-        output.addmm_(hidden, up.t(), alpha=scale)
-        ctx.save_for_backward(rows, hidden, layer.weight, down, up)
-        ctx.scale, ctx.shape = scale, x.shape
+        output = product(layer, rows).addmm_(hidden, up.t(), alpha=scale)  # (N, out)
+        ctx.save_for_backward(rows, hidden, down, up)
+        ctx.layer, ctx.scale, ctx.shape = layer, scale, x.shape
         return output.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        rows, hidden, weight, down, up = ctx.saved_tensors
+        rows, hidden, down, up = ctx.saved_tensors
         gradient = gradients[0].reshape(-1, up.shape[0])  # (N, out)
         before = (gradient @ up).mul_(ctx.scale)  # (N, r)
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = (gradient @ weight).addmm_(before, down).view(ctx.shape)
+            of_x = gradient_of_input(ctx.layer, gradient).addmm_(before, down).view(ctx.shape)
         return of_x, None, before.t() @ rows, (gradient.t() @ hidden).mul_(ctx.scale), None
 
 

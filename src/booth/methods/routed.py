@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from booth.core.packing import gradient_of_input, product
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,20 @@ class RoutedProduct(torch.autograd.Function):
     """y_k = x_k W^T + b + s (x_k A_k^T) B_k^T for x (K, N, in), A (K, r, in), B (K, out, r), which take gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, s: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: nn.Linear, down: Tensor, up: Tensor, s: float) -> Tensor:
         hidden = torch.bmm(x, down.mT)  # (K, N, r)
-        output = F.linear(x, weight, bias).baddbmm_(hidden, up.mT, alpha=s)  # (K, N, out)
-        ctx.save_for_backward(x, hidden, weight, down, up)
-        ctx.scale = s
+        output = product(layer, x).baddbmm_(hidden, up.mT, alpha=s)  # (K, N, out)
+        ctx.save_for_backward(x, hidden, down, up)
+        ctx.layer, ctx.scale = layer, s
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, hidden, weight, down, up = ctx.saved_tensors
+        x, hidden, down, up = ctx.saved_tensors
         gradient = gradients[0]  # (K, N, out)
         before = torch.bmm(gradient, up).mul_(ctx.scale)  # (K, N, r)
-        of_x = (gradient @ weight).baddbmm_(before, down) if ctx.needs_input_grad[0] else None
-        return of_x, None, None, torch.bmm(before.mT, x), torch.bmm(gradient.mT, hidden).mul_(ctx.scale), None
+        of_x = gradient_of_input(ctx.layer, gradient).baddbmm_(before, down) if ctx.needs_input_grad[0] else None
+        return of_x, None, torch.bmm(before.mT, x), torch.bmm(gradient.mT, hidden).mul_(ctx.scale), None
 
 
 class RoutedLinear(nn.Module):
@@ -56,9 +57,8 @@ class RoutedLinear(nn.Module):
         down = torch.stack([one.down for one in self._several])  # (K, r, in)
         up = torch.stack([one.up for one in self._several])  # (K, out, r)
         scale, rows = self._several[0].scale, x.reshape(len(self._several), -1, x.shape[-1])  # (K, N, in)
-        weight, bias = self.layer.weight, self.layer.bias
-        if x.dtype == weight.dtype == down.dtype and not torch.is_autocast_enabled(x.device.type):
-            output = RoutedProduct.apply(rows, weight, bias, down, up, scale)
+        if x.dtype == self.layer.weight.dtype == down.dtype and not torch.is_autocast_enabled(x.device.type):
+            output = RoutedProduct.apply(rows, self.layer, down, up, scale)
         else:
             update = torch.bmm(torch.bmm(rows.to(down.dtype), down.mT), up.mT) * scale
             output = self.layer(rows) + update.to(x.dtype)

@@ -140,9 +140,11 @@ class Table:
             self._part()
             methods = [self._seats[number].method for number in present]
             self._joined = present, methods[0].join(self.model, methods)
+            self.model.pack_layers(True)
 
     def _part(self) -> None:
         if self._joined is not None:
+            self.model.pack_layers(False)
             self._joined[1]()
         self._joined = None
 

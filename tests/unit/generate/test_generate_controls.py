@@ -79,8 +79,7 @@ def test_drawing_follows_the_hint_at_its_strength(made: Made, hint: Path, tmp_pa
     blank = tmp_path / "blank.png"
     Image.new("RGB", (32, 32)).save(blank)
     assert len({plain, one, drawn(tmp_path / "2", net, control_images=[ControlImage(blank)])}) == 3
-    none = drawn(tmp_path / "3", net, control_images=[ControlImage(hint, strength=0)])
-    assert max(abs(a - b) for a, b in zip(none, plain, strict=True)) <= 1  # a sum's last bit
+    assert drawn(tmp_path / "3", net, control_images=[ControlImage(hint, strength=0)]) == plain
     weak = drawn(tmp_path / "4", Applied(net.concept, 0.5), control_images=[ControlImage(hint)])
     assert drawn(tmp_path / "5", net, control_images=[ControlImage(hint, strength=0.5)]) == weak != one
 

@@ -46,11 +46,9 @@ def test_step_0_is_the_base_bit_for_bit(toy: Family) -> None:
     attach(toy, make_method("controlnet").plan()[0])
     assert torch.equal(predict(toy, HINTS), base)
     hints = [[picture(0), picture(1)]]
-    controlled = draw(toy, PROMPTS, [0, 1], steps=2, control_images=hints)
-    # Packed layers give tensors of another memory format where nothing is added, and sums another last bit.
-    assert all(
-        np.abs(np.asarray(a, int) - np.asarray(b, int)).max() <= 1 for a, b in zip(controlled, drawn, strict=True)
-    )
+    assert [d.tobytes() for d in draw(toy, PROMPTS, [0, 1], steps=2, control_images=hints)] == [
+        d.tobytes() for d in drawn
+    ]
 
 
 def test_it_starts_as_a_copy_with_zero_convolutions(toy: Family) -> None:

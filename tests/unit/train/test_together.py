@@ -24,7 +24,7 @@ from harness import tensors
 
 # Of the largest value of a tensor. Sums over more rows are added up in another order, and AdamW's first steps take
 # the sign of a gradient: where it is near nothing, that may be the other one.
-TOLERANCE = 5e-3
+TOLERANCE = 2e-3
 KINDS: list[dict[str, Any]] = [
     {"method": "lora", "settings": {"rank": 4}},
     {"method": "lora", "settings": {"rank": 2, "prior_weight": 1.0, "class_pictures": 4, "accumulate": 2, "ema": 0.9}},

@@ -10,9 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from booth.core import packing
 from booth.core.family import Family
-from booth.families import packing
-from booth.families.packing import Packed, Remembering, can_pack, pack, packed, unpack
+from booth.core.packing import (
+    Packed,
+    Remembering,
+    can_pack,
+    gradient_of_input,
+    pack,
+    packed,
+    product,
+    unpack,
+)
 from booth.generate.draw import draw
 from booth.train.loop import Step
 from booth.train.plan_state import PlanState
@@ -56,6 +65,19 @@ def test_output_and_gradient_are_the_plain_layers(name: str) -> None:
         assert torch.equal(layer(x), found[0])
     unpack(layers)
     assert all(torch.equal(a, b) for a, b in zip(output_and_gradient(layer, x), plain, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (3, 5, 12)])
+def test_a_layer_inside_another_operation_is_packed_too(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    layer, x, of_output = nn.Linear(12, 8).requires_grad_(False), torch.randn(shape), torch.randn(*shape[:-1], 8)
+    plain = product(layer, x), gradient_of_input(layer, of_output)
+    assert torch.equal(plain[0], layer(x))
+    pack([layer])
+    found = product(layer, x), gradient_of_input(layer, of_output)
+    with torch.no_grad():
+        assert torch.equal(found[0], layer(x))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, plain, strict=True))
 
 
 def test_what_is_trained_or_computes_otherwise_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 ALONE: tuple[Any, ...] = ("none", [], "")  # nothing is fused into the product
 CPU = torch.device("cpu")
@@ -129,6 +130,22 @@ class Remembering:
             output = self._compute(x)
             self._last.pair = x, output
         return output
+
+
+def product(layer: nn.Linear, x: Tensor) -> Tensor:
+    """x W^T + b of a frozen layer, in memory of its own, without a graph; packed where the layer is."""
+    stands_in = vars(layer).get("forward")
+    if isinstance(stands_in, PackedLinear):
+        return stands_in.product(x)
+    return F.linear(x, layer.weight, layer.bias)
+
+
+def gradient_of_input(layer: nn.Linear, of_output: Tensor) -> Tensor:
+    """What `product` hands back to x."""
+    stands_in = vars(layer).get("forward")
+    if isinstance(stands_in, PackedLinear):
+        return stands_in.gradient(of_output, of_output.shape)
+    return of_output @ layer.weight
 
 
 def can_pack(layer: nn.Module) -> bool:
