@@ -1,8 +1,10 @@
-"""Concepts that several rooms' tests draw: taught for two steps, which is enough to differ from the base."""
+"""What several rooms' tests share: concepts of two steps, which is enough to differ from the base, and workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,27 @@ from PIL import Image
 
 import booth
 from booth.concept import Concept
+from booth.core.threads import computing_with
+from booth.executor.job import Executor
+from booth.executor.workers import make_executor
 
 Teach = Callable[..., Concept]
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Executor]:
+    """Two processes, which find the package where these tests do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        with make_executor("2") as executor:
+            yield executor
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as workers have."""
+    with computing_with(1):
+        yield
 
 
 @pytest.fixture(scope="session")

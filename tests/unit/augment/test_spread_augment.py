@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +11,13 @@ from booth.augment.build import build
 from booth.augment.proof.plan import ProofPlan
 from booth.augment.proof.run import prove
 from booth.augment.recipe import Recipe
-from booth.core.threads import computing_with
 from booth.executor.job import Executor
-from booth.executor.workers import make_executor
 from labelled import write_table
 
 pytest.importorskip("sklearn")
 pytest.importorskip("torchmetrics")
 
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Executor]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        with make_executor("2") as executor:
-            yield executor
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As many as workers have."""
-    with computing_with(1):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import runpy
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,28 +21,12 @@ from booth.compare.study import run_studies
 from booth.compare.tune import tune
 from booth.config import RunConfig
 from booth.core.errors import BadDataError
-from booth.core.threads import computing_with
 from booth.evaluate import checkpoints
 from booth.evaluate.protocol import Protocol
 from booth.events import Event
 from booth.executor.job import Executor
-from booth.executor.workers import make_executor
 
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Executor]:
-    """Two processes, which find the package where these tests do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        with make_executor("2") as executor:
-            yield executor
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As many as workers have."""
-    with computing_with(1):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def heard(kinds: list[tuple[str, str]]) -> Any:
