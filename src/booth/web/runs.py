@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -99,7 +100,7 @@ class Places:
     def __init__(self, home: Home, followers: Followers) -> None:
         self.home, self.followers = home, followers
         self._found: dict[str, Place] = {}
-        self._looked = 0.0
+        self._looked = -math.inf
         self._lock = threading.Lock()
 
     def all(self) -> list[Place]:
@@ -126,7 +127,7 @@ class Places:
     def forget(self) -> None:
         """Look anew the next time."""
         with self._lock:
-            self._looked = 0.0
+            self._looked = -math.inf
 
     def digest(self, place: Place) -> Digest:
         """What the run told so far."""

@@ -191,8 +191,20 @@ def test_the_wall_follows_with_several_seeds_of_each_prompt(whole: Whole, traine
     assert re.search(r"Step \d is the best", shown)
     for row, column in ((0, 0), (1, 7), (2, 3)):
         assert whole.client.get(f"/media/walls/{concept}/{row}/{column}").headers["content-type"] == "image/png"
+
+
+def test_an_earlier_checkpoint_is_kept_renamed_deleted_and_back(whole: Whole, trained: Job) -> None:
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
     kept = whole.done(whole.post(f"/api/wall/{concept}/keep", step=2)["id"])
     assert verify(whole.home.root / kept.about["out"])
+    listed = {c["name"]: c["id"] for c in whole.ask("/api/concepts")["concepts"]}
+    go = whole.post(f"/api/concepts/{listed[kept.about['title']]}/name", name="earlier rex")["go"]
+    key = go.rsplit("/", 1)[1]
+    assert "earlier rex" in whole.ask(go)
+    undo = whole.client.delete(f"/api/concepts/{key}").json()["undo"]
+    assert whole.client.get(go).status_code == 404
+    assert whole.post(f"/api/concepts/restore/{undo}")["go"] == go
+    assert "earlier rex" in whole.ask(go)
 
 
 def test_the_same_again_with_changes(whole: Whole, trained: Job, photo_set: str) -> None:
@@ -312,14 +324,3 @@ def test_a_report_of_a_concept(whole: Whole, trained: Job) -> None:
     concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
     whole.done(whole.post(f"/api/concepts/{concept}/evaluate")["id"])
     assert 'class="note"' in whole.ask(f"/concepts/{concept}")
-
-
-def test_a_renamed_concept_and_one_that_was_deleted_and_is_back(whole: Whole, trained: Job) -> None:
-    kept = next(c for c in whole.ask("/api/concepts")["concepts"] if "step-2" in c["name"])
-    go = whole.post(f"/api/concepts/{kept['id']}/name", name="earlier rex")["go"]
-    key = go.rsplit("/", 1)[1]
-    assert "earlier rex" in whole.ask(go)
-    undo = whole.client.delete(f"/api/concepts/{key}").json()["undo"]
-    assert whole.client.get(go).status_code == 404
-    assert whole.post(f"/api/concepts/restore/{undo}")["go"] == go
-    assert "earlier rex" in whole.ask(go)
