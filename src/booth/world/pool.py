@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from booth.world.render import Factors
-from booth.world.sampling import EMPTY_SHARE, render_range
+from booth.world.sampling import EMPTY_SHARE, UPRIGHT_SHARE, render_range
 from booth.world.warp import SIDE
 
 SHARD = 2048  # pictures a file
@@ -48,7 +48,7 @@ def _render_shard(start: int, folder: Path, seed: int, size: int) -> int:
     pictures, text = folder / f"{start:08}.npy", folder / f"{start:08}.json"
     if not text.exists():
         images, captions, factors = render_range(
-            (start, start + SHARD), seed, "train", size=size, empty_share=EMPTY_SHARE
+            (start, start + SHARD), seed, "train", size=size, empty_share=EMPTY_SHARE, upright_share=UPRIGHT_SHARE
         )
         np.save(pictures, images, allow_pickle=False)
         words = json.dumps({"captions": captions, "factors": [f.to_dict() for f in factors]})

@@ -22,6 +22,8 @@ ACCESSORY_SHARE = 0.38  # of live subjects
 CUT_OFF_SHARE = 0.10
 TWO_SHARE = 0.07  # of the pictures show two things side by side
 EMPTY_SHARE = 0.08  # of the training pictures show a scene alone
+UPRIGHT_SHARE = 0.5  # of the training pictures show things as one photographs them: whole, upright, in the middle
+UPRIGHT_SIZE, UPRIGHT_FOOT = 96.0, 122.0  # pixels
 
 Rng = np.random.Generator
 
@@ -77,14 +79,18 @@ def sample_placement(
     sizes: tuple[float, float] = (64.0, 116.0),
     accessory_share: float = ACCESSORY_SHARE,
     cut_off_share: float = CUT_OFF_SHARE,
+    upright_share: float = 0.0,
 ) -> Placement:
     """Draw the looks and the pose of one individual in a scene, or within a `column` (left, right) of the picture.
 
     It is half as large as the picture to nearly as large, stands on the scene's ground or lies anywhere, turned a
-    little, mirrored or not, and is cut off at the edge now and then.
+    little, mirrored or not, and is cut off at the edge now and then; or, in an `upright_share` of the pictures, it is
+    large, upright and in the middle.
     """
     colour, material, accessory = _looks(rng, identity.noun, accessory_share)
     place, shape = SCENES[scene], sprite(identity.glyph)
+    if upright_share and rng.random() < upright_share:
+        return _upright(Placement(identity, colour, material, accessory), place, column or (0.0, SIDE))
     size = float(rng.uniform(*sizes))
     cut = column is None and accessory is None and rng.random() < cut_off_share
     sideways = bool(rng.random() < 0.6)
@@ -102,6 +108,16 @@ def sample_placement(
     y = _row(rng, place, size * high, cut and not sideways)
     placement = Placement(identity, colour, material, accessory, x, y, size, angle, flip)
     return with_room(placement)
+
+
+def _upright(looks: Placement, place: Scene, column: tuple[float, float]) -> Placement:
+    """In the middle of the column, on the ground where the scene has one."""
+    shape = sprite(looks.identity.glyph)
+    room = (column[1] - column[0]) / (shape.width / GLYPH)
+    size = min(UPRIGHT_SIZE * (0.94 if looks.accessory else 1.0), room)
+    lies = place.support in ("flat", "none")
+    y = SIDE / 2 if lies else UPRIGHT_FOOT - size * shape.height / GLYPH / 2
+    return with_room(replace(looks, x=sum(column) / 2, y=y, size=size))
 
 
 def _row(rng: Rng, place: Scene, height: float, cut: bool) -> float:
@@ -134,13 +150,15 @@ def sample_factors(
     scene: str | None = None,
     two_share: float = TWO_SHARE,
     empty_share: float = 0.0,
+    upright_share: float = 0.0,
     designer: str = "seen",
 ) -> Factors:
     """Draw a picture's factors; a given identity or scene is kept, whatever the split says about it.
 
     "train" shows only seen identities in seen combinations, "held_out" puts seen identities into held-out
     combinations, and "new_identity" shows held-out identities in seen combinations. With an `empty_share` some pictures
-    show the scene alone. `designer="held_out"` draws shapes by the designer whom training never sees, of the nouns that
+    show the scene alone; with an `upright_share` some show things large, upright and in the middle.
+    `designer="held_out"` draws shapes by the designer whom training never sees, of the nouns that
     he has. Raises ValueError for an unknown split.
     """
     if split not in SPLITS:
@@ -165,22 +183,30 @@ def sample_factors(
         if rng.random() < 0.5:
             columns.reverse()
         placements = tuple(
-            sample_placement(rng, i, where, column, (52.0, 66.0), 0.2) for i, column in zip(who, columns, strict=True)
+            sample_placement(rng, i, where, column, (52.0, 66.0), 0.2, upright_share=upright_share)
+            for i, column in zip(who, columns, strict=True)
         )
     else:
-        placements = (sample_placement(rng, first, where),)
+        placements = (sample_placement(rng, first, where, upright_share=upright_share),)
     return Factors(placements, where, seed=int(rng.integers(2**31)))
 
 
 def render_range(
-    bounds: tuple[int, int], seed: int, split: str, *, size: int = SIDE, empty_share: float, designer: str = "seen"
+    bounds: tuple[int, int],
+    seed: int,
+    split: str,
+    *,
+    size: int = SIDE,
+    empty_share: float,
+    upright_share: float = 0.0,
+    designer: str = "seen",
 ) -> tuple[np.ndarray, list[str], list[Factors]]:
     """Render the pictures first ... last - 1 of an endless series, as `render_many` does."""
     images = np.empty((bounds[1] - bounds[0], size, size, 3), np.uint8)
     captions, drawn = [], []
     for row, index in enumerate(range(*bounds)):
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
-        factors = sample_factors(rng, split, empty_share=empty_share, designer=designer)
+        factors = sample_factors(rng, split, empty_share=empty_share, upright_share=upright_share, designer=designer)
         images[row] = render(factors, size).image
         captions.append(caption(factors, rng))
         drawn.append(factors)

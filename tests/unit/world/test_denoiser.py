@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from booth.core.rng import Rng
-from booth.world.denoiser import SUBJECT, Alignment, LatentPool, new_denoiser, subject_weights
+from booth.world.denoiser import SUBJECT, Alignment, LatentPool, new_denoiser, subject_weights, upright_share
 from booth.world.identity import Identity
 from booth.world.render import Factors, Placement
 
@@ -22,12 +22,30 @@ def test_places_within_a_subjects_reach_weigh_more_and_the_mean_stays() -> None:
     assert second[0, 1, 1] == second[0, 6, 6] > second[0, 0, 7]
 
 
+def pool_of(angles: list[float]) -> LatentPool:
+    """Three of as many pictures a step, of a dog at each angle."""
+    count, dog = len(angles), Identity("dog", "dog")
+    pictures = [Factors((Placement(dog, angle=angle),), "beach") for angle in angles]
+    latents, features = (
+        torch.arange(count).float().reshape(-1, 1, 1, 1) * torch.ones(4, 8, 8),
+        torch.randn(count, 112, 4, 4),
+    )
+    return LatentPool(latents, features, pictures, ["a"] * count, 1.0, 3, "cpu")
+
+
+def test_steps_see_as_many_upright_things_as_is_asked_for() -> None:
+    pool = pool_of([0.0, 3.0, 0.0, -2.0])
+    for share, allowed in ((1.0, {0, 2}), (0.0, {1, 3})):
+        pool.upright_share = share
+        rows = [pool(Rng(0, step)).latents.mean((1, 2, 3)).round() for step in range(8)]
+        assert {int(row) for row in torch.cat(rows)} == allowed
+    assert upright_share(0.0) == 1.0 > upright_share(1.0) > 0.0
+
+
 def test_the_denoisers_middle_is_led_to_the_features_of_the_pictures_that_it_sees() -> None:
     torch.manual_seed(0)
     unet = new_denoiser(4)
-    pool = LatentPool(
-        torch.randn(6, 4, 8, 8), torch.randn(6, 112, 4, 4), torch.ones(6, 1, 8, 8), ["a"] * 6, 1.0, 3, "cpu"
-    )
+    pool = pool_of([0.0] * 6)
     batch = pool(Rng(0, 0))
     assert torch.equal(pool.shown, pool.features[Rng(0, 0).integers("pictures", 6, 3)])
     aligned = Alignment(unet, pool, 0.5)
