@@ -41,7 +41,7 @@ from booth.world.judges import (
 from booth.world.lineups import VIEWS, identity_groups, lineups
 from booth.world.pixels import reduced, to_bytes, to_unit
 from booth.world.render import Factors
-from booth.world.sampling import render_many
+from booth.world.sampling import UPRIGHT_SHARE, render_many
 from booth.world.text_encoder import train_contrastive
 from booth.world.vocabulary import NOUNS
 
@@ -83,7 +83,7 @@ def train_judges(
 
 
 def train_factors(
-    out: Path, steps: int, vae: AutoencoderKL, *, pictures: int = 60_000, workers: int = 2, device: str = "cpu"
+    out: Path, steps: int, vae: AutoencoderKL, *, pictures: int = 112_000, workers: int = 2, device: str = "cpu"
 ) -> None:
     """Train the factor judge."""
     images, _, labels = factor_pictures(out, pictures, vae, workers, device)
@@ -94,7 +94,7 @@ def train_factors(
 
 
 def train_agreement(
-    out: Path, steps: int, vae: AutoencoderKL, *, pictures: int = 60_000, workers: int = 2, device: str = "cpu"
+    out: Path, steps: int, vae: AutoencoderKL, *, pictures: int = 112_000, workers: int = 2, device: str = "cpu"
 ) -> None:
     """Train the image-text encoder on the factor judge's pictures."""
     from transformers import CLIPTokenizer
@@ -131,7 +131,9 @@ def factor_pictures(
     """Pictures (count, 64, 64, 3), their captions and labels, kept in `out` for the next resume."""
     file, text = out / f"factors-{count}.npy", out / f"factors-{count}.json"
     if not text.exists():
-        images, captions, factors = render_many(count, seed=101, split="train", workers=workers, size=SIDE)
+        images, captions, factors = render_many(
+            count, seed=101, split="train", workers=workers, size=SIDE, upright_share=UPRIGHT_SHARE
+        )
         images[::4] = through(vae, images[::4], device)
         _keep(file, images)
         text.write_text(json.dumps([captions, [labels_of(f) for f in factors]]))
@@ -184,7 +186,8 @@ def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         rng = Rng(0, step)
         index = rng.integers("factors", len(images), batch)
-        objects, scene, colour, accessory = judge(moved(to_unit(images[index.numpy()]).to(device), rng))
+        pixels = mirrored(moved(to_unit(images[index.numpy()]).to(device), rng), rng)
+        objects, scene, colour, accessory = judge(pixels)
         y = labels[index].to(device)
         first, second = (F.one_hot(y[:, i].clamp(min=0), objects.shape[1]) * (y[:, i : i + 1] >= 0) for i in (0, 1))
         present = (first + second).clamp(max=1).float()
@@ -206,6 +209,12 @@ def moved(pictures: Tensor, rng: Rng) -> Tensor:
     side = pictures.shape[-1]
     padded = F.pad(pictures, (SHIFT, SHIFT, SHIFT, SHIFT), mode="replicate")
     return padded[..., down : down + side, right : right + side]
+
+
+def mirrored(pictures: Tensor, rng: Rng) -> Tensor:
+    """Mirror half of the pictures: no factor depends on the side."""
+    turned = rng.uniform("mirror", len(pictures)).to(pictures.device) < 0.5
+    return torch.where(turned[:, None, None, None], pictures.flip(-1), pictures)
 
 
 def marks_of(identity: Identity) -> list[int]:

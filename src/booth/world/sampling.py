@@ -221,6 +221,7 @@ def render_many(
     *,
     size: int = SIDE,
     empty_share: float | None = None,
+    upright_share: float = 0.0,
     designer: str = "seen",
 ) -> tuple[np.ndarray, list[str], list[Factors]]:
     """Render n pictures, (n, size, size, 3) uint8, with captions and factors; the same for any number of workers.
@@ -231,7 +232,8 @@ def render_many(
     if empty_share is None:
         empty_share = EMPTY_SHARE if split == "train" else 0.0
     chunks = [(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
-    work = partial(render_range, seed=seed, split=split, size=size, empty_share=empty_share, designer=designer)
+    kinds = {"empty_share": empty_share, "upright_share": upright_share, "designer": designer}
+    work = partial(render_range, seed=seed, split=split, size=size, **kinds)  # type: ignore[arg-type]
     images = np.empty((n, size, size, 3), np.uint8)
     captions: list[str] = []
     factors: list[Factors] = []
