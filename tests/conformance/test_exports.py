@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from bases import write_base
@@ -17,7 +18,8 @@ from booth.export.component_files import component_tensors
 from booth.export.exporter import TwoWay
 from booth.export.hypernetwork.networks import Hypernetwork
 from booth.export.layer import Layer
-from booth.export.parts import Parts
+from booth.export.lora.read import read_layers
+from booth.export.parts import Parts, parts_of
 from booth.export.run import export
 from booth.importing.fit import EMBEDDING
 from booth.importing.new_concept import write_concept
@@ -88,6 +90,27 @@ def taught(base: Path, family: str, holds: frozenset[str], folder: Path) -> Conc
     return write_concept(folder, str(base), Subject("ohwx", "dog"), parts, about, False)
 
 
+def require_names(to: str, family: str, tensors: dict[str, Tensor], concept: Concept, shapes: Shapes) -> None:
+    """What programs look for in an adapter's file, beside that booth finds it again."""
+    component = FAMILIES[family].denoiser[0]
+    if to in ("kohya", "bundle") and family == "stable_diffusion_xl":
+        # A1111, sd-scripts and LyCORIS know no other names of XL's blocks than its authors'.
+        ours = [name for name in tensors if not name.startswith("bundle_emb.")]
+        assert ours
+        assert all(name.startswith(("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_"))
+                   for name in ours)  # fmt: skip
+    if to == "diffusers" and component == "transformer":
+        # ComfyUI reads no scale from the header, so that it has to be in the factors.
+        assert not any(name.endswith(".alpha") for name in tensors)
+        bare = read_layers(tensors, {}, shapes)
+        assert bare.unknown == []
+        for module, layer in parts_of(concept.folder, concept.record).layers[component].items():
+            weight = torch.zeros(shapes[component][f"{module}.weight"])
+            change = layer.change(weight)
+            assert change.abs().max() > 0
+            torch.testing.assert_close(bare.layers[component][module].change(weight), change)
+
+
 @pytest.mark.parametrize(("to", "family"), CASES)
 def test_a_format_holds_what_it_takes_on_every_family_it_is_known_for(
     bases: Bases, to: str, family: str, tmp_path: Path
@@ -99,6 +122,8 @@ def test_a_format_holds_what_it_takes_on_every_family_it_is_known_for(
     assert done.check.matched > 0
     assert not done.check.unmatched
     assert not done.check.missing
+    if "layers" in exporter.accepts and to != "checkpoint":
+        require_names(to, family, load_file(done.file), concept, BaseFiles(base).shapes)
     if issubclass(exporter, TwoWay) and exporter.suffix != ".pt":  # a pickle's child process takes long; unit tests do
         again = import_file(done.file, base=str(base), out=tmp_path / "again", noun="dog", token="ohwx")
         assert again.record.family == family

@@ -85,6 +85,19 @@ def test_a_list_of_files_with_captions_as_a_shell_expands_it(tmp_path: Path) -> 
     assert found.layout == "a list of 2 photos, 1 with a caption."
 
 
+@pytest.mark.parametrize("name", ["metadata.jsonl", "stray.md", "captions.txt", "prompt.json"])
+def test_all_that_lies_in_a_folder_named_one_by_one_is_that_folder(name: str, tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "b.jpg")
+    rows = ["a.jpg, one", "b.jpg, two"] if name == "captions.txt" else [
+        json.dumps({"file_name": f"{photo}.jpg", "text": text}) for photo, text in (("a", "one"), ("b", "two"))
+    ]  # fmt: skip
+    (tmp_path / name).write_text("\n".join(rows))
+    found, expanded = load_photos([tmp_path]), load_photos(sorted(tmp_path.iterdir()))
+    assert (expanded.photos, expanded.skipped, expanded.layout) == (found.photos, found.skipped, found.layout)
+    assert captions(found) == ({"a.jpg": "one", "b.jpg": "two"} if name in ("metadata.jsonl", "captions.txt") else
+                               {"a.jpg": None, "b.jpg": None})  # fmt: skip
+
+
 def test_a_photo_named_twice_is_used_once(tmp_path: Path) -> None:
     put(tmp_path, "a.jpg", "b.jpg")
     found = load_photos([tmp_path, tmp_path / "a.jpg", tmp_path / "." / "b.jpg"])

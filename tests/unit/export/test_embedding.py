@@ -85,6 +85,7 @@ def test_a_bundle_is_the_adapter_and_the_word(teach, toy: Family, toy_base: Path
     rest = {name for name in tensors if not name.startswith("bundle_emb.")}
     assert rest
     assert all(name.startswith("lora_unet_") for name in rest)
+    assert done.programs == ("AUTOMATIC1111", "ComfyUI")  # Forge and OneTrainer read no rows of one
 
 
 def test_a_bundle_of_whole_weights_holds_a_lora_extracted_from_them(teach, toy: Family, here: Path):

@@ -177,6 +177,17 @@ def test_options_of_a_dataset_and_its_subsets_are_converted_like_common_ones():
     assert done.left == left
 
 
+def test_a_dataset_of_musubi_tuner_gives_its_photos_and_a_lora():
+    done = convert(
+        '[general]\nresolution = [960, 544]\ncaption_extension = ".txt"\nbatch_size = 1\nenable_bucket = true\n'
+        '[[datasets]]\nimage_directory = "photos/rex"\nnum_repeats = 2\n',
+        "x",
+    )
+    assert done.run == {"method": "lora", "photos": ["photos/rex"], "crop": "buckets"}
+    assert done.left == {"resolution": [960, 544]}  # a shape that booth gives no photo
+    assert done.notes == ["The file tells of photos and of no method: booth's default is taken, a LoRA."]
+
+
 def test_buckets_are_a_crop():
     for word, crop in (("true", "buckets"), ("false", "center")):
         assert convert(f'train_data_dir = "img"\nenable_bucket = {word}', "x").run["crop"] == crop

@@ -67,6 +67,24 @@ def test_a_negative_prompt_without_guidance_is_warned_about() -> None:
     assert "the negative prompt does nothing" in warning
 
 
+@pytest.mark.parametrize(
+    ("prompt", "meaning"),
+    [
+        ("a dog --n blurry --w 512 --h 512", "options of sd-scripts"),
+        ("a (red:1.2) dog", "a weight"),
+        ("a dog <lora:rex:0.8>", "a tag of a LoRA"),
+        ("a ((red)) dog", "emphasis by brackets"),
+        ("a {red|blue} dog", "a choice of words"),
+        ("a dog BREAK a beach", "BREAK between parts"),
+    ],
+)
+def test_what_another_program_gives_a_meaning_is_told_as_words(prompt: str, meaning: str) -> None:
+    (warning,) = Request([prompt]).warnings()
+    assert meaning in warning
+    assert "which is drawn as words" in warning
+    assert not Request(["a dog (on a beach), state-of-the-art, 3:2"]).warnings()
+
+
 def test_an_upscaled_picture_says_so_as_hires_fix_does(toy_base: Path, tmp_path: Path) -> None:
     drawn = generate(Request(["a dog"], base=str(toy_base), steps=3, upscale=2), tmp_path / "out")
     with Image.open(drawn.images[0]) as image:
