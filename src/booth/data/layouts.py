@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +24,11 @@ from booth.data.home import (
     read_lists,
     take,
 )
-from booth.data.lists import LIST_SUFFIXES
+from booth.data.lists import LIST_SUFFIXES, caption_list
 from booth.data.pairs import PAIRS, read_pairs
 from booth.data.roles import BESIDE, LEFT_OUT, kohya, role_of
 
+ABOVE = re.compile(r"(metadata|captions?|prompts?|meta_\w+)\.(jsonl|csv|tsv|json|txt)")  # lists of folders below them
 DEPTH = 3  # how far below the given folder photos are looked for: kohya's project/img/10_sks dog is 2
 
 
@@ -124,14 +126,32 @@ def _folder(source: Path, found: Findings, root: Path) -> None:
 
 
 def _leave_outside(home: Home, found: Findings) -> None:
-    """Account for folders of captions, masks or hints beside the one that was given, into which nobody looks."""
+    """Account for what belongs to the photos and lies beside the folder that was given, where nobody looks.
+
+    These are folders of captions, masks or hints, and lists above the photos.
+    """
     names = {name.lower() for photo in home.photos for name in (photo.stem, photo.name)}
+    here = home.folder.resolve()
+    for path in listed(here.parent):
+        if ABOVE.fullmatch(path.name.lower()) and path.is_file() and _names_any_in(here, path):
+            found.leave(path, "it describes these photos, and it is used where the folder that it lies in is named")
     for folder in listed(home.folder.resolve().parent):
         role = role_of(folder.name)
         if role not in BESIDE or folder == home.folder.resolve() or not folder.is_dir():
             continue
         if any({file.stem.lower(), file.name.lower()} & names for file in listed(folder)):
             found.leave(folder, f"its {role} are called as these photos, and it is used where it is named beside them")
+
+
+def _names_any_in(folder: Path, path: Path) -> bool:
+    """Whether a file above the folder is a list of captions for photos in it."""
+    try:
+        told = caption_list(path)
+    except BadDataError:
+        return False
+    return told is not None and any(
+        photo.parent.resolve() == folder and caption is not None for photo, caption in told.captions.items()
+    )
 
 
 def _leave_bare(homes: list[Home], beside: set[Path], found: Findings) -> None:

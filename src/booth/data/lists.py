@@ -116,7 +116,10 @@ def _inside(folder: Path, name: str, stems: Mapping[str, Path] | None = None) ->
     if _is_below(told, folder):
         if os.path.isfile(told):
             return told
-        near = [folder / os.path.normpath(PureWindowsPath(name).as_posix()), folder / PureWindowsPath(name).name]
+        plain = folder / os.path.normpath(PureWindowsPath(name).as_posix())
+        near = [plain, folder / PureWindowsPath(name).name]
+        if stems is not None:  # as kohya's scripts name photos of folders below
+            near += [plain.with_name(plain.name + suffix) for suffix in sorted(PHOTO_SUFFIXES)]
         found = next((p for p in near if _is_below(p, folder) and os.path.isfile(p)), None)
         if found is not None:
             return found

@@ -170,6 +170,30 @@ def test_what_lies_outside_of_the_folder_is_told_and_used_where_it_is_named(tmp_
     assert captions(both) == {"a.jpg": "sks dog"}
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.csv", "file_name,text\ntrain/a.jpg,sks dog\n"),
+        ("metadata.jsonl", '{"file_name": "train/a.jpg", "text": "sks dog"}\n'),
+        ("captions.json", '{"train/a.jpg": "sks dog"}'),
+        ("meta_cap.json", '{"train/a": {"caption": "sks dog"}}'),
+    ],
+)
+def test_a_list_above_the_folder_is_told_and_used_where_its_own_folder_is_named(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    put(tmp_path / "train", "a.jpg")
+    write(tmp_path / name, text)
+    found = load_photos([tmp_path / "train"])
+    assert captions(found) == {"a.jpg": None}
+    (note,) = found.skipped
+    assert "describes these photos, and it is used where the folder that it lies in is named" in note
+    assert captions(load_photos([tmp_path])) == {"a.jpg": "sks dog"}
+
+    write(tmp_path / name, text.replace("train/a", "elsewhere/b"))  # that of other photos is nobody's concern
+    assert load_photos([tmp_path / "train"]).skipped == ()
+
+
 def test_folders_without_photos_are_accounted_for(tmp_path: Path) -> None:
     put(tmp_path, "1.jpg", "train/2.jpg")
     write(tmp_path / "notes" / "deep" / "x.doc", b"\0\1")
