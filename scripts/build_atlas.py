@@ -155,7 +155,7 @@ def render_glyph(svg: str) -> Image.Image:
 
 
 def main() -> None:
-    """Write atlas.png and atlas.json (glyph name -> left, top, right, bottom)."""
+    """Write atlas.webp and atlas.json (glyph name -> left, top, right, bottom)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", type=Path, help="the folder @iconify-json under node_modules")
     packages = parser.parse_args().packages
@@ -183,7 +183,7 @@ def pack(glyphs: dict[str, Image.Image]) -> None:
     for name, (left, top, _, _) in boxes.items():
         atlas.paste(glyphs[name], (left, top))
     ASSETS.mkdir(parents=True, exist_ok=True)
-    atlas.save(ASSETS / "atlas.png", optimize=True)
+    atlas.save(ASSETS / "atlas.webp", lossless=True, quality=100, method=6, exact=True)
     lines = [f" {json.dumps(name)}: {json.dumps(boxes[name])}" for name in glyphs]
     (ASSETS / "atlas.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

@@ -31,7 +31,7 @@ class Sprite:
 
 @lru_cache(maxsize=1)
 def _atlas() -> tuple[Image.Image, dict[str, list[int]]]:
-    with Image.open(ASSETS / "atlas.png") as image:
+    with Image.open(ASSETS / "atlas.webp") as image:
         return image.convert("RGBA"), json.loads((ASSETS / "atlas.json").read_text())
 
 

@@ -27,7 +27,7 @@ def judges() -> Judges:
 
 def test_all_that_is_shipped_stays_small_and_is_data_only() -> None:
     files = [p for folder in (ASSETS, WORLD_ASSETS) for p in folder.rglob("*") if p.is_file()]
-    assert {p.suffix for p in files} <= {".json", ".safetensors", ".txt", ".png", ".md", ".npz"}
+    assert {p.suffix for p in files} <= {".json", ".safetensors", ".txt", ".png", ".webp", ".md", ".npz"}
     assert sum(p.stat().st_size for p in files) <= 80e6
 
 

@@ -13,11 +13,14 @@ from PIL import Image
 
 from booth.families.loading import EMBEDDED_FOLDER
 from booth.world.judges import FOLDER, Judges, Labels
+from booth.world.judges import SIDE as SIDE_OF_JUDGES
+from booth.world.pixels import reduced
 from booth.world.score import held_out_prompts
 from booth.world.vocabulary import COLOURS, SCENES
 
 ASSETS = EMBEDDED_FOLDER.parent
 WORLD_ASSETS = ASSETS.parent / "world" / "assets"
+SIDE = json.loads((EMBEDDED_FOLDER / "vae" / "config.json").read_text())["sample_size"]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +47,8 @@ def test_no_path_of_the_machine_it_was_trained_on_is_told() -> None:
 
 def test_plain_diffusers_draws_what_it_is_asked_for(drawn, judges: Judges) -> None:
     nouns, scenes, images = drawn
-    assert images.shape == (12, 64, 64, 3)
-    verdicts = judges.look(images)
+    assert images.shape == (12, SIDE, SIDE, 3)
+    verdicts = judges.look(reduced(images, SIDE_OF_JUDGES))
     assert sum(v.scene == s for v, s in zip(verdicts, scenes, strict=True)) >= 10
     assert sum(v.objects[0] == n for v, n in zip(verdicts, nouns, strict=True)) >= 5  # by chance 0.3
 
@@ -69,7 +72,9 @@ def test_photographs_survive_the_autoencoder() -> None:
     from booth.world.reconstruction import psnr, reconstruct
 
     photos = sorted((WORLD_ASSETS / "demo").glob("*.png"))
-    pixels = np.stack([np.asarray(Image.open(p).convert("RGB").resize((64, 64), Image.Resampling.BOX)) for p in photos])
+    pixels = np.stack(
+        [np.asarray(Image.open(p).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)) for p in photos]
+    )
     vae = load_family(str(EMBEDDED_FOLDER)).components()["vae"]
     assert psnr(pixels, reconstruct(vae, pixels)).mean() > 20  # type: ignore[arg-type]
 
@@ -87,12 +92,13 @@ def test_a_region_is_drawn_anew_though_the_latents_are_not_of_four_channels() ->
     from booth.generate.start import Start
 
     model = load_family(str(EMBEDDED_FOLDER))
-    before = Image.new("RGB", (64, 64), (40, 120, 200))
-    mask = Image.new("L", (64, 64))
-    mask.paste(255, (16, 16, 48, 48))
+    before = Image.new("RGB", (SIDE, SIDE), (40, 120, 200))
+    mask = Image.new("L", (SIDE, SIDE))
+    inside = slice(SIDE // 4, SIDE * 3 // 4)
+    mask.paste(255, (inside.start, inside.start, inside.stop, inside.stop))
     channels = model.components()["unet"].config.in_channels  # type: ignore[union-attr]
     (after,) = draw(model, ["a dog on the beach"], [0], steps=2, starts=[Start(before, 1.0, mask)])
     changed = (np.asarray(after) != np.asarray(before)).any(-1)
-    assert changed[16:48, 16:48].mean() > 0.9
-    assert not changed[:16].any()
+    assert changed[inside, inside].mean() > 0.9
+    assert not changed[: inside.start].any()
     assert model.components()["unet"].config.in_channels == channels != 4  # type: ignore[union-attr]
