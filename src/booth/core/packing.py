@@ -41,8 +41,8 @@ class Packed:
         self.layer = layer
         self._laid_out: dict[Any, Tensor] = {}  # weights by direction and by the shape that they are laid out for
 
-    def __call__(self, x: Tensor) -> Tensor:
-        weight = self.layer.weight
+    def __call__(self, input: Tensor) -> Tensor:  # named as torch names it
+        weight, x = self.layer.weight, input
         computed_in = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         if torch.compiler.is_compiling() or weight.requires_grad or computed_in != weight.dtype or x.device != CPU:
             return type(self.layer).forward(self.layer, x)
@@ -122,13 +122,13 @@ class Remembering:
         self._compute = compute
         self._last = threading.local()  # pictures are drawn side by side
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, input: Tensor) -> Tensor:  # named as torch names it
         if torch.is_grad_enabled():
-            return self._compute(x)
+            return self._compute(input)
         given, output = getattr(self._last, "pair", (None, None))
-        if given is not x or output is None:
-            output = self._compute(x)
-            self._last.pair = x, output
+        if given is not input or output is None:
+            output = self._compute(input)
+            self._last.pair = input, output
         return output
 
 
