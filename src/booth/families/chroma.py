@@ -9,7 +9,7 @@ import torch
 import torch.utils.checkpoint
 from diffusers import ChromaPipeline, ChromaTransformer2DModel
 from torch import Tensor, nn
-from transformers import T5EncoderModel, T5TokenizerFast
+from transformers import T5EncoderModel, T5Tokenizer
 
 from booth.core.family import Condition
 from booth.families.flow import FlowFamily, pack, unpack
@@ -34,7 +34,7 @@ class Chroma(FlowFamily):
         "modulation": ("linear_1", "linear_2"),  # of the network that makes them
     }
     kept = {False: (2022e6, 15097), True: (175e6, 998)}
-    encoders = {"text_encoder": Encoder(T5EncoderModel, T5TokenizerFast, "t5xxl")}
+    encoders = {"text_encoder": Encoder(T5EncoderModel, T5Tokenizer, "t5xxl")}
 
     def embed_prompts(self, prompts: list[str]) -> Condition:
         tokens, _, mask, *_ = self._pipe.encode_prompt(prompts, device=self.device, do_classifier_free_guidance=False)

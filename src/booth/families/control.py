@@ -75,7 +75,7 @@ class ControlledFamily(DiffusersFamily):
                 return_dict=False,
                 **here,
             )
-            one = [[a] if isinstance(a, Tensor) else list(a or ()) for a in answers]
+            one: list[list[Tensor]] = [[a] if isinstance(a, Tensor) else list(a or ()) for a in answers]
             total = [[x + y for x, y in zip(*kind, strict=True)] for kind in zip(total, one)] if total else one
         return [[tensor.to(self.dtype) for tensor in kind] for kind in total]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from booth.core.family import Condition
 from booth.families.control import LatentlyControlledFamily
@@ -46,7 +46,7 @@ class Flux(LatentlyControlledFamily, FlowFamily):
     kept = {False: (1977e6, 15097), True: (70e6, 998)}
     encoders = {
         "text_encoder": Encoder(CLIPTextModel, CLIPTokenizer, "clip_l", CLIP_LINEARS),
-        "text_encoder_2": Encoder(T5EncoderModel, T5TokenizerFast, "t5xxl"),
+        "text_encoder_2": Encoder(T5EncoderModel, T5Tokenizer, "t5xxl"),
     }
 
     def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
@@ -80,10 +80,11 @@ class Flux(LatentlyControlledFamily, FlowFamily):
 
     def control_blocks(self) -> nn.Module:
         config = self.network.config
-        return FluxControlNetModel.from_transformer(
+        made = FluxControlNetModel.from_transformer(
             self.twin(),
             num_layers=min(CONTROL_BLOCKS, config.num_layers),
             num_single_layers=min(CONTROL_SINGLE_BLOCKS, config.num_single_layers),
             attention_head_dim=config.attention_head_dim,
             num_attention_heads=config.num_attention_heads,
         )
+        return cast(nn.Module, made)

@@ -8,7 +8,7 @@ from typing import Any
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
-from transformers import Qwen2TokenizerFast, Qwen3ForCausalLM
+from transformers import Qwen2Tokenizer, Qwen3ForCausalLM
 
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily, no_negative
@@ -37,7 +37,7 @@ class Flux2Klein(FlowFamily):
         "feed_forward": ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
     }
     kept = {False: (736e6, 5623), True: (81e6, 626)}  # of 4 billion values
-    encoders = {"text_encoder": Encoder(Qwen3ForCausalLM, Qwen2TokenizerFast, "qwen3_4b")}
+    encoders = {"text_encoder": Encoder(Qwen3ForCausalLM, Qwen2Tokenizer, "qwen3_4b")}
 
     def options(self, index: Mapping[str, Any]) -> dict[str, Any]:
         return {"is_distilled": index.get("is_distilled", False)}

@@ -64,7 +64,7 @@ class Ideogram4(FlowFamily):
         return no_negative(self.title, guidance, negative) | {"guidance_schedule": None}
 
     def make_noising(self) -> Noising:
-        return FlowMatch(TIMESTEPS["logit_normal"](std=SPREAD), self.shift)
+        return FlowMatch(TIMESTEPS["logit_normal"].model_validate({"std": SPREAD}), self.shift)
 
     def shift(self, latents: Tensor) -> float:
         pixels = self.patches(latents) * self.vae_factor**2

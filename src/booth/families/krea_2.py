@@ -7,7 +7,7 @@ from typing import Any
 
 from diffusers import AutoencoderKLQwenImage, Krea2Pipeline, Krea2Transformer2DModel
 from torch import Tensor
-from transformers import Qwen2TokenizerFast, Qwen3VLModel
+from transformers import Qwen2Tokenizer, Qwen3VLModel
 
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily, pack, unpack
@@ -34,7 +34,7 @@ class Krea2(FlowFamily):
         "projection": ("img_in", "txt_in.linear_1", "txt_in.linear_2"),
     }
     kept = {False: (3495e6, 19704), True: (1101e6, 1446)}
-    encoders = {"text_encoder": Encoder(Qwen3VLModel, Qwen2TokenizerFast, "qwen3vl_4b")}
+    encoders = {"text_encoder": Encoder(Qwen3VLModel, Qwen2Tokenizer, "qwen3vl_4b")}
 
     @classmethod
     def latent_side(cls, vae: Mapping[str, Any]) -> int:

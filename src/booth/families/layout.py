@@ -307,7 +307,8 @@ class DiffusersFamily(Family):
             raise BadDataError(f"{folder / name} holds no .safetensors weights.", code="base.incomplete", field="base")
         kind = self._kinds[name]
         word = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"  # transformers', diffusers' word
-        return kind.from_pretrained(folder / name, use_safetensors=True, local_files_only=True, **{word: dtype})
+        how: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, word: dtype}
+        return kind.from_pretrained(folder / name, **how)
 
     def _sites(self) -> Sites:
         encoders = {name: self._parts[name] for name in self.encoders if name in self._kinds}

@@ -7,7 +7,7 @@ from typing import Any
 
 from diffusers import Lumina2Pipeline, Lumina2Transformer2DModel
 from torch import Tensor
-from transformers import Gemma2Model, GemmaTokenizerFast
+from transformers import Gemma2Model, GemmaTokenizer
 
 from booth.core.family import Condition
 from booth.families.flow import FlowFamily
@@ -29,7 +29,7 @@ class Lumina2(FlowFamily):
         "modulation": ("norm1.linear",),
     }
     kept = {False: (604e6, 9272), True: (78e6, 1243)}
-    encoders = {"text_encoder": Encoder(Gemma2Model, GemmaTokenizerFast, "gemma2_2b")}
+    encoders = {"text_encoder": Encoder(Gemma2Model, GemmaTokenizer, "gemma2_2b")}
 
     @property
     def largest(self) -> int:

@@ -101,7 +101,10 @@ def ladder(task: Task) -> list[tuple[str, bool, bool, str | None]]:
 
     Under mixed precision on a GPU frozen weights in float32 would be cast anew at every step, so that they come last.
     """
-    plans = [(task.half if precision == "bf16" else precision, *how) for precision, *how in LADDER]
+    plans = [
+        (task.half if precision == "bf16" else precision, frees, recomputes, optimizer)
+        for precision, frees, recomputes, optimizer in LADDER
+    ]
     if task.device.startswith("cuda") and task.activation == BYTES[task.half] and not task.trained:
         plans.sort(key=lambda plan: plan[0] == "fp32")
     return plans

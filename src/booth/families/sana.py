@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, SanaPipeline, SanaTransformer2DModel
 from torch import Tensor
-from transformers import Gemma2Model, GemmaTokenizerFast
+from transformers import Gemma2Model, GemmaTokenizer
 
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily
@@ -46,7 +46,7 @@ class Sana(FlowFamily):
         "modulation": ("time_embed.linear",),
     }
     kept = {False: (33e6, 1475), True: (6e6, 122)}
-    encoders = {"text_encoder": Encoder(Gemma2Model, GemmaTokenizerFast, "gemma2_2b")}
+    encoders = {"text_encoder": Encoder(Gemma2Model, GemmaTokenizer, "gemma2_2b")}
 
     @classmethod
     def latent_side(cls, vae: Mapping[str, Any]) -> int:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from booth.core.commit import committed, verify
 from booth.core.errors import BadDataError, DamagedFileError, NotAvailableError, UnsafeFileError
 from booth.families.files import UNWANTED
+from booth.families.layout import DiffusersFamily
 from booth.families.recognition import SOURCE, recognise
 from booth.registry import FAMILIES
 
@@ -113,7 +114,7 @@ def unpacked(file: Path, cache: Path) -> Path:
         except DamagedFileError:
             pass  # it is made again
     reference = _reference(file, kind)
-    pipeline: Any = FAMILIES[kind.family or ""].Pipeline
+    pipeline = cast(type[DiffusersFamily], FAMILIES[kind.family or ""]).Pipeline
     how: dict[str, Any] = {"config": str(reference), "local_files_only": True, "torch_dtype": _dtype(file)}
     try:
         # The configuration is that of the ordinary base.

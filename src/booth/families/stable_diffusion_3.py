@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from diffusers import (
     SD3ControlNetModel,
@@ -12,7 +12,7 @@ from diffusers import (
     StableDiffusion3Pipeline,
 )
 from torch import Tensor, nn
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from booth.core.family import Condition
 from booth.families.control import LatentlyControlledFamily
@@ -43,7 +43,7 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
     encoders = {
         "text_encoder": Encoder(CLIPTextModelWithProjection, CLIPTokenizer, "clip_l", CLIP_LINEARS),
         "text_encoder_2": Encoder(CLIPTextModelWithProjection, CLIPTokenizer, "clip_g", CLIP_LINEARS),
-        "text_encoder_3": Encoder(T5EncoderModel, T5TokenizerFast, "t5xxl"),
+        "text_encoder_3": Encoder(T5EncoderModel, T5Tokenizer, "t5xxl"),
     }
 
     @property
@@ -75,7 +75,8 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
     def control_blocks(self) -> nn.Module:
         half = self.network.config.num_layers // 2
         twin = self.twin(**self.control_config())
-        return SD3ControlNetModel.from_transformer(twin, num_layers=half, num_extra_conditioning_channels=0)
+        made = SD3ControlNetModel.from_transformer(twin, num_layers=half, num_extra_conditioning_channels=0)
+        return cast(nn.Module, made)
 
     def control_config(self) -> dict[str, Any]:
         """A ControlNet is told the pooled prompt and sees shifted latents, as the denoiser does.
