@@ -13,7 +13,8 @@ from booth.augment.labelled_set import LabelledSet
 from booth.augment.recipe import BASE, PLACEBO, Recipe
 from booth.config import RunConfig
 from booth.generate.draw import STEPS
-from booth.train.estimate import rehearsed, seconds_per_picture
+from booth.train.estimate import seconds_per_picture
+from booth.train.trainer import Trainer
 
 PNG = 2.0  # bytes of a pixel in a PNG of a photograph, about
 
@@ -47,19 +48,21 @@ def describe(recipe: Recipe, out: Any, tell: Tell) -> dict[str, Any]:
 
 def _quoted(recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], pictures: int) -> tuple[int, float, float]:
     """The side of a drawing, seconds and bytes, from a few real steps and a picture that is not kept."""
-    with Generator(recipe.base, recipe.device).session.model() as model:
-        seconds = pictures * seconds_per_picture(model) * recipe.steps / STEPS * recipe.strength
-        if recipe.method == BASE:
-            return model.resolution, seconds, 0.0
-        values: dict[str, Any] = {
-            "photos": [training.of(labels[0])[0].path],
-            "noun": recipe.noun_of(labels[0]),
-            "token": recipe.token_of(labels[0], labels),
-            "method": recipe.method,
-            "base": recipe.base,
-            "device": recipe.device,
-            "settings": recipe.settings,
-        }
-        quote = rehearsed(RunConfig(**values), model)
-        runs = 1 if recipe.together else len(labels)
-        return model.resolution, seconds + runs * quote.train_seconds, runs * float(quote.artifact_bytes)
+    session = Generator(recipe.base, recipe.device).session
+    with session.model() as model:
+        side, seconds = model.resolution, pictures * seconds_per_picture(model) * recipe.steps / STEPS * recipe.strength
+    if recipe.method == BASE:
+        return side, seconds, 0.0
+    values: dict[str, Any] = {
+        "photos": [training.of(labels[0])[0].path],
+        "noun": recipe.noun_of(labels[0]),
+        "token": recipe.token_of(labels[0], labels),
+        "method": recipe.method,
+        "base": recipe.base,
+        "device": session.device,
+        "settings": recipe.settings,
+    }
+    with Trainer(RunConfig(**values), session=session, keep=False) as trainer:
+        quote = trainer.estimate()
+    runs = 1 if recipe.together else len(labels)
+    return side, seconds + runs * quote.train_seconds, runs * float(quote.artifact_bytes)

@@ -35,21 +35,26 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """Look at the photos and your answers; print a command with the reasons for it and what it will cost here."""
+    import torch
+
     from booth.compare.photo_facts import look_at
     from booth.compare.recommend import Answers, time_warning
     from booth.compare.recommend import recommend as choose
     from booth.data.photos import load_photos
-    from booth.families.loading import load_family
     from booth.families.quiet import hush
-    from booth.train.estimate import rehearsed
+    from booth.session import Session
+    from booth.train.setup import choose_device
+    from booth.train.trainer import Trainer
 
     hush()
     name = base or "embedded"
     room = {"disk_bytes": disk and disk * 1e6, "memory_bytes": memory and memory * 1e9}
     answers = Answers(kind, concepts, detail, settings, **room, minutes=minutes, layout=layout)
-    facts = look_at(load_photos(photos))
-    model = load_family(name)
-    held = sum(t.numel() * t.element_size() for m in model.components().values() for t in m.state_dict().values())
+    loaded = load_photos(photos)
+    facts = look_at(loaded)
+    session = Session(name, choose_device(None))
+    with session.model(torch.float32) as model:  # as it is trained
+        held = sum(t.numel() * t.element_size() for m in model.components().values() for t in m.state_dict().values())
     found = choose(answers, facts, photos, noun, name, held)
     command = command_of(found)
     told = found.to_json() | {"command": command, "photos": facts.to_json(), "quote": None}
@@ -57,7 +62,8 @@ def recommend(
     lines += [f"  not {method}: it {why}" for method, why in found.against.items()]
     warnings = list(found.warnings)
     if quote:
-        cost = rehearsed(found.config, model)
+        with Trainer(found.config, session=session, photos=[loaded], keep=False) as trainer:
+            cost = trainer.estimate()
         told["quote"] = cost.to_json()
         time = f"{duration(cost.seconds)} ± {cost.plus_minus:.0%}"
         lines.append(f"  here: {time}, {size(cost.peak_memory_bytes)} of memory, artefact {size(cost.artifact_bytes)}")

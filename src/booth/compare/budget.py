@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from booth.config import RunConfig, method_config
-from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, Subject
+from booth.core.method import MethodConfig, Subject
 from booth.registry import METHODS
-from booth.train.estimate import seconds_per_picture, seconds_per_step
+from booth.session import Session
+from booth.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -34,41 +34,30 @@ class Budget:
         return "each until done" if self.until_done else "each with its default steps"
 
 
-def settings_within(budget: Budget, config: RunConfig, model: Family) -> dict[str, Any]:
-    """The method's settings with the steps that the budget allows; `model` is the bare base."""
-    own = method_config(config.method, model.scale, config.settings)
+def settings_within(budget: Budget, config: RunConfig, session: Session) -> dict[str, Any]:
+    """The method's settings with the steps that the budget allows, on the base that the session holds."""
     if budget.seconds is not None:
-        total = total_steps(config, own)
-        left = max(0.0, budget.seconds - drawing_seconds(config, own, model))
-        steps = max(1, round(total * left / training_seconds(config, own, model)))
+        with Trainer(config, session=session, keep=False) as trainer:
+            own, steps = trainer.method.config, steps_within(budget.seconds, trainer)
     elif budget.steps is not None:
-        steps = budget.steps
+        with session.model() as model:
+            own, steps = method_config(config.method, model.scale, config.settings), budget.steps
     else:
         return config.settings
     return config.settings | _shares(config, own, steps)
 
 
+def steps_within(seconds: float, trainer: Trainer) -> int:
+    """As many as are made in that time beside all class pictures, drawn already or not: it holds on any machine."""
+    cost = trainer.estimate()
+    left = max(0.0, seconds - cost.class_seconds)
+    return max(1, round(trainer.plan_state.total * left / cost.train_seconds))
+
+
 def total_steps(config: RunConfig, own: MethodConfig) -> int:
     """Steps of all stages of the method's plan."""
-    return sum(stage.method.config.steps for stage in _method(config, own).plan())
-
-
-def training_seconds(config: RunConfig, own: MethodConfig, model: Family) -> float:
-    """What all steps would take, from a few real ones of each stage."""
-    plan = _method(config, own).plan()
-    speeds = seconds_per_step(config, model, plan)
-    return sum(stage.method.config.steps * speed.mean for stage, speed in zip(plan, speeds, strict=True))
-
-
-def drawing_seconds(config: RunConfig, own: MethodConfig, model: Family) -> float:
-    """What the class pictures would take if none of them were drawn yet, so that a budget holds on any machine."""
-    plan = [stage.method.config for stage in _method(config, own).plan()]
-    wanted = [c.class_pictures for c in plan if c.prior_weight > 0 and c.prior == "pictures"]
-    return max(wanted) * seconds_per_picture(model) if wanted else 0.0
-
-
-def _method(config: RunConfig, own: MethodConfig) -> Method:
-    return METHODS[config.method](own, Subject(config.token, config.noun, config.kind))
+    method = METHODS[config.method](own, Subject(config.token, config.noun, config.kind))
+    return sum(stage.method.config.steps for stage in method.plan())
 
 
 def _shares(config: RunConfig, own: MethodConfig, steps: int) -> dict[str, int]:

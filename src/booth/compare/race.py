@@ -17,7 +17,6 @@ from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.cancel import CancelToken
 from booth.core.errors import BoothError, DiskFullError
-from booth.core.family import Family
 from booth.core.method import Subject
 from booth.data.photos import load_photos
 from booth.evaluate.measure import measure
@@ -171,16 +170,15 @@ def _teach(race: Race, method: str, seed: int, session: Session, reporter: Repor
         "until": "done" if race.budget.until_done else "steps",
     }
     config = RunConfig.model_validate(fields)
-    with session.model() as model:
-        config = config.model_copy(update={"settings": _decided(race, config, model)})
+    config = config.model_copy(update={"settings": _decided(race, config, session)})
     going_on = out.is_dir() or work_folder(out).is_dir()
     config = config.model_copy(update={"resume": going_on})
     return train(config, listeners=reporter.listeners, cancel=reporter.cancel, samples=False, session=session)
 
 
-def _decided(race: Race, config: RunConfig, model: Family) -> dict[str, Any]:
+def _decided(race: Race, config: RunConfig, session: Session) -> dict[str, Any]:
     """The run's settings within the budget, decided once: a rehearsal would find other steps the next time."""
     file = race.folder(config.method, config.seed) / SETTINGS
     if not file.is_file():
-        write_whole(file, json.dumps(settings_within(race.budget, config, model), indent=1) + "\n")
+        write_whole(file, json.dumps(settings_within(race.budget, config, session), indent=1) + "\n")
     return json.loads(file.read_text())

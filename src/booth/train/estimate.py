@@ -13,19 +13,16 @@ from typing import Any
 
 import torch
 
-from booth.config import RunConfig
 from booth.core.batch import Batch
 from booth.core.commit import size_of
 from booth.core.family import Family
-from booth.core.method import Stage, Subject
-from booth.core.precision import choose_precision
+from booth.core.method import Stage
 from booth.core.rng import Rng
 from booth.core.words import duration
 from booth.events import Reporter
 from booth.generate.draw import STEPS, draw
-from booth.registry import METHODS
 from booth.train import setup
-from booth.train.loop import training_steps
+from booth.train.loop import device_of, training_steps
 from booth.train.plan_state import PlanState
 from booth.train.samples import CONTEXTS
 from booth.train.timing import peak_memory
@@ -59,6 +56,7 @@ class Estimate:
     seconds: float  # class pictures, training and samples; not the loading of the base
     plus_minus: float  # share of the seconds
     train_seconds: float
+    class_seconds: float  # drawing the class pictures, where none of them is in the cache
     peak_memory_bytes: int
     artifact_bytes: int
 
@@ -67,32 +65,21 @@ class Estimate:
         return {k: round(v, 3) for k, v in asdict(self).items()}
 
 
-def rehearsed(config: RunConfig, model: Family) -> Estimate:
-    """What the run would cost, from a few real steps of a plan that is used for nothing else."""
-    settings = setup.method_settings(config, model.scale)
-    plan = METHODS[config.method](settings, Subject(config.token, config.noun, config.kind)).plan()
-    return estimate(config, model, plan, setup.choose_device(config.device))
+def estimate(state: PlanState, precision: str) -> Estimate:
+    """Make a few real steps of every stage and take them back; plan and base are left as they were.
 
-
-def estimate(config: RunConfig, model: Family, plan: list[Stage], device: str) -> Estimate:
-    """Make a few real steps of every stage and take them back; the base is left as it was."""
-    pictures = [
-        s.method.config.class_pictures
-        for s in plan
-        if s.method.config.prior_weight > 0 and s.method.config.prior == "pictures"
-    ]
-    drawing = seconds_per_picture(model)
-    speeds, artefact = _rehearse(config, model, plan)
-    steps = [stage.method.config.steps for stage in plan]
-    train = sum(n * speed.mean for n, speed in zip(steps, speeds, strict=True))
-    error = math.hypot(*(n * speed.error for n, speed in zip(steps, speeds, strict=True)))
-    total = train + (max(pictures, default=0) + len(CONTEXTS)) * drawing
-    return Estimate(total, max(LEAST, 2 * error / total), train, peak_memory(device), artefact)
-
-
-def seconds_per_step(config: RunConfig, model: Family, plan: list[Stage]) -> list[Speed]:
-    """The speed of each stage of a plan that is used for nothing else."""
-    return _rehearse(config, model, plan)[0]
+    For a plan of which no step is made yet.
+    """
+    stages = [stage.method.config for stage in state.plan]
+    pictures = [c.class_pictures for c in stages if c.prior_weight > 0 and c.prior == "pictures"]
+    device = device_of(state.model)
+    drawing = seconds_per_picture(state.model)
+    speeds, artefact = _rehearse(state, precision)
+    train = sum(c.steps * speed.mean for c, speed in zip(stages, speeds, strict=True))
+    error = math.hypot(*(c.steps * speed.error for c, speed in zip(stages, speeds, strict=True)))
+    classes = max(pictures, default=0) * drawing
+    total = train + classes + len(CONTEXTS) * drawing
+    return Estimate(total, max(LEAST, 2 * error / total), train, classes, peak_memory(str(device)), artefact)
 
 
 def seconds_per_picture(model: Family) -> float:
@@ -103,27 +90,25 @@ def seconds_per_picture(model: Family) -> float:
     return (time.perf_counter() - began) * STEPS / DRAWN
 
 
-def _rehearse(config: RunConfig, model: Family, plan: list[Stage]) -> tuple[list[Speed], int]:
+def _rehearse(state: PlanState, precision: str) -> tuple[list[Speed], int]:
     """Speeds and bytes of the artefact. What the photos show does not change how long a step takes."""
-    device = setup.choose_device(config.device)
-    precision = choose_precision(config.precision, device)
-    stages = PlanState(model, plan, config.seed, lambda: setup.make_scaler(precision))
+    model, autocast = state.model, setup.autocast_type(precision)
     speeds: list[Speed] = []
     try:
-        for stage in plan:
-            update = stages.open()
-            how: dict[str, Any] = {"seed": stages.seed, "autocast": setup.autocast_type(precision)}
-            steps = training_steps(model, Stand(model, stage), update, start=0, stop=WARM + MEASURED, **how)
+        for stage in state.plan:
+            update, stand = state.open(), Stand(model, stage)
+            how: dict[str, Any] = {"seed": state.seed, "autocast": autocast}
+            steps = training_steps(model, stand, update, start=0, stop=WARM + MEASURED, **how)
             speeds.append(Speed.of([step.seconds for step in steps][WARM:]))
-            stages.close()
-        artefact = stages.trained_bytes
+            state.close()
+        artefact = state.trained_bytes
         if artefact <= WRITTEN:
             with tempfile.TemporaryDirectory() as folder:
-                for stage in plan:
+                for stage in state.plan:
                     stage.method.write(model, Path(folder))
                 artefact = size_of(Path(folder))
     finally:
-        stages.detach()
+        state.detach()
     return speeds, artefact
 
 
@@ -132,7 +117,7 @@ class Stand:
 
     def __init__(self, model: Family, stage: Stage) -> None:
         config = stage.method.config
-        device = next(iter(next(iter(model.components().values())).parameters())).device
+        device = device_of(model)
         self.rows = config.batch_size * (2 if config.prior_weight > 0 else 1)
         self._prompt = stage.method.prompts()[0]
         side = model.resolution

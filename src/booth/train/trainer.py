@@ -20,7 +20,7 @@ from booth.train import setup
 from booth.train.callbacks import Callbacks
 from booth.train.checkpoints import Checkpoint, size_of_tensors
 from booth.train.description import configuration
-from booth.train.estimate import Estimate, rehearsed
+from booth.train.estimate import Estimate, estimate
 from booth.train.folders import PREVIEWS
 from booth.train.ladder import Ladder
 from booth.train.longer import Ended, is_longer
@@ -298,7 +298,7 @@ class Trainer(Prepared):
                 code="trainer.estimate_late",
             )
         with self._working():
-            return rehearsed(self.config, self.model)
+            return estimate(self.plan_state, self.precision)
 
     def save(self) -> None:
         """Save a checkpoint now, unless there is one of this very step."""

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from booth.compare.photo_facts import look_at
 from booth.compare.recommend import Answers, recommend
 from booth.config import RunConfig
@@ -20,7 +22,8 @@ from booth.data.photos import load_photos
 from booth.data.tokens import advice_on_token
 from booth.registry import METHODS
 from booth.session import Session
-from booth.train.estimate import rehearsed
+from booth.train.setup import choose_device
+from booth.train.trainer import Trainer
 
 
 def tell(kind: str, **values: Any) -> None:
@@ -30,31 +33,29 @@ def tell(kind: str, **values: Any) -> None:
 
 def forecast(base: str, noun: str, kind: str, token: str, photos: Path, methods: list[str]) -> None:
     """Tell all of it, the advice first."""
-    facts = look_at(load_photos([photos]))
-    with Session(base) as session, session.model() as model:
-        held = sum(t.numel() * t.element_size() for m in model.components().values() for t in m.state_dict().values())
-        wish = "style" if kind == "style" else "object"
-        found = recommend(Answers(wish), facts, [photos], noun, base, held)
-        tell("advice", **found.to_json())
-        subject = Subject(token, noun, "style" if kind == "style" else "subject")
-        method = METHODS[found.method](METHODS[found.method].Config.model_validate({}), subject)
-        tell("token", token=token, warnings=advice_on_token(model, method))
+    loaded = load_photos([photos])
+    facts = look_at(loaded)
+    with Session(base, choose_device(None)) as session:
+        with session.model(torch.float32) as model:  # as it is trained
+            parts = model.components().values()
+            held = sum(t.numel() * t.element_size() for part in parts for t in part.state_dict().values())
+            wish = "style" if kind == "style" else "object"
+            found = recommend(Answers(wish), facts, [photos], noun, base, held)
+            tell("advice", **found.to_json())
+            subject = Subject(token, noun, "style" if kind == "style" else "subject")
+            method = METHODS[found.method](METHODS[found.method].Config.model_validate({}), subject)
+            tell("token", token=token, warnings=advice_on_token(model, method))
         for name in methods:
             config = RunConfig.model_validate(
                 {"photos": [photos], "noun": noun, "kind": kind, "token": token, "method": name, "base": base}
             )
             try:
-                cost = rehearsed(config, model)
+                with Trainer(config, session=session, photos=[loaded], keep=False) as trainer:
+                    cost, steps, scale = trainer.estimate(), trainer.plan_state.total, trainer.model.scale
             except BoothError as error:
                 tell("cost", method=name, error=str(error))
                 continue
-            steps = sum(
-                s.method.config.steps
-                for s in METHODS[name](
-                    METHODS[name].Config.model_validate(METHODS[name].defaults(model.scale)), subject
-                ).plan()
-            )
-            tell("cost", method=name, steps=steps, scale=model.scale, **cost.to_json())
+            tell("cost", method=name, steps=steps, scale=scale, **cost.to_json())
     tell("done")
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +14,11 @@ from PIL import Image
 from booth import session as sessions
 from booth.compare import course
 from booth.compare import race as racing
-from booth.compare.budget import Budget
+from booth.compare.budget import Budget, settings_within
 from booth.compare.course import Race, teaching_methods
 from booth.compare.page import write_page
 from booth.compare.race import run_race
+from booth.config import RunConfig
 from booth.core.errors import Interrupted, UsageError
 from booth.evaluate import pictures
 from booth.evaluate.protocol import Protocol
@@ -26,7 +26,11 @@ from booth.events import Event
 from booth.registry import ENCODERS
 from booth.session import Session
 from booth.train import samples
+from booth.train.estimate import Estimate
+from booth.train.trainer import Trainer
 from listening import texts
+
+COST = Estimate(40.0, plus_minus=0.05, train_seconds=40.0, class_seconds=0.0, peak_memory_bytes=1, artifact_bytes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -135,9 +139,7 @@ def test_two_races_are_not_mixed_but_methods_may_join(plan: Race) -> None:
 
 
 def test_a_budget_of_seconds_becomes_steps(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
-    from booth.compare import budget
-
-    monkeypatch.setattr(budget, "training_seconds", lambda config, own, model: 40.0)
+    monkeypatch.setattr(Trainer, "estimate", lambda self: COST)
     plan = replace(plan, seeds=(0,), methods=("lora",), budget=Budget(seconds=10), settings={"lora": {"steps": 8}})
     run_race(plan)
     assert [r["steps"] for r in results(plan)] == [2]
@@ -180,15 +182,10 @@ def test_the_photos_are_written_before_what_says_that_all_is_there(plan: Race, m
 
 
 def test_a_budget_of_seconds_holds_the_class_pictures_too(plan: Race, monkeypatch: pytest.MonkeyPatch) -> None:
-    from booth.compare import budget
-    from booth.config import RunConfig
-
-    monkeypatch.setattr(budget, "training_seconds", lambda config, own, model: 40.0)
-    monkeypatch.setattr(budget, "seconds_per_picture", lambda model: 0.5)
+    monkeypatch.setattr(Trainer, "estimate", lambda self: replace(COST, class_seconds=10.0))
     settings = {"steps": 80, "prior_weight": 1.0, "class_pictures": 20}
-    config = RunConfig(photos=list(plan.photos), noun="dog", method="dreambooth", settings=settings)
-    model: Any = SimpleNamespace(scale="tiny")
-    found = budget.settings_within(Budget(seconds=20), config, model)
+    config = RunConfig(photos=list(plan.photos), noun="dog", method="dreambooth", base=plan.base, settings=settings)
+    found = settings_within(Budget(seconds=20), config, Session(plan.base))
     assert found["steps"] == 20  # 10 of the 20 seconds are left, a quarter of 40
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from lessons import Heard, Lesson
@@ -9,22 +11,27 @@ from lessons import Heard, Lesson
 from booth.core.family import Family
 from booth.core.words import duration
 from booth.events import Reporter
+from booth.session import Session
 from booth.train import estimate as estimating
-from booth.train.estimate import Speed, StageEstimate, estimate
+from booth.train.estimate import Speed, StageEstimate
+from booth.train.plan_state import PlanState
 from booth.train.run import train
-from harness import make_method, tensors
+from booth.train.trainer import Trainer
+from booth.train.update import Update
+from harness import tensors
 
 
 @pytest.mark.parametrize("method", ["lora", "two_stage"])
 def test_a_quote_leaves_the_base_as_it_was_and_knows_the_size(
-    lesson: Lesson, toy: Family, method: str, monkeypatch: pytest.MonkeyPatch
+    lesson: Lesson, toy_base: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimating, "seconds_per_picture", lambda model: 2.0)
-    config = lesson(method, steps=500)
-    before = {name: t.clone() for name, t in tensors(toy).items()}
-    plan = make_method(method, **config.settings).plan()
-    found = estimate(config, toy, plan, "cpu")
-    after = tensors(toy)
+    with Session(str(toy_base)) as session, session.model() as toy:
+        before = {name: t.clone() for name, t in tensors(toy).items()}
+        with Trainer(lesson(method, steps=500), session=session, keep=False) as trainer:
+            found = trainer.estimate()
+            assert not trainer.plan_state.done
+            after = tensors(toy)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert found.seconds == pytest.approx(found.train_seconds + 4 * 2.0)
@@ -34,11 +41,33 @@ def test_a_quote_leaves_the_base_as_it_was_and_knows_the_size(
     assert found.peak_memory_bytes > 10**7
 
 
-def test_class_pictures_are_part_of_the_price(lesson: Lesson, toy: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_pictures_are_part_of_the_price(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "seconds_per_picture", lambda model: 3.0)
-    config = lesson("dreambooth", class_pictures=7, prior_weight=1.0)
-    found = estimate(config, toy, make_method("dreambooth", **config.settings).plan(), "cpu")
+    with Trainer(lesson("dreambooth", class_pictures=7, prior_weight=1.0), keep=False) as trainer:
+        found = trainer.estimate()
     assert found.seconds == pytest.approx(found.train_seconds + 11 * 3.0)
+    assert found.class_seconds == 7 * 3.0
+
+
+def test_the_plan_that_is_estimated_is_the_one_that_is_trained(
+    lesson: Lesson, five_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every subject, the tensors it starts from and the plan for memory included."""
+    opened: list[PlanState] = []
+    attach = PlanState.open
+
+    def seen(state: PlanState) -> Update:
+        opened.append(state)
+        return attach(state)
+
+    monkeypatch.setattr(PlanState, "open", seen)
+    monkeypatch.setattr(estimating, "seconds_per_picture", lambda model: 1.0)
+    other = {"photos": [five_photos], "token": "zwx", "noun": "cat"}
+    with Trainer(lesson("ti_lora", also=[other], memory="bf16+freed+checkpointing"), keep=False) as trainer:
+        trainer.estimate()
+        assert {id(state) for state in opened} == {id(trainer.plan_state)}
+        assert trainer.plan[0].method.config.gradient_checkpointing
+        assert {s.token for s in trainer.plan[0].method.subject.all} == {"sks", "zwx"}
 
 
 def test_speed_is_the_mean_with_its_standard_error() -> None:
