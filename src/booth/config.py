@@ -101,7 +101,7 @@ class RunConfig(BaseModel):
     previews: int = Field(0, ge=0, description="steps between previews; 0 = none")
     preview_seeds: int = Field(1, ge=1, le=8, description="pictures of each prompt in previews and samples")
     start_from: Place | None = Field(
-        None, description="a concept or a .safetensors file of another trainer whose weights training starts from"
+        None, description="a concept, another trainer's .safetensors or a ControlNet's folder, to start training from"
     )
     resume: bool = Field(False, description="go on from the last checkpoint of the same run")
     crop: Literal["center", "random", "subject", "buckets"] = Field(
@@ -234,11 +234,13 @@ def going_on(config: RunConfig, *, base: bool = True) -> RunConfig:
     place = config.start_from
     if place is None or (place.suffix == ".safetensors" and place.is_file()):
         return config
+    if not (place / RECORD).is_file() and is_controlnet(place):
+        return config if "method" in config.model_fields_set else config.model_copy(update={"method": "controlnet"})
     if not (place / RECORD).is_file():
         told = "is no concept's folder and no .safetensors file" if place.exists() else "does not exist"
         raise UsageError(
             f"{place}, which training is to start from, {told}.",
-            "Name a concept or a .safetensors file.",
+            "Name a concept, a .safetensors file, or a ControlNet's folder.",
             code="start.missing",
             field="start_from",
         )
@@ -252,9 +254,18 @@ def going_on(config: RunConfig, *, base: bool = True) -> RunConfig:
     same = method == record.method
     kind = METHODS.recorded(method) if same else METHODS[method]
     # Another method takes over what the tensors are, and not how they are taught.
-    left = {"steps", "start", *(() if same else (*MethodConfig.model_fields, "targets", "blocks"))}
+    left = {"steps", *(() if same else (*MethodConfig.model_fields, "targets", "blocks"))}
     own = {k: v for k, v in record.settings.items() if k in kind.Config.model_fields and k not in left}
     return config.model_copy(update={**taken, "settings": own | config.settings})
+
+
+def is_controlnet(folder: Path) -> bool:
+    """Whether a folder holds a ControlNet in diffusers' layout and nothing else."""
+    try:
+        told = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and "ControlNet" in str(told.get("_class_name"))
 
 
 def missing(name: str) -> UsageError:
@@ -362,6 +373,9 @@ def _unknown(values: Mapping[str, Any], known: list[str], where: str, path: str 
         if key not in known:
             near = get_close_matches(key, known, n=1)
             advice = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+            of_run = [key] if key in RunConfig.model_fields else get_close_matches(key, RunConfig.model_fields, n=1)
+            if path and of_run and (key in of_run or not near):
+                advice = f"Did you mean `{of_run[0]}`, which stands beside the method's settings and not among them?"
             told = f"There is no setting {key!r} in {where}."
             wrong.append(UsageError(told, advice, code="setting.unknown", field=f"{path}{key}"))
     return wrong

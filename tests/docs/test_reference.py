@@ -15,6 +15,7 @@ pytestmark = pytest.mark.xdist_group("reference")  # the pages are written once
 
 PAGES = ["exit-codes.md", "error-codes.md", "methods.md", "settings.md", "proof.md", "command-line.md"]
 BY_HAND = [
+    "cases.md",
     "exports.md",
     "fleet.md",
     "inputs.md",

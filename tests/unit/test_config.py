@@ -96,6 +96,16 @@ def test_a_wrong_assignment_is_a_usage_error_in_plain_words(assignment: str, tol
         load_run_config(None, RUN, [assignment, "rank=8"])
 
 
+@pytest.mark.parametrize("method", ["controlnet", "lora"])
+def test_an_option_of_the_run_among_a_methods_settings_is_told_where_it_stands(method: str) -> None:
+    near = [("start", "start_from")] if method == "controlnet" else []
+    for key, place in (*near, ("start_from", "start_from"), ("resolution", "resolution")):
+        with pytest.raises(UsageError, match=f"Did you mean `{place}`, which stands beside the method's settings"):
+            load_run_config(None, RUN | {"method": method, "settings": {key: "x"}})
+    with pytest.raises(UsageError, match="Did you mean 'start_from'"):
+        load_run_config(None, RUN | {"method": method, "start": "x"})
+
+
 def test_all_that_is_wrong_is_told_at_once_and_with_its_field() -> None:
     wrong = {"seed": -1, "resolution": 0, "colour": "red", "settings": {"rank": 0, "lerning_rate": 1, "steps": 2}}
     with pytest.raises(UsageError) as caught:

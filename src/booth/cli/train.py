@@ -57,7 +57,8 @@ def train(
     start_from: Annotated[
         Path | None,
         typer.Option(
-            help="Start from the weights of a concept or of another trainer's .safetensors file, in as many new steps.",
+            help="Start from the weights of a concept, of another trainer's .safetensors file or of a ControlNet's "
+            "folder, in as many new steps.",
             metavar="CONCEPT",
         ),
     ] = None,

@@ -15,7 +15,7 @@ from booth.core.schema import Upgrade, require_readable, upgraded
 RECORD = "concept.json"
 TOLD = "run"  # the folder in a concept that holds the run's events and configuration
 # A field that is added, or means something else, raises the version, and brings the step that leads to it.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def _to_2(record: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +24,20 @@ def _to_2(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "schema_version": 2, "stages": stages}
 
 
-UPGRADES: tuple[Upgrade, ...] = (_to_2,)
+def _to_3(record: dict[str, Any]) -> dict[str, Any]:
+    """What a ControlNet went on from is told by the run, as for every method, and by none of its settings."""
+
+    def without_start(part: dict[str, Any]) -> dict[str, Any]:
+        settings = part["settings"]
+        return {**part, "settings": {k: v for k, v in settings.items() if k != "start"}}
+
+    record = {**record, "schema_version": 3}
+    if record["method"] != "controlnet":
+        return record
+    return without_start({**record, "stages": [without_start(stage) for stage in record["stages"]]})
+
+
+UPGRADES: tuple[Upgrade, ...] = (_to_2, _to_3)
 
 
 class Record(BaseModel):
@@ -80,7 +93,7 @@ class RecoveryRecord(Record):
 class ConceptRecord(Record):
     """The content of concept.json."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     name: str
     method: str
     settings: dict[str, Any]  # of the whole method: its plan is made from them again

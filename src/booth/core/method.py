@@ -173,6 +173,13 @@ class Method(ABC):
         """Which control its rows carry a control image of; most methods follow none."""
         return None
 
+    def take_form(self, folder: Path) -> None:
+        """Be of the form of the network in this folder, which training starts from; before `attach`.
+
+        Only where settings do not say what a network is made of, as a ControlNet's do not say how many blocks it has.
+        """
+        return
+
     @abstractmethod
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
         """Insert into the model what will be trained, and hand over the tensors that receive the gradient."""

@@ -45,7 +45,7 @@ DIFFUSERS: Table = {
     "lora_dropout": ("settings.dropout", float),
     "num_vectors": ("settings.vectors", whole),
     "initializer_token": ("settings.init_word", lambda value: str(value).partition("+")[0]),
-    "controlnet_model_name_or_path": ("settings.start", str),
+    "controlnet_model_name_or_path": ("run.start_from", str),
     "proportion_empty_prompts": ("settings.caption_dropout", float),
 }
 # Booth holds latents and prompts whenever nothing before them is trained, and draws previews only where asked to.

@@ -28,9 +28,6 @@ class ControlNetConfig(MethodConfig):
     caption_dropout: float = Field(
         0.5, ge=0, le=1, description="share of the rows learned with no prompt, so that it reads the hint itself"
     )
-    start: Path | None = Field(
-        None, description="a ControlNet for the same base to go on from, a concept or a folder; none = a new copy"
-    )
     middle_attention: bool = Field(
         True, description="copy the middle block's attention too; without it the embedded base's file is a third less"
     )
@@ -65,9 +62,13 @@ class ControlNet(Method):
     def __init__(self, config: MethodConfig, subject: Subject) -> None:
         super().__init__(config, subject)
         self._placed: tuple[str, PlacedControl] | None = None  # component name and what stands there
+        self._form: Path | None = None  # the network that training starts from
 
     def control(self) -> str:
         return self.config.control
+
+    def take_form(self, folder: Path) -> None:
+        self._form = folder
 
     def attach(self, model: Family, seed: int) -> list[ParameterGroup]:
         with torch.random.fork_rng(devices=[]):
@@ -103,10 +104,9 @@ class ControlNet(Method):
             self._placed[1].scale = float(strength)
 
     def _new(self, model: Family) -> nn.Module:
-        start = self.config.start
-        if start is None:
+        if self._form is None:
             return self._site(model).copy(self.config.middle_attention)
-        return self._site(model).read(start / FOLDER if (start / FOLDER).is_dir() else start)
+        return self._site(model).read(self._form)
 
     def _site(self, model: Family) -> ControlSite:
         model.sites.require(self.title, model.title, self.needs)

@@ -113,6 +113,8 @@ class Prepared:
         start, reporter = read_start(self.config, self.model, self.base_hash), self._reporter
         config = self.config = filled(self.config, start) if start else self.config
         self.method = setup.make_method(config, self.model, subject)
+        if start is not None and start.form is not None:
+            self.method.take_form(start.form)
         self.plan: list[Stage] = self.method.plan()
         for sentence in setup.coverage_in_words(self.plan, self.model):
             reporter.say(sentence)

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from booth.concept import Concept
-from booth.config import RunConfig
+from booth.config import RunConfig, is_controlnet
 from booth.core.commit import MANIFEST
 from booth.core.concept import RECORD
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.file_names import CONTROLNET
 from booth.core.method import Method
 from booth.core.places import as_text
 from booth.registry import METHODS
@@ -35,6 +36,7 @@ class Start:
     settings: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     told: list[str] = field(default_factory=list[str])
+    form: Path | None = None  # the folder of a network of whose form that of the run has to be
 
     @property
     def record(self) -> dict[str, str]:
@@ -52,6 +54,8 @@ def read_start(config: RunConfig, model: Family, base_hash: str) -> Start | None
         return None
     if place.is_file():
         return _of_file(place, config, model)
+    if not (place / RECORD).is_file() and is_controlnet(place):
+        return _of_network(place, config, model)
     concept = Concept.load(place)
     record = concept.record
     warned = (
@@ -67,7 +71,8 @@ def read_start(config: RunConfig, model: Family, base_hash: str) -> Start | None
             code="start.unfit_method",
             field="start_from",
         )
-    return Start(place, _hash_of(concept), record.method, record.settings, tensors, warned)
+    form = place / CONTROLNET if (place / CONTROLNET).is_dir() else None
+    return Start(place, _hash_of(concept), record.method, record.settings, tensors, warned, form)
 
 
 def learned_of(concept: Concept, model: Family) -> dict[str, Tensor]:
@@ -84,7 +89,7 @@ def learned_of(concept: Concept, model: Family) -> dict[str, Tensor]:
 
 def filled(config: RunConfig, start: Start) -> RunConfig:
     """The run with the method and the form of what a file holds, wherever it says nothing itself."""
-    if start.place.is_dir():
+    if (start.place / RECORD).is_file():
         return config  # which has said so before the base was loaded
     method = config.method if "method" in config.model_fields_set else start.method
     kind: type[Method] = METHODS[method]
@@ -135,6 +140,26 @@ def told_of(start: Start, shapes: Mapping[str, torch.Size]) -> list[str]:
     fresh = len(shapes.keys() - start.tensors.keys())
     beside = f"; {fresh} begin afresh" if fresh else ""
     return [f"Starting from {start.place}: {len(start.tensors)} of {len(shapes)} tensors are its own{beside}."]
+
+
+def _of_network(folder: Path, config: RunConfig, model: Family) -> Start:
+    """A ControlNet that lies in a folder of its own, as diffusers keeps them."""
+    from booth.importing.run import followed
+
+    kind: Any = METHODS["controlnet"]
+    model.sites.require(kind.title, model.title, kind.needs)
+    assert model.sites.control is not None
+    net = model.sites.control.read(folder)
+    named = {name: p.detach().cpu().clone() for name, p in net.named_parameters()}
+    tensors = {f"{CONTROLNET}.{name}": t for name, t in named.items()}
+    settings: dict[str, Any] = {"control": config.settings.get("control") or followed(folder, {})}
+    if any(name.startswith("mid_block.") for name in named):
+        settings["middle_attention"] = any(name.startswith("mid_block.attentions.") for name in named)
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return Start(folder, digest.hexdigest(), kind.name, settings, tensors, form=folder)
 
 
 def _of_file(file: Path, config: RunConfig, model: Family) -> Start:

@@ -109,6 +109,17 @@ def test_a_record_of_the_first_version_is_read_and_left_as_it_is(tmp_path: Path)
     assert json.loads((tmp_path / "c" / "concept.json").read_text()) == first
 
 
+def test_what_a_controlnet_went_on_from_is_no_setting_any_more(tmp_path: Path) -> None:
+    first = json.loads((Path(__file__).parent / "concept-1.json").read_text())
+    (stage, *_) = first["stages"]
+    former = {"control": "canny", "start": "nets/canny"}
+    first |= {"method": "controlnet", "settings": former, "stages": [{**stage, "settings": former}]}
+    with committed(tmp_path / "c", {"kind": "concept"}) as work:
+        (work / "concept.json").write_text(json.dumps(first))
+    record = read_record(tmp_path / "c")
+    assert record.settings == record.stages[0].settings == {"control": "canny"}
+
+
 def test_there_is_a_step_to_every_version() -> None:
     assert len(UPGRADES) == SCHEMA_VERSION - 1
 

@@ -108,6 +108,20 @@ def test_it_starts_as_a_copy_with_zero_convolutions(bases: Bases, family: str) -
     assert not any(ours[name].any() for name in zeros)
 
 
+def test_it_goes_on_from_one_of_other_blocks_than_a_copy_has(bases: Bases, tmp_path: Path) -> None:
+    """Public ControlNets for transformers copy different numbers of blocks."""
+    model = load_family(str(bases("flux")))
+    own: Any = site(model).copy(True)
+    other = type(own).from_config(dict(own.config) | {"num_layers": 1, "num_single_layers": 0})
+    site(model).write(shaken(other, 1), tmp_path / "net")
+    method = make_method("controlnet").plan()[0].method
+    method.take_form(tmp_path / "net")
+    method.attach(model, 0)
+    learned = {name.partition(".")[2]: t for name, t in method.learned().items()}
+    assert learned.keys() == dict(other.named_parameters()).keys() != dict(own.named_parameters()).keys()
+    assert all(torch.equal(learned[name], p) for name, p in other.named_parameters())
+
+
 def test_as_many_blocks_are_copied_as_diffusers_copies_by_itself() -> None:
     of_sd3, of_flux = (
         inspect.signature(kind.from_transformer).parameters

@@ -225,7 +225,8 @@ accelerate launch train_custom_diffusion.py --instance_data_dir=./cat --class_pr
 """
 CONTROL = """
 accelerate launch train_controlnet.py --train_data_dir=circles --output_dir=out --learning_rate=1e-5 \\
-  --train_batch_size=4 --proportion_empty_prompts=0.5 --validation_image "a.png" "b.png"
+  --train_batch_size=4 --proportion_empty_prompts=0.5 --validation_image "a.png" "b.png" \\
+  --controlnet_model_name_or_path nets/canny
 """
 
 
@@ -235,7 +236,7 @@ def test_the_commands_of_custom_diffusion_and_controlnet():
     assert done.settings == {"prior_weight": 1.0, "class_pictures": 200, "learning_rate": 1e-5}
     assert done.left == {}
     done = convert(CONTROL, "run.sh")
-    assert done.run == {"method": "controlnet", "photos": ["circles"], "out": "out"}
+    assert done.run == {"method": "controlnet", "photos": ["circles"], "out": "out", "start_from": "nets/canny"}
     assert done.settings == {"learning_rate": 1e-5, "batch_size": 4, "caption_dropout": 0.5}
     assert set(done.left) == {"validation_image"}
 

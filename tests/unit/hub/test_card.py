@@ -190,10 +190,13 @@ def test_only_the_concepts_own_files_go(lora: Concept, tmp_path: Path):
 
 def test_paths_and_revisions_stay_off_the_card(lora: Concept):
     base = lora.record.base.model_copy(update={"name": "me/base@0123abc"})
-    settings = lora.record.settings | {"start": "/home/alice/private/nets/canny", "also": ["C:\\Users\\bob\\x.png"]}
+    settings = lora.record.settings | {
+        "prior_from": "/home/alice/nets/canny",
+        "also": ["C:\\Users\\bob\\x.png"],
+    }
     card = model_card(Concept(lora.folder, lora.record.model_copy(update={"base": base, "settings": settings})))
     assert yaml.safe_load(card.split("---")[1])["base_model"] == "me/base"
-    assert "| start | canny |" in card
+    assert "| prior_from | canny |" in card
     assert "alice" not in card
     assert "bob" not in card
 

@@ -185,6 +185,26 @@ def test_a_run_starts_from_a_foreign_file(
         assert torch.allclose(saved[name], begun[name], rtol=1e-5, atol=1e-7), name
 
 
+@pytest.mark.parametrize("middle", [True, False])
+def test_a_run_starts_from_a_controlnet_in_a_folder_of_its_own(lesson: Lesson, tmp_path: Path, middle: bool) -> None:
+    former = train(lesson("controlnet", "former", control="canny", middle_attention=middle))
+    place = shutil.copytree(former.folder / "controlnet", tmp_path / "sd-controlnet-canny")
+    config = lesson("controlnet", "next", start_from=place)
+    config = config.model_copy(update={"settings": {"steps": 2}})
+    fields = {name: getattr(config, name) for name in config.model_fields_set - {"method"}}
+    with Trainer(type(config)(**fields), keep=False) as trainer:
+        told = trainer.method.config.model_dump()
+        assert (trainer.method.name, told["control"], told["middle_attention"]) == ("controlnet", "canny", middle)
+        saved, begun = restored(former, trainer), learned(trainer)
+    assert saved.keys() == begun.keys()
+    assert all(torch.equal(saved[name], begun[name]) for name in saved)
+    unnamed = place.rename(tmp_path / "net")
+    with pytest.raises(UsageError, match=r"does not say what it follows\. Add `control`"):
+        train(lesson("controlnet", "third", start_from=unnamed))
+    with pytest.raises(UsageError, match="holds ControlNet, which LoRA does not start from"):
+        train(lesson("lora", "fourth", start_from=unnamed.rename(place)))
+
+
 def test_a_file_that_holds_a_whole_model_is_a_base(lesson: Lesson, tmp_path: Path) -> None:
     former, file = train(lesson("dreambooth", "former")), tmp_path / "whole.safetensors"
     export(former, "checkpoint", file, picture=False)
