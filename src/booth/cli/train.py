@@ -19,7 +19,9 @@ from booth.registry import METHODS
 
 
 def train(
-    photos: Annotated[list[Path] | None, typer.Argument(help="Photos of one subject, or folders of them.")] = None,
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Photos of one subject, folders of them, or tar shards of many.")
+    ] = None,
     noun: Annotated[
         str | None, typer.Option("--class", help="Class noun of the subject, such as dog.", metavar="NOUN")
     ] = None,

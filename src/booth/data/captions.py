@@ -57,8 +57,11 @@ def read_caption(path: Path) -> str | None:
 
     Tags may stand one a line. A .json holds an object with the caption under one of CAPTION_COLUMNS.
     """
-    text = read_text(path, MAX_CAPTION_BYTES)
-    suffix = path.suffix.lower()
+    return caption_of(read_text(path, MAX_CAPTION_BYTES), path.suffix.lower())
+
+
+def caption_of(text: str, suffix: str) -> str | None:
+    """The caption in the text of a file of that kind; None if it is blank."""
     if suffix == ".tags":
         text = ", ".join(line.strip().strip(",") for line in text.splitlines() if line.strip().strip(","))
     if suffix == ".json":

@@ -51,6 +51,23 @@ def make_control_images(pictures: Sequence[Path], control: str, out: Path, side:
     return list(made)
 
 
+def maker_of(control: str) -> Callable[[Image.Image], Image.Image]:
+    """What makes the hints of a control from pictures; UsageError for one that booth cannot make."""
+    if control not in list(CONTROLS):
+        raise UsageError(
+            f"No picture has a hint beside it, and {control!r} is no control that makes one.",
+            f"Choose of {', '.join(CONTROLS)} as `control`, or lay hints beside the pictures.",
+            code="control.unknown",
+            field="settings.control",
+        )
+    return CONTROLS[control]()
+
+
+def tensor_of(control_images: Sequence[Image.Image]) -> Tensor:
+    """Hints of one size as (N, 3, H, W) uint8."""
+    return torch.stack([torch.from_numpy(np.array(h.convert("RGB"))).permute(2, 0, 1) for h in control_images])
+
+
 class ControlImages:
     """The control images of one control for all pictures of a run; `tell` hears where they come from.
 
@@ -67,21 +84,13 @@ class ControlImages:
                 code="hints.some_missing",
                 field="photos",
             )
-        if without and control not in list(CONTROLS):
-            raise UsageError(
-                f"No picture has a hint beside it, and {control!r} is no control that makes one.",
-                f"Choose of {', '.join(CONTROLS)} as `control`, or lay hints beside the pictures.",
-                code="control.unknown",
-                field="settings.control",
-            )
         self.control = control
-        self._make = CONTROLS[control]() if without else None
+        self._make = maker_of(control) if without else None
         tell(f"Hints: {control}, {'made from the pictures' if without else 'as they lie beside the pictures'}.")
 
     def of_views(self, views: Sequence[Image.Image], given: Sequence[Image.Image]) -> Tensor:
         """The hints (V, 3, H, W) uint8 of a photo's views; `given` are those views of its own hint, if it has one."""
-        control_images = given if self._make is None else [self._make(view) for view in views]
-        return torch.stack([torch.from_numpy(np.array(h.convert("RGB"))).permute(2, 0, 1) for h in control_images])
+        return tensor_of(given if self._make is None else [self._make(view) for view in views])
 
     def of(self, photo: Photo, side: int) -> Image.Image:
         """The control image of a photo's central square at `side` pixels."""

@@ -223,7 +223,7 @@ def _encode(model: Family, images: Sequence[Image.Image], store: LatentStore | N
     """The posterior of each RGB picture, all of one shape, float32; what the store holds is not encoded again."""
 
     def encode(some: Sequence[Image.Image]) -> Posterior:
-        made = model.encode(torch.stack([_pixels(image) for image in some]))
+        made = model.encode(torch.stack([pixels_of(image) for image in some]))
         return Posterior(made.mean.float(), made.std.float())
 
     device = next(next(iter(model.components().values())).parameters()).device
@@ -232,6 +232,6 @@ def _encode(model: Family, images: Sequence[Image.Image], store: LatentStore | N
     return Posterior(torch.cat([p.mean.to(device) for p in parts]), torch.cat([p.std.to(device) for p in parts]))
 
 
-def _pixels(image: Image.Image) -> Tensor:
+def pixels_of(image: Image.Image) -> Tensor:
     """(3, H, W) in [-1, 1]."""
     return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1

@@ -27,6 +27,7 @@ class OwnBatches:
 
     def __init__(self, source: BatchSource, model: Family, seed: int, follows_control: bool = False) -> None:
         self._source = source
+        self.encodes = bool(getattr(source, "encodes", False))  # at each step, so that the autoencoder has to stay
         self._device = next(next(iter(model.components().values())).parameters()).device
         first = self._dealt(Rng(seed))
         _require_whole(first)

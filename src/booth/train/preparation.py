@@ -19,6 +19,7 @@ from booth.core.precision import choose_precision
 from booth.core.process import this_process
 from booth.data.control_images import ControlImages
 from booth.data.photos import PhotoSet
+from booth.data.shards import Shards, are_shards
 from booth.events import Listener, Reporter
 from booth.session import Session
 from booth.train import setup
@@ -63,9 +64,12 @@ class Prepared:
         self._ending = Ending(self._reporter, self._exits)
         self._started = False
         with self._working():
-            setup.require_rows(config, own=batches is not None)
+            self._shards = Shards(config.photos) if batches is None and are_shards(config.photos) else None
+            setup.require_rows(config, own=batches is not None, shards=self._shards is not None)
             if batches is not None:
                 photos = [PhotoSet((), "Learning from batches of the caller's own.")]
+            if self._shards is not None:
+                photos = [PhotoSet((), self._shards.in_words())]
             subject, sets = setup.load_subjects(config, photos)
             self.config = config.model_copy(update={"token": subject.token, "noun": subject.noun})
             self._require(session)
@@ -122,6 +126,8 @@ class Prepared:
         self.photos = sets
         control = self.method.control()
         shown = [p for each in sets for p in each.photos]
+        if self._shards is not None:
+            batches = setup.shard_batches(self._shards, self.model, self.method)
         own = setup.own_batches(batches, self.model, self.plan, config.seed) if batches is not None else None
         control_images = ControlImages(control, shown, reporter.say) if control and own is None else None
         self._scenes = Scenes.of(subject, control_images, sets, self.model.resolution, config.preview_seeds)

@@ -30,6 +30,7 @@ from booth.data.framing import framed
 from booth.data.given import BATCHES
 from booth.data.own_batches import OwnBatches
 from booth.data.photos import Photo, PhotoSet, load_photos
+from booth.data.shards import ShardBatches, Shards
 from booth.data.tokens import Length, advice_on_token, fitted, length_of
 from booth.families.compiling import missing_compiler
 from booth.families.memory import QUANTISED
@@ -108,8 +109,11 @@ def load_subjects(config: RunConfig, given: Sequence[PhotoSet] | None = None) ->
     return replace(subjects[0], others=tuple(subjects[1:])), sets
 
 
-def require_rows(config: RunConfig, own: bool) -> None:
-    """UsageError where a configuration of the caller's `own` batches comes without them, or with what photos need."""
+def require_rows(config: RunConfig, own: bool, shards: bool = False) -> None:
+    """UsageError where a configuration of the caller's `own` batches comes without them, or with what photos need.
+
+    `shards` are dealt as own batches are.
+    """
     if config.photos == [BATCHES] and not own:
         raise UsageError(
             "This training learns from batches of the caller's own, which are in no file.",
@@ -119,13 +123,29 @@ def require_rows(config: RunConfig, own: bool) -> None:
         )
     fields = RunConfig.model_fields
     chosen = [n for n in OF_PHOTOS if getattr(config, n) != fields[n].get_default(call_default_factory=True)]
-    if own and chosen:
+    if (own or shards) and chosen:
+        source = "shards, as they are" if shards else "batches of the caller's own"
         raise UsageError(
-            f"`{chosen[0]}` is about photos, and this training learns from batches of the caller's own.",
+            f"`{chosen[0]}` is about photos, and this training learns from {source}.",
             "Leave it out.",
             code="batches.of_photos",
             field=chosen[0],
         )
+
+
+def shard_batches(shards: Shards, model: Family, method: Method) -> ShardBatches:
+    """What deals the pictures of shards, by the method's settings."""
+    config = method.config
+    return ShardBatches(
+        shards,
+        model,
+        method.subject,
+        method.prompts(),
+        batch_size=config.batch_size,
+        accumulate=config.accumulate,
+        caption_dropout=config.caption_dropout,
+        control=method.control(),
+    )
 
 
 def own_batches(source: BatchSource, model: Family, plan: Sequence[Stage], seed: int) -> OwnBatches:

@@ -118,9 +118,9 @@ class StageData:
     def free(self, index: int, autocast: torch.dtype | None) -> None:
         """Let go of the autoencoder and, once all prompts of a stage are embedded, of the text encoders.
 
-        The autoencoder stays where each step encodes hints; text encoders stay where something in them is trained or
-        was, and where there are too many prompts to remember them all. Asked again, it does so again if something was
-        read for drawing.
+        The autoencoder stays where each step encodes hints or pictures; text encoders stay where something in them is
+        trained or was, and where there are too many prompts to remember them all. Asked again, it does so again if
+        something was read for drawing.
         """
         if index in self._gone and self._gone[index] <= self.model.freed:
             return
@@ -130,6 +130,7 @@ class StageData:
             known = prompts is not None and self.model.embed_ahead(prompts)
         by_latents = isinstance(self.model, LatentlyControlledFamily)
         encodes = by_latents and self.stages.plan[index].method.control() is not None  # each step its control images
+        encodes = encodes or (self._own is not None and self._own.encodes)
         self.model.free([*(() if encodes else ("vae",)), *(self.model.sites.text_encoders if known else ())])
         self._gone[index] = set(self.model.freed)
 
