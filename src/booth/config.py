@@ -24,7 +24,7 @@ from booth.core.reading import parse_toml, read_text
 from booth.registry import FAMILIES, METHODS
 
 if TYPE_CHECKING:
-    from booth.core.method import MethodConfig
+    from booth.core.method import Method, MethodConfig
 
 AUTO = "auto"  # as a token: let booth pick a rare one
 SETTINGS = Path(__file__).parent / "assets" / "settings.json"  # of the built-in methods, written by `make docs`
@@ -244,8 +244,6 @@ def going_on(config: RunConfig, *, base: bool = True) -> RunConfig:
             code="start.missing",
             field="start_from",
         )
-    from booth.core.method import MethodConfig  # which loads torch
-
     record = read_record(place)
     said = {"method": record.method, "kind": record.subject.kind, "token": record.subject.token}
     said |= {"noun": record.subject.noun} | ({"base": record.base.name} if base else {})
@@ -253,10 +251,19 @@ def going_on(config: RunConfig, *, base: bool = True) -> RunConfig:
     method = taken.get("method", config.method)
     same = method == record.method
     kind = METHODS.recorded(method) if same else METHODS[method]
-    # Another method takes over what the tensors are, and not how they are taught.
-    left = {"steps", *(() if same else (*MethodConfig.model_fields, "targets", "blocks"))}
-    own = {k: v for k, v in record.settings.items() if k in kind.Config.model_fields and k not in left}
+    own = {k: v for k, v in record.settings.items() if k in carried(kind, same=same)}
     return config.model_copy(update={**taken, "settings": own | config.settings})
+
+
+def carried(kind: type[Method], *, same: bool) -> list[str]:
+    """The settings that a run of a method takes over from a concept that it starts from, of the `same` or another one.
+
+    Another method takes over what the tensors are, and not how they are taught.
+    """
+    from booth.core.method import MethodConfig  # which loads torch
+
+    left = {"steps", *(() if same else (*MethodConfig.model_fields, "targets", "blocks"))}
+    return [name for name in kind.Config.model_fields if name not in left]
 
 
 def is_controlnet(folder: Path) -> bool:

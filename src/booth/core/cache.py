@@ -7,6 +7,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+# Its folders that any run makes again; the others hold what somebody put there, or what a run goes on from.
+MADE_AGAIN = ("bases", "class_pictures", "compiled", "latents", "untouched")
+
 
 def bound(folder: Path, most: int, keep: Path) -> None:
     """Let go of the entries, files or folders, that were used longest ago, until all take no more than `most` bytes."""
@@ -30,6 +33,19 @@ def _bytes(path: Path) -> int:
     with suppress(FileNotFoundError):  # another process lets go of it
         return sum(file.stat().st_size for file in files if file.is_file())
     return 0
+
+
+def kept() -> dict[str, int]:
+    """The bytes of each part of the cache that is made again when it is missing."""
+    return {name: _bytes(cache_folder() / name) for name in MADE_AGAIN if (cache_folder() / name).is_dir()}
+
+
+def empty() -> int:
+    """Let go of all that is made again; the bytes that this gave back. Weights that somebody put there stay."""
+    before = sum(kept().values())
+    for name in MADE_AGAIN:
+        shutil.rmtree(cache_folder() / name, ignore_errors=True)
+    return before - sum(kept().values())
 
 
 def cache_folder() -> Path:

@@ -41,6 +41,20 @@ def process_started(pid: int) -> str | None:
     return told.stdout.strip() or None
 
 
+def process_memory(pid: int) -> int | None:
+    """The bytes of memory that the process of this number holds now; None if there is none or nobody can tell."""
+    if sys.platform == "linux":
+        try:
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return None
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    if os.name == "nt":
+        return None
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return int(told.stdout) * 1024 if told.stdout.strip().isdecimal() else None
+
+
 def is_running(process: Mapping[str, Any]) -> bool:
     """Whether what `this_process` told is still running. Of another host, and where nobody can tell, it is assumed."""
     if process["host"] != platform.node() or os.name == "nt":

@@ -63,6 +63,11 @@ def forget_peak_memory(device: str) -> None:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
+def device_memory(device: str) -> dict[str, int]:
+    """`device_bytes`, the bytes of a GPU's memory that tensors take now; nothing where there is no such memory."""
+    return {"device_bytes": torch.cuda.memory_allocated(device)} if device.startswith("cuda") else {}
+
+
 def peak_memory(device: str) -> int:
     """The most bytes that were taken at once: on the GPU, or else by this process."""
     if device.startswith("cuda"):

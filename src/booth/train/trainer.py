@@ -29,6 +29,7 @@ from booth.train.noise_levels import loss_by_noise_level
 from booth.train.preparation import Prepared
 from booth.train.record import write_concept
 from booth.train.recovery import SKIPS, Recovery
+from booth.train.timing import device_memory
 
 
 class Trainer(Prepared):
@@ -196,7 +197,8 @@ class Trainer(Prepared):
             self.clock.add("train", step.seconds)
             self._recovery.note(step, state.open().loss_scale)
             total = state.stage.method.config.steps
-            self._reporter.emit("step", "debug", stage=state.stage.name, total=total, **step.to_json())
+            told = step.to_json() | device_memory(self.device)
+            self._reporter.emit("step", "debug", stage=state.stage.name, total=total, **told)
             self._callbacks.after(step, state)
 
     def _open(self) -> Iterator[Step]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
@@ -18,11 +18,12 @@ from booth import __version__
 from booth.core.errors import BoothError, DiskFullError, NotAvailableError
 from booth.web.assistant import application, make_assistant
 from booth.web.catalogue import Catalogue
+from booth.web.messages import words_of
 from booth.web.pages import compare, concepts, draw, entrance, jobs, media, photos, plan, runs, settings, wall
 from booth.web.plans import still_the_same
 from booth.web.safety import Guard, TooLarge
 from booth.web.studio import Studio
-from booth.web.view import FOLDER, page, words_of
+from booth.web.view import FOLDER, page
 
 
 class Refusal(BaseModel):
@@ -96,17 +97,16 @@ def _refused(request: Request, error: Any) -> Response:
     status = error.status_code
     if wants_page(request):
         return page(request, "error.html", status=status, code=status)
-    key = f"error.{status}"
-    words = words_of(request)
-    told = str(error.detail) if isinstance(error, HTTPException) and error.detail else ""
-    return JSONResponse({"error": told if " " in told else words.either(key, told), "code": key}, status)
+    key, words = f"error.{status}", words_of(request)
+    return JSONResponse({"error": words.either(key, words("error.other")), "code": key}, status)
 
 
 def _misread(request: Request, error: Any) -> Response:
     """What was sent has another form than the interface's description says."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return JSONResponse({"error": f"{where}: {first['msg']}", "code": "form", "field": where}, 422)
+    told = words_of(request).told(first["msg"])
+    return JSONResponse({"error": f"{where}: {told}", "code": "form", "field": where}, 422)
 
 
 def _failed(request: Request, error: Any) -> Response:

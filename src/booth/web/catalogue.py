@@ -77,7 +77,8 @@ def _made() -> dict[str, Any]:
 def _stamp() -> str:
     """Changes with booth's own files and with plug-ins."""
     root = Path(__file__).parent.parent
-    files = sorted(str((p.relative_to(root), p.stat().st_mtime_ns)) for p in root.rglob("*.py") if "web" not in p.parts)
+    told = [p for p in root.rglob("*.py") if "web" not in p.relative_to(root).parts or p.name == "describe.py"]
+    files = sorted(str((p.relative_to(root), p.stat().st_mtime_ns)) for p in told)
     plugins = sorted(str(p) for found in installed().values() for p in found)
     bundle = json.dumps([__version__, files, plugins, os.environ.get("BOOTH_CACHE", "")])
     return hashlib.sha256(bundle.encode()).hexdigest()[:16]

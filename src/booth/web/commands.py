@@ -12,7 +12,10 @@ from booth.web.forms import assignment
 from booth.web.home import Home
 
 # Those with an option of their own; all others are given with --set. `resume` is no part of what is learned.
-OPTIONS = {"noun": f"--{CLASS}", "token": "--token", "kind": "--kind", "method": "--method", "base": "--base"}
+OPTIONS = {
+    "noun": f"--{CLASS}", "token": "--token", "kind": "--kind", "method": "--method", "base": "--base",
+    "start_from": "--start-from",
+}  # fmt: skip
 APART = frozenset({"photos", "also", "out", "resume", "settings"})
 
 
@@ -20,7 +23,11 @@ def command_of(configuration: Mapping[str, Any], home: Home, out: Path) -> str:
     """`booth train` with everything that differs from its defaults, to be run in the studio's folder."""
     defaults = {name: field.get_default(call_default_factory=True) for name, field in RunConfig.model_fields.items()}
     known = {k: v for k, v in configuration.items() if k in defaults and k not in APART}
-    changed = {name: value for name, value in known.items() if value != defaults[name] or name in ("token", "method")}
+    said = {"token", "method"}
+    if known.get("start_from"):  # whose subject and base would count where none is given
+        known["start_from"] = _short(home, str(known["start_from"]))
+        said = {name for name in OPTIONS if known.get(name)}
+    changed = {name: value for name, value in known.items() if value != defaults[name] or name in said}
     words = [f"{OPTIONS[name]}={value}" for name, value in changed.items() if name in OPTIONS]
     for other in configuration.get("also") or []:
         folders = ",".join(_short(home, p) for p in other.get("photos") or [])

@@ -11,6 +11,7 @@ from typing import Any
 
 from booth.catalogue import describe_methods
 from booth.choices import CHOICES
+from booth.config import carried
 from booth.registry import EXPORTERS, METHODS
 
 
@@ -21,6 +22,8 @@ def describe() -> dict[str, Any]:
         kind = METHODS[name]
         entry["schema"] = kind.Config.model_json_schema()
         entry["teaches"] = not kind.follows_control
+        entry["contains"] = list(kind.contains)
+        entry["carried"] = {"same": carried(kind, same=True), "other": carried(kind, same=False)}
     chosen = {kind: sorted(registry) for kind, registry in CHOICES.items()}
     formats = [
         {

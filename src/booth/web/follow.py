@@ -37,6 +37,7 @@ class Digest:
         self.log: list[dict[str, Any]] = []
         self.end: dict[str, Any] | None = None
         self.steps = 0  # of the whole plan that were taken
+        self.device_bytes: int | None = None  # of a GPU's memory that the last step left in use
 
     def feed(self, event: dict[str, Any]) -> None:
         """Take in one event; what a later version may say that is not known here is passed over."""
@@ -77,6 +78,8 @@ class Digest:
             self.losses = [p for p in self.losses if p[0] < self.done]
         self.losses.append((self.done, loss if isinstance(loss, int | float) and math.isfinite(loss) else None))
         self.steps = self.done
+        held = data.get("device_bytes")
+        self.device_bytes = held if isinstance(held, int) else None
         if isinstance(data.get("seconds"), int | float):
             self.seconds.append(float(data["seconds"]))
             del self.seconds[:-RECENT]

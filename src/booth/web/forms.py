@@ -75,9 +75,11 @@ def run_fields() -> list[dict[str, Any]]:
     return [f | {"default": None, "optional": True} if f["name"] in AUTOMATIC else f for f in found]
 
 
-def method_fields(method: Mapping[str, Any], chosen: Mapping[str, Any], scale: str) -> list[dict[str, Any]]:
-    """The fields of a method's settings, with its defaults on a base of this scale."""
-    return fields(method["schema"], method["defaults"][scale], chosen)
+def method_fields(
+    method: Mapping[str, Any], chosen: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The fields of a method's settings with the defaults that they have in this run."""
+    return fields(method["schema"], defaults, chosen)
 
 
 def taken(form: list[dict[str, Any]], given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
@@ -120,7 +122,7 @@ def _read(field: Mapping[str, Any], value: Any) -> Any:
     if kind in ("int", "float"):
         return _number(field, value)
     if kind == "choice" and value not in field["choices"]:
-        raise Wrong(name, f"{name} is one of {', '.join(map(str, field['choices']))}.", code="value.unknown")
+        raise Wrong(name, f"{name} has to be one of {', '.join(map(str, field['choices']))}.", code="value.unknown")
     if kind in ("list", "table"):
         return _listed(field, value)
     return str(value)
@@ -136,12 +138,12 @@ def _number(field: Mapping[str, Any], value: Any) -> int | float:
             number = int(number)
     except (TypeError, ValueError, OverflowError) as error:
         whole = "a whole number" if field["type"] == "int" else "a number"
-        raise Wrong(name, f"{name} is {whole}: {field['meaning']}.", code="value.wrong_kind") from error
+        raise Wrong(name, f"{name} has to be {whole}: {field['meaning']}.", code="value.wrong_kind") from error
     low, high = field["low"], field["high"]
     if (low is not None and (number < low or (field["above"] and number == low))) or (
         high is not None and (number > high or (field["below"] and number == high))
     ):
-        raise Wrong(name, f"{name} is {_range(field)}.", code="value.out_of_range")
+        raise Wrong(name, f"{name} has to be {_range(field)}.", code="value.out_of_range")
     return number
 
 
@@ -163,13 +165,12 @@ def _listed(field: Mapping[str, Any], value: Any) -> Any:
         except ValueError as error:
             if wanted is dict:
                 raise Wrong(
-                    field["name"], f"{field['name']} is a table, written as JSON.", code="value.wrong_kind"
+                    field["name"], f"{field['name']} has to be a table, written as JSON.", code="value.wrong_kind"
                 ) from error
             value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, wanted):
-        raise Wrong(
-            field["name"], f"{field['name']} is a {'list' if wanted is list else 'table'}.", code="value.wrong_kind"
-        )
+        kind = "a list" if wanted is list else "a table"
+        raise Wrong(field["name"], f"{field['name']} has to be {kind}.", code="value.wrong_kind")
     return value
 
 

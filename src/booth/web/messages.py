@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from functools import cache
 
+from starlette.requests import HTTPConnection
+
 from booth.web.engine_words import FOLDER, in_language
 
 FIRST = "en"
+LANGUAGE = "booth_language"  # the cookie of the one that was chosen
 LANGUAGES = tuple(sorted(file.stem for file in FOLDER.glob("*.json") if "." not in file.stem))
 SCRIPT = "js."  # before the keys of what scripts say
 
@@ -55,3 +58,9 @@ def preferred(accepted: str) -> str:
         if language in LANGUAGES:
             return language
     return FIRST
+
+
+def words_of(connection: HTTPConnection) -> Words:
+    """The words in the language that was chosen, or that the browser asks for."""
+    chosen = connection.cookies.get(LANGUAGE, "")
+    return Words(chosen if chosen in LANGUAGES else preferred(connection.headers.get("accept-language", "")))

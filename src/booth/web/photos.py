@@ -166,7 +166,7 @@ class PhotoSet:
             stem = self._free(stem)
             told = child(["take", str(self.folder), stem], data)
             if "error" in told:
-                raise BadDataError(f"{name[:80]} {told['error']}.", code="picture.unreadable")
+                raise BadDataError(f"The photo '{name[:80]}' {told['error']}.", code="picture.unreadable")
             taken = self.about()["taken"]
             taken[told["file"]] = {key: told[key] for key in ("turned", "located", "tagged")}
             self.note(taken=taken)

@@ -20,7 +20,9 @@ from booth.web.forms import Wrong, assignment, method_fields, run_fields, taken
 from booth.web.home import Home
 from booth.web.jobs import Job
 from booth.web.photos import PhotoSets
-from booth.web.runs import WORK
+from booth.web.runs import WORK, Place
+from booth.web.starts import defaults_of, frozen, require_able, start_of
+from booth.web.starts import still_the_same as start_still_the_same
 from booth.web.studio import Studio
 
 ROWS = 8  # previews, and checkpoints, of a run unless somebody says otherwise
@@ -49,6 +51,7 @@ class Plan(BaseModel):
     run: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     also: list[Other] = Field(default_factory=list, max_length=8)
+    start_from: str = Field("", pattern="^([0-9a-f]{12})?$", description="id of a concept to go on from; empty = none")
 
 
 def scale_of(base: str) -> str:
@@ -64,7 +67,11 @@ def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
         raise UsageError("This set of photos is gone.", "Choose another one.", code="photos.set_gone")
     plan = plan.model_copy(update={"noun": "style" if plan.kind == "style" and not plan.noun else plan.noun.strip()})
     wrong, racing = Problems(_wrong_words(plan)), plan.race or len(plan.methods) > 1
-    run, settings = ({}, {}) if racing or wrong.of("methods") else _values(catalogue, plan, wrong)
+    start = None
+    if plan.start_from:
+        with wrong.noted():
+            start = _start(studio, plan, racing)
+    run, settings = ({}, {}) if racing or wrong.of("methods") else _values(catalogue, plan, wrong, start)
     wrong.tell()
     photos.note(noun=plan.noun, token=plan.token, kind=plan.kind)
     snapshot, hashes = photos.snapshot()
@@ -77,7 +84,8 @@ def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
     steps = int(
         settings.get("steps") or catalogue.get()["methods"][plan.methods[0]]["defaults"][scale].get("steps") or 400
     )
-    return _training(studio, plan, source, also, about | {"steps": steps}, run, settings)
+    about |= {"steps": steps} | ({"start": frozen(studio.home, start)} if start is not None else {})
+    return _training(studio, plan, source, also, about, run, settings)
 
 
 def _wrong_words(plan: Plan) -> Iterator[Wrong]:
@@ -101,7 +109,21 @@ def names_a_base(base: str) -> bool:
     return bool(base) and not base.startswith("-") and base.isprintable()
 
 
-def _values(catalogue: Catalogue, plan: Plan, wrong: Problems) -> tuple[dict[str, Any], dict[str, Any]]:
+def _start(studio: Studio, plan: Plan, racing: bool) -> Place:
+    """The concept to go on from; Wrong where a race is asked for, whose methods are to be on the same footing."""
+    if racing:
+        raise Wrong(
+            "start_from",
+            "In a race every method begins anew.",
+            "Choose one method, or go on from no concept.",
+            code="start.in_race",
+        )
+    return start_of(studio.places, plan.start_from)
+
+
+def _values(
+    catalogue: Catalogue, plan: Plan, wrong: Problems, start: Place | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The fields of the run and the method's settings that are not the defaults, with `wrong` told of what is amiss."""
     method, scale = catalogue.method(plan.methods[0]), scale_of(plan.base)
     run: dict[str, Any] = {}
@@ -111,7 +133,10 @@ def _values(catalogue: Catalogue, plan: Plan, wrong: Problems) -> tuple[dict[str
     with wrong.noted():
         if method is None:
             raise Wrong("methods", f"There is no method {plan.methods[0]!r} here.", code="method.unknown")
-        settings = taken(method_fields(method, catalogue.get()["chosen"], scale), plan.settings, "settings.")
+        if start is not None:
+            require_able(catalogue.get()["methods"], plan.methods[0], start)
+        form = method_fields(method, catalogue.get()["chosen"], defaults_of(method, scale, start))
+        settings = taken(form, plan.settings, "settings.")
     return run, settings
 
 
@@ -137,8 +162,10 @@ def _training(
     run = {"previews": every, "checkpoint_every": every, "keep_checkpoints": 3 * ROWS} | run
     out = _free(studio, plan.name or f"{plan.token}-{plan.noun}-{name}")
     words = [f"--class={plan.noun}", f"--token={plan.token}", f"--method={name}"]
-    words += [f"--kind={plan.kind}"] if plan.kind != "subject" else []
-    words += [f"--base={plan.base}"] if plan.base != EMBEDDED else []
+    start = about.get("start")  # whose kind and base would count where none is given
+    words += [f"--kind={plan.kind}"] if plan.kind != "subject" or start else []
+    words += [f"--base={plan.base}"] if plan.base != EMBEDDED or start else []
+    words += [f"--start-from={start['concept']}"] if start else []
     words += [f"--also={line}" for line in also]
     words += [f"--set={assignment(key, value)}" for key, value in {**run, **settings}.items()]
     words += [f"--out={studio.home.relative(out)}"]
@@ -193,7 +220,9 @@ def _taken(studio: Studio, folder: Path) -> bool:
 
 
 def still_the_same(home: Home, job: Job) -> str | None:
-    """Why a training cannot start any more: its copy of the photos was changed while it waited."""
+    """Why a training cannot start any more: its photos, or what it goes on from, were changed while it waited."""
+    if (problem := start_still_the_same(home, job)) is not None:
+        return problem
     hashes, source = job.about.get("hashes") or {}, job.about.get("photos")
     if not source:
         return None

@@ -13,7 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from booth.web.messages import words_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -93,41 +96,41 @@ class Guard:
         """The answer to a request that is not let in."""
         headers, method, path = Headers(scope=scope), scope["method"], scope["path"]
         if len(headers.getlist("host")) != 1 or not self.door.allows_host(headers["host"]):
-            return _told(400, "host", "This name of the machine is not allowed. Use the address that was printed.")
+            return _told(scope, 400, "host")
         origin = headers.get("origin")
         if origin is not None and not self.door.allows_origin(origin):
-            return _told(403, "origin", "A page of another site may not use the studio.")
+            return _told(scope, 403, "origin")
         if method not in READING | CHANGING:
-            return _told(405, "method", "This method is not allowed.")
+            return _told(scope, 405, "method")
         if "\\" in path or "\0" in path or ".." in path.split("/"):
-            return _told(400, "path", "This address makes no sense here.")
+            return _told(scope, 400, "path")
         if method in CHANGING:
-            if (refused := self._not_ours(headers, path)) is not None:
+            if (refused := self._not_ours(scope, headers)) is not None:
                 return refused
         elif headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
-            return _told(403, "origin", "A page of another site may not use the studio.")
+            return _told(scope, 403, "origin")
         if path in OPEN or any(path.startswith(place) for place in OPEN if place.endswith("/")):
             return None
         if self.door.knows(_token_in(headers, self.door.cookie)):
             return None
         if method == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)
-        return _told(401, "token", "The token is missing or an old one. Open the address that `booth serve` printed.")
+        return _told(scope, 401, "token")
 
-    def _not_ours(self, headers: Headers, path: str) -> Response | None:
+    def _not_ours(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to a change that a form or a page of another site could have asked for."""
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
         length = headers.get("content-length", "0")
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return _told(403, "origin", "A page of another site may not use the studio.")
+            return _told(scope, 403, "origin")
         has_body = length != "0" or "transfer-encoding" in headers
         if kind not in KINDS and (kind or has_body):
-            return _told(415, "content", "Send application/json, or a file as application/octet-stream.")
+            return _told(scope, 415, "content")
         if MARK not in headers and "authorization" not in headers:
-            return _told(403, "mark", f"A change needs the header {MARK}.")
-        most = LARGE.get(path, MAX_BODY)
+            return _told(scope, 403, "mark", mark=MARK)
+        most = LARGE.get(scope["path"], MAX_BODY)
         if not length.isdecimal() or int(length) > most:
-            return _told(413, "size", f"More than {most // 2**20} MB cannot be sent at once.")
+            return _told(scope, 413, "size", n=most // 2**20)
         return None
 
 
@@ -142,8 +145,9 @@ def _token_in(headers: Headers, cookie: str) -> str | None:
     return None
 
 
-def _told(status: int, code: str, sentence: str) -> Response:
-    return JSONResponse({"error": sentence, "code": code}, status)
+def _told(scope: Scope, status: int, code: str, **values: object) -> Response:
+    """Why a request is not let in, in the language of the browser that sent it."""
+    return JSONResponse({"error": words_of(HTTPConnection(scope))(f"refused.{code}", **values), "code": code}, status)
 
 
 def _with_headers(send: Send, path: str) -> Send:

@@ -14,11 +14,11 @@ from markupsafe import Markup
 
 from booth import __version__
 from booth.core.words import duration, size
-from booth.web.messages import LANGUAGES, Words, preferred
+from booth.web.messages import LANGUAGES, Words, words_of
 from booth.web.studio import Studio
 
 FOLDER = Path(__file__).parent
-LANGUAGE, THEME = "booth_language", "booth_theme"  # cookies
+THEME = "booth_theme"  # a cookie
 THEMES = ("auto", "light", "dark")
 NAVIGATION = ("photos", "runs", "compare", "draw", "concepts", "settings")
 
@@ -36,12 +36,6 @@ environment.filters["embed"] = lambda value: Markup(json.dumps(value).replace("<
 def studio_of(request: Request) -> Studio:
     """The parts of the studio that serves a request."""
     return request.app.state.studio
-
-
-def words_of(request: Request) -> Words:
-    """The words in the language that was chosen, or that the browser asks for."""
-    chosen = request.cookies.get(LANGUAGE, "")
-    return Words(chosen if chosen in LANGUAGES else preferred(request.headers.get("accept-language", "")))
 
 
 def page(request: Request, template: str, *, here: str = "", status: int = 200, **values: Any) -> HTMLResponse:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import string
+from pathlib import Path
 
 import pytest
 
 from booth.config import RunConfig
+from booth.data.decoding import STRANGERS
 from booth.registry import METHODS
 from booth.web import forms
+from booth.web.assistant import ABOUT
 from booth.web.engine_words import FOLDER, in_language
 
 LANGUAGE = "de"
+SPOKEN_ELSEWHERE = {"serve.py", "studio.py"}  # to who starts the studio, in a terminal
 
 
 def fields() -> dict[str, str]:
@@ -29,6 +35,41 @@ def test_every_field_and_every_method_has_words() -> None:
     trained = {name: METHODS[name].trains for name in METHODS.own}
     missing |= {name: told for name, told in trained.items() if in_language(LANGUAGE, told) == told}
     assert missing == {}
+
+
+def sentences(file: Path) -> list[str]:
+    """What a module says: its strings that end as sentences do, but docstrings; a value in them is a 7."""
+    tree, passed = ast.parse(file.read_text(encoding="utf-8")), set[int]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            passed |= {id(node.body[0].value)} if isinstance(node.body[0], ast.Expr) else set()
+        if isinstance(node, ast.JoinedStr):
+            passed |= {id(part) for part in node.values}
+    found = [_text(node) for node in ast.walk(tree) if id(node) not in passed]
+    return [text for text in found if re.fullmatch(r"[\w`].* .*[.!?]", text)]
+
+
+def _text(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def test_every_sentence_of_the_studio_has_words() -> None:
+    root = FOLDER.parent
+    told = {
+        text: file.name for file in root.rglob("*.py") if file.name not in SPOKEN_ELSEWHERE for text in sentences(file)
+    }
+    told = {text: name for text, name in told.items() if text != ABOUT and not text.startswith(("SELECT", "DELETE"))}
+    assert len(told) > 40
+    assert {text: name for text, name in told.items() if in_language(LANGUAGE, text) == text} == {}
+
+
+def test_what_is_wrong_with_a_file_has_words() -> None:
+    complaints = {text for _, what, advice in STRANGERS for text in (what, advice)}
+    assert {text for text in complaints if in_language(LANGUAGE, text) == text} == set()
+    said = in_language(LANGUAGE, "The photo 'my cat.png' is a GIF; save the picture as PNG.")
+    assert said == "Das Foto „my cat.png“ ist ein GIF; speichere das Bild als PNG."
 
 
 def test_both_sides_have_the_same_values() -> None:

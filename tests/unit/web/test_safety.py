@@ -15,6 +15,7 @@ from web_client import PORT, TOKEN, png, raw
 
 from booth.core.errors import UsageError
 from booth.web.home import Home
+from booth.web.messages import LANGUAGE
 from booth.web.pages import media
 from booth.web.safety import MARK
 from booth.web.serve import is_loopback, serve
@@ -44,6 +45,29 @@ def test_the_address_that_is_printed_lets_in_and_the_cookie_is_for_this_site_alo
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert stranger.get("/photos").status_code == 200
+
+
+def test_who_is_not_let_in_is_told_in_the_language_of_the_browser(client: TestClient, stranger: TestClient) -> None:
+    german, form = {"accept-language": "de-DE,de;q=0.9"}, {"content-type": "text/plain"}
+    with_english = german | {"cookie": f"{LANGUAGE}=en"}  # which was chosen in the studio
+    far = {"sec-fetch-site": "cross-site"}
+    for answer, code, word in (
+        (stranger.get("/api/jobs", headers=german), 401, "Das Token fehlt"),
+        (stranger.get("/api/jobs"), 401, "The token is missing"),
+        (stranger.get("/api/jobs", headers=with_english), 401, "The token is missing"),
+        (client.get("/photos", headers=german | {"host": "evil.example"}), 400, "Dieser Name des Rechners"),
+        (client.get("/photos", headers=german | {"origin": "null"}), 403, "von anderswo"),
+        (client.request("TRACE", "/photos", headers=german), 405, "nicht erlaubt"),
+        (client.get("/photos/a%5cb", headers=german), 400, "keinen Sinn"),
+        (client.post("/api/photos", content=b"x", headers=german | form), 415, "Sende"),
+        (client.post("/api/photos", json={}, headers=german | far), 403, "von anderswo"),
+        (client.get("/api/jobs/0123456789ab", headers=german), 404, "Hier ist nichts"),
+        (client.get("/api/jobs/0123456789ab"), 404, "There is nothing here"),
+        (client.post("/api/draw", json={"prompt": "x", "count": 99}, headers=german), 422, "muss höchstens 16 sein"),
+        (client.post("/api/concepts/restore/x", headers=german), 404, "Hier ist nichts"),
+    ):
+        assert answer.status_code == code, answer.text
+        assert word in answer.json()["error"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", f"evil.example:{PORT}", "127.0.0.1:1", "127.0.0.1.evil.example", ""])

@@ -6,12 +6,15 @@ where jobs are, and in the browser.
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +25,20 @@ from typer.testing import CliRunner
 from web_client import PORT, TOKEN, png, raw
 
 from booth.cli.app import app
+from booth.compare.summary import COLUMNS
 from booth.core.commit import verify
+from booth.core.words import size
 from booth.events import read_events
 from booth.train.update import Update
-from booth.web import catalogue, forecast
+from booth.web import catalogue, forecast, starts
 from booth.web.app import create_app
 from booth.web.commands import command_of
 from booth.web.describe import describe
 from booth.web.home import Home
 from booth.web.jobs import Job
+from booth.web.messages import Words
 from booth.web.pages import concepts, wall
+from booth.web.plans import still_the_same
 from booth.web.safety import MARK, Door
 from booth.web.studio import Studio, open_studio
 
@@ -231,6 +238,73 @@ def test_two_subjects_in_one_run(whole: Whole, photo_set: str) -> None:
     assert 'value="zwx"' in whole.ask(f"/plan/{photo_set}?like={job.id}")
 
 
+def form_of(page: str) -> dict[str, Any]:
+    """The fields that a plan's page is made of."""
+    found = re.search(r'id="form">(.*?)</div>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(html.unescape(found[1]))
+
+
+def test_a_training_goes_on_from_a_concept(whole: Whole, trained: Job, photo_set: str) -> None:
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
+    assert f"/plan/{photo_set}?start_from={concept}" in whole.ask(f"/concepts/{concept}")
+    page = whole.ask(f"/plan/{photo_set}?start_from={concept}")
+    assert re.search(rf'<option value="{concept}"[^>]* selected', page)
+    assert f'name="base" list="bases" maxlength="300" value="{whole.base}"' in page
+    page = whole.ask(f"/plan/{photo_set}/methods?base={whole.base}&start_from={concept}")
+    cards = set(re.findall(r'data-method="(\w+)"', page))
+    assert {"lora", "locon", "two_stage"} <= cards
+    assert not {"textual_inversion", "dreambooth", "loha", "controlnet"} & cards
+    ranks = {
+        m: next(f["default"] for f in form_of(page)["settings"][m] if f["name"] == "rank") for m in ("lora", "locon")
+    }
+    assert ranks == {"lora": 2, "locon": 2}
+
+    plan = whole.plan(start_from=concept, run={"previews": 0}, settings={"steps": 1})
+    job = whole.done(whole.post(f"/api/plan/{photo_set}", **plan)["id"])
+    assert f"--start-from={trained.about['out']}" in job.argv
+    assert "rank" not in job.command  # which the concept says
+    record = json.loads((whole.home.root / job.about["out"] / "concept.json").read_text())
+    assert (record["settings"]["rank"], record["steps"]) == (2, 1)
+    assert record["data"]["start_from"]["name"].endswith(trained.about["out"])
+    place = whole.studio.places.of(whole.home.root / job.about["out"])
+    again = shlex.split(command_of(place.frozen()["configuration"], whole.home, place.out))
+    assert {f"--start-from={trained.about['out']}", f"--base={whole.base}", "--kind=subject"} <= set(again)
+    shown = whole.ask(f"/plan/{photo_set}?like={job.id}")
+    assert re.search(rf'<option value="{concept}"[^>]* selected', shown)
+
+
+def test_what_cannot_be_gone_on_from_is_refused_before_the_queue(whole: Whole, trained: Job, photo_set: str) -> None:
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
+    waiting = len(whole.studio.library.queued())
+
+    def refused(field: str, word: str, german: str, **plan: Any) -> None:
+        for language, expected in (("en", word), ("de", german)):
+            told = whole.client.post(
+                f"/api/plan/{photo_set}", json=whole.plan(**plan), headers={"accept-language": language}
+            )
+            assert told.status_code == 400, told.text
+            assert [p["field"] for p in told.json()["problems"]] == [field]
+            assert expected in told.json()["error"]
+
+    refused("start_from", "every method begins anew", "jede Methode neu", start_from=concept, race=True)
+    refused("methods", "with textual_inversion", "mit textual_inversion", start_from=concept,
+            methods=["textual_inversion"], settings={})  # fmt: skip
+    refused("start_from", "is gone", "ist weg", start_from="0123456789ab")
+    assert whole.client.get(f"/plan/{photo_set}/methods?start_from=0123456789ab").status_code == 404
+    assert len(whole.studio.library.queued()) == waiting
+
+
+def test_a_concept_that_changed_while_the_run_waited_is_told_of(whole: Whole, trained: Job) -> None:
+    place = whole.studio.places.of(whole.home.root / trained.about["out"])
+    start = starts.frozen(whole.home, place)
+    for about, word in (
+        (start, None), (start | {"sha256": "0"}, "was changed"), (start | {"concept": "concepts/gone"}, "is gone")
+    ):  # fmt: skip
+        problem = still_the_same(whole.home, replace(trained, about={"start": about}))
+        assert (problem is None) if word is None else word in str(problem)
+
+
 def test_advice_and_measured_costs(whole: Whole, photo_set: str) -> None:
     question = {"noun": "dog", "base": whole.base, "methods": ["lora"]}
     job = whole.post(f"/api/plan/{photo_set}/advice", **question)["job"]
@@ -242,7 +316,9 @@ def test_advice_and_measured_costs(whole: Whole, photo_set: str) -> None:
     assert told["token"]["token"] == "sks"
     (cost,) = told["costs"]
     assert cost["seconds"] > 0
-    assert cost["artifact_bytes"] > 0
+    assert cost["disk"] == 27 * cost["artifact_bytes"] > 0  # nine checkpoints with the moments of AdamW
+    shown = whole.ask(f"/plan/{photo_set}/methods?base={whole.base}")
+    assert f'data-fact="disk">{size(cost["disk"])}<' in shown
     assert "±" in whole.ask(f"/plan/{photo_set}/methods?base={whole.base}")
     assert "±" not in whole.ask(f"/plan/{photo_set}/methods")  # of another base nothing is known
 
@@ -258,6 +334,11 @@ def test_a_race_and_a_blind_taste_test(whole: Whole, photo_set: str) -> None:
     assert set(race["methods"]) == {"lora", "textual_inversion"}
     page = whole.ask(f"/compare/{race['id']}")
     assert "textual_inversion" in page
+    assert '<th scope="col">Training time</th>' in page
+    assert f"<th scope=\"col\">{Words('de')('metric.cost.bytes')}</th>" in whole.client.get(
+        f"/compare/{race['id']}", headers={"accept-language": "de"}
+    ).text  # fmt: skip
+    assert all(Words("de").has(f"metric.{m}.{part}" if part else f"metric.{m}") for m, part in COLUMNS)
     assert whole.client.get(f"/media/races/{race['id']}/lora/0").headers["content-type"] == "image/png"
     assert race["id"] in whole.ask("/compare")
     pair = whole.post(f"/api/races/{race['id']}/pair")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,10 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from booth.core.words import duration, size
 from booth.web.home import id_of
 from booth.web.jobs import write_json
+from booth.web.messages import Words, words_of
 from booth.web.pages.jobs import shown as job_shown
 from booth.web.pages.media import picture
 from booth.web.runs import read_json
@@ -20,6 +23,9 @@ from booth.web.view import page, studio_of
 
 router = APIRouter()
 PLAN, NUMBERS, TASTE = "race.json", "comparison.json", "taste.json"
+UNITS: dict[str, Callable[[float], str]] = {
+    "cost/seconds": duration, "cost/peak_memory_bytes": size, "cost/bytes": size,
+}  # fmt: skip
 SHOWN = 6  # pictures of each method
 PAIRS = 12
 
@@ -74,6 +80,21 @@ def told(folder: Path) -> dict[str, Any]:
     }
 
 
+def heading(words: Words, column: str) -> tuple[str, str]:
+    """What a column is called, and the encoder that its numbers are of; a metric without words keeps its name."""
+    metric, *rest = column.split("/")
+    key = f"metric.{metric}"
+    if rest and words.has(f"{key}.{rest[0]}"):
+        key += f".{rest.pop(0)}"
+    return words.either(key, metric), " ".join(rest)
+
+
+def shown_value(column: str, value: float) -> str:
+    """A number of a column, for people."""
+    unit = UNITS.get(column)
+    return unit(value) if unit is not None else f"{value:.3g}"
+
+
 def _points(methods: dict[str, Any]) -> list[dict[str, Any]]:
     """Quality against cost: the first quality that all have, and the seconds."""
     qualities = [n for n in next(iter(methods.values()), {"columns": {}})["columns"] if not n.startswith("cost")]
@@ -110,7 +131,11 @@ def one(request: Request, key: str) -> Response:
     place = studio.home.relative(folder)
     command = next((j.command for j in studio.library.all() if j.about.get("race") == place), "")
     race = {"id": key, **told(folder)}
-    return page(request, "race.html", here="compare", race=race, shown=SHOWN, command=command)
+    headings = {column: heading(words_of(request), column) for column in race["columns"]}
+    return page(
+        request, "race.html", here="compare", race=race, shown=SHOWN, command=command, headings=headings,
+        number=shown_value,
+    )  # fmt: skip
 
 
 @router.get("/compare/{key}/taste", include_in_schema=False)

@@ -22,8 +22,8 @@ from booth.web.jobs import Job, write_json
 from booth.web.pages.draw import concepts_of
 from booth.web.pages.jobs import job_of
 from booth.web.pages.jobs import shown as job_shown
-from booth.web.pages.media import place_of
-from booth.web.pages.photos import RAW
+from booth.web.pages.media import concept_of
+from booth.web.pages.photos import RAW, sets_of
 from booth.web.pages.plan import catalogue_of
 from booth.web.plans import NO_BASE, WORDS, names_a_base
 from booth.web.runs import Place, read_json
@@ -51,14 +51,6 @@ class Target(BaseModel):
     lossy: bool = False
 
 
-def concept_of(request: Request, key: str) -> Place:
-    """The finished concept of an id, or 404."""
-    place = place_of(request, key)
-    if not place.is_concept:
-        raise HTTPException(404)
-    return place
-
-
 @router.get("/concepts", include_in_schema=False)
 def index(request: Request) -> Response:
     """The library."""
@@ -82,11 +74,22 @@ def one(request: Request, key: str) -> Response:
         job_shown(studio, j) | {"result": studio.library.folder(j).result()} for j in jobs if j.kind == "evaluate"
     ]
     values = {
-        "concept": {"id": place.id, "name": place.name, "path": studio.home.relative(place.out), "run": place.has_run},
+        "concept": {
+            "id": place.id, "name": place.name, "path": studio.home.relative(place.out), "run": place.has_run,
+            "set": _photos_of(request, place),
+        },
         "record": record, "samples": len(place.samples()), "damage": _damage(place), "exports": exports,
         "reports": reports[:1], "folders": _folders(record),
     }  # fmt: skip
     return page(request, "concept.html", here="concepts", **values)
+
+
+def _photos_of(request: Request, place: Place) -> str:
+    """The id of the set of photos that it was taught from, where the studio taught it and the set is still there."""
+    out = studio_of(request).home.relative(place.out)
+    taught = (j for j in studio_of(request).library.all() if j.kind == "train" and j.about.get("out") == out)
+    key = str(next((j.about.get("set") for j in taught), None) or "")
+    return key if key and sets_of(request).get(key) is not None else ""
 
 
 def _damage(place: Place) -> str:

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel
 
-from booth.web.messages import LANGUAGES
-from booth.web.view import LANGUAGE, THEME, page, studio_of, words_of
+from booth.web.messages import LANGUAGE, LANGUAGES, words_of
+from booth.web.view import THEME, page, studio_of
 
 router = APIRouter()
 YEAR = 365 * 86400

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from booth.web.jobs import ACTIVE, Job
+from booth.web.messages import words_of
 from booth.web.studio import Studio
 from booth.web.view import page, studio_of
 
@@ -71,8 +72,9 @@ def jobs(request: Request) -> dict[str, Any]:
 def one(request: Request, key: str) -> dict[str, Any]:
     """A job with the last lines that it said, and its result once it has one."""
     studio, job = studio_of(request), job_of(request, key)
-    folder = studio.library.folder(job)
-    return shown(studio, job) | {"said": folder.said(), "result": folder.result() if job.state == "done" else None}
+    folder, words = studio.library.folder(job), words_of(request)
+    said, result = [words.told(line) for line in folder.said()], folder.result() if job.state == "done" else None
+    return shown(studio, job) | {"reason": words.told(job.reason), "said": said, "result": result}
 
 
 @router.post("/api/jobs/{key}", tags=["jobs"])

@@ -39,6 +39,14 @@ def place_of(request: Request, key: str) -> Place:
     return place
 
 
+def concept_of(request: Request, key: str) -> Place:
+    """The finished concept of an id, or 404."""
+    place = place_of(request, key)
+    if not place.is_concept:
+        raise HTTPException(404)
+    return place
+
+
 @router.get("/runs/{key}/previews/{step}/{number}", response_class=Response)
 def preview(request: Request, key: str, step: int, number: int) -> Response:
     """A picture of a run's preview."""

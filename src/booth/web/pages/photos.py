@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from booth.core.errors import BadDataError
 from booth.web.home import Home
 from booth.web.intake import MAX_BYTES
+from booth.web.messages import words_of
 from booth.web.pages.media import picture
 from booth.web.photos import ChangedMeanwhile, Photo, PhotoSet, PhotoSets
 from booth.web.runs import read_json
@@ -190,7 +191,8 @@ def caption(request: Request, key: str, photo: str, wish: Caption) -> dict[str, 
     try:
         return {"version": found.write_caption(wish.text, wish.version), "text": found.caption()[0]}
     except ChangedMeanwhile as error:
-        return JSONResponse({"error": str(error), "code": "changed", "text": error.text, "version": error.version}, 409)
+        told = words_of(request).told(str(error))
+        return JSONResponse({"error": told, "code": "changed", "text": error.text, "version": error.version}, 409)
 
 
 @router.post("/api/photos/{key}/replace", tags=["photos"])

@@ -15,13 +15,16 @@ from booth.web import forms, plans
 from booth.web.bases import EMBEDDED, bases_of
 from booth.web.catalogue import Catalogue
 from booth.web.jobs import Job, tail, write_json
+from booth.web.messages import words_of
 from booth.web.pages.jobs import job_of
 from booth.web.pages.jobs import shown as job_shown
+from booth.web.pages.media import concept_of
 from booth.web.pages.photos import set_of, sets_of
 from booth.web.pages.photos import shown as set_shown
 from booth.web.runs import read_json
+from booth.web.starts import able_to_go_on, defaults_of, starts_of
 from booth.web.studio import Studio
-from booth.web.view import page, studio_of, words_of
+from booth.web.view import page, studio_of
 
 router = APIRouter()
 FIRST = ("lora", "dreambooth", "textual_inversion", "pivotal_tuning", "hypernetwork")  # the cards that come first
@@ -37,25 +40,36 @@ class Question(BaseModel):
     methods: list[str] = Field(default_factory=list, max_length=30)
 
 
+def disk_of(artifact_bytes: float) -> int:
+    """What a run takes while it lasts: in every checkpoint the weights and AdamW's two moments of each."""
+    return int(artifact_bytes * 3 * (plans.ROWS + 1))
+
+
 def catalogue_of(request: Request) -> Catalogue:
     """The methods and formats."""
     return request.app.state.catalogue
 
 
 @router.get("/plan/{key}", include_in_schema=False)
-def plan(request: Request, key: str, like: str = "") -> Response:
-    """The page at once, filled in as for a job that it is to be `like`; what takes time to be known comes after it."""
-    photos = set_of(request, key)
+def plan(request: Request, key: str, like: str = "", start_from: str = "") -> Response:
+    """The page at once, filled in as for a job that it is to be `like`; what takes time to be known comes after it.
+
+    With `start_from`, the id of a concept, as for a run that goes on from it.
+    """
+    photos, starts = set_of(request, key), starts_of(studio_of(request).places)
     others = [
         {"id": s.id, "name": s.name, "token": s.about().get("token") or "", "noun": s.about().get("noun") or ""}
         for s in sets_of(request).all() if s.id != photos.id and s.photos()
     ]  # fmt: skip
     typed = {k: v for k, v in photos.about().items() if k in ("noun", "token", "kind") and v}
-    asked = {"noun": "", "token": "sks", "kind": "subject", "base": EMBEDDED, "also": []} | typed
+    asked = {"noun": "", "token": "sks", "kind": "subject", "base": EMBEDDED, "also": [], "start_from": ""} | typed
     asked |= _plan_of(studio_of(request), like)
+    former = next((start for start in starts if start["id"] == start_from), None)
+    if former is not None:
+        asked |= {k: former[k] for k in ("noun", "token", "kind", "base") if former[k]} | {"start_from": start_from}
     values = {
         "set": {"id": photos.id, "name": photos.name, "first": [p.id for p in photos.photos()[:6]]},
-        "others": others, "asked": asked, "again": like, "bases": bases_of(studio_of(request).home),
+        "others": others, "asked": asked, "again": like, "bases": bases_of(studio_of(request).home), "starts": starts,
         "also": {other["set"]: other for other in asked["also"]},
     }  # fmt: skip
     return page(request, "plan.html", here="photos", **values)
@@ -68,15 +82,23 @@ def _plan_of(studio: Studio, job: str) -> dict[str, Any]:
 
 
 @router.get("/plan/{key}/methods", include_in_schema=False)
-def methods(request: Request, key: str, like: str = "", base: str = EMBEDDED) -> Response:
-    """The cards and the form of settings on a base: a part of the page."""
+def methods(request: Request, key: str, like: str = "", base: str = EMBEDDED, start_from: str = "") -> Response:
+    """The cards and the form of settings on a base, and of what goes on from a concept: a part of the page."""
     studio, photos = studio_of(request), set_of(request, key)
+    start = concept_of(request, start_from) if start_from else None
     known = catalogue_of(request).get()
     asked = _plan_of(studio, like)
+    able = able_to_go_on(known["methods"], start) if start is not None else known["methods"]
     names = sorted(
-        (n for n, m in known["methods"].items() if m["teaches"]), key=lambda n: FIRST.index(n) if n in FIRST else 99
+        (n for n in able if known["methods"][n]["teaches"]), key=lambda n: FIRST.index(n) if n in FIRST else 99
     )
-    settings = {n: forms.method_fields(known["methods"][n], known["chosen"], plans.scale_of(base)) for n in names}
+    defaults = {n: defaults_of(known["methods"][n], plans.scale_of(base), start) for n in names}
+    settings = {n: forms.method_fields(known["methods"][n], known["chosen"], defaults[n]) for n in names}
+    wished = [
+        *(asked.get("methods") or []),
+        *([(start.record() or {}).get("method")] if start is not None else []),
+        "lora",
+    ]
     run, words = forms.run_fields(), words_of(request)
     for field in [*run, *(f for fields in settings.values() for f in fields)]:
         field["meaning"] = words.told(field["meaning"])
@@ -87,7 +109,8 @@ def methods(request: Request, key: str, like: str = "", base: str = EMBEDDED) ->
     }
     return page(
         request, "methods.html", methods=[known["methods"][n] for n in names],
-        costs=_costs(studio).get(base, {}), asked=asked,
+        costs=_costs(studio).get(base, {}), disk=disk_of,
+        asked=asked, chosen=next((n for n in wished if n in names), ""),
         form={"run": run, "settings": settings, "idle": forms.IDLE, "facts": facts},
         own=[n for n in METHODS.own if n in names], embedded=base == EMBEDDED,
     )  # fmt: skip
@@ -117,8 +140,8 @@ def go(request: Request, key: str) -> Response:
     shown = job_shown(studio, job)
     if shown["run"]:
         return RedirectResponse(f"/runs/{shown['run']}", 303)
-    folder = studio.library.folder(job)
-    return page(request, "job.html", here="runs", job=shown, said=folder.said(40))
+    said = [words_of(request).told(line) for line in studio.library.folder(job).said(40)]
+    return page(request, "job.html", here="runs", job=shown, said=said)
 
 
 @router.post("/api/plan/{key}/advice", tags=["plans"])
@@ -171,8 +194,12 @@ def advice(request: Request, key: str) -> dict[str, Any]:
         token["warnings"] = [said(sentence) for sentence in token["warnings"]]
     return {
         "state": job.state, "reason": said(job.reason), "advice": advice, "token": token,
-        "costs": [line for line in told if line.get("kind") == "cost"],
+        "costs": [_with_disk(line) for line in told if line.get("kind") == "cost"],
     }  # fmt: skip
+
+
+def _with_disk(cost: dict[str, Any]) -> dict[str, Any]:
+    return cost | ({"disk": disk_of(cost["artifact_bytes"])} if "artifact_bytes" in cost else {})
 
 
 def _told(studio: Studio, job: Job) -> list[dict[str, Any]]:

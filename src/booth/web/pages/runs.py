@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from booth.core.process import process_memory
 from booth.web.commands import command_of
 from booth.web.follow import Digest
 from booth.web.jobs import Job
+from booth.web.messages import words_of
 from booth.web.pages.media import place_of
 from booth.web.runs import Place, state_of
 from booth.web.studio import Studio
-from booth.web.view import page, studio_of, words_of
+from booth.web.view import page, studio_of
 
 router = APIRouter()
 LOOK = 0.6  # seconds between two looks at a run that somebody watches
 QUIET = 15  # looks after which a comment is sent, so that a connection that is gone is noticed
 LISTED = 60
+ABOUT = 10_000_000  # bytes of memory that are told apart, so that not every look is a change
 
 
 def told(studio: Studio, place: Place, digest: Digest) -> dict[str, Any]:
@@ -61,7 +65,17 @@ def told(studio: Studio, place: Place, digest: Digest) -> dict[str, Any]:
 
 def live(studio: Studio, place: Place, digest: Digest) -> dict[str, Any]:
     """What changes while it runs."""
-    return told(studio, place, digest) | {"losses": digest.curve(), "log": digest.log[-80:]}
+    more = {"losses": digest.curve(), "log": digest.log[-80:], "memory_now": memory_now(place, digest)}
+    return told(studio, place, digest) | more
+
+
+def memory_now(place: Place, digest: Digest) -> dict[str, int | None] | None:
+    """What its process holds, and of a GPU's memory, in bytes and about; None where nothing runs."""
+    process = place.process()
+    held = process_memory(int(process["pid"])) if process is not None and process["host"] == platform.node() else None
+    if held is None:
+        return None
+    return {"process": held - held % ABOUT, "device": digest.device_bytes}
 
 
 def job_of_run(studio: Studio, place: Place) -> Job | None:
@@ -107,7 +121,7 @@ def runs(request: Request) -> dict[str, Any]:
 def state(request: Request, key: str) -> dict[str, Any]:
     """One run with its losses and its log."""
     studio, place = studio_of(request), place_of(request, key)
-    return _said(request, live(studio, place, studio.places.digest(place))) | {"job": _job_state(studio, place)}
+    return _said(request, live(studio, place, studio.places.digest(place))) | {"job": _job_state(request, place)}
 
 
 def _said(request: Request, run: dict[str, Any]) -> dict[str, Any]:
@@ -117,9 +131,11 @@ def _said(request: Request, run: dict[str, Any]) -> dict[str, Any]:
     return run | {"log": log, "reason": words.told(run["reason"])}
 
 
-def _job_state(studio: Studio, place: Place) -> dict[str, Any] | None:
-    job = job_of_run(studio, place)
-    return None if job is None else {"id": job.id, "state": job.state, "wanted": job.wanted, "reason": job.reason}
+def _job_state(request: Request, place: Place) -> dict[str, Any] | None:
+    job = job_of_run(studio_of(request), place)
+    if job is None:
+        return None
+    return {"id": job.id, "state": job.state, "wanted": job.wanted, "reason": words_of(request).told(job.reason)}
 
 
 @router.get("/api/runs/{key}/stream", tags=["runs"], response_class=StreamingResponse)

@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from booth.core.cache import cache_folder, empty, kept
 from booth.core.children import environment, python
 from booth.core.errors import NotAvailableError
 from booth.web.photos import PhotoSets
@@ -38,7 +39,8 @@ def index(request: Request) -> Response:
     usage = {"photos": studio.home.photos, "concepts": studio.home.concepts, "studio": studio.home.studio}
     return page(
         request, "settings.html", here="settings", folder=str(studio.home.root), assistant=studio.training_by_assistant,
-        usage={name: _bytes(folder) for name, folder in usage.items()}, address=f"http://127.0.0.1:{studio.door.port}/mcp",
+        usage={name: _bytes(folder) for name, folder in usage.items()}, cache=kept(), cache_folder=str(cache_folder()),
+        address=f"http://127.0.0.1:{studio.door.port}/mcp",
     )  # fmt: skip
 
 
@@ -64,6 +66,17 @@ def _examined() -> dict[str, Any]:
         raise NotAvailableError(
             "The doctor gave no answer.", "Run `booth doctor` in a terminal.", code="studio.no_doctor"
         ) from error
+
+
+@router.post("/api/cache/empty", tags=["settings"])
+def empty_cache(request: Request) -> dict[str, Any]:
+    """Let go of what later runs would find and can make again; not while something runs that may be reading it."""
+    studio = studio_of(request)
+    if studio.library.active() or any(place.process() is not None for place in studio.places.all()):
+        raise NotAvailableError(
+            "Something runs that may be using the cache.", "Wait until it is done.", code="studio.cache_in_use"
+        )
+    return {"freed": empty(), "reload": True}
 
 
 @router.get("/api/bundle", tags=["settings"])

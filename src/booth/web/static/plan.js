@@ -109,6 +109,7 @@
       put("seconds", `${span(cost.seconds)} ± ${Math.round(cost.plus_minus * 100)} %`);
       put("peak_memory_bytes", bytes(cost.peak_memory_bytes));
       put("artifact_bytes", bytes(cost.artifact_bytes));
+      put("disk", bytes(cost.disk));
     }
     const busy = ["queued", "starting", "running"].includes(told.state);
     at("measuring").textContent = told.state === "queued" ? say("measure_waits") : busy ? say("measured_so_far", { n: told.costs.length }) : told.state === "done" ? say("measured") : told.reason;
@@ -139,13 +140,19 @@
     const settings = Object.fromEntries(Object.entries(given.settings).filter(([name]) => own.has(name)));
     at("start").disabled = true;
     try {
-      const told = await send("POST", `/api/plan/${plan.dataset.set}`, { noun: plan.noun.value.trim(), token: plan.token.value.trim(), kind: plan.kind.value, base: base(), methods: form ? chosen() : ["lora"], race: racing(), run: given.run, settings, also });
+      const told = await send("POST", `/api/plan/${plan.dataset.set}`, { noun: plan.noun.value.trim(), token: plan.token.value.trim(), kind: plan.kind.value, base: base(), methods: form ? chosen() : ["lora"], race: racing(), run: given.run, settings, also, start_from: plan.elements.start_from?.value || "" });
       location.assign(told.go);
     } catch (problem) { at("start").disabled = false; reveal(problem.told?.problems); wrong(problem.told?.problems || [{ sentence: problem.message }]); }
   });
 
   plan.addEventListener("input", (event) => { if (["noun", "token", "kind"].includes(event.target.name)) example(); if (event.target.id === "search") fields(); });
-  plan.base.addEventListener("change", () => { form = null; htmx.trigger("#methods", "booth:base"); });
+  const again = () => { form = null; htmx.trigger("#methods", "booth:base"); };
+  plan.base.addEventListener("change", again);
+  plan.elements.start_from?.addEventListener("change", (event) => {
+    const former = event.target.selectedOptions[0].dataset;
+    for (const name of ["token", "noun", "kind", "base"]) if (former[name]) plan.elements[name].value = former[name];
+    again(); example();
+  });
   plan.addEventListener("change", (event) => { if (event.target.name === "method" || event.target.id === "race") { cards(); fields(); example(); } });
   plan.addEventListener("click", (event) => {
     const button = event.target.closest("button");

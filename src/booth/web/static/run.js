@@ -24,6 +24,8 @@
     at("steps").textContent = all ? `${run.steps} / ${all}` : "–";
     at("speed").textContent = run.left && all > run.steps ? say("per_step", { seconds: (run.left / (all - run.steps)).toFixed(2) }) : "–";
     at("elapsed").textContent = run.began ? span(Math.max(0, run.time - run.began)) : "–";
+    at("memory-now").hidden = !run.memory_now;
+    if (run.memory_now) at("memory").textContent = run.memory_now.device === null ? bytes(run.memory_now.process) : say("memory_both", { process: bytes(run.memory_now.process), device: bytes(run.memory_now.device) });
     at("checkpoints").textContent = String(run.checkpoints.length);
     const state = run.job ? (["queued", "stopped", "paused", "failed"].includes(run.job.state) && !live ? run.job.state : run.state) : run.state;
     for (const one of document.querySelectorAll("[data-when]")) one.hidden = !one.dataset.when.split(" ").includes(state) || Boolean(run.job?.wanted && live);
