@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
 import urllib.request
 from pathlib import Path
@@ -18,6 +20,9 @@ pytestmark = pytest.mark.xdist_group("browser")  # one studio, one browser and o
 
 PHOTOS = sorted(demo.photos().glob("*.png"))
 STEPS = 4
+LONG = 24  # of a run whose worker is killed meanwhile
+MOST_CLICKS = 5  # from dropped photos to a running job
+COUNT = "addEventListener('click', () => { sessionStorage.clicks = Number(sessionStorage.clicks || 0) + 1; }, true)"
 SIZES = {"phone": (390, 844, "dark"), "desk": (1440, 900, "light")}
 
 
@@ -31,6 +36,7 @@ def taught(browser: Any, served: Served) -> dict[str, str]:
     """One way through all of it, on the embedded base, with the server killed while the training runs."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
     context.set_default_timeout(WAIT)
+    context.add_init_script(COUNT)
     page = context.new_page()
     page.goto(served.address)
     page.set_input_files("#files", [str(p) for p in PHOTOS])
@@ -45,7 +51,7 @@ def taught(browser: Any, served: Served) -> dict[str, str]:
     page.locator("#f-run-previews").blur()
     page.click("#start")
     page.wait_for_url(re.compile(r"/runs/[0-9a-f]{12}$"))
-    found["run"] = page.url.rsplit("/", 1)[1]
+    found |= {"run": page.url.rsplit("/", 1)[1], "clicks": page.evaluate("sessionStorage.clicks")}
     served.kill()
     served.start()
     page.reload()
@@ -53,6 +59,10 @@ def taught(browser: Any, served: Served) -> dict[str, str]:
     found["concept"] = found["run"]
     context.close()
     return found
+
+
+def test_a_few_clicks_lead_from_photos_to_a_running_job(taught: dict[str, str]) -> None:
+    assert 1 <= int(taught["clicks"]) <= MOST_CLICKS
 
 
 def test_a_killed_server_lost_nothing_of_the_run(taught: dict[str, str], served: Served) -> None:
@@ -135,6 +145,48 @@ def test_no_page_is_wider_than_the_screen_or_heavy_or_hard_to_use(
 def _weight(response: Any) -> int:
     kind = response.headers.get("content-type", "")
     return 0 if kind.startswith("image/") else int(response.headers.get("content-length", 0))
+
+
+def test_a_killed_worker_is_told_of_and_the_run_goes_on_from_what_is_saved(
+    taught: dict[str, str], page: Any, served: Served
+) -> None:
+    page.goto(f"{served.base}/plan/{taught['set']}")
+    page.fill("#noun", "dog")
+    page.wait_for_selector("#f-settings-steps")
+    for field, value in (("settings-steps", LONG), ("run-previews", 0)):
+        page.fill(f"#f-{field}", str(value))
+        page.locator(f"#f-{field}").blur()
+    page.click("[data-level=advanced]")
+    page.fill("#f-run-checkpoint_every", "1")
+    page.locator("#f-run-checkpoint_every").blur()
+    page.click("#start")
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f]{12}$"))
+    run = page.url.rsplit("/", 1)[1]
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(page.locator("#checkpoints")).not_to_have_text(re.compile(r"^[0–]$"), timeout=WAIT)
+    assert re.search(r"\d (MB|GB)", page.inner_text("#memory"))
+
+    lock = served.home / ask(served, f"/api/runs/{run}")["path"]
+    worker = json.loads(lock.with_name(f"{lock.name}.run").joinpath("lock").read_text())
+    os.kill(worker["pid"], signal.SIGKILL)
+    page.wait_for_selector("#state.is-killed")
+    saved = re.search(r"Everything up to step (\d+) is safe", page.inner_text("#reason"))
+    assert saved is not None, page.inner_text("#reason")
+    page.wait_for_selector("[data-act=resume]:visible")
+    for _ in range(100):  # the keeper looks when it looks
+        (job,) = [j for j in ask(served, "/api/jobs")["jobs"] if j["run"] == run]
+        if job["state"] == "failed":
+            break
+        time.sleep(0.2)
+    assert (job["state"], job["advice"]) == ("failed", "advice.killed")
+
+    page.click("[data-act=resume]")
+    page.wait_for_selector("#state.is-done")
+    assert page.inner_text("#steps") == f"{LONG} / {LONG}"
+    events = [json.loads(line) for line in (lock / "run" / "events.jsonl").read_text().splitlines()]
+    begun = [event["done"] for event in events if event["kind"] == "plan"]
+    assert len(begun) == 2
+    assert begun[0] == 0 < int(saved[1]) <= begun[1] < LONG
 
 
 def test_by_keyboard_alone(taught: dict[str, str], page: Any, served: Served) -> None:
