@@ -229,6 +229,28 @@ def test_another_base_has_other_defaults(taught: dict[str, str], page: Any, serv
     assert page.input_value("#noun") == "dog"
 
 
+def test_the_time_on_a_card_is_of_as_many_steps_as_are_asked_for(
+    taught: dict[str, str], page: Any, served: Served
+) -> None:
+    cost = {"seconds": 100, "train_seconds": 80, "plus_minus": 0.05, "peak_memory_bytes": 1, "artifact_bytes": 1}
+    page.goto(f"{served.base}/plan/{taught['set']}")
+    page.wait_for_selector("#f-settings-steps")
+    steps = int(page.input_value("#f-settings-steps"))
+    costs = served.home / "studio" / "costs.json"
+    before = costs.read_text() if costs.is_file() else None
+    costs.write_text(json.dumps({"embedded": {"lora": cost | {"steps": steps}}}))
+    try:
+        page.reload()
+        shown = page.locator("[data-method=lora] [data-fact=seconds]")
+        expect = pytest.importorskip("playwright.sync_api").expect
+        expect(shown).to_have_text("1 min 40 s ± 5 %")
+        page.fill("#f-settings-steps", str(2 * steps))
+        page.locator("#f-settings-steps").blur()
+        expect(shown).to_have_text("3 min 00 s ± 5 %")
+    finally:
+        costs.unlink() if before is None else costs.write_text(before)
+
+
 def test_a_bad_upload_is_told_of_and_the_others_are_taken(page: Any, served: Served, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("<svg onload=alert(1)>")
     page.goto(f"{served.base}/photos")

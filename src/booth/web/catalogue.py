@@ -61,14 +61,15 @@ class Catalogue:
 
 
 def _made() -> dict[str, Any]:
-    done = subprocess.run(
-        python("booth.web.describe"), capture_output=True, timeout=WAIT, check=False,
-        start_new_session=True, env=environment(OMP_NUM_THREADS="1"),
-    )  # fmt: skip
+    said: list[str] = []
     try:
-        return json.loads(done.stdout)
-    except ValueError as error:
+        done = subprocess.run(
+            python("booth.web.describe"), capture_output=True, timeout=WAIT, check=False,
+            start_new_session=True, env=environment(OMP_NUM_THREADS="1"),
+        )  # fmt: skip
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        return json.loads(done.stdout)
+    except (ValueError, subprocess.TimeoutExpired) as error:
         raise NotAvailableError(
             f"The methods cannot be listed: {said[-1] if said else 'no answer'}", code="studio.no_methods"
         ) from error

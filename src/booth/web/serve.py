@@ -16,6 +16,7 @@ from booth.web.safety import LOOPBACK, Door
 from booth.web.studio import hold, open_studio
 
 SHORTEST = 16  # characters of a token that somebody chose
+BACKLOG = 128  # connections that may wait to be taken up
 
 
 def serve(
@@ -80,6 +81,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host.strip("[]"), port))
+        listening.listen(BACKLOG)  # so that who opens the address as soon as it is told waits, and is not refused
     except OSError as error:
         listening.close()
         raise UsageError(

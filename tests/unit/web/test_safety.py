@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from booth.web.home import Home
 from booth.web.messages import LANGUAGE
 from booth.web.pages import media
 from booth.web.safety import MARK
-from booth.web.serve import is_loopback, serve
+from booth.web.serve import _listen, is_loopback, serve
 from booth.web.studio import Studio, hold
 
 PLACES = ("/photos", "/runs", "/api/jobs", "/api/photos", "/api/openapi.json", "/media/runs/0123456789ab/previews/1/0")
@@ -233,3 +234,8 @@ def test_the_server_loads_no_torch_and_asks_nobody(tmp_path: Path) -> None:
             text = page.read_text().replace("http://www.w3.org/2000/svg", "")
             assert "http://" not in text, page.name
             assert "https://" not in text, page.name
+
+
+def test_who_opens_the_address_as_soon_as_it_is_told_is_not_refused() -> None:
+    with _listen("127.0.0.1", 0) as listening:
+        socket.create_connection(listening.getsockname(), timeout=5).close()

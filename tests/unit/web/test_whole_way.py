@@ -162,6 +162,7 @@ def test_a_training_goes_on_where_it_was(whole: Whole, trained: Job) -> None:
     assert "--resume" in trained.words
     run = whole.ask(f"/api/runs/{whole.ask(f'/api/jobs/{trained.id}')['run']}")
     assert run["state"] == "done"
+    assert f"Writing the concept {trained.about['out']}." in [line["text"] for line in run["log"]]
     assert [step for step, _ in run["losses"]] == list(range(1, STEPS + 1))
     events = read_events(whole.home.root / trained.about["out"] / "run" / "events.jsonl")
     assert [e.done for e in events if e.kind == "plan"] == [0, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -125,10 +126,14 @@ def state(request: Request, key: str) -> dict[str, Any]:
 
 
 def _said(request: Request, run: dict[str, Any]) -> dict[str, Any]:
-    """A run with what the library said in the language of the page."""
-    words = words_of(request)
-    log = [line | {"text": words.told(line["text"])} for line in run["log"]]
-    return run | {"log": log, "reason": words.told(run["reason"])}
+    """A run with what the library said in the language of the page; places are named from the studio's folder on."""
+    words, root = words_of(request), f"{studio_of(request).home.root}{os.sep}"
+
+    def said(text: str) -> str:
+        return words.told(text.replace(root, ""))
+
+    log = [line | {"text": said(line["text"])} for line in run["log"]]
+    return run | {"log": log, "reason": said(run["reason"])}
 
 
 def _job_state(request: Request, place: Place) -> dict[str, Any] | None:

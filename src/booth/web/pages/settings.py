@@ -57,12 +57,12 @@ def examined() -> dict[str, Any]:
 
 
 def _examined() -> dict[str, Any]:
-    done = subprocess.run(
-        python("booth", "doctor", "--json"), capture_output=True, timeout=WAIT, check=False, env=environment()
-    )
     try:
+        done = subprocess.run(
+            python("booth", "doctor", "--json"), capture_output=True, timeout=WAIT, check=False, env=environment()
+        )
         return json.loads(done.stdout.decode().strip().splitlines()[-1])
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, subprocess.TimeoutExpired) as error:
         raise NotAvailableError(
             "The doctor gave no answer.", "Run `booth doctor` in a terminal.", code="studio.no_doctor"
         ) from error

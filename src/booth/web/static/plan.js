@@ -64,6 +64,7 @@
     const shown = listOf().filter((f) => word ? `${f.name.replaceAll("_", " ")} ${f.name} ${f.meaning}`.toLowerCase().includes(word) : level === "advanced" || f.simple || f.name in given[f.of]);
     at("fields").replaceChildren(...shown.map(input));
     at("no-fields").hidden = shown.length > 0;
+    times();
   }
 
   function cards() {
@@ -73,6 +74,16 @@
       card.classList.toggle("chosen", box.checked);
     }
     if (!racing() && !plan.querySelector("[name=method]:checked")) plan.querySelector("[name=method]").checked = true;
+  }
+
+  // What was measured is of the method's own steps; of as many as are asked for, training takes that much more or less.
+  function times() {
+    for (const card of plan.querySelectorAll("[data-method][data-cost]")) {
+      const cost = JSON.parse(card.dataset.cost), usual = (form.settings[card.dataset.method] || []).find((f) => f.name === "steps")?.default;
+      const wanted = usual ? (cost.steps - usual + Number(given.settings.steps ?? usual)) / cost.steps : 1;
+      const seconds = cost.seconds + cost.train_seconds * (wanted - 1);
+      card.querySelector("[data-fact=seconds]").textContent = `${span(seconds)} ± ${Math.round(cost.plus_minus * 100)} %`;
+    }
   }
 
   // Advice and costs.
@@ -106,11 +117,12 @@
       if (!card) continue;
       const put = (name, text) => { card.querySelector(`[data-fact=${name}]`).textContent = text; };
       if (cost.error) { put("seconds", "–"); continue; }
-      put("seconds", `${span(cost.seconds)} ± ${Math.round(cost.plus_minus * 100)} %`);
+      card.dataset.cost = JSON.stringify(cost);
       put("peak_memory_bytes", bytes(cost.peak_memory_bytes));
       put("artifact_bytes", bytes(cost.artifact_bytes));
       put("disk", bytes(cost.disk));
     }
+    times();
     const busy = ["queued", "starting", "running"].includes(told.state);
     at("measuring").textContent = told.state === "queued" ? say("measure_waits") : busy ? say("measured_so_far", { n: told.costs.length }) : told.state === "done" ? say("measured") : told.reason;
     if (busy) setTimeout(watch, 1200); else at("measure").disabled = false;
