@@ -90,6 +90,8 @@ class Job:
             state[f"{module}.weight"] = (weight.double() + layer.change(weight)).float()
             if layer.bias is not None:
                 state[f"{module}.bias"] = state[f"{module}.bias"] + layer.bias.float()
+            if layer.scales_bias is not None and f"{module}.bias" in state:
+                state[f"{module}.bias"] = state[f"{module}.bias"] * layer.scales_bias.float()
         return state
 
     def base_state(self, component: str) -> dict[str, Tensor]:
@@ -125,6 +127,13 @@ class Exporter(ABC):
 
     def require(self, job: Job) -> None:
         """UsageError unless the concept has something that the target holds, on a base that it knows."""
+        if job.parts.other and not job.parts.kinds:
+            raise UsageError(
+                f"{job.folder} holds {job.parts.other[0]}, which no other program's file can hold.",
+                "Draw with it here, or train a LoRA.",
+                code="export.no_place",
+                field="to",
+            )
         if not job.parts.kinds & self.accepts:
             raise UsageError(
                 f"{job.folder} holds {', '.join(sorted(job.parts.kinds)) or 'no weights'}, and {self.name} is for "

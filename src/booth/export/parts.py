@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,15 @@ from booth.core import file_names
 from booth.core.concept import ConceptRecord
 from booth.core.errors import BadDataError, UsageError
 from booth.core.safe_file import read_tensors, shown
-from booth.export.component_files import component_tensors
+from booth.core.shared_matrices import KEY, shared_matrices
+from booth.export.component_files import canonical, component_tensors
 from booth.export.embedding.names import TABLES
 from booth.export.hypernetwork.networks import Hypernetwork, read_hypernetwork
 from booth.export.layer import Layer
 from booth.export.lora.read import named_layers
 
 State = Callable[[], dict[str, Tensor]]
-ALONE = ("IA3", "VERA")  # kinds of peft's that need more of the base than its weights
+Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
 @dataclass
@@ -52,8 +53,8 @@ class Parts:
         return {layer.kind for modules in self.layers.values() for layer in modules.values()}
 
 
-def parts_of(folder: Path, record: ConceptRecord) -> Parts:
-    """Read a concept's files; the base is not needed."""
+def parts_of(folder: Path, record: ConceptRecord, shapes: Shapes | None = None) -> Parts:
+    """Read a concept's files; `shapes` of the base are needed for VeRA alone, whose matrices are as wide as that."""
     parts = Parts()
     if (folder / file_names.LORA).is_file():
         tensors, metadata = read_tensors(folder / file_names.LORA)
@@ -78,7 +79,7 @@ def parts_of(folder: Path, record: ConceptRecord) -> Parts:
     written = {file.split("/")[0] for file in files if "/" in file}
     for name in sorted(written & {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3"}):
         if (folder / name / file_names.PEFT_WEIGHTS).is_file():
-            parts.layers[name] = peft_layers(folder / name)
+            parts.layers[name] = peft_layers(folder / name, shapes)
         else:
             parts.weights[name] = lambda name=name: component_tensors(folder / name)
     if file_names.CONTROLNET in written:
@@ -86,26 +87,51 @@ def parts_of(folder: Path, record: ConceptRecord) -> Parts:
     return parts
 
 
-def peft_layers(folder: Path) -> dict[str, Layer]:
-    """The layers of a component from peft's own folder, in which LoHa, LoKr and OFT are kept."""
+def peft_layers(folder: Path, shapes: Shapes | None = None) -> dict[str, Layer]:
+    """The layers of a component from peft's own folder, in which all but the LoRA family are kept."""
     tensors, _ = read_tensors(folder / file_names.PEFT_WEIGHTS)
     settings: dict[str, Any] = json.loads((folder / file_names.PEFT_SETTINGS).read_text(encoding="utf-8"))
     plain = {name.removeprefix(file_names.PEFT_ROOT): t for name, t in tensors.items()}
     if settings.get("peft_type") == "OFT" and not settings.get("use_cayley_neumann"):
         return {name.removesuffix(".oft_R.weight"): Layer({"oft_r": t}) for name, t in plain.items()}
+    if settings.get("peft_type") == "VERA" and shapes is not None:
+        return _vera_layers(folder.name, plain, settings.get("projection_prng_key", KEY), shapes[folder.name])
     kind = settings.get("peft_type", "an adapter")
     settings["lora_alpha"] = settings.get("alpha")
     prefixed = {f"{folder.name}.{name}": value for name, value in settings.items()}
     told = {"lora_adapter_metadata": json.dumps(prefixed)}
-    layers, unknown = ({}, [*plain]) if kind in ALONE else named_layers(_within(folder.name, plain), told)
+    layers, unknown = ({}, [*plain]) if kind == "VERA" else named_layers(_within(folder.name, plain), told)
     if unknown:
         raise UsageError(
-            f"{folder.parent} holds {kind} ({shown(unknown[0])}), which no other program's file can hold.",
-            "Draw with it here, or train a LoRA.",
+            f"{folder.parent} holds {kind} ({shown(unknown[0])}), which cannot be told without its base.",
+            "Fetch the base that the concept names first.",
             code="export.no_place",
             field="to",
         )
     return layers[folder.name]
+
+
+def _vera_layers(
+    component: str, plain: Mapping[str, Tensor], key: int, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Layer]:
+    """VeRA's layers as the LoRA that each is, with its part of the two matrices that all of them share."""
+    vectors: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in plain.items():
+        module, _, which = name.rpartition(".")
+        vectors.setdefault(canonical(component, f"{module}.").removesuffix("."), {})[which] = tensor.float()
+    sides = {module: shapes[f"{module}.weight"][:2] for module in vectors}
+    (rank,) = {len(held["vera_lambda_d"]) for held in vectors.values()}
+    given, taken = (max(side) for side in zip(*sides.values(), strict=True))
+    down, up = shared_matrices(rank, taken, given, key)
+    return {
+        module: Layer(
+            {
+                "down": held["vera_lambda_d"][:, None] * down[:, : sides[module][1]],
+                "up": held["vera_lambda_b"][:, None] * up[: sides[module][0]],
+            }
+        )
+        for module, held in vectors.items()
+    }
 
 
 def _within(component: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

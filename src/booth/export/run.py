@@ -81,7 +81,9 @@ def export(
         )
     exporter: Exporter = EXPORTERS[to]()
     record = concept.record
-    job = Job(concept.folder, record, parts_of(concept.folder, record), base_at_hand(record.base.name), precision, rank)
+    base = base_at_hand(record.base.name)
+    parts = parts_of(concept.folder, record, base.shapes if base else None)
+    job = Job(concept.folder, record, parts, base, precision, rank)
     exporter.require(job)
     lost = exporter.lost(job)
     if lost and not lossy:

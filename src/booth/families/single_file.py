@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,83 +17,23 @@ from safetensors import SafetensorError, safe_open
 
 from booth.core.commit import committed, verify
 from booth.core.errors import BadDataError, DamagedFileError, NotAvailableError, UnsafeFileError
-from booth.families.files import UNWANTED
+from booth.families.checkpoint_kinds import DENOISER, KINDS, STABLE_DIFFUSION_2, Kind
+from booth.families.files import UNWANTED, base_files, require_whole
 from booth.families.layout import DiffusersFamily
 from booth.families.recognition import SOURCE, recognise
 from booth.registry import FAMILIES
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of file, told by how some of its keys begin."""
-
-    begins: tuple[str, ...]  # any of these
-    title: str
-    family: str | None = None  # None is no base
-    reference: str = ""  # the Hub repository whose configuration and tokenizers it needs
-
-
-STABLE_DIFFUSION_2 = Kind(
-    ("cond_stage_model.model.",), "Stable Diffusion 2.x", "stable_diffusion", "stabilityai/stable-diffusion-2-1"
-)
-
-# The first that fits: the more special ones stand above the more general.
-KINDS = (
-    Kind(("lora_unet_", "lora_te", "lora_transformer_", "unet.", "transformer."), "a LoRA, not a base"),
-    Kind(("control_model.", "controlnet_cond_embedding.", "input_hint_block."), "a ControlNet, not a base"),
-    Kind(("emb_params", "clip_l", "string_to_param"), "an embedding, not a base"),
-    Kind(("edm_mean", "edm_vpred."), "a base with the noise levels of EDM, as Playground v2.5, which cannot be taught"),
-    Kind(
-        ("conditioner.embedders.1.",),
-        "Stable Diffusion XL",
-        "stable_diffusion_xl",
-        "stabilityai/stable-diffusion-xl-base-1.0",
-    ),
-    Kind(("conditioner.embedders.0.model.",), "the refiner of Stable Diffusion XL, which cannot be taught"),
-    STABLE_DIFFUSION_2,
-    Kind(
-        ("cond_stage_model.transformer.",),
-        "Stable Diffusion 1.x",
-        "stable_diffusion",
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    ),
-    Kind(
-        ("joint_blocks.37.", "model.diffusion_model.joint_blocks.37."),
-        "Stable Diffusion 3.5 large",
-        "stable_diffusion_3",
-        "stabilityai/stable-diffusion-3.5-large",
-    ),
-    Kind(
-        ("joint_blocks.0.x_block.attn2.", "model.diffusion_model.joint_blocks.0.x_block.attn2."),
-        "Stable Diffusion 3.5 medium",
-        "stable_diffusion_3",
-        "stabilityai/stable-diffusion-3.5-medium",
-    ),
-    Kind(
-        ("joint_blocks.", "model.diffusion_model.joint_blocks."),
-        "Stable Diffusion 3",
-        "stable_diffusion_3",
-        "stabilityai/stable-diffusion-3-medium-diffusers",
-    ),
-    Kind(("single_stream_modulation.", "model.diffusion_model.single_stream_modulation."), "FLUX.2 in a single file"),
-    Kind(("distilled_guidance_layer.", "model.diffusion_model.distilled_guidance_layer."), "Chroma"),
-    Kind(("guidance_in.", "model.diffusion_model.guidance_in."), "FLUX.1 dev", "flux", "black-forest-labs/FLUX.1-dev"),
-    Kind(
-        ("double_blocks.", "model.diffusion_model.double_blocks."),
-        "FLUX.1 schnell",
-        "flux",
-        "black-forest-labs/FLUX.1-schnell",
-    ),
-    Kind(("down_blocks.", "transformer_blocks.", "text_model."), "one part of a base; name the folder that it lies in"),
-)
-
-DENOISER = "model.diffusion_model."
 FIRST = f"{DENOISER}input_blocks.0.0.weight"
 # By the spread of this one, versions 2.x that predict velocity are told from those that predict noise.
 TELLING = f"{DENOISER}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 SPREAD = 0.09
 INPAINTING = 9  # channels in
 SCHEDULER, UNET = "scheduler/scheduler_config.json", "unet/config.json"
+TRANSFORMER = "transformer"
+# What stands beside weights of 8 or 4 bits, without which these mean nothing: ComfyUI's, bitsandbytes', Nunchaku's.
+SCALES = (".scale_weight", ".weight_scale", ".comfy_quant", ".quant_map", ".absmax", ".wscales", "scaled_fp8")
+COMPANY = ("text_encoders.", "conditioner.", "cond_stage_model.", "vae.", "first_stage_model.")
+KLEIN = {3072: "black-forest-labs/FLUX.2-klein-base-4B", 4096: "black-forest-labs/FLUX.2-klein-base-9B"}
 
 
 def unpacked(file: Path, cache: Path) -> Path:
@@ -119,7 +60,7 @@ def unpacked(file: Path, cache: Path) -> Path:
     try:
         # The configuration is that of the ordinary base.
         unet: Any = {"unet": _inpainting_unet(file, how)} if _inputs(file) == INPAINTING else {}
-        pipe = pipeline.from_single_file(str(file), **how, **unet)
+        pipe = _transformer(file, kind, how) if kind.alone else pipeline.from_single_file(str(file), **how, **unet)
     except (SingleFileComponentError, OSError) as error:
         raise NotAvailableError(
             f"{file.name} lacks a part that {reference} does not have either: {str(error).splitlines()[0]}",
@@ -134,8 +75,16 @@ def unpacked(file: Path, cache: Path) -> Path:
             code="base.unfit",
             field="base",
         ) from error
-    with committed(folder, {"kind": "base"}, needed=file.stat().st_size) as work:
-        pipe.save_pretrained(work, safe_serialization=True)
+    beside = [f for f in base_files(reference) if kind.alone and f.relative_to(reference).parts[0] != TRANSFORMER]
+    needed = sum(each.stat().st_size for each in (file, *beside))
+    with committed(folder, {"kind": "base"}, needed=needed) as work:
+        for each in beside:
+            place = work / each.relative_to(reference)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(each, place)
+        pipe.save_pretrained(work / TRANSFORMER if kind.alone else work, safe_serialization=True)
+        if kind.alone:
+            require_whole(work, FAMILIES[kind.family or ""])
         index = json.loads((work / "model_index.json").read_bytes())
         index["_class_name"] = json.loads((reference / "model_index.json").read_bytes())["_class_name"]
         (work / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
@@ -166,7 +115,23 @@ def identify(file: Path) -> Kind:
             field="base",
         )
     if kind.family is None:
-        raise BadDataError(f"{file} is {kind.title}.", "Name another base.", code="base.unknown_family", field="base")
+        raise BadDataError(f"{file} is {kind.title}.", kind.advice, code="base.unknown_family", field="base")
+    if any(key.endswith(SCALES) for key in keys):
+        raise BadDataError(
+            f"{file} is {kind.title} in 8 or 4 bits with scales beside the weights, which are not read.",
+            "Get it in 16 bits; a memory plan holds it in fewer.",
+            code="base.quantised",
+            field="base",
+        )
+    if kind.alone and _any(keys, COMPANY):
+        raise BadDataError(
+            f"{file} is {kind.title} with text encoders or an autoencoder in one file, which nothing takes apart.",
+            "Get the transformer's own file, or point `base` at a folder in diffusers' layout.",
+            code="base.all_in_one",
+            field="base",
+        )
+    if kind.family == "flux_2" and not any("guidance_in." in key for key in keys):
+        kind = _klein(file, kind, keys)
     if (inputs := _inputs(file)) not in (4, INPAINTING):
         raise BadDataError(
             f"{file} is {kind.title} for editing, with {inputs} channels in, not 4 or {INPAINTING}.",
@@ -200,6 +165,20 @@ def _inputs(file: Path) -> int:
     """How many channels the denoiser is told; 4 if it is no U-Net of the authors' own naming."""
     with safe_open(file, "pt") as opened:
         return opened.get_slice(FIRST).get_shape()[1] if FIRST in set(opened.keys()) else 4
+
+
+def _klein(file: Path, kind: Kind, keys: list[str]) -> Kind:
+    """FLUX.2 that is told no guidance is klein, of which there are two widths."""
+    name = next(key for key in keys if key.endswith("single_stream_modulation.lin.weight"))
+    with safe_open(file, "pt") as opened:
+        width = opened.get_slice(name).get_shape()[-1]
+    return replace(kind, title="FLUX.2 klein", family="flux_2_klein", reference=KLEIN.get(width, KLEIN[3072]))
+
+
+def _transformer(file: Path, kind: Kind, how: dict[str, Any]) -> Any:
+    """The transformer of a file that holds nothing else, by diffusers' own converter."""
+    network: Any = cast(type[DiffusersFamily], FAMILIES[kind.family or ""]).denoiser[1]
+    return network.from_single_file(str(file), subfolder=TRANSFORMER, **how)
 
 
 def _inpainting_unet(file: Path, how: dict[str, Any]) -> UNet2DConditionModel:
@@ -236,10 +215,13 @@ def _reference(file: Path, kind: Kind) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     wanted = ["model_index.json", "*/*.json", "tokenizer*/*"]
+    if kind.alone:
+        wanted += ["*/*.txt", "*/*.model", "*/*.safetensors"]
     if kind.family == "flux":
         wanted += ["text_encoder*/*.safetensors", "vae/*.safetensors"]  # its files hold the transformer alone
     try:
-        found = snapshot_download(kind.reference, allow_patterns=wanted, ignore_patterns=list(UNWANTED))
+        ignored = [*UNWANTED, *([f"{TRANSFORMER}/*.safetensors"] if kind.alone else [])]
+        found = snapshot_download(kind.reference, allow_patterns=wanted, ignore_patterns=ignored)
         return Path(found)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise NotAvailableError(

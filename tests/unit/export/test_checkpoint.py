@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
+from peft import PeftModel
+from peft.tuners.boft import layer as peft_boft
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 
@@ -28,6 +31,7 @@ from booth.export.lora.extracted import approximate
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
 from booth.importing.run import import_file
+from harness import BlockDiagonal
 
 
 def test_diffusers_converts_a_fine_tuned_model_back_to_what_was_trained(tuned: Concept, toy: Family, here: Path):
@@ -201,6 +205,28 @@ def test_clip_is_found_without_its_wrapper_and_every_tensor_is_accounted_for(
     )
     save_file({n: t.half() for n, t in without.items()}, here / "half.safetensors")
     assert "left_out" not in import_file(here / "half.safetensors", out=here / "d", **how).record.data["imported"]
+
+
+@pytest.mark.parametrize("method", ["loha", "lokr", "oft", "boft", "ia3", "vera"])
+def test_what_peft_keeps_is_merged_as_peft_merges_it(
+    method: str, teach, toy_base: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peft_boft, "_FBD_CUDA", BlockDiagonal)  # peft's own extension needs a GPU's compiler
+    concept = teach(method, learning_rate=1.0 if method == "vera" else 3e-2, token="pft")
+    done = export(concept, "checkpoint", picture=True)
+    assert done.check.passed
+    assert done.check.picture is not None
+    assert done.check.picture <= 1
+    again = import_file(done.file, base=str(toy_base), token="pft", noun="dog")
+    written = component_tensors(again.folder / "unet")
+    bare: Any = UNet2DConditionModel.from_pretrained(toy_base, subfolder="unet")
+    before = {name: t.clone() for name, t in bare.state_dict().items()}
+    merged = PeftModel.from_pretrained(bare, str(concept.folder / "unet")).merge_and_unload().state_dict()
+    moved = {name.rpartition(".")[2] for name, t in merged.items() if (t - before[name]).abs().max() > 1e-3}
+    assert "weight" in moved
+    assert ("bias" in moved) is (method == "ia3")  # which scales what a layer gives, its bias too
+    for name, tensor in merged.items():
+        torch.testing.assert_close(written[name], tensor, rtol=0, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("method", ["oft", "custom_diffusion"])
