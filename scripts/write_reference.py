@@ -192,9 +192,10 @@ def proof_page() -> str:
         "what can only be written, imported, by `tests/conformance/test_exports.py` and `tests/unit/export`.",
         table(["format", "holds", *families], written),
         "## What was not tried",
-        "No published weights were opened, and ComfyUI, AUTOMATIC1111 and Forge themselves were not run: the readings "
-        "are written from their formats' descriptions, and diffusers' loaders and converters stand beside them where "
-        "they have such.",
+        "No published weights were opened, and no picture was drawn by another program: the readings are written from "
+        "the formats' descriptions, and diffusers' loaders and converters stand beside them where there are such. "
+        "[Who reads what](exports.md) tells which programs' own loaders were run on the files, outside of this "
+        "repository.",
     )
 
 

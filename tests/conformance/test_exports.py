@@ -29,6 +29,14 @@ from booth.registry import EXPORTERS, FAMILIES
 ELSEWHERE = {("cldm", "stable_diffusion")}  # test_cldm.py has it, on a base whose autoencoder has four levels
 CASES = [(f, family) for f in EXPORTERS for family in EXPORTERS[f].families if (f, family) not in ELSEWHERE]
 RANK, WIDE = 3, 2
+# Of which transformers a program has the names that a format writes, by its sources (docs/reference/exports.md).
+FORGES = {"flux", "chroma", "stable_diffusion_3"}
+BY_AUTHORS = FORGES | {"flux_2", "flux_2_klein", "z_image", "lumina_2", "qwen_image", "qwen_image_2_1", "krea_2",
+                       "ideogram_4", "ernie_image"}  # fmt: skip
+READERS: dict[tuple[str, str], dict[str, set[str]]] = {
+    ("kohya", "transformer"): {"ComfyUI": BY_AUTHORS, "Forge": FORGES, "AUTOMATIC1111": set()},
+    ("diffusers", "transformer"): {"diffusers": set(FAMILIES), "ComfyUI": BY_AUTHORS - {"lumina_2", "ideogram_4"}},
+}
 
 Bases = Callable[[str], Path]
 
@@ -53,8 +61,9 @@ def numbers() -> Iterator[Callable[..., Tensor]]:
 
 
 def adapter(family: str, shapes: Shapes, draw: Callable[..., Tensor]) -> dict[str, dict[str, Layer]]:
-    """A LoRA on every attention of the denoiser."""
-    component, ends = FAMILIES[family].denoiser[0], FAMILIES[family].linears["attention"]
+    """A LoRA on every attention of the denoiser, and on the layers behind it."""
+    component, groups = FAMILIES[family].denoiser[0], FAMILIES[family].linears
+    ends = (*groups["attention"], *groups.get("feed_forward", ()))
     names = [name.removesuffix(".weight") for name in shapes[component] if name.endswith(".weight")]
     held = {name: shapes[component][f"{name}.weight"] for name in names if name.endswith(tuple(f".{e}" for e in ends))}
     layers = {n: Layer({"down": draw(RANK, s[1]), "up": draw(s[0], RANK)}, 2 / 3) for n, s in held.items()}
@@ -124,6 +133,9 @@ def test_a_format_holds_what_it_takes_on_every_family_it_is_known_for(
     assert not done.check.missing
     if "layers" in exporter.accepts and to != "checkpoint":
         require_names(to, family, load_file(done.file), concept, BaseFiles(base).shapes)
+    if (to, FAMILIES[family].denoiser[0]) in READERS:
+        for program, known in READERS[to, FAMILIES[family].denoiser[0]].items():
+            assert (program in done.programs) is (family in known), program
     if issubclass(exporter, TwoWay) and exporter.suffix != ".pt":  # a pickle's child process takes long; unit tests do
         again = import_file(done.file, base=str(base), out=tmp_path / "again", noun="dog", token="ohwx")
         assert again.record.family == family

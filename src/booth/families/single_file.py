@@ -12,8 +12,10 @@ from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from booth.core.commit import committed, verify
 from booth.core.errors import BadDataError, DamagedFileError, NotAvailableError, UnsafeFileError
@@ -58,9 +60,12 @@ def unpacked(file: Path, cache: Path) -> Path:
     pipeline = cast(type[DiffusersFamily], FAMILIES[kind.family or ""]).Pipeline
     how: dict[str, Any] = {"config": str(reference), "local_files_only": True, "torch_dtype": _dtype(file)}
     try:
-        # The configuration is that of the ordinary base.
-        unet: Any = {"unet": _inpainting_unet(file, how)} if _inputs(file) == INPAINTING else {}
-        pipe = _transformer(file, kind, how) if kind.alone else pipeline.from_single_file(str(file), **how, **unet)
+        if kind.alone:
+            pipe: Any = _transformer(file, kind, reference)
+        else:
+            # The configuration is that of the ordinary base.
+            unet: Any = {"unet": _inpainting_unet(file, how)} if _inputs(file) == INPAINTING else {}
+            pipe = pipeline.from_single_file(str(file), **how, **unet)
     except (SingleFileComponentError, OSError) as error:
         raise NotAvailableError(
             f"{file.name} lacks a part that {reference} does not have either: {str(error).splitlines()[0]}",
@@ -175,10 +180,20 @@ def _klein(file: Path, kind: Kind, keys: list[str]) -> Kind:
     return replace(kind, title="FLUX.2 klein", family="flux_2_klein", reference=KLEIN.get(width, KLEIN[3072]))
 
 
-def _transformer(file: Path, kind: Kind, how: dict[str, Any]) -> Any:
-    """The transformer of a file that holds nothing else, by diffusers' own converter."""
+def _transformer(file: Path, kind: Kind, reference: Path) -> Any:
+    """The transformer of a file that holds nothing else, its names changed by diffusers' own converter.
+
+    Every tensor of either side has to be on the other, which diffusers' own loading does not ask for. It is only good
+    for saving: what is no weight is on the meta device.
+    """
     network: Any = cast(type[DiffusersFamily], FAMILIES[kind.family or ""]).denoiser[1]
-    return network.from_single_file(str(file), subfolder=TRANSFORMER, **how)
+    config, dtype = _values(reference / TRANSFORMER / "config.json"), _dtype(file)
+    held = {name.removeprefix(DENOISER): t.to(dtype) for name, t in load_file(file).items()}
+    converted = SINGLE_FILE_LOADABLE_CLASSES[network.__name__]["checkpoint_mapping_fn"](checkpoint=held, config=config)
+    with torch.device("meta"):
+        made = network.from_config(config)
+    made.load_state_dict(converted, strict=True, assign=True)
+    return made
 
 
 def _inpainting_unet(file: Path, how: dict[str, Any]) -> UNet2DConditionModel:

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from booth.export.checkpoint import flux_proof
 from booth.export.checkpoint.proof import unet_names
-from booth.export.original.flux import is_flux
-from booth.export.original.places import in_comfyui, keeps_names, maps_diffusers, places
+from booth.export.original.flux import is_chroma, is_flux
+from booth.export.original.places import in_comfyui, keeps_diffusers, keeps_names, maps_diffusers, places
+from booth.export.original.stable_diffusion_3 import is_stable_diffusion_3
 
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 CLIP_LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
 ALL_KINDS = frozenset({"lora", "loha", "lokr", "diff"})
+DIFFUSERS_PREFIXES = ("transformer.", "lycoris_", "lora_transformer_")
 AS_IN_DIFFUSERS = "txt_norm.weight"  # of Qwen-Image, whose authors' names are diffusers'
 # By whose lengths DoRA is divided: of the rows before the change, of those after it, or of the columns after it.
 BASE_ROWS, MERGED_ROWS, COLUMNS = "base rows", "merged rows", "columns"
@@ -126,6 +128,7 @@ def comfyui(shapes: Shapes) -> Slots:
             if module not in renamed:
                 slot = Slot("transformer", module)
                 found |= {f"diffusion_model.{module}": [slot], f"lora_unet_{_flat(module)}": [slot]}
+                found |= _prefixed(slot) if keeps_diffusers(shapes["transformer"]) else {}
     if AS_IN_DIFFUSERS in shapes.get("transformer", {}):
         for module in _modules(shapes, "transformer"):
             slot = Slot("transformer", module)
@@ -141,10 +144,11 @@ def _prefixed(slot: Slot) -> Slots:
 
 
 def forge(shapes: Shapes) -> Slots:
-    """ComfyUI's names as they were when it took its reading over, before LyCORIS's wrapper; of U-Nets and FLUX.1."""
-    names = comfyui(shapes)
-    if "transformer" in shapes and not is_flux(shapes["transformer"]):
-        return {}
+    """ComfyUI's names as they were when it took its reading over, before LyCORIS's wrapper, of the models it draws."""
+    names, transformer = comfyui(shapes), shapes.get("transformer", {})
+    if transformer and not is_flux(transformer):
+        drawn = is_chroma(transformer) or is_stable_diffusion_3(transformer)
+        return {n: slots for n, slots in names.items() if drawn and not n.startswith(DIFFUSERS_PREFIXES)}
     return {name: slots for name, slots in names.items() if not name.startswith("lycoris_") or "transformer" in shapes}
 
 

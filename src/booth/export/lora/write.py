@@ -30,7 +30,10 @@ TRANSFORMER = {
     "transformer": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2", "text_encoder_3": "lora_te3"
 }  # fmt: skip
 # Transformers whose authors' names ComfyUI has for their layers; with others nobody is known to read such a file.
-STACKED = ("flux", "chroma", "flux_2_klein", "flux_2", "stable_diffusion_3", "z_image", "lumina_2")
+STACKED = (
+    "flux", "chroma", "flux_2_klein", "flux_2", "stable_diffusion_3", "z_image", "lumina_2", "qwen_image",
+    "qwen_image_2_1", "krea_2", "ideogram_4", "ernie_image",
+)  # fmt: skip
 # LyCORIS's factors keep their names.
 NAMES = {"down": "lora_down.weight", "up": "lora_up.weight"}
 MAIN = "ComfyUI"  # whose reading has to be right; the others are named where theirs is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from booth.export.original import (
+    ernie_image,
     flux,
     flux_2,
     ideogram_4,
@@ -26,16 +27,19 @@ IN_COMFYUI = (
     (flux_2.is_flux_2, flux_2.places),
     (stable_diffusion_3.is_stable_diffusion_3, stable_diffusion_3.places),
     (z_image.is_z_image, z_image.places),
-)
-BY_AUTHORS = (*IN_COMFYUI, (lumina_2.is_lumina_2, lumina_2.places))  # of which it knows the authors' names
-KEPT = (z_image.is_z_image, lumina_2.is_lumina_2)  # where what has no other name is called so by both
-TRANSFORMERS = (
-    *BY_AUTHORS,
-    (sana.is_sana, sana.places),
     (krea_2.is_krea_2, krea_2.places),
-    (ideogram_4.is_ideogram_4, ideogram_4.places),
     (qwen_image_2_1.is_qwen_image_2_1, qwen_image_2_1.places),
 )
+# Of these it knows the authors' names alone.
+BY_AUTHORS = (
+    *IN_COMFYUI,
+    (lumina_2.is_lumina_2, lumina_2.places),
+    (ideogram_4.is_ideogram_4, ideogram_4.places),
+)
+TRANSFORMERS = (*BY_AUTHORS, (sana.is_sana, sana.places))
+# Where what has no other name is called so by both, and where ComfyUI takes that behind `transformer.` too.
+SAME_BY_BOTH = (z_image.is_z_image, qwen_image_2_1.is_qwen_image_2_1, ernie_image.is_ernie_image)
+KEPT = (*SAME_BY_BOTH, lumina_2.is_lumina_2, ideogram_4.is_ideogram_4)
 
 
 def places(component: str, tensors: Iterable[str]) -> dict[str, Place]:
@@ -69,6 +73,12 @@ def keeps_names(tensors: Iterable[str]) -> bool:
     """Whether what has no other name in the authors' code has diffusers' there."""
     names = list(tensors)
     return any(is_it(names) for is_it in KEPT)
+
+
+def keeps_diffusers(tensors: Iterable[str]) -> bool:
+    """Whether ComfyUI takes what has no other name behind diffusers' prefix too."""
+    names = list(tensors)
+    return any(is_it(names) for is_it in SAME_BY_BOTH)
 
 
 def _present(found: Mapping[str, Place], known: set[str]) -> dict[str, Place]:
