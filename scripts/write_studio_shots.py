@@ -31,7 +31,7 @@ from booth.world import demo
 PICTURES = Path(__file__).parent.parent / "docs" / "guides" / "studio"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DESK, PHONE = (1440, 900), (390, 844)
-TALLEST = 2100  # pixels of a page that are shown
+TALLEST = {DESK: 2100, PHONE: 1400}  # pixels of a page that are shown
 SHOWN = 1000  # pixels of width at which a desk's page is kept
 QUALITY = 82
 PATIENCE = 3600  # seconds for a job
@@ -128,16 +128,15 @@ def taught(studio: Served, steps: int) -> dict[str, str]:
 
 
 def shoot(page: Page, name: str, address: str, size: tuple[int, int]) -> Image.Image:
-    """A page once all of it is there: at the width of a desk down to its end, on a phone what fits the screen."""
+    """A page once all of it is there, from its head as far as is shown."""
     width, height = size
     page.set_viewport_size({"width": width, "height": height})
     page.goto(address, wait_until="load")
     if name in READY:
         page.wait_for_selector(READY[name])
     page.evaluate("document.querySelectorAll('img[loading=lazy]').forEach((image) => { image.loading = 'eager'; })")
-    if size == DESK:
-        tall = page.evaluate("document.querySelector('main').scrollHeight") + 40
-        page.set_viewport_size({"width": width, "height": min(max(int(tall), height), TALLEST)})
+    tall = page.evaluate("document.querySelector('main').scrollHeight") + 40
+    page.set_viewport_size({"width": width, "height": min(max(int(tall), height), TALLEST[size])})
     page.wait_for_function("[...document.images].every((image) => image.complete)")
     page.wait_for_timeout(1200)  # for what is drawn anew in another size
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
