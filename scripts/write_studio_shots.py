@@ -137,7 +137,8 @@ def shoot(page: Page, name: str, address: str, size: tuple[int, int]) -> Image.I
     page.evaluate("document.querySelectorAll('img[loading=lazy]').forEach((image) => { image.loading = 'eager'; })")
     tall = page.evaluate("document.querySelector('main').scrollHeight") + 40
     page.set_viewport_size({"width": width, "height": min(max(int(tall), height), TALLEST[size])})
-    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    while not page.evaluate("[...document.images].every((image) => image.complete)"):
+        page.wait_for_timeout(200)
     page.wait_for_timeout(1200)  # for what is drawn anew in another size
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if size == DESK:
