@@ -71,10 +71,8 @@ def toy(toy_base: Path) -> Family:
     return load_family(str(toy_base))
 
 
-@pytest.fixture
-def photos_folder(tmp_path: Path) -> Path:
-    """Four small pictures of a coloured square."""
-    folder = tmp_path / "photos"
+def write_photos(folder: Path) -> Path:
+    """Four small pictures of a coloured square, in a new folder."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(4):
@@ -82,3 +80,15 @@ def photos_folder(tmp_path: Path) -> Path:
         pixels[16 + i : 48 + i, 16:48] = (200, 40 + 10 * i, 60)
         Image.fromarray(pixels).save(folder / f"{i}.png")
     return folder
+
+
+@pytest.fixture
+def photos_folder(tmp_path: Path) -> Path:
+    """Four small pictures of a coloured square."""
+    return write_photos(tmp_path / "photos")
+
+
+@pytest.fixture(scope="session")
+def same_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pictures in a folder that is only read."""
+    return write_photos(tmp_path_factory.mktemp("same") / "photos")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lessons import Lesson, blank, short_run
+from lessons import Lesson, Taught, blank, short_run
 
+from booth.concept import Concept
 from booth.config import RunConfig
 from booth.train import samples
+from booth.train.run import train
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +38,23 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are blank, which saves most of a short run's time."""
     monkeypatch.setattr(samples, "draw", blank)
+
+
+@pytest.fixture(scope="session")
+def taught(toy_base: Path, same_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Taught:
+    """The concept of an unbroken run as `lesson` configures it, without samples: taught once, and only to be read."""
+    folder, known = tmp_path_factory.mktemp("taught"), dict[str, Concept]()
+
+    def teach(method: str = "lora", **options: Any) -> Concept:
+        asked = json.dumps([method, options], sort_keys=True)
+        if asked not in known:
+            given = {"base": str(toy_base), "photos": [same_photos]} | options
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(samples, "draw", blank)
+                known[asked] = train(short_run(method, folder / str(len(known)), **given))
+        return known[asked]
+
+    return teach
 
 
 @pytest.fixture

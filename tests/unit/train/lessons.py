@@ -9,11 +9,13 @@ from typing import Any
 
 from PIL import Image
 
+from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.errors import Interrupted
 from booth.events import Event
 
 Lesson = Callable[..., RunConfig]
+Taught = Callable[..., Concept]
 
 STEPS = 5
 SHORT: dict[str, dict[str, Any]] = {  # settings that make each method short; another method takes its defaults

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import Lesson, blank, weights
+from lessons import Lesson, Taught, blank, weights
 
 from booth.config import RunConfig
 from booth.core.errors import Interrupted
@@ -78,23 +78,23 @@ def await_sight(process: ForkServerProcess, folder: Path, pattern: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["lora", "two_stage"])  # what each kind of state holds is in test_resume.py
-def test_killed_three_times_within_a_save(lesson: Lesson, method: str) -> None:
+def test_killed_three_times_within_a_save(lesson: Lesson, taught: Taught, method: str) -> None:
     config = lesson(method, "killed", checkpoint_every=1)
     for kill_at in (3, 11, 17):  # a save has six or seven such places: within the first, the second and the third
         assert code(start(resumed(config), kill_at=kill_at)) == -signal.SIGKILL
-    assert weights(train(resumed(config)).folder) == weights(train(lesson(method, "straight")).folder)
+    assert weights(train(resumed(config)).folder) == weights(taught(method).folder)
 
 
-def test_killed_at_every_place_of_a_save(lesson: Lesson) -> None:
-    expected = weights(train(lesson(out="straight")).folder)
+def test_killed_at_every_place_of_a_save(lesson: Lesson, taught: Taught) -> None:
+    expected = weights(taught().folder)
     for kill_at in range(7, 14):  # all of the second save
         config = lesson(out=f"killed-{kill_at}", checkpoint_every=1)
         assert code(start(config, kill_at=kill_at)) == -signal.SIGKILL
         assert weights(train(resumed(config)).folder) == expected, f"killed at place {kill_at}"
 
 
-def test_killed_at_every_other_place_of_writing_the_concept(lesson: Lesson, tmp_path: Path) -> None:
-    expected = weights(train(lesson(out="straight")).folder)
+def test_killed_at_every_other_place_of_writing_the_concept(lesson: Lesson, taught: Taught, tmp_path: Path) -> None:
+    expected = weights(taught().folder)
     config = lesson(out="killed", checkpoint_every=0)  # so that only the concept is committed
     for kill_at in range(1, 100, 2):
         ended = code(start(resumed(config), kill_at=kill_at))
@@ -110,7 +110,7 @@ def test_killed_at_every_other_place_of_writing_the_concept(lesson: Lesson, tmp_
     assert not list(tmp_path.glob("killed.*"))
 
 
-def test_killed_from_outside_at_sight(lesson: Lesson, tmp_path: Path) -> None:
+def test_killed_from_outside_at_sight(lesson: Lesson, taught: Taught, tmp_path: Path) -> None:
     saves = "out.run/checkpoints"
     moments = [(saves, "*.tmp-*"), (saves, "ckpt-000003"), (saves, "*.tmp-*"), (".", "out.tmp-*")]
     config = lesson("two_stage", checkpoint_every=1)
@@ -119,10 +119,10 @@ def test_killed_from_outside_at_sight(lesson: Lesson, tmp_path: Path) -> None:
         await_sight(process, tmp_path / folder, pattern)
         process.kill()
         assert code(process) in (0, -signal.SIGKILL)
-    assert weights(train(resumed(config)).folder) == weights(train(lesson("two_stage", "straight")).folder)
+    assert weights(train(resumed(config)).folder) == weights(taught("two_stage").folder)
 
 
-def test_killed_from_outside_at_random(lesson: Lesson) -> None:
+def test_killed_from_outside_at_random(lesson: Lesson, taught: Taught) -> None:
     config = lesson("dreambooth", checkpoint_every=1)
     moments = random.Random(0)
     for _ in range(4):
@@ -130,7 +130,7 @@ def test_killed_from_outside_at_random(lesson: Lesson) -> None:
         process.join(moments.uniform(0.1, 1.0))
         process.kill()
         assert code(process) in (0, -signal.SIGKILL)
-    assert weights(train(resumed(config)).folder) == weights(train(lesson("dreambooth", "straight")).folder)
+    assert weights(train(resumed(config)).folder) == weights(taught("dreambooth").folder)
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

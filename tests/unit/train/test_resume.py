@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lessons import KINDS, Heard, Lesson, stop_after, weights
+from lessons import KINDS, Heard, Lesson, Taught, stop_after, weights
 
 from booth.concept import Concept
 from booth.core.errors import Interrupted, NotFiniteError
@@ -37,9 +37,9 @@ def outcome(concept: Concept) -> tuple[dict[str, str], list[float | None]]:
 
 
 @pytest.mark.parametrize("method", KINDS)
-def test_stopped_after_every_step(lesson: Lesson, tmp_path: Path, method: str) -> None:
+def test_stopped_after_every_step(lesson: Lesson, taught: Taught, tmp_path: Path, method: str) -> None:
     """One run is stopped after each step in turn, and from each stop a copy of its folder goes on to the end."""
-    straight = train(lesson(method, "straight"))
+    straight = taught(method)
     config, run, aside = lesson(method, "stopped"), tmp_path / "stopped.run", tmp_path / "aside"
     resumed = config.model_copy(update={"resume": True})
     for k in range(1, straight.record.steps + 1):
@@ -53,9 +53,9 @@ def test_stopped_after_every_step(lesson: Lesson, tmp_path: Path, method: str) -
 
 
 @pytest.mark.parametrize(("method", "settings"), OTHERS)
-def test_stopped_twice(lesson: Lesson, method: str, settings: dict[str, Any]) -> None:
+def test_stopped_twice(lesson: Lesson, taught: Taught, method: str, settings: dict[str, Any]) -> None:
     """Before the first periodic checkpoint, and after one; a plan of two stages also where the second begins."""
-    straight = train(lesson(method, "straight", **settings))
+    straight = taught(method, **settings)
     config = lesson(method, "stopped", **settings)
     for k in (1, 3):
         with pytest.raises(Interrupted):
@@ -63,8 +63,8 @@ def test_stopped_twice(lesson: Lesson, method: str, settings: dict[str, Any]) ->
     assert outcome(train(config.model_copy(update={"resume": True}))) == outcome(straight)
 
 
-def test_a_stop_without_periodic_checkpoints_saves_too(lesson: Lesson) -> None:
-    straight = train(lesson("lora", "straight", checkpoint_every=0))
+def test_a_stop_without_periodic_checkpoints_saves_too(lesson: Lesson, taught: Taught) -> None:
+    straight = taught("lora")
     config = lesson("lora", "stopped", checkpoint_every=0)
     with pytest.raises(Interrupted):
         train(config, listeners=[stop_after(3)])
@@ -72,9 +72,9 @@ def test_a_stop_without_periodic_checkpoints_saves_too(lesson: Lesson) -> None:
 
 
 def test_interrupted_within_a_step_the_last_checkpoint_is_kept(
-    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lesson: Lesson, taught: Taught, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    straight = train(lesson(out="straight"))
+    straight = taught()
     config, whole = lesson(out="stopped"), Update.step
 
     def interrupted(update: Update, index: int, norm: float) -> None:
@@ -92,9 +92,9 @@ def test_interrupted_within_a_step_the_last_checkpoint_is_kept(
 
 
 def test_interrupted_on_the_way_back_no_checkpoint_is_lost(
-    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lesson: Lesson, taught: Taught, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    straight = train(lesson(out="straight"))
+    straight = taught()
     config, take_up = lesson(out="stopped"), PlanState.take_up
 
     def not_finite(event: Event) -> None:
@@ -125,13 +125,15 @@ def test_a_signal_at_the_last_step_is_heard(lesson: Lesson, monkeypatch: pytest.
         train(config)
 
 
-def test_different_seeds_end_differently(lesson: Lesson) -> None:
+def test_different_seeds_end_differently(taught: Taught) -> None:
     """Otherwise the equalities above would say nothing."""
-    assert outcome(train(lesson(out="a"))) != outcome(train(lesson(out="b", seed=1)))
+    assert outcome(taught()) != outcome(taught(seed=1))
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(lesson: Lesson, tmp_path: Path) -> None:
-    straight = train(lesson(out="straight"))
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    lesson: Lesson, taught: Taught, tmp_path: Path
+) -> None:
+    straight = taught()
     config = lesson(out="damaged")
     with pytest.raises(Interrupted):
         train(config, listeners=[stop_after(4)])

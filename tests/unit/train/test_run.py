@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import STEPS, Lesson, stop_after, weights
+from lessons import STEPS, Lesson, Taught, stop_after, weights
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -248,9 +248,9 @@ def test_other_photos_are_another_run(lesson: Lesson, stopped: Any, photos_folde
         train(stopped)
 
 
-def test_how_often_it_saves_or_shows_may_change(stopped: Any, lesson: Lesson) -> None:
+def test_how_often_it_saves_or_shows_may_change(stopped: Any, lesson: Lesson, taught: Taught) -> None:
     resumed = train(stopped.model_copy(update={"checkpoint_every": 1, "previews": 2}))
-    assert weights(resumed.folder) == weights(train(lesson(out="straight")).folder)
+    assert weights(resumed.folder) == weights(taught().folder)
 
 
 def test_a_finished_run_is_returned_when_resumed(lesson: Lesson, tmp_path: Path) -> None:
@@ -311,7 +311,9 @@ def small_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_fills_up_while_saving_keeps_the_run(lesson: Lesson, tmp_path: Path, small_files: None) -> None:
+def test_a_disk_that_fills_up_while_saving_keeps_the_run(
+    lesson: Lesson, taught: Taught, tmp_path: Path, small_files: None
+) -> None:
     """DreamBooth's checkpoints are larger than the limit, the token's of the first stage are not."""
     config = lesson("two_stage", checkpoint_every=2)
     with pytest.raises(DiskFullError, match=r"ckpt-000004.*bytes are missing.*`resume`"):
@@ -321,11 +323,11 @@ def test_a_disk_that_fills_up_while_saving_keeps_the_run(lesson: Lesson, tmp_pat
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # space was made
     resumed = train(config.model_copy(update={"resume": True}))
-    assert weights(resumed.folder) == weights(train(lesson("two_stage", "straight")).folder)
+    assert weights(resumed.folder) == weights(taught("two_stage").folder)
 
 
 def test_a_disk_that_fills_up_with_the_concept_keeps_the_run(
-    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lesson: Lesson, taught: Taught, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write = METHODS["lora"].write
 
@@ -341,7 +343,7 @@ def test_a_disk_that_fills_up_with_the_concept_keeps_the_run(
     diary = Diary()
     resumed = train(lesson(resume=True), listeners=[diary])
     assert f"start ['lora'] at {STEPS}" in diary.lines
-    assert weights(resumed.folder) == weights(train(lesson(out="straight")).folder)
+    assert weights(resumed.folder) == weights(taught().folder)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
 
 
 def test_out_of_memory_while_training_keeps_the_checkpoint_and_advises(
-    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lesson: Lesson, taught: Taught, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from booth.train.update import Update
 
@@ -391,7 +393,7 @@ def test_out_of_memory_while_training_keeps_the_checkpoint_and_advises(
     assert isinstance(caught.value, BoothError)
     assert (tmp_path / "out.run" / "checkpoints" / "ckpt-000002").is_dir()
     monkeypatch.setattr(Update, "backward", backward)
-    assert weights(train(lesson(resume=True)).folder) == weights(train(lesson(out="straight")).folder)
+    assert weights(train(lesson(resume=True)).folder) == weights(taught().folder)
 
 
 def test_bfloat16_is_another_precision_and_keeps_its_weights_in_float32(lesson: Lesson) -> None:

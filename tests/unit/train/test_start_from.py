@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import Heard, Lesson, stop_after
+from lessons import Heard, Lesson, Taught, stop_after
 from lessons import weights as all_weights
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -55,8 +55,8 @@ def restored(concept: Concept, trainer: Trainer) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("method", METHODS.own)
-def test_a_run_starts_from_a_concept(lesson: Lesson, tmp_path: Path, method: str) -> None:
-    former = train(lesson(method, "former"))
+def test_a_run_starts_from_a_concept(lesson: Lesson, taught: Taught, tmp_path: Path, method: str) -> None:
+    former = taught(method)
     config = lesson(method, "next", start_from=former.folder, seed=7)
     with Trainer(config, keep=False) as trainer:
         saved, begun = restored(former, trainer), learned(trainer)
@@ -86,8 +86,8 @@ def test_what_the_run_does_not_say_is_as_the_concept_has_it(lesson: Lesson, toy_
 
 
 @pytest.mark.parametrize(("method", "other"), OTHERS.items())
-def test_a_method_starts_from_one_that_it_contains(lesson: Lesson, method: str, other: str) -> None:
-    former, heard = train(lesson(method, "former")), Heard()
+def test_a_method_starts_from_one_that_it_contains(lesson: Lesson, taught: Taught, method: str, other: str) -> None:
+    former, heard = taught(method), Heard()
     config = lesson(other, "next", start_from=former.folder)
     with Trainer(config, keep=False, listeners=[heard]) as trainer:
         saved, begun = restored(former, trainer), learned(trainer)
@@ -96,8 +96,8 @@ def test_a_method_starts_from_one_that_it_contains(lesson: Lesson, method: str, 
     assert any("begin afresh" in said for said in heard.messages)
 
 
-def test_rows_that_go_on_moving_are_not_reset_by_the_second_stage(lesson: Lesson) -> None:
-    former = train(lesson("textual_inversion", "former"))
+def test_rows_that_go_on_moving_are_not_reset_by_the_second_stage(lesson: Lesson, taught: Taught) -> None:
+    former = taught("textual_inversion")
     moved = train(lesson("pivotal_tuning", "moved", start_from=former.folder, token="sks", steps=2, token_steps=4))
     # Had the second stage begun with the rows of the concept, two small steps would have left them close to it.
     began, ended = (load_file(c.folder / "learned_embeds.safetensors")["sks"] for c in (former, moved))
@@ -107,8 +107,8 @@ def test_rows_that_go_on_moving_are_not_reset_by_the_second_stage(lesson: Lesson
 
 
 @pytest.mark.parametrize("method", ["lora", "t_lora", "pivotal_tuning", "dreambooth"])
-def test_stopped_and_resumed_it_ends_as_unbroken(lesson: Lesson, method: str) -> None:
-    former = train(lesson(method, "former", seed=3))
+def test_stopped_and_resumed_it_ends_as_unbroken(lesson: Lesson, taught: Taught, method: str) -> None:
+    former = taught(method, seed=3)
     straight = train(lesson(method, "straight", start_from=former.folder))
     for k in (1, 4):
         config = lesson(method, f"stopped-{k}", start_from=former.folder)
@@ -139,9 +139,9 @@ def test_another_start_is_another_run(lesson: Lesson) -> None:
     ],
 )
 def test_what_would_mean_something_else_is_refused(
-    lesson: Lesson, method: str, settings: dict[str, Any], told: str
+    lesson: Lesson, taught: Taught, method: str, settings: dict[str, Any], told: str
 ) -> None:
-    former = train(lesson("lora", "former"))
+    former = taught("lora")
     config = lesson(method, "next", start_from=former.folder, **settings)
     with pytest.raises(UsageError, match=told):
         train(config)
@@ -169,9 +169,9 @@ def test_what_is_no_start_is_refused(lesson: Lesson, tmp_path: Path, photos_fold
     ],
 )
 def test_a_run_starts_from_a_foreign_file(
-    lesson: Lesson, tmp_path: Path, method: str, format: str, settings: dict[str, Any]
+    lesson: Lesson, taught: Taught, tmp_path: Path, method: str, format: str, settings: dict[str, Any]
 ) -> None:
-    former = train(lesson(method, "former", **settings))
+    former = taught(method, **settings)
     file = tmp_path / "theirs.safetensors"
     export(former, format, file, picture=False)
     config = lesson(method, "next", start_from=file)
@@ -205,8 +205,8 @@ def test_a_run_starts_from_a_controlnet_in_a_folder_of_its_own(lesson: Lesson, t
         train(lesson("lora", "fourth", start_from=unnamed.rename(place)))
 
 
-def test_a_file_that_holds_a_whole_model_is_a_base(lesson: Lesson, tmp_path: Path) -> None:
-    former, file = train(lesson("dreambooth", "former")), tmp_path / "whole.safetensors"
+def test_a_file_that_holds_a_whole_model_is_a_base(lesson: Lesson, taught: Taught, tmp_path: Path) -> None:
+    former, file = taught("dreambooth"), tmp_path / "whole.safetensors"
     export(former, "checkpoint", file, picture=False)
     with pytest.raises(UsageError, match=r"whole model.*`base`"):
         train(lesson("dreambooth", "next", start_from=file))
@@ -215,8 +215,8 @@ def test_a_file_that_holds_a_whole_model_is_a_base(lesson: Lesson, tmp_path: Pat
 # More steps
 
 
-def test_a_stopped_run_goes_on_to_more_steps_as_if_asked_for_them_at_once(lesson: Lesson) -> None:
-    straight = train(lesson("lora", "straight", steps=7))
+def test_a_stopped_run_goes_on_to_more_steps_as_if_asked_for_them_at_once(lesson: Lesson, taught: Taught) -> None:
+    straight = taught("lora", steps=7)
     config = lesson("lora", "stopped", steps=4)
     with pytest.raises(Interrupted):
         train(config, listeners=[stop_after(3)])
@@ -226,8 +226,10 @@ def test_a_stopped_run_goes_on_to_more_steps_as_if_asked_for_them_at_once(lesson
 
 
 @pytest.mark.parametrize("method", ["lora", "pivotal_tuning", "t_lora"])
-def test_a_finished_run_goes_on_bit_for_bit_where_its_checkpoints_are_kept(lesson: Lesson, method: str) -> None:
-    straight = train(lesson(method, "straight", steps=7))
+def test_a_finished_run_goes_on_bit_for_bit_where_its_checkpoints_are_kept(
+    lesson: Lesson, taught: Taught, method: str
+) -> None:
+    straight = taught(method, steps=7)
     former = train(lesson(method, "longer", steps=4, keep_checkpoints=1, checkpoint_every=0))
     before, heard = weights(former.folder), Heard()
     config = lesson(method, "longer", steps=7, keep_checkpoints=1, resume=True)
@@ -267,13 +269,13 @@ def test_without_checkpoints_a_finished_run_goes_on_from_its_weights_and_says_so
     assert any(not torch.equal(values[name], trained[name]) for name in values)
 
 
-def test_stopped_on_the_way_to_more_steps_nothing_is_lost(lesson: Lesson) -> None:
+def test_stopped_on_the_way_to_more_steps_nothing_is_lost(lesson: Lesson, taught: Taught) -> None:
     former = train(lesson("lora", "longer", steps=3, keep_checkpoints=1))
     config = lesson("lora", "longer", steps=7, keep_checkpoints=1, resume=True)
     with pytest.raises(Interrupted):
         train(config, listeners=[stop_after(5)])
     assert read_record(former.folder).steps == 3
-    assert weights(train(config).folder) == weights(train(lesson("lora", "straight", steps=7)).folder)
+    assert weights(train(config).folder) == weights(taught("lora", steps=7).folder)
 
 
 @pytest.mark.parametrize(
@@ -288,24 +290,25 @@ def test_what_is_another_run_is_refused(lesson: Lesson, first: dict[str, Any], t
     assert weights(former.folder) == before
 
 
-def test_a_start_is_not_taught_to_another_base(lesson: Lesson, toy_base: Path) -> None:
+def test_a_start_is_not_taught_to_another_base(lesson: Lesson, taught: Taught, toy_base: Path) -> None:
     """A concept that started from another is taught anew where it is taught again."""
-    former = train(lesson("lora", "former"))
+    former = taught("lora")
     concept = train(lesson("lora", "next", start_from=former.folder))
     assert translate(concept.record, str(toy_base)).run.start_from is None
 
 
-def test_a_changed_concept_is_no_start(lesson: Lesson) -> None:
-    former = train(lesson("lora", "former"))
-    copy = shutil.copytree(former.folder, former.folder.with_name("copy"))
+def test_a_changed_concept_is_no_start(lesson: Lesson, taught: Taught, tmp_path: Path) -> None:
+    former = taught("lora")
+    copy = shutil.copytree(former.folder, tmp_path / "copy")
     (copy / "pytorch_lora_weights.safetensors").write_bytes(b"changed")
     with pytest.raises(DamagedFileError, match="does not match its hash"):
         train(lesson("lora", "next", start_from=copy))
 
 
-def test_the_command_line_starts_from_a_concept_and_inspect_says_so(lesson: Lesson, photos_folder: Path) -> None:
-    former = train(lesson("lora", "former", rank=2))
-    out = former.folder.with_name("next")
+def test_the_command_line_starts_from_a_concept_and_inspect_says_so(
+    taught: Taught, photos_folder: Path, tmp_path: Path
+) -> None:
+    former, out = taught("lora", rank=2), tmp_path / "next"
     words = ["train", str(photos_folder), "--start-from", str(former.folder), "--steps", "1", "--out", str(out)]
     result = CliRunner().invoke(app, [*words, "--no-samples"])
     assert result.exit_code == 0, result.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import STEPS, Heard, Lesson, weights
+from lessons import STEPS, Heard, Lesson, Taught, weights
 
 from booth.core.cancel import CancelToken
 from booth.core.errors import Cancelled, UsageError
@@ -29,19 +29,19 @@ def is_bare(model: Family, base: Path) -> bool:
     return fresh.keys() == now.keys() and all(torch.equal(fresh[name], now[name]) for name in fresh)
 
 
-def test_a_loop_of_ones_own_ends_as_a_run_does(lesson: Lesson, tmp_path: Path) -> None:
+def test_a_loop_of_ones_own_ends_as_a_run_does(lesson: Lesson, taught: Taught, tmp_path: Path) -> None:
     with Trainer(lesson("two_stage")) as trainer:
         assert [stage.name for stage in trainer.plan] == ["token", "denoiser"]
         indices = [step.index for step in trainer]
         assert list(trainer) == []  # there are no more
         concept = trainer.finish()
     assert indices == [1, 2, 3, 1, 2, 3, 4, 5]
-    assert weights(concept.folder) == weights(train(lesson("two_stage", "straight")).folder)
+    assert weights(concept.folder) == weights(taught("two_stage").folder)
     assert not (tmp_path / "out.run").exists()
 
 
-def test_to_stop_is_to_stop_iterating_and_to_iterate_again_goes_on(lesson: Lesson) -> None:
-    straight = train(lesson(out="straight"))
+def test_to_stop_is_to_stop_iterating_and_to_iterate_again_goes_on(lesson: Lesson, taught: Taught) -> None:
+    straight = taught()
     trainer = Trainer(lesson())
     for step in trainer:
         if step.index == 2:
@@ -51,7 +51,9 @@ def test_to_stop_is_to_stop_iterating_and_to_iterate_again_goes_on(lesson: Lesso
     assert weights(trainer.finish().folder) == weights(straight.folder)
 
 
-def test_closed_early_it_keeps_a_checkpoint_and_the_base(lesson: Lesson, toy_base: Path, tmp_path: Path) -> None:
+def test_closed_early_it_keeps_a_checkpoint_and_the_base(
+    lesson: Lesson, taught: Taught, toy_base: Path, tmp_path: Path
+) -> None:
     with Session(str(toy_base)) as session:
         with Trainer(lesson(checkpoint_every=0), session=session) as trainer:
             next(trainer)
@@ -65,7 +67,7 @@ def test_closed_early_it_keeps_a_checkpoint_and_the_base(lesson: Lesson, toy_bas
             assert [step.index for step in again] == [3, 4, 5]
             concept = again.finish()
     assert session.loads == 1
-    assert weights(concept.folder) == weights(train(lesson(out="straight")).folder)
+    assert weights(concept.folder) == weights(taught().folder)
 
 
 def test_closed_before_its_first_step_it_leaves_nothing(lesson: Lesson, tmp_path: Path) -> None:
@@ -94,8 +96,8 @@ def test_a_concept_needs_every_stage(lesson: Lesson) -> None:
         assert [step.index for step in trainer][:2] == [2, 3]
 
 
-def test_a_state_is_taken_up_again_here_or_elsewhere(lesson: Lesson) -> None:
-    straight = train(lesson(out="straight", ema=0.9))
+def test_a_state_is_taken_up_again_here_or_elsewhere(lesson: Lesson, taught: Taught) -> None:
+    straight = taught(ema=0.9)
     trainer = Trainer(lesson(ema=0.9))
     next(trainer)
     next(trainer)
@@ -125,7 +127,7 @@ def test_without_keeping_nothing_is_written(lesson: Lesson, tmp_path: Path) -> N
         assert [step.loss for step in kept] == losses
 
 
-def test_a_preview_can_be_asked_for_at_any_step(lesson: Lesson, tmp_path: Path) -> None:
+def test_a_preview_can_be_asked_for_at_any_step(lesson: Lesson, taught: Taught, tmp_path: Path) -> None:
     heard = Heard()
     trainer = Trainer(lesson(), listeners=[heard])
     next(trainer)
@@ -136,7 +138,7 @@ def test_a_preview_can_be_asked_for_at_any_step(lesson: Lesson, tmp_path: Path) 
     list(trainer)
     concept = trainer.finish()
     assert all((concept.folder / "samples" / file).is_file() for file in event.data["files"])
-    assert weights(concept.folder) == weights(train(lesson(out="straight")).folder)
+    assert weights(concept.folder) == weights(taught().folder)
 
 
 @pytest.mark.parametrize("method", ["lora", "dreambooth"])
@@ -149,8 +151,8 @@ def test_the_global_generator_is_as_before(lesson: Lesson, method: str) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_an_estimate_changes_nothing_and_comes_before_the_first_step(lesson: Lesson) -> None:
-    straight = train(lesson(out="straight"))
+def test_an_estimate_changes_nothing_and_comes_before_the_first_step(lesson: Lesson, taught: Taught) -> None:
+    straight = taught()
     trainer = Trainer(lesson())
     assert trainer.estimate().train_seconds > 0
     next(trainer)
@@ -180,6 +182,7 @@ def cancel_at(token: CancelToken, kind: str, phase: str | None = None) -> Any:
 )
 def test_cancelled_it_keeps_a_checkpoint_and_goes_on(
     lesson: Lesson,
+    taught: Taught,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
@@ -196,7 +199,7 @@ def test_cancelled_it_keeps_a_checkpoint_and_goes_on(
         train(config, listeners=[cancel_at(token, kind, phase)], cancel=token)
     assert [p.name for p in (tmp_path / "out.run" / "checkpoints").iterdir()] == [kept]
     resumed = train(config.model_copy(update={"resume": True}))
-    assert weights(resumed.folder) == weights(train(lesson(out="straight", checkpoint_every=0)).folder)
+    assert weights(resumed.folder) == weights(taught().folder)
 
 
 def test_cancelled_between_class_pictures_what_was_drawn_is_kept(
