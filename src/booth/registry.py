@@ -141,7 +141,7 @@ ENCODERS: Registry[Encoder] = Registry(
     "booth.encoders",
 )
 
-METRICS: Registry[Metric] = Registry(
+METRICS: Registry[Metric[Any]] = Registry(
     "metric",
     "booth.core.metric:Metric",
     {

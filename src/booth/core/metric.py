@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +90,11 @@ class Refused(Exception):
     """A number that would mislead is not given; the message says why."""
 
 
-class Metric(ABC):
-    """One way to look at the evidence, through an encoder that has the role it needs, or through none."""
+E = TypeVar("E", bound=Encoder | None, contravariant=True)
+
+
+class Metric(ABC, Generic[E]):
+    """One way to look at the evidence, through an encoder E that has the role it needs, or through none."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -114,10 +117,10 @@ class Metric(ABC):
         return f"{value:.3f}"
 
     @abstractmethod
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
-        """Every part, through an Encoder with the role or None. Raises Refused where a number would mislead."""
+    def measure(self, evidence: Evidence, encoder: E) -> list[Score]:
+        """Every part, through an encoder with the role or None. Raises Refused where a number would mislead."""
 
-    def score(self, units: Sequence[float], encoder: Encoder | None, part: str = "", **details: Any) -> Score:
+    def score(self, units: Sequence[float], encoder: Encoder | None, part: str = "", **details: object) -> Score:
         """The mean over `units` with its bootstrap interval."""
         low, high = interval(units)
         name = encoder.name if encoder else ""

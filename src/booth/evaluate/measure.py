@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Refused, Score
@@ -26,7 +27,7 @@ class Measured:
 
 def label_of(metric: str, part: str, titles: Mapping[str, str]) -> str:
     """What the field calls a number by an encoder with these titles: CLIP-I, DINO, ...; else the metric's own title."""
-    kind: type[Metric] = METRICS[metric]
+    kind: type[Metric[Any]] = METRICS[metric]
     known = titles.get(metric)
     return f"{known}, {part.replace('_', ' ')}" if known and part else known or kind.titled(part)
 
@@ -35,7 +36,7 @@ def measure(evidence: Evidence, encoders: Sequence[Encoder], metrics: Sequence[s
     """Score one row; a metric that lacks evidence or an encoder is refused with the reason."""
     measured, reporter = Measured(), current_reporter()
     for called in metrics or METRICS.usable():
-        metric: Metric = METRICS[called]()
+        metric: Metric[Any] = METRICS[called]()
         name = metric.name
         missing = [need for need in metric.needs if not getattr(evidence, need)]
         role = likeness_role(evidence.subject) if metric.role == "subject" else metric.role

@@ -116,7 +116,7 @@ def measures_the_same_twice(make: Make) -> None:
     assert [s.value for s in _scores(make())] == [s.value for s in _scores(make())], "measured again, it differs"
 
 
-def _scores(metric: Metric) -> list[Any]:
+def _scores(metric: Metric[Any]) -> list[Any]:
     if metric.role == "judge":
         return []  # what a judge says is its own
     try:

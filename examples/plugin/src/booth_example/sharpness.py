@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from PIL.Image import Image
@@ -11,7 +10,7 @@ from PIL.Image import Image
 from booth.core.metric import Evidence, Metric, Score, by_prompt
 
 
-class Sharpness(Metric):
+class Sharpness(Metric[None]):
     """The variance of a drawing's Laplacian over the photos' mean: 1 is as sharp as they are."""
 
     name = "sharpness"
@@ -22,7 +21,7 @@ class Sharpness(Metric):
     role = None  # it looks at pixels, without an encoder
     source = "Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, 2000"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: None) -> list[Score]:
         photos = float(np.mean([variance(image) for image in evidence.references])) or 1.0
         values = [variance(drawn.image) / photos for drawn in evidence.drawn]
         return [self.score(by_prompt(values, evidence.drawn), None)]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 from booth.evaluate.prompt_factors import prompt_factors
 
+if TYPE_CHECKING:
+    from booth.evaluate.encoders.world import WorldJudges
+
 FACTORS = ("scene", "colour", "accessory")
 
 
-class Accuracy(Metric):
+class Accuracy(Metric["WorldJudges"]):
     """Share of drawings with the scene, colour or accessory asked for, over the prompts that ask for one.
 
     `object` is the share that shows the class noun, whatever else is asked; there is none for a noun that the judge
@@ -25,7 +28,7 @@ class Accuracy(Metric):
     role = "judge"
     source = "GenEval's way of asking a detector (2310.11513)"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: WorldJudges) -> list[Score]:
         noun = evidence.subject.noun
         verdicts = encoder.verdicts([d.image for d in evidence.drawn])
         scores: list[Score] = []

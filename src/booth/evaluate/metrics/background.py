@@ -9,11 +9,12 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 from booth.evaluate.masks import background_only
 
 
-class Background(Metric):
+class Background(Metric[Encoder]):
     """Share of drawings whose background is a photo's rather than one that the untouched base comes near to.
 
     The subject is painted over in all of them. The untouched base, at the same prompts and seeds, has never seen the
@@ -33,7 +34,7 @@ class Background(Metric):
     parts: ClassVar[dict[str, str]] = {"similarity": "likeness to photos' backgrounds"}
     source = "background leak, 2604.01973, with a threshold from the base"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         drawn = self._cosine([d.image for d in evidence.drawn], evidence, encoder)  # (drawings, photos)
         shown = [i for i, row in enumerate(drawn) if row.max() > -1]
         if not shown:
@@ -51,7 +52,7 @@ class Background(Metric):
         details: dict[str, Any] = {"photos": counts, "of": len(evidence.drawn)}
         return [self.score(by_prompt(found, evidence.drawn), encoder, **details), *scores]
 
-    def _cosine(self, images: Sequence[Image], evidence: Evidence, encoder: Any) -> Tensor:
+    def _cosine(self, images: Sequence[Image], evidence: Evidence, encoder: Encoder) -> Tensor:
         """Of each background with each photo's, (images, photos); -1 where there is none."""
         cosine = torch.full((len(images), len(evidence.photos)), -1.0)
         rows, columns = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from booth.core.encoder import Encoder
 from booth.core.metric import Drawn, Evidence, Metric, Score, Shared, by_prompt
 
 
@@ -30,7 +31,7 @@ class Likeness:
         return {"own": round(float(self.own.mean()), 4), "other": round(float(self.others.mean()), 4)}
 
 
-class Bleeding(Metric):
+class Bleeding(Metric[Encoder]):
     """How far own-minus-other likeness falls against each concept alone, at the same prompts and seeds.
 
     Own is the mean cosine with the photos of the subject asked for, other that with the photos of the other subjects
@@ -54,7 +55,7 @@ class Bleeding(Metric):
     }
     source = "image alignment of several concepts (Custom Diffusion, 2212.04488), against each one alone"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         shared, together = evidence.subjects_together, evidence.drawn_together
         likenesses: list[dict[str, Likeness]] = []
         units: dict[str, list[float]] = {"": [], "other": [], "together": []}
@@ -78,7 +79,7 @@ class Bleeding(Metric):
         return [self.score(values, encoder, part, **details) for part, values in units.items() if values]
 
 
-def _likeness(drawn: Sequence[Drawn], index: int, shared: Sequence[Shared], encoder: Any) -> Likeness:
+def _likeness(drawn: Sequence[Drawn], index: int, shared: Sequence[Shared], encoder: Encoder) -> Likeness:
     pictures = encoder.images([d.image for d in drawn])
     cosine = torch.stack([(pictures @ encoder.images(one.references).T).mean(1) for one in shared])
     return Likeness(cosine[index], torch.cat([cosine[:index], cosine[index + 1 :]]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +10,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 
 SAME = 0.999  # two photos above this are one photo saved twice, and say nothing about how alike photos are
 THUMBNAIL = 16  # pixels a side: where light and dark lie, without what makes a drawing differ from a photo in detail
 
 
-class Copying(Metric):
+class Copying(Metric[Encoder]):
     """Similarity to the nearest training photo, and the share of pictures that copy it.
 
     A copy is nearer to a photo than any two different photos of the subject are to each other, and laid out like it.
@@ -34,7 +34,7 @@ class Copying(Metric):
     role = "subject"
     source = "nearest training photo, as in 2212.03860, with thresholds from the photos"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         originals = Originals(evidence.photos, encoder)
         cosine, copied = originals.compare([d.image for d in evidence.drawn], encoder)
         for row, picture in enumerate(evidence.drawn):
@@ -57,7 +57,7 @@ class Copying(Metric):
 class Originals:
     """The photos that were learned from, and how alike a copy of one would be; Refused for fewer than two different."""
 
-    def __init__(self, photos: Sequence[Image.Image], encoder: Any) -> None:
+    def __init__(self, photos: Sequence[Image.Image], encoder: Encoder) -> None:
         both = [*photos, *(p.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for p in photos)]
         self._vectors, self._layouts = encoder.images(both), layouts(both)
         count = len(photos)
@@ -65,7 +65,7 @@ class Originals:
         # Photos of one thing on one table are alike in layout, and a copy is more so: halfway from that to the same.
         self.layout_threshold = (1 + max(0.0, highest(self._layouts[:count]))) / 2
 
-    def compare(self, images: Sequence[Image.Image], encoder: Any) -> tuple[Tensor, Tensor]:
+    def compare(self, images: Sequence[Image.Image], encoder: Encoder) -> tuple[Tensor, Tensor]:
         """The cosine of each image with each photo (images, photos), mirrored or not, and whether it copies it."""
         likeness, layout = encoder.images(images) @ self._vectors.T, layouts(images) @ self._layouts.T
         copied = (likeness > self.threshold) & (layout > self.layout_threshold)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from booth.core.metric import Evidence, Metric, Score
 from booth.core.words import duration, size
 
 
-class Cost(Metric):
+class Cost(Metric[None]):
     """Seconds of the training run, most bytes of memory at once, and bytes of the artefact, as the run recorded."""
 
     name = "cost"
@@ -28,5 +28,5 @@ class Cost(Metric):
     def shown(cls, value: float, part: str) -> str:
         return duration(value) if part == "seconds" else size(value)
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: None) -> list[Score]:
         return [Score(self.name, value, value, value, (), part) for part, value in evidence.cost.items()]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 from torch import Tensor
 
+from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Refused, Score
 
 
-class Diversity(Metric):
+class Diversity(Metric[Encoder]):
     """Mean distance 1 - cosine between pictures of the subject at one prompt, and between pictures of the class.
 
     DreamBooth (2208.12242) takes LPIPS for the distance, as the metric `lpips` does. These numbers are named after
@@ -25,7 +25,7 @@ class Diversity(Metric):
     role = "distribution"
     source = "2208.12242, with another distance"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         if any(picture.reference is not None for picture in evidence.drawn):
             raise Refused("photos are no drawings of one prompt")
         by_text: dict[str, list[int]] = {}

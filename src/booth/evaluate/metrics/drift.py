@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 
+from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Refused, Score
 from booth.evaluate.distances import Array
 
 
-class Drift(Metric):
+class Drift(Metric[Encoder]):
     """A distance between what the model draws and what the base drew at the same prompts and seeds."""
 
     better = "lower"
@@ -22,7 +22,7 @@ class Drift(Metric):
     role = "distribution"
     least = 2  # pictures a side
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         scores: list[Score] = []
         for part, drawn, base in _pools(evidence):
             if min(len(drawn), len(base)) < self.least:

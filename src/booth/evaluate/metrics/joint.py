@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 from booth.evaluate.metrics.accuracy import FACTORS
 from booth.evaluate.prompt_factors import prompt_factors
 
+if TYPE_CHECKING:
+    from booth.evaluate.encoders.world import WorldJudges
 
-class Joint(Metric):
+
+class Joint(Metric["WorldJudges"]):
     """Share of drawings with identity, context and edit right together, over the prompts that ask for either."""
 
     name = "joint"
@@ -21,7 +24,7 @@ class Joint(Metric):
     not_of_styles = "a style has no individual to recognise"
     source = "joint success of identity, context and edit, after ConceptBed (2306.04695)"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: WorldJudges) -> list[Score]:
         noun = evidence.subject.noun
         wanted = [prompt_factors(d.plain, noun) for d in evidence.drawn]
         rows = [i for i, w in enumerate(wanted) if w.scene is not None or w.is_edit]

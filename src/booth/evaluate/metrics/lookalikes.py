@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Score, by_prompt
 
 
-class Lookalikes(Metric):
+class Lookalikes(Metric[Encoder]):
     """Share of (drawing, look-alike) pairs in which the drawing is nearer to the references (NearID, 2604.01973).
 
     Look-alikes are other individuals of the class, in NearID on the references' backgrounds. Those of the world's
@@ -23,7 +22,7 @@ class Lookalikes(Metric):
     not_of_styles = "a style has no individual to be mistaken for another"
     source = "2604.01973"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         references = encoder.images(evidence.references).T
         drawn = (encoder.images([d.image for d in evidence.drawn]) @ references).mean(1)  # (N,)
         others = (encoder.images(evidence.lookalikes) @ references).mean(1)  # (M,)

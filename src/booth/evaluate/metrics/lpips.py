@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import Any
 
 from PIL.Image import Image
 
@@ -11,7 +10,7 @@ from booth.core.metric import Evidence, Metric, Refused, Score
 from booth.evaluate.lpips import Lpips, advice, cached_lpips, file_of
 
 
-class LpipsDiversity(Metric):
+class LpipsDiversity(Metric[None]):
     """Mean LPIPS between pictures of the subject at one prompt (2208.12242, table 3); the part is the network."""
 
     name = "lpips"
@@ -22,7 +21,7 @@ class LpipsDiversity(Metric):
     role = None
     source = "2208.12242, 1801.03924"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: None) -> list[Score]:
         networks = cached_lpips()
         if not networks:
             raise Refused(f"there is no {file_of('alex')}. {advice('alex')}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Score
 
 
-class Preservation(Metric):
+class Preservation(Metric[Encoder]):
     """Mean pairwise cosine of pictures of the class and photos of the subject: lower is better (2208.12242)."""
 
     name = "preservation"
@@ -18,6 +17,6 @@ class Preservation(Metric):
     role = "subject"
     source = "2208.12242"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         cosine = encoder.images(evidence.class_drawn) @ encoder.images(evidence.references).T
         return [self.score(cosine.mean(1).tolist(), encoder)]

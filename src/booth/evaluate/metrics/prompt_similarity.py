@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Score, by_prompt
 
 
-class PromptSimilarity(Metric):
+class PromptSimilarity(Metric[Encoder]):
     """Mean cosine of each picture and its prompt: with the rare token dropped, as in 2208.01618, and kept.
 
     The cosine itself, not CLIPScore, which is 2.5 times as much.
@@ -21,7 +20,7 @@ class PromptSimilarity(Metric):
     role = "prompt"
     source = "2208.12242, 2208.01618"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         images = encoder.images([d.image for d in evidence.drawn])
         scores: list[Score] = []
         for part, prompts in (

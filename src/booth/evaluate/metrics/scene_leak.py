@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 from booth.evaluate.prompt_factors import prompt_factors
 
+if TYPE_CHECKING:
+    from booth.evaluate.encoders.world import WorldJudges
 
-class SceneLeak(Metric):
+
+class SceneLeak(Metric["WorldJudges"]):
     """Share of drawings that the judge finds in a photo's scene, over the prompts that ask for a scene in no photo.
 
     `photos` counts the drawings for each photo with that scene, `scenes` names it, `of` is how many were looked at.
@@ -22,7 +25,7 @@ class SceneLeak(Metric):
     role = "judge"
     source = "background leak (2604.01973), by a judge that names scenes"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: WorldJudges) -> list[Score]:
         scenes = [verdict.scene for verdict in encoder.verdicts(evidence.photos)]
         wanted = [prompt_factors(d.plain, evidence.subject.noun).scene for d in evidence.drawn]
         rows = [d for d, scene in zip(evidence.drawn, wanted, strict=True) if scene is not None and scene not in scenes]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from PIL.Image import Image
 
+from booth.core.encoder import Encoder
 from booth.core.metric import Evidence, Metric, Refused, Score, by_prompt
 
 
-class SubjectSimilarity(Metric):
+class SubjectSimilarity(Metric[Encoder]):
     """Average pairwise cosine of all drawn pictures and all reference photos (2208.12242, section 4.1).
 
     Where photos stand in for drawings, no photo is compared with itself: with five photos .774 without such pairs
@@ -26,7 +26,7 @@ class SubjectSimilarity(Metric):
     role = "subject"
     source = "2208.12242"
 
-    def measure(self, evidence: Evidence, encoder: Any) -> list[Score]:
+    def measure(self, evidence: Evidence, encoder: Encoder) -> list[Score]:
         drawn = self.encoder_input([d.image for d in evidence.drawn], evidence)
         cosine = (
             encoder.images(drawn) @ encoder.images(self.encoder_input(evidence.references, evidence)).T
