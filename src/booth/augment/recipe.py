@@ -12,7 +12,7 @@ from booth.augment.labelled_set import LabelledSet
 from booth.core.errors import UsageError
 from booth.core.places import at_home
 from booth.core.tokens import RARE_TOKENS
-from booth.train.setup import lasting_name
+from booth.train.identity import lasting_name
 
 Place = Annotated[Path, AfterValidator(at_home)]
 BASE, PLACEBO = "base", "placebo"  # beside the methods of the registry: the untouched base, and no base at all

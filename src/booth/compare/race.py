@@ -28,8 +28,8 @@ from booth.executor.spread import spread
 from booth.registry import METHODS, METRICS
 from booth.session import Session
 from booth.train.folders import work_folder
+from booth.train.identity import lasting_name
 from booth.train.run import train
-from booth.train.setup import lasting_name
 
 RUN, SETTINGS = "run.json", "settings.json"
 

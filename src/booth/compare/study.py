@@ -42,8 +42,8 @@ from booth.executor.spread import spread
 from booth.registry import METRICS
 from booth.session import Session
 from booth.train.folders import work_folder
+from booth.train.identity import lasting_name
 from booth.train.run import train
-from booth.train.setup import lasting_name
 
 PLAIN = "thing"  # stands for no class noun: a word that the embedded base has never read
 

@@ -20,6 +20,7 @@ from booth.executor.spread import spread
 from booth.registry import JUDGES
 from booth.session import Session
 from booth.train import setup
+from booth.train.identity import lasting_name
 from booth.train.selection import Judge
 from booth.train.trainer import Trainer
 
@@ -172,7 +173,7 @@ def _spread(
 
 def _anywhere(config: RunConfig) -> dict[str, Any]:
     """The run as a worker in another folder understands it; what is not set stays so."""
-    places = {"photos": [p.absolute() for p in config.photos], "base": setup.lasting_name(config.base)}
+    places = {"photos": [p.absolute() for p in config.photos], "base": lasting_name(config.base)}
     also = [other.model_copy(update={"photos": [p.absolute() for p in other.photos]}) for other in config.also]
     start = {"start_from": config.start_from.absolute()} if config.start_from else {}
     named = {"also": also, **places, **start}

@@ -17,7 +17,7 @@ from booth.fleet.identity import Source, plain_configuration, read_sources, run_
 from booth.fleet.manifest import Entry
 from booth.fleet.place import Place
 from booth.fleet.runs import JOB, SUBJECTS, Run
-from booth.train.setup import lasting_name
+from booth.train.identity import lasting_name
 
 
 @dataclass(frozen=True)

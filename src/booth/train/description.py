@@ -9,7 +9,7 @@ from booth import __version__
 from booth.core.commit import package_versions
 from booth.core.method import Stage
 from booth.core.places import as_text
-from booth.train import setup
+from booth.train.identity import identity
 
 if TYPE_CHECKING:
     from booth.train.preparation import Prepared
@@ -47,7 +47,7 @@ def configuration(trainer: Prepared) -> dict[str, Any]:
             }
             for subject, photo in shown
         ],
-        "identity": setup.identity(known),
+        "identity": identity(known),
         "warnings": trainer.warnings,
     }
 

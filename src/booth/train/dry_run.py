@@ -9,7 +9,7 @@ from booth.core.method import Subject
 from booth.data.buckets import bucket_of
 from booth.data.framing import framed
 from booth.data.photos import PhotoSet
-from booth.train import setup
+from booth.train.advice import caption_lengths, coverage_in_words
 from booth.train.description import stage_values
 from booth.train.folders import refuse_to_overwrite
 from booth.train.trainer import Trainer
@@ -35,7 +35,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
             "precision": trainer.precision,
             "seed": config.seed,
             "stages": _stages(trainer),
-            "layers": setup.coverage_in_words(trainer.plan, model),
+            "layers": coverage_in_words(trainer.plan, model),
             "photos": _photos(subject, photos[0], trainer),
             "also": [
                 {"subject": {"token": other.token, "noun": other.noun}, "photos": _photos(other, own, trainer)}
@@ -61,7 +61,7 @@ def _photos(subject: Subject, photos: PhotoSet, trainer: Trainer) -> dict[str, A
     side, step = trainer.model.resolution, trainer.model.bucket_step
     shapes = [bucket_of(p.image.size, side, step) if trainer.config.crop == "buckets" else None for p in photos.photos]
     views = [framed(p, trainer.config.crop, side, step) for p in photos.photos]
-    lengths = setup.caption_lengths(trainer.config, trainer.model, trainer.method, subject, photos)
+    lengths = caption_lengths(trainer.config, trainer.model, trainer.method, subject, photos)
     return {
         "layout": photos.layout,
         "used": [

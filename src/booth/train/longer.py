@@ -16,7 +16,7 @@ from booth.core.errors import DamagedFileError
 from booth.core.family import Family
 from booth.train.checkpoints import Checkpoint, read_checkpoint
 from booth.train.folders import CHECKPOINTS
-from booth.train.setup import differing
+from booth.train.identity import differing
 from booth.train.start import learned_of
 
 CONSTANT = "constant"  # the one schedule whose rates do not depend on how many steps there will be

@@ -23,9 +23,11 @@ from booth.data.shards import Shards, are_shards
 from booth.events import Listener, Reporter
 from booth.session import Session
 from booth.train import setup
+from booth.train.advice import advice, advice_on_memory, coverage_in_words, in_buckets
 from booth.train.checkpoints import KEEP
 from booth.train.ending import Ending
 from booth.train.folders import CHECKPOINTS, RunFolder, refuse_to_overwrite
+from booth.train.identity import identity, known, require_same
 from booth.train.longer import is_longer
 from booth.train.memory import plan_memory
 from booth.train.plan_state import PlanState
@@ -120,7 +122,7 @@ class Prepared:
         if start is not None and start.form is not None:
             self.method.take_form(start.form)
         self.plan: list[Stage] = self.method.plan()
-        for sentence in setup.coverage_in_words(self.plan, self.model):
+        for sentence in coverage_in_words(self.plan, self.model):
             reporter.say(sentence)
         self._settings.update(self.method.config.model_dump(), memory=self.memory.smaller)
         self.photos = sets
@@ -135,7 +137,7 @@ class Prepared:
             self._scenes = Scenes([], [])  # a ControlNet has nothing to follow where there are no photos
         self._samples = self._scenes if samples else Scenes([], [])
         if config.crop == "buckets":
-            reporter.say(setup.in_buckets(shown, self.model))
+            reporter.say(in_buckets(shown, self.model))
         self.plan_state = PlanState(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))
         self._exits.callback(self.plan_state.detach)
         if config.compile:
@@ -148,7 +150,7 @@ class Prepared:
             for sentence in (*told_of(start, shapes), *start.told):
                 reporter.say(sentence)
         decided = (config, self.method, self.base_hash, self.precision, sets)
-        self.known = setup.known(*decided, start=start.record if start else None)
+        self.known = known(*decided, start=start.record if start else None)
         if own is not None:
             self.known["data"]["batches"] = own.digest
         about = (self.plan_state, subject, sets, control_images, config, self.base_hash, self.clock, reporter, latents)
@@ -158,7 +160,7 @@ class Prepared:
         keep = config.keep_checkpoints or KEEP
         self._saving = Saving(folder, config.checkpoint_every, self.clock, reporter, keep)
         self._ending.keeps_checkpoints = config.keep_checkpoints is not None
-        self.warnings = setup.advice(config, self.model, self.method, self.stage_data.taught)
+        self.warnings = advice(config, self.model, self.method, self.stage_data.taught)
         for sentence in self.warnings:
             reporter.warn(sentence)
         if self._folder is not None and self.out.is_dir() and any(self.out.iterdir()):
@@ -166,11 +168,11 @@ class Prepared:
 
     def _look_at_finished(self, concept: Concept) -> None:
         """The run may be the one that wrote this concept: then it has ended, or goes on with more steps."""
-        former, now = setup.identity(dict(concept.record)), setup.identity(self.known)
+        former, now = identity(dict(concept.record)), identity(self.known)
         if is_longer(former, now):
             self.former = concept
             return
-        setup.require_same(former, now, str(self.out))
+        require_same(former, now, str(self.out))
         self.finished = concept
         self._reporter.say(f"{self.out} was finished already.")
 
@@ -184,7 +186,7 @@ class Prepared:
                 code="trainer.closed",
             )
         try:
-            with cancellable(self.cancel), setup.advice_on_memory(self.config, self._settings):
+            with cancellable(self.cancel), advice_on_memory(self.config, self._settings):
                 yield
         except BaseException as error:
             self._ending.failed(error, self._started)

@@ -1,49 +1,36 @@
-"""What a run decides before its first step: device, precision, token, and what it must not differ in when resumed."""
+"""What a run decides before its first step: device, precision, subjects, the base it holds and the method."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import torch
 
 from booth.choices import noising_of, optimizer_of
 from booth.config import AUTO, RunConfig, method_config, missing
 from booth.core.batch import BatchSource
-from booth.core.concept import BaseRecord, SubjectRecord
-from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
+from booth.core.errors import NotAvailableError, UsageError
 from booth.core.family import Family
 from booth.core.method import Method, MethodConfig, Stage, Subject
-from booth.core.places import as_text, printable
 from booth.core.precision import DTYPES, choose_precision
 from booth.core.rng import derived_seed
 from booth.core.tokens import RARE_TOKENS
 from booth.data.batches import Preprocessing
-from booth.data.buckets import bucket_of
-from booth.data.captions import with_subject
-from booth.data.framing import framed
 from booth.data.given import BATCHES
 from booth.data.own_batches import OwnBatches
-from booth.data.photos import Photo, PhotoSet, load_photos
+from booth.data.photos import PhotoSet, load_photos
 from booth.data.shards import ShardBatches, Shards
-from booth.data.tokens import Length, advice_on_token, fitted, length_of
 from booth.families.compiling import missing_compiler
 from booth.families.memory import QUANTISED
 from booth.families.quantised import require_gpu
-from booth.families.recognition import advice_on_base
 from booth.registry import METHODS
 from booth.session import Session
-from booth.train.ladder import is_out_of_memory
 from booth.train.selection import CAP
 
 # Fields of a run that say what is done with photos, or need some.
 OF_PHOTOS = ("also", "crop", "flip", "shuffle_tags", "keep_tags", "unmasked_weight", "until")
-LEAST_SHARE = 0.5  # of a photo: where less is used, that is told
 
 
 def choose_device(name: str | None) -> str:
@@ -212,12 +199,6 @@ def set_resolution(config: RunConfig, model: Family) -> None:
         )
 
 
-def in_buckets(photos: Sequence[Photo], model: Family) -> str:
-    """How many photos go into each bucket, in words."""
-    found = Counter(bucket_of(p.image.size, model.resolution, model.bucket_step) for p in photos)
-    return f"Photos in buckets: {', '.join(f'{count} in {w}x{h}' for (w, h), count in sorted(found.items()))}."
-
-
 def method_settings(config: RunConfig, scale: str) -> MethodConfig:
     """The method's settings on a base of this scale; until done, training may go on beyond its default steps."""
     own = method_config(config.method, scale, config.settings)
@@ -245,210 +226,6 @@ def make_method(config: RunConfig, model: Family, subject: Subject) -> Method:
     return method
 
 
-def coverage_in_words(plan: Iterable[Stage], model: Family) -> list[str]:
-    """Which kinds of layers each adapter of a plan adapts and leaves; UsageError for a named kind that is not there."""
-    told: list[str] = []
-    for stage in plan:
-        adapted: list[str] = []
-        left: list[str] = []
-        for component, kinds in stage.method.coverage(model).items():
-            some = [f"{kind} {n} of {count}" for kind, (n, count) in kinds.items() if n]
-            none = [f"{kind} {count}" for kind, (n, count) in kinds.items() if not n]
-            adapted += [f"in the {component} {', '.join(some)}"] if some else []
-            left += [f"in the {component} {', '.join(none)}"] if none else []
-        if adapted:
-            rest = f"; it leaves {'; '.join(left)}" if left else ""
-            told.append(f"{stage.method.title} adapts these layers: {'; '.join(adapted)}{rest}.")
-    return told
-
-
-def advice(config: RunConfig, model: Family, method: Method, taught: Iterable[tuple[Subject, PhotoSet]]) -> list[str]:
-    """Warnings about the base, the token and the folders' names, before anything is trained."""
-    distilled = advice_on_base(config.base, model.base)
-    others = [
-        f"The photos lie in a folder called for {photos.token} {photos.noun}, and are taught as {subject.name}."
-        for subject, photos in taught
-        if subject.name and photos.token and (photos.token, photos.noun) != (subject.token, subject.noun)
-    ]
-    told = [*([distilled] if distilled else []), *advice_on_token(model, method), *others]
-    for subject, photos in taught:
-        told += advice_on_photos(config, model, method, subject, photos)
-    return told
-
-
-def advice_on_photos(config: RunConfig, model: Family, method: Method, subject: Subject, photos: PhotoSet) -> list[str]:
-    """Warnings about what of the photos and of what lies beside them is not learned from."""
-    told: list[str] = []
-    views = [(p, framed(p, config.crop, model.resolution, model.bucket_step)) for p in photos.photos]
-    small = [(p, view.share) for p, view in views if view.share < LEAST_SHARE]
-    if small:
-        worst, share = min(small, key=lambda each: each[1])
-        how = "Cut them" if config.crop == "buckets" else "Set crop=buckets, or cut them"
-        told.append(
-            f"Less than half of {len(small)} of {len(views)} photos is used, such as {share:.0%} of "
-            f"{printable(worst.path.name)}. {how} to what matters."
-        )
-    if flat := [p for p, view in views if view.flat]:
-        told.append(
-            f"What is used of {len(flat)} of {len(views)} photos is one flat colour, such as of "
-            f"{printable(flat[0].path.name)}. Cut them to the subject, or set another crop."
-        )
-    lengths = caption_lengths(config, model, method, subject, photos)
-    if long := [(p, length) for p, length in zip(photos.photos, lengths, strict=True) if length and length.lost]:
-        photo, length = max(long, key=lambda each: each[1].tokens)
-        told.append(
-            f"{len(long)} of {len(views)} captions are longer than the {length.limit} tokens that {model.title} reads, "
-            f"such as that of {printable(photo.path.name)} with {length.tokens}, which loses {length.lost[:60]!r}. "
-            "The subject is put in front where it would be cut."
-        )
-    hinted = sum(p.control_image is not None for p in photos.photos)
-    masked = sum(p.mask is not None for p in photos.photos)
-    if hinted and not method.control():
-        told.append(f"{hinted} photos have hints, which {method.title} does not follow: they are not used.")
-    if masked and config.unmasked_weight == 1:
-        told.append(f"{masked} photos have masks, which are not used: unmasked_weight is 1.")
-    return told
-
-
-def caption_lengths(
-    config: RunConfig, model: Family, method: Method, subject: Subject, photos: PhotoSet
-) -> list[Length | None]:
-    """How long each photo's caption is as it is learned with; None without one, and for a base without a limit."""
-    return [
-        length_of(model, fitted(model, with_subject(p.caption, subject), subject, front=config.shuffle_tags))
-        if p.caption
-        else None
-        for p in photos.photos
-    ]
-
-
 def preprocessing(config: RunConfig) -> Preprocessing:
     """How photos and captions become rows."""
     return Preprocessing(config.crop, config.flip, config.shuffle_tags, config.keep_tags, config.unmasked_weight)
-
-
-def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
-    """Everything about the photos that decides the weights, but for their own hashes."""
-    photos = [p for photos in sets for p in photos.photos]
-    return {
-        **asdict(preprocessing(config)),
-        "resolution": config.resolution,
-        **({"until": config.until} if config.until == "done" else {}),
-        "captions": [p.caption for p in photos],
-        "repeats": [p.repeats for p in photos],
-        "masks": [p.mask_sha256 for p in photos],
-        "hints": [p.control_image_sha256 for p in photos],
-        "photos_each": [len(s.photos) for s in sets],
-    }
-
-
-def known(
-    config: RunConfig,
-    method: Method,
-    base_hash: str,
-    precision: str,
-    sets: list[PhotoSet],
-    start: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """The fields of a ConceptRecord that are decided before the first step; `start` is what weights it starts from."""
-    photos, held = [p for each in sets for p in each.photos], config.base_precision or "fp32"
-    return {
-        "method": config.method,
-        "settings": method.config.model_dump(mode="json"),
-        "base": BaseRecord(name=lasting_name(config.base), hash=base_hash),
-        "data": data_settings(config, sets) | ({"start_from": dict(start)} if start else {}),
-        "subject": _record_of(method.subject),
-        "seed": config.seed,
-        "precision": precision + (f", base in {held}" if held != "fp32" else "") + ", compiled" * config.compile,
-        "photos": [p.sha256 for p in photos],
-        "photo_files": [as_text(p.path.absolute()) for p in photos],
-    }
-
-
-def _record_of(subject: Subject) -> SubjectRecord:
-    others = [_record_of(other) for other in subject.others]
-    return SubjectRecord(token=subject.token, noun=subject.noun, kind=subject.kind, others=others)
-
-
-def lasting_name(base: str) -> str:
-    """The name by which a base is found again from any folder."""
-    return str(Path(base).expanduser().absolute()) if Path(base).expanduser().exists() else base
-
-
-def identity(known: Mapping[str, Any]) -> dict[str, Any]:
-    """All that decides the weights, from the fields of a ConceptRecord; a run goes on only where these are the same."""
-    start = known["data"].get("start_from")
-    return {
-        "method": known["method"],
-        "base": known["base"].hash,
-        "token": known["subject"].token,
-        "class": known["subject"].noun,
-        "kind": known["subject"].kind,
-        "also": [f"{other.token} {other.noun}" for other in known["subject"].others],
-        "seed": known["seed"],
-        "precision": known["precision"],
-        "photos": known["photos"],
-        **known["data"],
-        **({"start_from": start["sha256"]} if start else {}),  # wherever it lies
-        **known["settings"],
-    }
-
-
-def differing(former: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """In what a run differs from a former one."""
-    # A checkpoint from before there was a setting is of its default.
-    defaults = {n: f.get_default(call_default_factory=True) for n, f in MethodConfig.model_fields.items() if n in now}
-    former = defaults | former
-    return sorted(n for n in former.keys() | now.keys() if former.get(n) != now.get(n))
-
-
-def require_same(former: dict[str, Any], now: dict[str, Any], where: str) -> None:
-    """Raise UsageError that names what differs from the run that is to be resumed."""
-    names = differing(former, now)
-    if not names:
-        return
-    told = [
-        f"{n} is different" if n in {"photos", "base"} else f"{n} was {former.get(n)!r} and is now {now.get(n)!r}"
-        for n in names
-    ]
-    raise UsageError(
-        f"{where} belongs to another run: {'; '.join(told)}.",
-        "Give the same photos and settings as then to go on, or another `out` to start a new run.",
-        code="out.other_run",
-        field="out",
-    )
-
-
-@contextmanager
-def advice_on_memory(config: RunConfig, settings: dict[str, Any]) -> Generator[None]:
-    """Turn running out of memory into an OutOfMemoryError that says what to try; `settings` is filled in meanwhile."""
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise _out_of_memory(config, settings) from error
-
-
-def _out_of_memory(config: RunConfig, settings: dict[str, Any]) -> OutOfMemoryError:
-    """Advice in the order of what costs least, leaving out what is done already."""
-    advice: list[str] = []
-    batch, accumulate = settings.get("batch_size", 1), settings.get("accumulate", 1)
-    if batch > 1:
-        smaller = (batch + 1) // 2
-        advice.append(f"`batch_size={smaller}` and `accumulate={accumulate * 2}`")
-    if not settings.get("gradient_checkpointing"):
-        advice.append("`gradient_checkpointing=true`")
-    if settings.get("memory"):
-        advice.append(f"`memory={settings['memory']}`")
-    if settings.get("optimizer") == "adamw" and importlib.util.find_spec("bitsandbytes"):
-        advice.append("`optimizer=adamw8bit`")
-    if METHODS[config.method].trains_denoiser:
-        advice.append("`method=lora`")
-    advice.append("close what else uses the memory")
-    return OutOfMemoryError(
-        "Out of memory. The last checkpoint is kept.",
-        f"In this order, try: {'; '.join(advice)}.",
-        code="memory.out",
-        field="settings.batch_size",
-    )

@@ -16,12 +16,12 @@ from torch import Tensor
 from booth.concept import Concept
 from booth.core.errors import BoothError, Cancelled, DiskFullError, Interrupted, NotFiniteError, UsageError
 from booth.core.places import free_file
-from booth.train import setup
 from booth.train.callbacks import Callbacks
 from booth.train.checkpoints import Checkpoint, size_of_tensors
 from booth.train.description import configuration
 from booth.train.estimate import Estimate, estimate
 from booth.train.folders import PREVIEWS
+from booth.train.identity import identity, require_same
 from booth.train.ladder import Ladder
 from booth.train.longer import Ended, is_longer
 from booth.train.loop import Step, training_steps
@@ -64,19 +64,19 @@ class Trainer(Prepared):
                 self.clock.load_state(checkpoint.values["clock"])
             elif self.config.resume and self._ended is None:
                 self._reporter.say("There is no checkpoint to go on from; training starts from the beginning.")
-            same = checkpoint is not None and checkpoint.values["identity"] == setup.identity(self.known)
+            same = checkpoint is not None and checkpoint.values["identity"] == identity(self.known)
             if self._folder is not None and not (same and self._folder.is_frozen):
                 self._folder.freeze(configuration(self))
             self._start_from(checkpoint)
 
     def _to_go_on_from(self) -> Checkpoint | None:
         """The checkpoint to start at. UsageError where it is of another run; with more steps a run stays the same."""
-        stages, now = len(self.plan), setup.identity(self.known)
+        stages, now = len(self.plan), identity(self.known)
         checkpoint = self._saving.latest()
         if checkpoint is not None:
             was = checkpoint.values["identity"]
             if not is_longer(was, now):
-                setup.require_same(was, now, str(self._folder.path if self._folder else ""))
+                require_same(was, now, str(self._folder.path if self._folder else ""))
             elif checkpoint.values["stage"] == stages:
                 self._ended = Ended.at_end(checkpoint, stages, was["steps"])
         elif self.former is not None:
@@ -267,7 +267,7 @@ class Trainer(Prepared):
         tensors, values = self.plan_state.state()
         kept, chosen = self._callbacks.state()
         values |= {
-            "identity": setup.identity(self.known),
+            "identity": identity(self.known),
             "recovery": self._recovery.state(),
             "memory": self.ladder.state(),
             "history": self._losses,
@@ -284,7 +284,7 @@ class Trainer(Prepared):
 
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go to where `state` was asked for; UsageError if that was another run."""
-        setup.require_same(values["identity"], setup.identity(self.known), "This state")
+        require_same(values["identity"], identity(self.known), "This state")
         self.start()
         with self._working():
             self._recovery.load_state(values["recovery"])

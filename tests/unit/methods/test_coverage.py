@@ -13,7 +13,7 @@ from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.sites import OTHER, LinearSite
 from booth.registry import METHODS
-from booth.train.setup import coverage_in_words
+from booth.train.advice import coverage_in_words
 from harness import detach, make_method
 
 ADAPTERS = [name for name in METHODS.own if hasattr(METHODS[name], "layer")]

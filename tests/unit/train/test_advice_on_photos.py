@@ -11,7 +11,7 @@ from PIL import Image
 from booth.config import RunConfig
 from booth.core.family import Family
 from booth.data.photos import load_photos
-from booth.train.setup import advice_on_photos
+from booth.train.advice import advice_on_photos
 from harness import SUBJECT, make_method
 
 

@@ -18,6 +18,8 @@ from booth.core.method import Subject
 from booth.core.tokens import RARE_TOKENS
 from booth.data.photos import Photo, PhotoSet
 from booth.train import setup
+from booth.train.advice import advice, advice_on_memory
+from booth.train.identity import lasting_name, require_same
 
 
 def config(**options: Any) -> RunConfig:
@@ -84,7 +86,7 @@ def test_a_token_is_taken_as_given_or_picked_by_the_photos() -> None:
 
 def test_the_same_run_is_the_same() -> None:
     now = {"photos": ["a"], "steps": 5, "learning_rate": 1e-4}
-    setup.require_same(dict(now), now, "here")
+    require_same(dict(now), now, "here")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_the_same_run_is_the_same() -> None:
 def test_what_differs_is_named(change: dict[str, Any], told: str) -> None:
     former = {"photos": ["a"], "base": "sha256:1", "steps": 5, "learning_rate": 1e-4}
     with pytest.raises(UsageError, match=rf"here belongs to another run: {told}.*another `out`"):
-        setup.require_same(former, former | change, "here")
+        require_same(former, former | change, "here")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_what_differs_is_named(change: dict[str, Any], told: str) -> None:
 )
 def test_out_of_memory_comes_with_advice(error: Exception) -> None:
     settings = {"batch_size": 4, "accumulate": 2, "gradient_checkpointing": False, "optimizer": "prodigy"}
-    with pytest.raises(OutOfMemoryError) as caught, setup.advice_on_memory(config(method="dreambooth"), settings):
+    with pytest.raises(OutOfMemoryError) as caught, advice_on_memory(config(method="dreambooth"), settings):
         raise error
     told = str(caught.value)
     assert "`batch_size=2` and `accumulate=4`" in told
@@ -124,7 +126,7 @@ def test_out_of_memory_comes_with_advice(error: Exception) -> None:
 
 def test_advice_leaves_out_what_is_done_already() -> None:
     settings = {"batch_size": 1, "gradient_checkpointing": True}
-    with pytest.raises(OutOfMemoryError) as caught, setup.advice_on_memory(config(), settings):
+    with pytest.raises(OutOfMemoryError) as caught, advice_on_memory(config(), settings):
         raise MemoryError
     assert "batch_size" not in str(caught.value)
     assert "gradient_checkpointing" not in str(caught.value)
@@ -132,21 +134,21 @@ def test_advice_leaves_out_what_is_done_already() -> None:
 
 
 def test_a_real_failure_to_allocate_is_recognised() -> None:
-    with pytest.raises(OutOfMemoryError), setup.advice_on_memory(config(), {}):
+    with pytest.raises(OutOfMemoryError), advice_on_memory(config(), {}):
         torch.empty(2**60, dtype=torch.uint8)
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), setup.advice_on_memory(config(), {}):
+    with pytest.raises(RuntimeError, match="shapes"), advice_on_memory(config(), {}):
         raise RuntimeError("shapes do not match")
 
 
 def test_a_folder_is_remembered_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "base").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert setup.lasting_name("base") == str(tmp_path / "base")
-    assert setup.lasting_name("embedded") == "embedded"
-    assert setup.lasting_name("owner/name") == "owner/name"
+    assert lasting_name("base") == str(tmp_path / "base")
+    assert lasting_name("embedded") == "embedded"
+    assert lasting_name("owner/name") == "owner/name"
 
 
 @pytest.fixture
@@ -187,9 +189,9 @@ def test_another_name_than_the_folders_is_warned_of(kohya: Path, toy: Family) ->
     run = load_run_config(None, {"photos": [kohya], "token": "zwx"})
     subject, sets = setup.load_subjects(run)
     method = setup.make_method(run, toy, subject)
-    assert any("called for ohwx dog" in told for told in setup.advice(run, toy, method, [(subject, sets[0])]))
+    assert any("called for ohwx dog" in told for told in advice(run, toy, method, [(subject, sets[0])]))
     same = Subject("ohwx", "dog")
-    assert not any("called for" in told for told in setup.advice(run, toy, method, [(same, sets[0])]))
+    assert not any("called for" in told for told in advice(run, toy, method, [(same, sets[0])]))
 
 
 @pytest.mark.parametrize(
