@@ -16,7 +16,7 @@ from booth.families.loading import load_family
 from booth.families.stable_diffusion import StableDiffusion
 from booth.generate.draw import draw
 from booth.session import Session
-from booth.train import memory, samples, setup, trainer
+from booth.train import memory, samples, setup, stepping
 from booth.train.dry_run import describe
 from booth.train.run import train
 
@@ -160,7 +160,7 @@ def test_out_of_memory_names_the_next_plan(lesson: Lesson, monkeypatch: pytest.M
     def full(*arguments: Any, **how: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(trainer, "training_steps", full)
+    monkeypatch.setattr(stepping, "training_steps", full)
     with pytest.raises(OutOfMemoryError, match=r"`memory=fp32\+freed`"):
         train(lesson())
 
