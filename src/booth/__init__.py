@@ -23,6 +23,7 @@ from booth.core import errors
 from booth.events import Event, Listener
 
 if TYPE_CHECKING:
+    from booth.catalogue import FamilyFacts, MethodFacts
     from booth.compare.recommend import Answers, Recommendation
     from booth.concept import Concept
     from booth.config import RunConfig
@@ -338,7 +339,7 @@ def recommend(
     return choose(answers or Answers(), look_at(load_photos(sources)), sources, noun, base, held)
 
 
-def methods(*, sizes: bool = False) -> list[dict[str, Any]]:
+def methods(*, sizes: bool = False) -> list[MethodFacts]:
     """Every method: what it trains, saves and needs, the families that offer that, and its default settings.
 
     With `sizes` also how many values it trains on the embedded base, which is loaded for that.
@@ -358,7 +359,7 @@ def register(kind: type[T]) -> type[T]:
     return add(kind)
 
 
-def families() -> list[dict[str, Any]]:
+def families() -> list[FamilyFacts]:
     """Every family of models: where methods may attach, which find what they need, and how it is drawn."""
     from booth.catalogue import describe_families
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from pydantic import BaseModel
 
@@ -15,31 +15,78 @@ from booth.registry import FAMILIES, METHODS
 from booth.train.plan_state import PlanState
 
 
-def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[dict[str, Any]]:
+class MethodFacts(TypedDict):
+    """What is told of a method."""
+
+    name: str
+    title: str
+    trains: str
+    files: list[str]
+    needs: list[str]  # sites
+    families: list[str]
+    defaults: dict[str, dict[str, Any]]  # settings, by the scale of a base: tiny, full
+    base: NotRequired[str]  # on which it was counted
+    values: NotRequired[int]  # that it trains
+    bytes: NotRequired[int]  # that they take in a file
+
+
+class FamilyFacts(TypedDict):
+    """What is told of a family of models."""
+
+    name: str
+    title: str
+    offers: list[str]  # sites
+    methods: list[str]
+    sampler: str
+    guidance: float
+
+
+class SettingFacts(TypedDict):
+    """What is told of a setting."""
+
+    name: str
+    type: str
+    default: Any
+    meaning: str
+    choices: NotRequired[list[str]]
+
+
+class ChoiceFacts(TypedDict):
+    """What is told of an optimiser, a schedule, a weighting, a loss or a sampler of timesteps."""
+
+    name: str
+    title: str
+    about: str
+    settings: list[SettingFacts]
+
+
+def describe_methods(base: str | None = None, *, sizes: bool = True) -> list[MethodFacts]:
     """Every method: what it trains, saves and needs, the families that offer that, and its default settings.
 
     With `sizes`, also how many values each would train on a base that it works on (the embedded one, where it is
     installed, unless another is named) and the bytes that they take in a file.
     """
     families = FAMILIES.usable()
-    entries: list[dict[str, Any]] = []
+    sizes_of = _sizes(base) if sizes else {}
+    entries: list[MethodFacts] = []
     for name, kind in METHODS.usable().items():
-        entries.append(
-            {
-                "name": name,
-                "title": kind.title,
-                "trains": kind.trains,
-                "files": list(kind.files),
-                "needs": list(kind.needs),
-                "families": [n for n, family in families.items() if set(kind.needs) <= set(family.offers)],
-                "defaults": {scale: kind.defaults(scale) for scale in ("tiny", "full")},
-            }
-        )
-    found = _sizes(base) if sizes else {}
-    return [entry | found.get(entry["name"], {}) for entry in entries]
+        entry: MethodFacts = {
+            "name": name,
+            "title": kind.title,
+            "trains": kind.trains,
+            "files": list(kind.files),
+            "needs": list(kind.needs),
+            "families": [n for n, family in families.items() if set(kind.needs) <= set(family.offers)],
+            "defaults": {scale: kind.defaults(scale) for scale in ("tiny", "full")},
+        }
+        if name in sizes_of:
+            entry["base"] = base or EMBEDDED
+            entry["values"], entry["bytes"] = sizes_of[name]
+        entries.append(entry)
+    return entries
 
 
-def describe_families() -> list[dict[str, Any]]:
+def describe_families() -> list[FamilyFacts]:
     """Every model family: its sites, the methods that find what they need there, and how it is drawn by default."""
     methods = METHODS.usable()
     return [
@@ -55,22 +102,24 @@ def describe_families() -> list[dict[str, Any]]:
     ]
 
 
-def describe_settings(schema: type[BaseModel]) -> list[dict[str, Any]]:
+def describe_settings(schema: type[BaseModel]) -> list[SettingFacts]:
     """Each setting of a schema with its type, default and meaning, and what may be chosen where that is by name."""
-    told: list[dict[str, Any]] = []
+    told: list[SettingFacts] = []
     for name, field in schema.model_fields.items():
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        entry = {
+        entry: SettingFacts = {
             "name": name,
             "type": getattr(field.annotation, "__name__", str(field.annotation)).replace("typing.", ""),
             "default": field.default,
             "meaning": field.description or "",
         }
-        told.append(entry | ({"choices": list(CHOICES[str(extra["chosen"])])} if "chosen" in extra else {}))
+        if "chosen" in extra:
+            entry["choices"] = list(CHOICES[str(extra["chosen"])])
+        told.append(entry)
     return told
 
 
-def describe_choices() -> dict[str, list[dict[str, Any]]]:
+def describe_choices() -> dict[str, list[ChoiceFacts]]:
     """What a method's settings choose by name, by the setting: each with its own settings, `options.SETTING.NAME`."""
     return {
         field: [
@@ -85,7 +134,7 @@ def _first_line(kind: type) -> str:
     return (inspect.getdoc(kind) or "").partition("\n")[0]
 
 
-def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
+def _sizes(base: str | None) -> dict[str, tuple[int, int]]:
     """Values and bytes that each method trains on a base, counted by attaching it."""
     try:
         model = load_family(base or EMBEDDED)
@@ -93,12 +142,11 @@ def _sizes(base: str | None) -> dict[str, dict[str, Any]]:
         if base is not None:
             raise
         return {}
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, tuple[int, int]] = {}
     for name, kind in METHODS.usable().items():
         if not set(kind.needs) <= set(model.offers):
             continue
         method = kind(kind.Config.model_validate(kind.defaults(model.scale)), Subject("sks", "dog"))
         counted = PlanState(model, method.plan(), 0).sizes()
-        values, taken = (sum(column) for column in zip(*counted, strict=True))
-        found[name] = {"base": base or EMBEDDED, "values": values, "bytes": taken}
+        found[name] = sum(values for values, _ in counted), sum(taken for _, taken in counted)
     return found

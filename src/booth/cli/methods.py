@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from booth.cli.options import AsJson, Base
 from booth.cli.output import finish
 from booth.core.words import size
+
+if TYPE_CHECKING:
+    from booth.catalogue import MethodFacts
 
 
 def methods(base: Base = None, as_json: AsJson = False) -> None:
@@ -27,7 +30,7 @@ def methods(base: Base = None, as_json: AsJson = False) -> None:
     finish({"methods": entries, "families": families, "choices": choices}, lines, as_json)
 
 
-def _in_words(entry: dict[str, Any]) -> list[str]:
+def _in_words(entry: MethodFacts) -> list[str]:
     tiny, full = entry["defaults"]["tiny"], entry["defaults"]["full"]
     defaults = ", ".join(
         f"{key}={_shown(full[key])}" if tiny[key] == full[key] else f"{key}={_shown(tiny[key])}/{_shown(full[key])}"
@@ -39,7 +42,7 @@ def _in_words(entry: dict[str, Any]) -> list[str]:
         _paragraph("saves", ", ".join(entry["files"])),
         _paragraph("works on", ", ".join(entry["families"])),
     ]
-    if "values" in entry:
+    if "values" in entry and "bytes" in entry and "base" in entry:
         lines.append(_paragraph("size", f"{entry['values']:,} values, {size(entry['bytes'])}, on {entry['base']}"))
     return [*lines, _paragraph("defaults", f"{defaults} (embedded base/full-size base; --set KEY=VALUE)"), ""]
 

@@ -138,9 +138,9 @@ def recommend(
     answers: Answers, facts: PhotoFacts, photos: Sequence[Path], noun: str, base: str, base_bytes: int
 ) -> Recommendation:
     """The method with most votes among those that fit, of equals the smallest; UsageError when none does."""
-    sizes = {entry["name"]: entry for entry in describe_methods(base)}
+    sizes = {e["name"]: (e.get("values", 0), e.get("bytes", 0)) for e in describe_methods(base) if "values" in e}
     methods = teaching_methods()
-    against = {m: why for m in methods if (why := _unfit(answers, sizes[m], base_bytes))}
+    against = {m: why for m in methods if (why := _unfit(answers, sizes.get(m), base_bytes))}
     able = [m for m in methods if m not in against]
     if not able:
         raise UsageError(
@@ -153,7 +153,7 @@ def recommend(
     votes = {m: weight * measured[m]["joint"] if m in measured else 0.0 for m in able}
     votes = {m: vote + sum(rule.votes.get(m, 0.0) for rule in applying) for m, vote in votes.items()}
     near = [m for m in able if max(votes.values()) - votes[m] <= (NEAR * weight if measured else 0)]
-    method = min(near, key=lambda m: (sizes[m]["bytes"], measured.get(m, {}).get("seconds", math.inf)))
+    method = min(near, key=lambda m: (sizes[m][1], measured.get(m, {}).get("seconds", math.inf)))
     own = set(METHODS[method].Config.model_fields)
     speaking = [r for r in applying if r.votes.get(method, 0.0) > 0 or any(_fits(k, own) for k in r.options)]
     options = {k: v for rule in speaking for k, v in rule.options.items() if _fits(k, own)}
@@ -161,12 +161,11 @@ def recommend(
     if method in measured:
         reasons.append((_measured(measured[method]), studies["source"]))
         alike = [m for m in able if m in measured and abs(measured[m]["joint"] - measured[method]["joint"]) <= NEAR]
-        if others := [m for m in alike if m != method and sizes[m]["bytes"] >= sizes[method]["bytes"]]:
+        if others := [m for m in alike if m != method and sizes[m][1] >= sizes[method][1]]:
             sentence = f"{', '.join(others)} did as well within {NEAR * 100:.0f} points and store no less"
             reasons.append((sentence, f"{studies['source']}, counted on {base}"))
-    reasons.append(
-        (f"it trains {sizes[method]['values']:,} values, {sizes[method]['bytes']:,} bytes", f"counted on {base}")
-    )
+    values, taken = sizes[method]
+    reasons.append((f"it trains {values:,} values, {taken:,} bytes", f"counted on {base}"))
     settings = {k: float(v) for k, v in options.items() if k not in RunConfig.model_fields}
     run = {k: v for k, v in options.items() if k in RunConfig.model_fields}
     config = RunConfig.model_validate(
@@ -196,14 +195,15 @@ def _fits(option: str, settings: set[str]) -> bool:
     return option in RunConfig.model_fields or option in settings
 
 
-def _unfit(answers: Answers, entry: Mapping[str, Any], base_bytes: int) -> str | None:
-    """Why a method cannot be had: not on this base, or not in this room; None if it can."""
-    if "values" not in entry:
+def _unfit(answers: Answers, trained: tuple[int, int] | None, base_bytes: int) -> str | None:
+    """Why a method that trains so many values and bytes cannot be had: not on this base, or not in this room."""
+    if trained is None:
         return "does not work on this base"
-    stored = answers.concepts * entry["bytes"]
+    values, taken = trained
+    stored = answers.concepts * taken
     if answers.disk_bytes is not None and stored > answers.disk_bytes:
         return f"would store {stored:,} bytes for {answers.concepts} concepts"
-    needed = base_bytes + OPTIMISER * entry["values"]
+    needed = base_bytes + OPTIMISER * values
     if answers.memory_bytes is not None and needed > answers.memory_bytes:
         return f"needs {needed:,} bytes for the base, gradients and Adam's moments alone"
     return None

@@ -17,7 +17,7 @@ from booth.registry import EXPORTERS, METHODS
 
 def describe() -> dict[str, Any]:
     """Methods with their settings' schemas, what may be chosen by name, and the export formats."""
-    methods = {entry["name"]: entry for entry in describe_methods()}
+    methods: dict[str, dict[str, object]] = {entry["name"]: {**entry} for entry in describe_methods()}
     for name, entry in methods.items():
         kind = METHODS[name]
         entry["schema"] = kind.Config.model_json_schema()
