@@ -82,7 +82,7 @@ class Event:
 class Listener(Protocol):
     """Hears events: any function of one. What it raises ends the work, which keeps what was done."""
 
-    def __call__(self, event: Event, /) -> Any: ...
+    def __call__(self, event: Event, /) -> object: ...
 
 
 class Reporter:
@@ -95,7 +95,7 @@ class Reporter:
         self.done = 0
         self.total: int | None = None
 
-    def emit(self, kind: Kind, level: Level = "info", **data: Any) -> Event:
+    def emit(self, kind: Kind, level: Level = "info", **data: object) -> Event:
         """Tell what happened, at the present place of the present phase."""
         event = Event(kind, level, self.phase, self.done, self.total, _plain(data))
         self.hand_on(event)

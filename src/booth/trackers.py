@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Protocol
 
 from booth.events import Event, Listener
 
 
-def to_tensorboard(writer: Any) -> Listener:
+class Writer(Protocol):
+    """What is called of a `torch.utils.tensorboard.SummaryWriter`."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int, /) -> object: ...
+
+    def add_text(self, tag: str, text_string: str, global_step: int, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+class Run(Protocol):
+    """What is called of a run of Weights & Biases."""
+
+    def log(self, data: dict[str, float], /, *, step: int) -> object: ...
+
+
+def to_tensorboard(writer: Writer) -> Listener:
     """For a `torch.utils.tensorboard.SummaryWriter`, or what has its `add_scalar` and `add_text`."""
 
     def listen(event: Event) -> None:
@@ -22,7 +38,7 @@ def to_tensorboard(writer: Any) -> Listener:
     return listen
 
 
-def to_wandb(run: Any) -> Listener:
+def to_wandb(run: Run) -> Listener:
     """For a run of Weights & Biases, what `wandb.init` returned."""
 
     def listen(event: Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from booth.augment.build import prepared
@@ -19,7 +20,7 @@ from booth.train.trainer import Trainer
 PNG = 2.0  # bytes of a pixel in a PNG of a photograph, about
 
 
-def describe(recipe: Recipe, out: Any, tell: Tell) -> dict[str, Any]:
+def describe(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
     """The plan in plain values; raises what the run itself would raise at its start."""
     found = prepared(recipe, out, tell)
     training = training_side(found)

@@ -26,6 +26,6 @@ def write_json(file: Path, values: Mapping[str, Any]) -> None:
         work.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
-def digest(values: Any) -> str:
+def digest(values: object) -> str:
     """A short hash of plain values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

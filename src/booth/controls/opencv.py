@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from types import ModuleType
 
 from booth.core.errors import NotAvailableError
 
 
-def opencv(title: str) -> Any:
+def opencv(title: str) -> ModuleType:
     """The module; NotAvailableError with the line that installs it where it is not there."""
     try:
         return importlib.import_module("cv2")

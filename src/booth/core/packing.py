@@ -163,7 +163,7 @@ def can_pack(layer: nn.Module) -> bool:
     return known and weight.device == CPU and not weight.requires_grad and "forward" not in vars(layer)
 
 
-def pack(networks: Iterable[nn.Module]) -> list[Any]:
+def pack(networks: Iterable[nn.Module]) -> list[nn.Module]:
     """Have the frozen layers of networks compute with packed weights; which ones do now, for `unpack`.
 
     While they do, nobody may change their weights.
@@ -176,7 +176,7 @@ def pack(networks: Iterable[nn.Module]) -> list[Any]:
     return found
 
 
-def unpack(layers: Iterable[Any]) -> None:
+def unpack(layers: Iterable[nn.Module]) -> None:
     """Have layers compute as they did."""
     for layer in layers:
         vars(layer).pop("forward", None)

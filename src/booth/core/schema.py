@@ -12,7 +12,7 @@ from booth.core.errors import BadDataError, DamagedFileError
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]  # the content at one version to the content at the next
 
 
-def require_readable(path: Path, found: Any, newest: int, versions: Any) -> int:
+def require_readable(path: Path, found: object, newest: int, versions: object) -> int:
     """The schema version of a file that this booth reads; `versions` is what the file says of its writer's packages.
 
     Raises BadDataError for a version above `newest`, DamagedFileError for one that no booth ever wrote.

@@ -6,13 +6,14 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any
 
 CAUGHT = tuple(s for name in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)))  # Windows lacks one
 ALWAYS = (signal.SIGINT, signal.SIGTERM)  # asked for by someone, also of a process in the background
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # as signal.signal takes and returns it
 
-def catch(handle: Callable[[int, FrameType | None], object]) -> dict[int, Any]:
+
+def catch(handle: Callable[[int, FrameType | None], object]) -> dict[int, Handler]:
     """Let `handle` have the signals that end a process; returns the handlers before it, for `release`.
 
     Outside the main thread signals cannot be caught and are left alone, and so is SIGHUP where it is ignored: `nohup`
@@ -24,7 +25,7 @@ def catch(handle: Callable[[int, FrameType | None], object]) -> dict[int, Any]:
     return {s: signal.signal(s, handle) for s in CAUGHT if s not in ignored}
 
 
-def release(former: Mapping[int, Any]) -> None:
+def release(former: Mapping[int, Handler]) -> None:
     """Give signals back to the handlers that they had."""
     for number, handler in former.items():
         signal.signal(number, handler)

@@ -16,6 +16,7 @@ from booth.core.alone import alone_at
 from booth.core.cache import bound, cache_folder
 from booth.core.commit import committed, verify
 from booth.core.errors import BoothError
+from booth.core.family import Family
 from booth.data.decoding import decode, read_bytes
 from booth.evaluate.protocol import Protocol
 from booth.events import current_reporter
@@ -27,7 +28,7 @@ TOGETHER = 8  # pictures that a tiny base draws at once; always the same ones, s
 
 
 def kept(
-    folder: Path, about: Mapping[str, Any], model: Any, rows: Sequence[tuple[str, int]], protocol: Protocol
+    folder: Path, about: Mapping[str, Any], model: Family, rows: Sequence[tuple[str, int]], protocol: Protocol
 ) -> list[Image.Image]:
     """The pictures of (prompt, seed) `rows`, from `folder` where they were drawn from the same, or drawn and kept."""
     known = _known(about, model, rows, protocol)
@@ -37,7 +38,7 @@ def kept(
 
 
 def kept_for_all(
-    folder: Path, about: Mapping[str, Any], model: Any, rows: Sequence[tuple[str, int]], protocol: Protocol
+    folder: Path, about: Mapping[str, Any], model: Family, rows: Sequence[tuple[str, int]], protocol: Protocol
 ) -> list[Image.Image]:
     """The same of a bare base: what any run on this machine has drawn of it is found again in the user's cache."""
     known = _known(about, model, rows, protocol)
@@ -58,7 +59,9 @@ def kept_for_all(
         return _write(folder, known, images)
 
 
-def _known(about: Mapping[str, Any], model: Any, rows: Sequence[tuple[str, int]], protocol: Protocol) -> dict[str, Any]:
+def _known(
+    about: Mapping[str, Any], model: Family, rows: Sequence[tuple[str, int]], protocol: Protocol
+) -> dict[str, Any]:
     """What pictures are drawn from."""
     return {
         **about,
@@ -69,12 +72,12 @@ def _known(about: Mapping[str, Any], model: Any, rows: Sequence[tuple[str, int]]
     }
 
 
-def _at_once(model: Any) -> int | None:
+def _at_once(model: Family) -> int | None:
     return TOGETHER if model.scale == "tiny" else None
 
 
 def _drawn(
-    folder: Path, known: Mapping[str, Any], model: Any, rows: Sequence[tuple[str, int]], protocol: Protocol
+    folder: Path, known: Mapping[str, Any], model: Family, rows: Sequence[tuple[str, int]], protocol: Protocol
 ) -> list[Image.Image]:
     reporter = current_reporter()
     before = reporter.done  # of the phase, of which these pictures are a part

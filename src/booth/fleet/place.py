@@ -61,7 +61,7 @@ class Place(ABC):
             return None
         return value if isinstance(value, dict) else None  # type: ignore[reportUnknownVariableType]
 
-    def write_json(self, name: str, value: Any) -> None:
+    def write_json(self, name: str, value: object) -> None:
         """An object, readable by people too."""
         self.write(name, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 

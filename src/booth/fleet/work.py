@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from booth.concept import Concept
 from booth.config import RunConfig
@@ -18,6 +18,7 @@ from booth.fleet.task import Task, base_of
 from booth.train.together import train_together
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def work(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
@@ -76,10 +77,10 @@ def _together(tasks: Sequence[Task], resident: Resident) -> list[Concept | Booth
     return [found[i] if i in found else told(task.taught, resident) for i, task in enumerate(tasks)]
 
 
-def told(do: Callable[..., T], *arguments: Any) -> T | BoothError:
+def told(do: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | BoothError:
     """What it returns, or the error that is one run's own; NotAvailableError of a place is everybody's."""
     try:
-        return do(*arguments)
+        return do(*arguments, **options)
     except NotAvailableError:
         raise
     except BoothError as error:

@@ -32,7 +32,7 @@ class Converted:
     left: dict[str, Any] = field(default_factory=dict[str, Any])  # options without equivalent, with their values
     notes: list[str] = field(default_factory=list[str])
 
-    def put(self, place: Place, value: Any) -> None:
+    def put(self, place: Place, value: object) -> None:
         """Set one key."""
         table, _, key = place.partition(".")
         (self.run if table == "run" else self.settings)[key] = value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from peft import PeftConfig
@@ -37,7 +38,7 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         if adapter == self.adapter:
             self.strength = scale
 
-    def set_adapter(self, adapter_names: Any, inference_mode: bool = False) -> None:
+    def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:
         """It is always on."""
 
     def delete_adapter(self, adapter_name: str) -> None:
@@ -45,6 +46,15 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         for name in self.adapter_layer_names:
             if adapter_name in getattr(self, name):
                 del getattr(self, name)[adapter_name]
+
+
+class Weighted(Protocol):
+    """A linear layer or a convolution."""
+
+    @property
+    def weight(self) -> Tensor:
+        """(out, in) or (out, in, h, w)."""
+        ...
 
 
 class LayerAdapter(Adapter):
@@ -66,16 +76,16 @@ class LayerAdapter(Adapter):
             setattr(site.module.get_submodule(parent), child, layer.to(weight.device).train(site.module.training))
 
 
-def width_of(layer: Any) -> tuple[int, int]:
+def width_of(layer: Weighted) -> tuple[int, int]:
     """Values that come into and out of a linear layer or, for each pixel, a convolution."""
     return layer.weight.shape[1], layer.weight.shape[0]
 
 
-def is_linear(layer: Any) -> bool:
+def is_linear(layer: Weighted) -> bool:
     """Whether a layer, or the one under its adapters, is a linear one: a convolution of one pixel is, on each."""
     return layer.weight.ndim == 2 or layer.weight[0, 0].numel() == 1
 
 
-def on_features(layer: Any, x: Tensor, change: Any) -> Tensor:
+def on_features(layer: Weighted, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply `change` to features, which are the last axis of what a layer takes and gives or, of pixels, the second."""
     return change(x) if layer.weight.ndim == 2 else change(x.movedim(1, -1)).movedim(-1, 1)
