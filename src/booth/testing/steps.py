@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from booth.core.rng import Rng
 from booth.train.loop import Step, training_steps
 from booth.train.update import Update
 
+Make = Callable[..., Method]  # the method, with further settings
 SUBJECT = Subject("sks", "dog")
 PROMPT = "a photo of sks dog"
 HINT = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(13))
