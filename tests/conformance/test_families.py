@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,17 +68,32 @@ class Bare:
 
     def require_as_loaded(self, model: Family) -> None:
         after = tensors(model)
+        assert not any(t.requires_grad for t in after.values())
         assert list(after) == list(self.tensors)
         assert all(torch.equal(after[n], t) for n, t in self.tensors.items())
 
 
-Held = dict[str, Bare]
+class Lender:
+    """Holds loaded bases from one test to the next, by family."""
+
+    def __init__(self, bases: Bases) -> None:
+        self._bases = bases
+        self._held: dict[str, Bare] = {}
+
+    @contextmanager
+    def __call__(self, family: str) -> Iterator[Bare]:
+        """A family's base, which is as it was loaded, before and after; a test that fails does not give it back."""
+        bare = self._held.pop(family, None) or Bare.load(self._bases(family))
+        yield bare
+        for model in (bare.model, bare.again):
+            bare.require_as_loaded(model)
+        self._held[family] = bare
 
 
 @pytest.fixture(scope="session")
-def held() -> Held:
-    """Loaded bases that wait for the next method, by family."""
-    return {}
+def lent(bases: Bases) -> Lender:
+    """Lends the tiny bases."""
+    return Lender(bases)
 
 
 @pytest.fixture(scope="session")
@@ -136,16 +152,15 @@ def test_the_table_of_methods_and_families_is_what_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("family", MAKERS)
-def test_what_a_family_lacks_is_a_clear_error(bases: Bases, family: str) -> None:
-    model = load_family(str(bases(family)))
-    at_start = list(tensors(model))
-    for name in METHODS:
-        missing = [site for site in METHODS[name].needs if site not in model.offers]
-        if missing:
-            told = f"{METHODS[name].title} needs the site '{missing[0]}', which {model.title} does not have"
-            with pytest.raises(UsageError, match=re.escape(told)):
-                make_method(name).plan()[0].method.attach(model, 0)
-    assert list(tensors(model)) == at_start
+def test_what_a_family_lacks_is_a_clear_error(lent: Lender, family: str) -> None:
+    with lent(family) as bare:
+        model = bare.model
+        for name in METHODS:
+            missing = [site for site in METHODS[name].needs if site not in model.offers]
+            if missing:
+                told = f"{METHODS[name].title} needs the site '{missing[0]}', which {model.title} does not have"
+                with pytest.raises(UsageError, match=re.escape(told)):
+                    make_method(name).plan()[0].method.attach(model, 0)
 
 
 @pytest.mark.parametrize("family", MAKERS)
@@ -166,8 +181,13 @@ def test_a_family_says_what_it_is_and_has_what_it_offers(bases: Bases, family: s
 
 
 @pytest.mark.parametrize("family", MAKERS)
-def test_a_new_row_is_looked_up_as_those_of_the_table(bases: Bases, family: str, tmp_path: Path) -> None:
-    model, method = load_family(str(bases(family))), make_method("textual_inversion", vectors=1, init_word="a")
+def test_a_new_row_is_looked_up_as_those_of_the_table(lent: Lender, family: str, tmp_path: Path) -> None:
+    with lent(family) as bare:
+        look_up_a_new_row(bare.model, tmp_path)
+
+
+def look_up_a_new_row(model: Family, tmp_path: Path) -> None:
+    method = make_method("textual_inversion", vectors=1, init_word="a")
     before = [(site.embedding(), site.tokenizer()) for site in model.sites.token_tables]
     method.attach(model, 0)
     for site, (table, tokenizer) in zip(model.sites.token_tables, before, strict=True):
@@ -180,23 +200,30 @@ def test_a_new_row_is_looked_up_as_those_of_the_table(bases: Bases, family: str,
     for site, (table, tokenizer) in zip(model.sites.token_tables, before, strict=True):
         start = table.weight[tokenizer("a", add_special_tokens=False).input_ids].mean(0)
         assert torch.allclose(saved["sks" if len(before) == 1 else site.key][0], start)
+    method.detach(model)
 
 
 @pytest.mark.parametrize("family", MAKERS)
-def test_how_much_noise_there_is_can_be_told_from_what_the_denoiser_is_called_with(bases: Bases, family: str) -> None:
-    model, heard = load_family(str(bases(family))), []
+def test_how_much_noise_there_is_can_be_told_from_what_the_denoiser_is_called_with(lent: Lender, family: str) -> None:
+    with lent(family) as bare:
+        tell_how_much_noise_there_is(bare.model)
+
+
+def tell_how_much_noise_there_is(model: Family) -> None:
+    heard: list[Tensor] = []
     denoiser = model.sites.denoiser
     signature = inspect.signature(denoiser.forward)
 
     def hear(module: Any, args: Any, kwargs: Any) -> None:
         heard.append(model.noise_level(signature.bind(*args, **kwargs).arguments).flatten())
 
-    denoiser.register_forward_pre_hook(hear, with_kwargs=True)
+    hearing = denoiser.register_forward_pre_hook(hear, with_kwargs=True)
     batch, t = dealer(model)(Rng(0)), torch.tensor([250.0, 750.0])
     with torch.no_grad():
         model.predict(batch.latents, t, model.embed(batch.prompts))
     assert torch.allclose(heard.pop(), t / 1000)
     draw(model)
+    hearing.remove()
     levels = [float(level[0]) for level in heard]
     assert all(bool((level == level[0]).all()) for level in heard)
     assert levels == sorted(levels, reverse=True)
@@ -205,19 +232,25 @@ def test_how_much_noise_there_is_can_be_told_from_what_the_denoiser_is_called_wi
 
 
 @pytest.mark.parametrize("family", MAKERS)
-def test_remembered_embeddings_equal_fresh_ones(bases: Bases, family: str) -> None:
-    model = load_family(str(bases(family)))
+def test_remembered_embeddings_equal_fresh_ones(lent: Lender, family: str) -> None:
     prompts = [PROMPT, "a photo of a dog on the beach"]
-    noised = model.noising.sample(dealer(model)(Rng(0)).latents, Rng(1))
-    fresh = model.predict(noised.x_t, noised.t, model.embed(prompts))
-    model.remember_embeddings(True)
-    model.embed(prompts[::-1])
-    assert torch.allclose(model.predict(noised.x_t, noised.t, model.embed(prompts)), fresh, atol=1e-5)
+    with lent(family) as bare:
+        model = bare.model
+        noised = model.noising.sample(dealer(model)(Rng(0)).latents, Rng(1))
+        fresh = model.predict(noised.x_t, noised.t, model.embed(prompts))
+        model.remember_embeddings(True)
+        model.embed(prompts[::-1])
+        assert torch.allclose(model.predict(noised.x_t, noised.t, model.embed(prompts)), fresh, atol=1e-5)
+        model.remember_embeddings(False)
 
 
 @pytest.mark.parametrize("family", MAKERS)
-def test_recomputed_activations_change_no_gradient(bases: Bases, family: str) -> None:
-    model = load_family(str(bases(family)))
+def test_recomputed_activations_change_no_gradient(lent: Lender, family: str) -> None:
+    with lent(family) as bare:
+        require_same_gradients_recomputed(bare.model)
+
+
+def require_same_gradients_recomputed(model: Family) -> None:
     batch = dealer(model)(Rng(0))
     condition, noised = model.embed(batch.prompts), model.noising.sample(batch.latents, Rng(1))
     parameters = list(model.sites.denoiser.parameters())
@@ -228,6 +261,7 @@ def test_recomputed_activations_change_no_gradient(bases: Bases, family: str) ->
         loss = model.predict(noised.x_t, noised.t, condition).square().mean()
         gradients.append(list(torch.autograd.grad(loss, parameters, allow_unused=True)))
     model.recompute_activations(False)
+    model.sites.denoiser.requires_grad_(False)
     assert any(g is not None and bool(g.any()) for g in gradients[0])
     for plain, recomputed in zip(*gradients, strict=True):
         assert (plain is None) == (recomputed is None)
@@ -236,14 +270,19 @@ def test_recomputed_activations_change_no_gradient(bases: Bases, family: str) ->
 
 @pytest.mark.parametrize(("family", "name"), CASES)
 def test_a_method_trains_saves_loads_and_draws(
-    bases: Bases, held: Held, family: str, name: str, tmp_path: Path
+    bases: Bases, lent: Lender, family: str, name: str, tmp_path: Path
 ) -> None:
+    with lent(family) as bare:
+        train_save_load_and_draw(bare, bases(family), name, tmp_path)
+
+
+def train_save_load_and_draw(bare: Bare, base: Path, name: str, tmp_path: Path) -> None:
+    family = bare.model.name
     settings = {"learning_rate": 1e-2} | SETTINGS.get(name, {})
     if not any(encoder.linears for encoder in FAMILIES[family].encoders.values()):
         settings.pop("train_text_encoder", None)
     if name == "lora":
         settings["targets"] = tuple(FAMILIES[family].linears)
-    bare = held.pop(family, None) or Bare.load(bases(family))  # a test that fails does not give it back
     model, again, method = bare.model, bare.again, make_method(name, **settings)
     known = {id(t): n for n, t in tensors(model).items()}
     trained = train(model, method, 2, dealer(model))
@@ -263,13 +302,11 @@ def test_a_method_trains_saves_loads_and_draws(
     assert torch.equal(draw(again), picture)
 
     if name not in ALONE and _diffusers_reads(again, folder):
-        pipe = load_with_diffusers(bases(family), folder)
+        pipe = load_with_diffusers(base, folder)
         for component in again.components():
             getattr(pipe, component).requires_grad_(False)  # torch convolves by another algorithm for those that do
         assert same_picture(name, draw(again, pipe), picture)
     restored.detach(again)
-    bare.require_as_loaded(again)
-    held[family] = bare
 
 
 def _diffusers_reads(model: Family, folder: Path) -> bool:
