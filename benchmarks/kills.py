@@ -42,7 +42,7 @@ from booth.compare.course import Race
 from booth.compare.race import run_race
 from booth.concept import Concept
 from booth.config import RunConfig
-from booth.core.commit import package_versions, verify
+from booth.core.commit import committed_file, package_versions, verify
 from booth.core.errors import BoothError
 from booth.evaluate.protocol import Protocol
 from booth.events import read_events
@@ -345,26 +345,28 @@ def main() -> None:
         told: list[str] = []
         for work in works:
             measure(work, home)
-        turn = 0
+        turn, total = 0, Counter[str]()
         while (
             sum(c["kills"] for c in counts.values()) < asked.kills and time.monotonic() - began_at < 60 * asked.minutes
         ):
             work = works[turn % len(works)]
             once(work, home, moments, counts[work.name], told, most=12)
             turn += 1
-        total = sum(counts.values(), Counter())
-        rows = [{"work": w.name, "seconds": round(w.seconds, 2), **counts[w.name]} for w in works]
-        result = {
-            "about": {"booth": __version__, "versions": package_versions(), "seed": asked.seed, "steps": STEPS},
-            "load": list(os.getloadavg()),
-            "minutes": round((time.monotonic() - began_at) / 60, 1),
-            "total": dict(total),
-            "rows": rows,
-            "told": told[:50],
-        }
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps(result, indent=1) + "\n")
-        print(json.dumps(result["total"]))
+            # After each attempt: who is cut off keeps what was found.
+            total = sum(counts.values(), Counter())
+            rows = [{"work": w.name, "seconds": round(w.seconds, 2), **counts[w.name]} for w in works]
+            result = {
+                "about": {"booth": __version__, "versions": package_versions(), "seed": asked.seed, "steps": STEPS},
+                "load": list(os.getloadavg()),
+                "minutes": round((time.monotonic() - began_at) / 60, 1),
+                "total": dict(total),
+                "rows": rows,
+                "told": told[:50],
+            }
+            asked.out.parent.mkdir(parents=True, exist_ok=True)
+            with committed_file(asked.out) as work_file:
+                work_file.write_text(json.dumps(result, indent=1) + "\n")
+        print(json.dumps(total))
 
 
 if __name__ == "__main__":
