@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 # Largest relative difference of a weight change that counts as equal: a few roundings of the type that is written.
@@ -57,9 +58,9 @@ class Check:
         """Whether the target sees what was trained, as exactly as the file's numbers allow."""
         return not self.unmatched and not self.missing and self.difference <= self.tolerance
 
-    def compare(self, got: Tensor, expected: Tensor) -> None:
-        """Note the difference of two tensors, relative to the largest value that is expected."""
-        self.difference = max(self.difference, difference(got, expected))
+    def compare(self, got: Tensor, expected: Tensor, lost: float = 0.0) -> None:
+        """Note the difference of two tensors, as `difference` has it."""
+        self.difference = max(self.difference, difference(got, expected, lost))
 
     def readers(self, lossy: bool) -> list[str]:
         """The programs that see what was trained, or nearly so where less was asked for."""
@@ -71,10 +72,24 @@ class Check:
         return asdict(self) | {"passed": self.passed}
 
 
-def difference(got: Tensor, expected: Tensor) -> float:
-    """The largest difference of two tensors, relative to the largest expected value; infinite for another shape."""
+def difference(got: Tensor, expected: Tensor, lost: float = 0.0) -> float:
+    """The largest difference of two tensors, relative to the largest expected value; infinite for another shape.
+
+    What is `lost` to rounding, whatever the size of what is expected, does not count.
+    """
     if got.shape != expected.shape:
         return math.inf
-    largest = float(expected.abs().max()) if expected.numel() else 0.0
-    found = float((got.double() - expected.double()).abs().max()) / (largest or 1.0) if expected.numel() else 0.0
-    return found if math.isfinite(found) else math.inf  # NaN is never greater
+    if not expected.numel():
+        return 0.0
+    largest, apart = float(expected.abs().max()), float((got.double() - expected.double()).abs().max())
+    return max(apart - lost, 0.0) / (largest or 1.0) if math.isfinite(apart) else math.inf  # NaN is never greater
+
+
+def lost_by_lengths(weight: Tensor, lengths: Tensor) -> float:
+    """What DoRA's change of a weight is exact to: it is the difference of two weights, both rounded.
+
+    To a few float32 roundings of the lengths that programs compute, and to half a rounding of those in the file. Where
+    hardly anything was learned that is more than the change itself.
+    """
+    stored = torch.finfo(lengths.dtype).eps / 2 if lengths.dtype != torch.float32 else 0.0
+    return (4 * torch.finfo(torch.float32).eps + stored) * float(weight.abs().max())

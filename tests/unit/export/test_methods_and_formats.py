@@ -42,7 +42,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pivotal_tuning": {"token_steps": 1},
     "two_stage": {"token_steps": 1},
     "controlnet": {"control": "canny"},
-    "dora": {"learning_rate": 3e-2},  # of a change that is hardly there, the rounding of its lengths is a large part
 }
 FAMILY = "stable_diffusion"
 

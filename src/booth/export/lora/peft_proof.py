@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from booth.core.safe_file import read_tensors
-from booth.export.check import Check, Verdict
+from booth.export.check import Check, Verdict, lost_by_lengths
 from booth.export.exporter import Job
 
 RULES = "peft's reading of diffusers' files"
@@ -23,12 +23,13 @@ def check(job: Job, file: Path) -> Check:
     for component, module in _layers(job):
         layer = job.parts.layers[component][module]
         weight = job.weight_of(component, module, layer)
+        lengths = tensors.get(magnitude_key(component, module))
         got = _taken(tensors, settings, component, module, weight)
         if got is None:
             found.missing.append(f"{component}.{module}")
             continue
         found.matched += 2 + (layer.magnitude is not None)
-        found.compare(got, layer.change(weight))
+        found.compare(got, layer.change(weight), 0.0 if lengths is None else lost_by_lengths(weight, lengths))
     found.unmatched = sorted(tensors)
     return found
 

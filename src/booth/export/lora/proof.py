@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from booth.export.check import Verdict, difference
+from booth.export.check import Verdict, difference, lost_by_lengths
 from booth.export.layer import Layer
 from booth.export.lora import programs
 from booth.export.lora.programs import PROGRAMS, Program, Shapes, Slot
@@ -127,7 +127,9 @@ def compared(
             key = (component, module, tuple(sorted(update.tensors)), update.slot, rule)
             if key not in known:
                 weight = weight_of(component, module, layer)
-                known[key] = difference(update.change(weight.float()), layer.change(weight))
+                lengths = update.tensors.get("dora_scale")
+                lost = 0.0 if lengths is None else lost_by_lengths(weight, lengths)
+                known[key] = difference(update.change(weight.float()), layer.change(weight), lost)
             yield f"{component}.{module}", known[key]
 
 
