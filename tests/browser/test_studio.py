@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from serving import WAIT, Served
 
+from booth.events import read_events
 from booth.world import demo
 
 pytestmark = pytest.mark.xdist_group("browser")  # one studio, one browser and one training serve all of them
@@ -183,8 +184,7 @@ def test_a_killed_worker_is_told_of_and_the_run_goes_on_from_what_is_saved(
     page.click("[data-act=resume]")
     page.wait_for_selector("#state.is-done")
     assert page.inner_text("#steps") == f"{LONG} / {LONG}"
-    events = [json.loads(line) for line in (lock / "run" / "events.jsonl").read_text().splitlines()]
-    begun = [event["done"] for event in events if event["kind"] == "plan"]
+    begun = [event.done for event in read_events(lock / "run" / "events.jsonl") if event.kind == "plan"]
     assert len(begun) == 2
     assert begun[0] == 0 < int(saved[1]) <= begun[1] < LONG
 
