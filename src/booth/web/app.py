@@ -61,6 +61,7 @@ def create_app(studio: Studio) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         studio.keeper.after["train"] = lambda job: wall.after_training(studio, job)
+        studio.keeper.after["forecast"] = lambda job: plan.remember(studio, job)
         studio.keeper.before["train"] = lambda job: still_the_same(studio.home, job)
         studio.keeper.checks["export"] = lambda job, result: concepts.exported(studio, job, result)
         studio.keeper.start()

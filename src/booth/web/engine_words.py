@@ -33,7 +33,9 @@ def in_language(language: str, text: str) -> str:
 
 
 def _looked_up(language: str, text: str) -> str | None:
+    """The words for all of a text; with or without the backticks around names of fields."""
     plain, patterns = _known(language)
+    text = text.replace("`", "")
     if text in plain:
         return plain[text]
     for pattern, said in patterns:
@@ -48,6 +50,7 @@ def _known(language: str) -> tuple[dict[str, str], list[tuple[re.Pattern[str], s
     """What has no names in it, and the patterns of what has, the one that says most first."""
     file = FOLDER / f"engine.{language}.json"
     told: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    told = {key.replace("`", ""): said for key, said in told.items()}
     told = dict(_sentences(told)) | told
     plain = {key: said for key, said in told.items() if "{" not in key}
     able = sorted((key for key in told if "{" in key), key=lambda key: -len(NAME.sub("", re.escape(key))))

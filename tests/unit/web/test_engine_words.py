@@ -72,6 +72,16 @@ def test_what_is_wrong_with_a_file_has_words() -> None:
     assert said == "Das Foto „my cat.png“ ist ein GIF; speichere das Bild als PNG."
 
 
+def test_no_sentence_is_of_a_time_when_the_library_named_options() -> None:
+    told = json.loads((FOLDER / f"engine.{LANGUAGE}.json").read_text(encoding="utf-8"))
+    assert [english for english in told if re.search(r"(?<![\w-])--[a-z]", english)] == []
+    for said in ("Use a rare one such as 'sks'; `token=auto` picks one.", "draw smaller (`size`)."):
+        assert any(said.split("`")[1] in english for english in told), said
+    for size in ("size", "`size`"):  # a job's reason has lost the backticks
+        said = in_language(LANGUAGE, f"Out of memory. Close what else uses it, or draw smaller ({size}).")
+        assert said.startswith("Der Speicher reicht nicht")
+
+
 def test_both_sides_have_the_same_values() -> None:
     told = json.loads((FOLDER / f"engine.{LANGUAGE}.json").read_text(encoding="utf-8"))
     for english, other in told.items():

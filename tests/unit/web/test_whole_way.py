@@ -37,7 +37,7 @@ from booth.web.describe import describe
 from booth.web.home import Home
 from booth.web.jobs import Job
 from booth.web.messages import Words
-from booth.web.pages import concepts, wall
+from booth.web.pages import concepts, plan, wall
 from booth.web.plans import still_the_same
 from booth.web.safety import MARK, Door
 from booth.web.studio import Studio, open_studio
@@ -55,6 +55,7 @@ class Whole:
         self.home, self.base = home, str(base)
         self.studio: Studio = open_studio(home, Door(TOKEN, PORT))
         self.studio.keeper.after["train"] = lambda job: wall.after_training(self.studio, job)
+        self.studio.keeper.after["forecast"] = lambda job: plan.remember(self.studio, job)
         self.studio.keeper.checks["export"] = lambda job, result: concepts.exported(self.studio, job, result)
         self.client = TestClient(create_app(self.studio), base_url=f"http://127.0.0.1:{PORT}", follow_redirects=False)
         self.client.cookies.set(self.studio.door.cookie, TOKEN)
@@ -311,6 +312,7 @@ def test_advice_and_measured_costs(whole: Whole, photo_set: str) -> None:
     job = whole.post(f"/api/plan/{photo_set}/advice", **question)["job"]
     assert whole.post(f"/api/plan/{photo_set}/advice", **question)["job"] == job  # nobody measures the same twice
     whole.done(job)
+    assert "±" in whole.ask(f"/plan/{photo_set}/methods?base={whole.base}")  # though no page waited for it
     told = whole.ask(f"/api/advice/{job}")
     assert told["advice"]["method"]
     assert told["advice"]["reasons"]

@@ -181,9 +181,7 @@ def advice(request: Request, key: str) -> dict[str, Any]:
     """What is known by now: the advice, a word on the token, what methods cost."""
     studio, job = studio_of(request), job_of(request, key)
     told = _told(studio, job)
-    costs = [line for line in told if line.get("kind") == "cost" and "error" not in line]
-    if costs:
-        _remember(studio, str(job.about.get("base", "embedded")), costs)
+    remember(studio, job)
     said = words_of(request).told
     advice = next((line for line in told if line.get("kind") == "advice"), None)
     token = next((line for line in told if line.get("kind") == "token"), None)
@@ -221,8 +219,10 @@ def _costs(studio: Studio) -> dict[str, Any]:
     return read_json(studio.home.studio / "costs.json") or {}
 
 
-def _remember(studio: Studio, base: str, costs: list[dict[str, Any]]) -> None:
-    known = _costs(studio)
+def remember(studio: Studio, job: Job) -> None:
+    """Keep what a job measured so far, whether or not a page waits for it."""
+    costs = [line for line in _told(studio, job) if line.get("kind") == "cost" and "error" not in line]
+    base, known = str(job.about.get("base", EMBEDDED)), _costs(studio)
     fresh = {line["method"]: {**line, "time": int(time.time())} for line in costs}
     if any(known.get(base, {}).get(m, {}).get("seconds") != c["seconds"] for m, c in fresh.items()):
         known[base] = known.get(base, {}) | fresh
