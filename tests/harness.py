@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +68,10 @@ def make_method(name: str, subject: Subject = SUBJECT, **settings: Any) -> Metho
     return kind(kind.Config(**(kind.defaults("tiny") | settings)), subject)
 
 
-@lru_cache(maxsize=1)
-def _opened(base: Path) -> Any:
-    """diffusers' pipeline over a base, to be copied: one method after the other is loaded into the same one."""
-    return open_with_diffusers(base)
-
-
 def load_with_diffusers(base: Path, folder: Path) -> Any:
     """Open an artefact with loaders that are not ours, diffusers' and peft's, going by the files that it holds."""
     whole = (folder / "model_index.json").exists()
-    pipe: Any = open_with_diffusers(folder) if whole else copy.deepcopy(_opened(base))
+    pipe: Any = open_with_diffusers(folder if whole else base)
     if (folder / "controlnet").exists():
         net = read_controlnet(folder)
         kind = getattr(diffusers, type(pipe).__name__.replace("Pipeline", "ControlNetPipeline"))
