@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import cast
 
 import torch
 from peft import PeftConfig
@@ -48,15 +48,6 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
                 del getattr(self, name)[adapter_name]
 
 
-class Weighted(Protocol):
-    """A linear layer or a convolution."""
-
-    @property
-    def weight(self) -> Tensor:
-        """(out, in) or (out, in, h, w)."""
-        ...
-
-
 class LayerAdapter(Adapter):
     """A kind of adapter that makes its own layers."""
 
@@ -72,20 +63,27 @@ class LayerAdapter(Adapter):
         generator = torch.Generator().manual_seed(derived_seed(seed, self.name, name))
         for layer_name, layer in self.layers_for(site, self._adapter, generator).items():
             parent, _, child = layer_name.rpartition(".")
-            weight: Any = layer.base_layer.weight
-            setattr(site.module.get_submodule(parent), child, layer.to(weight.device).train(site.module.training))
+            device = weight_of(layer.base_layer).device
+            setattr(site.module.get_submodule(parent), child, layer.to(device).train(site.module.training))
 
 
-def width_of(layer: Weighted) -> tuple[int, int]:
+def weight_of(layer: nn.Module) -> Tensor:
+    """The frozen weight of a linear layer or a convolution, (out, in) or (out, in, h, w), also under adapters."""
+    return cast(Tensor, layer.weight)
+
+
+def width_of(layer: nn.Module) -> tuple[int, int]:
     """Values that come into and out of a linear layer or, for each pixel, a convolution."""
-    return layer.weight.shape[1], layer.weight.shape[0]
+    weight = weight_of(layer)
+    return weight.shape[1], weight.shape[0]
 
 
-def is_linear(layer: Weighted) -> bool:
+def is_linear(layer: nn.Module) -> bool:
     """Whether a layer, or the one under its adapters, is a linear one: a convolution of one pixel is, on each."""
-    return layer.weight.ndim == 2 or layer.weight[0, 0].numel() == 1
+    weight = weight_of(layer)
+    return weight.ndim == 2 or weight[0, 0].numel() == 1
 
 
-def on_features(layer: Weighted, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+def on_features(layer: nn.Module, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply `change` to features, which are the last axis of what a layer takes and gives or, of pixels, the second."""
-    return change(x) if layer.weight.ndim == 2 else change(x.movedim(1, -1)).movedim(-1, 1)
+    return change(x) if weight_of(layer).ndim == 2 else change(x.movedim(1, -1)).movedim(-1, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import BOFTConfig as PeftBOFTConfig
@@ -46,7 +46,8 @@ class BOFTLayer(AdapterLayer):
         rotated = on_features(base, x, self.rotated)
         result = base(rotated)
         scale = 1 + self.strength * (self.tensor("boft_s").flatten() - 1)
-        bias = 0.0 if base.bias is None else base.bias
+        bias = cast("Tensor | None", base.bias)
+        bias = 0.0 if bias is None else bias
         return on_features(base, result, lambda y: ((y - bias) * scale + bias).to(x.dtype))
 
     def rotated(self, x: Tensor) -> Tensor:
