@@ -20,7 +20,8 @@ PROBED = 2  # steps whose batches a source is known by
 class OwnBatches:
     """A BatchSource of the caller's, whose batches are brought to where the base is.
 
-    `digest` tells one source from another: a sha256 over what it deals at the first steps of `seed`. BadDataError for
+    `digest` tells one source from another: a sha256 over what it deals at the first steps of `seed`, and over the
+    source's own `digest` if it has one. BadDataError for
     rows that do not go together or do not fit the base, for what lacks the control images that are to be followed, and
     for a source that deals something else when it is asked again, from which no run could be resumed.
     """
@@ -40,7 +41,7 @@ class OwnBatches:
                 code="batches.vary",
                 field="photos",
             )
-        self.digest = hashlib.sha256("".join(probed).encode()).hexdigest()
+        self.digest = hashlib.sha256("".join([*probed, str(getattr(source, "digest", ""))]).encode()).hexdigest()
 
     def __call__(self, rng: Rng) -> Batch:
         batch = self._dealt(rng)

@@ -19,9 +19,14 @@ class Kind:
     advice: str = "Name another base."  # where it is none
 
 
+def _denoiser(begins: str) -> tuple[str, str]:
+    """A denoiser's keys, with or without the name that ComfyUI puts in front."""
+    return begins, f"{DENOISER}{begins}"
+
+
 def _transformer(begins: str, title: str, family: str, reference: str) -> Kind:
-    """A file of the transformer alone, with or without the name that ComfyUI puts in front."""
-    return Kind((begins, f"{DENOISER}{begins}"), title, family, reference, alone=True)
+    """A file of the transformer alone."""
+    return Kind(_denoiser(begins), title, family, reference, alone=True)
 
 
 STABLE_DIFFUSION_2 = Kind(
@@ -49,28 +54,28 @@ KINDS = (
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
     ),
     Kind(
-        ("joint_blocks.37.", "model.diffusion_model.joint_blocks.37."),
+        _denoiser("joint_blocks.37."),
         "Stable Diffusion 3.5 large",
         "stable_diffusion_3",
         "stabilityai/stable-diffusion-3.5-large",
     ),
     Kind(
-        ("joint_blocks.0.x_block.attn2.", "model.diffusion_model.joint_blocks.0.x_block.attn2."),
+        _denoiser("joint_blocks.0.x_block.attn2."),
         "Stable Diffusion 3.5 medium",
         "stable_diffusion_3",
         "stabilityai/stable-diffusion-3.5-medium",
     ),
     Kind(
-        ("joint_blocks.", "model.diffusion_model.joint_blocks."),
+        _denoiser("joint_blocks."),
         "Stable Diffusion 3",
         "stable_diffusion_3",
         "stabilityai/stable-diffusion-3-medium-diffusers",
     ),
     _transformer("single_stream_modulation.", "FLUX.2", "flux_2", "black-forest-labs/FLUX.2-dev"),
     _transformer("distilled_guidance_layer.", "Chroma", "chroma", "lodestones/Chroma1-HD"),
-    Kind(("guidance_in.", "model.diffusion_model.guidance_in."), "FLUX.1 dev", "flux", "black-forest-labs/FLUX.1-dev"),
+    Kind(_denoiser("guidance_in."), "FLUX.1 dev", "flux", "black-forest-labs/FLUX.1-dev"),
     Kind(
-        ("double_blocks.", "model.diffusion_model.double_blocks."),
+        _denoiser("double_blocks."),
         "FLUX.1 schnell",
         "flux",
         "black-forest-labs/FLUX.1-schnell",
@@ -84,7 +89,7 @@ KINDS = (
     _transformer("transformer_blocks.0.img_mod.1.", "Qwen-Image", "qwen_image", "Qwen/Qwen-Image"),
     _transformer("layers.0.mlp.linear_fc2.", "ERNIE-Image", "ernie_image", "baidu/ERNIE-Image"),
     Kind(
-        ("embed_image_indicator.", f"{DENOISER}embed_image_indicator."),
+        _denoiser("embed_image_indicator."),
         "Ideogram 4, whose single files nothing here takes apart",
         advice="Point `base` at its folder in diffusers' layout instead.",
     ),

@@ -121,7 +121,7 @@ LISTS = {
     "labels.csv": '1.jpg,"one, two"\n2.jpg,three\n',
     "metadata.csv": "file_name,text\n1.jpg,one, two\n2.jpg,three\n",
     "captions.csv": "Image Name,Caption Text\n1.jpg,one, two\n2.jpg,three\n",
-    "meta_cap.json": json.dumps({"1": {"caption": "one, two"}, "/root/2": {"tags": "three"}}),
+    "meta_cap.json": json.dumps({"1": {"caption": "one, two"}, "/photos/2": {"tags": "three"}}),
     "several.json": json.dumps({"1.jpg": ["one, two", "another"], "2.jpg": ["three"]}),
     "coco.json": json.dumps({
         "images": [{"id": 7, "file_name": "1.jpg"}, {"id": 8, "file_name": "2.jpg"}, {"id": 9, "file_name": "3.jpg"}],

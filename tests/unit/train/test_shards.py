@@ -102,6 +102,27 @@ def test_an_epoch_has_every_picture_once_and_the_same_rng_the_same_batch(shards:
     assert torch.equal(later.latents, former.latents)
 
 
+def test_a_step_that_is_asked_for_again_is_encoded_once(
+    shards: list[Path], toy: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, encoded = ShardBatches(Shards(shards), toy, NOBODY, ["a photo"], batch_size=2), toy.encode
+    asked: list[int] = []
+    monkeypatch.setattr(toy, "encode", lambda pixels: [asked.append(len(pixels)), encoded(pixels)][1])
+    for step in (0, 0, 1, 1, 0):
+        source(Rng(0, step))
+    assert asked == [2, 2, 2]
+
+
+def test_a_set_with_other_files_is_another(shards: list[Path], toy: Family, tmp_path: Path) -> None:
+    def digest(files: list[Path]) -> str:
+        return ShardBatches(Shards(files), toy, NOBODY, ["a photo"], batch_size=2).digest
+
+    more = write(tmp_path / "more.tar", list(files_of(range(COUNT, COUNT + 1))))
+    other = write(tmp_path / "other.tar", [*files_of(range(6)), ("set/006.png", png(9)), ("set/006.hint.png", png(1))])
+    assert len({digest(shards), digest(shards[:1]), digest([*shards, more]), digest([other])}) == 4
+    assert digest(shards) == digest(shards)
+
+
 def test_captions_have_the_subject_in_front_and_are_dropped_now_and_then(shards: list[Path], toy: Family) -> None:
     named = ShardBatches(Shards(shards), toy, Subject("sks", "dog"), ["a photo"], batch_size=COUNT)
     assert all(words.startswith("sks dog, ") for words in dealt(named, 1))

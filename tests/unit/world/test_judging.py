@@ -76,6 +76,16 @@ def test_pictures_are_moved_and_not_changed() -> None:
     assert max(abs(o) for pair in offsets for o in pair) == judging.SHIFT
 
 
+def test_half_of_the_pictures_are_mirrored_and_each_is_whole() -> None:
+    pictures = torch.rand(40, 3, 8, 8)
+    shown = judging.mirrored(pictures, Rng(0, 3))
+    turned = [torch.equal(one, other.flip(-1)) for one, other in zip(shown, pictures, strict=True)]
+    kept = [torch.equal(one, other) for one, other in zip(shown, pictures, strict=True)]
+    assert all(t != k for t, k in zip(turned, kept, strict=True))
+    assert 10 < sum(turned) < 30
+    assert torch.equal(shown, judging.mirrored(pictures, Rng(0, 3)))
+
+
 def test_the_identity_judge_learns_a_few_individuals_by_heart(groups) -> None:
     pictures, individuals = groups
     marks = torch.tensor([[judging.marks_of(i) for i in group] for group in individuals])

@@ -7,12 +7,15 @@ import pytest
 
 from booth.world import sampling
 from booth.world.anchors import anchors
+from booth.world.denoiser import is_upright
 from booth.world.identity import Identity
 from booth.world.nothing import textures
 from booth.world.render import Factors, Placement, normals, render
 from booth.world.sampling import render_many, sample_factors, with_room
 from booth.world.scenes import paint
+from booth.world.sprites import GLYPH, sprite
 from booth.world.vocabulary import ACCESSORIES, COLOURS, MATERIALS, NOUNS, SCENES
+from booth.world.warp import SIDE
 
 PLAIN = Identity("dog", "dog")
 MARKED = {
@@ -146,6 +149,29 @@ def test_other_sizes_and_unit_normals(size):
     rendered = render(Factors((Placement(PLAIN),), "mountain"), size)
     assert rendered.image.shape == (size, size, 3)
     assert np.allclose(np.linalg.norm(normals(rendered.depth), axis=-1), 1, atol=1e-5)
+
+
+def test_upright_things_are_whole_in_the_middle_and_on_their_ground():
+    rng = np.random.default_rng(5)
+    drawn = [sample_factors(rng, upright_share=1.0, two_share=0.2, empty_share=0.1) for _ in range(300)]
+    assert all(is_upright(factors) for factors in drawn)
+    assert {len(factors.objects) for factors in drawn} == {0, 1, 2}
+    for factors in drawn:
+        for o in factors.objects:
+            wide, high = (
+                side / GLYPH * o.size for side in (sprite(o.identity.glyph).width, sprite(o.identity.glyph).height)
+            )
+            assert o.x in ({33.0, 95.0} if len(factors.objects) == 2 else {SIDE / 2})
+            assert o.x - wide / 2 + 1e-6 >= 0
+            assert o.y - high / 2 + 1e-6 >= 0
+            assert o.y + high / 2 <= SIDE
+            if SCENES[factors.scene].support == "ground" and o.accessory is None:
+                assert o.y + high / 2 == pytest.approx(sampling.UPRIGHT_FOOT)
+
+
+def test_without_a_share_nothing_is_upright_by_rule():
+    drawn = [sample_factors(np.random.default_rng(i), two_share=0.0) for i in range(40)]
+    assert not any(is_upright(factors) for factors in drawn)
 
 
 def test_a_data_set_does_not_depend_on_the_number_of_workers(monkeypatch):
