@@ -22,7 +22,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from booth.config import RunConfig, load_run_config
+from booth.config import RunConfig
+from booth.config.loading import load_run_config
 from booth.core.errors import BoothError
 from booth.fleet.manifest import read_manifest
 from booth.registry import METHODS

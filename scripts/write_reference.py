@@ -20,7 +20,8 @@ from typer.main import get_command
 
 from booth.catalogue import describe_choices, describe_methods, describe_settings
 from booth.cli.app import app
-from booth.config import SETTINGS, RunConfig
+from booth.config import RunConfig
+from booth.config.settings import SETTINGS
 from booth.core import errors
 from booth.core.errors import BoothError, exit_codes
 from booth.core.method import MethodConfig

@@ -140,7 +140,8 @@ def configure(
     **options: Unpack[TrainOptions],
 ) -> RunConfig:
     """What `train` would train, for a `Trainer`, which is given a BatchSource once more, as `batches`."""
-    from booth.config import RunConfig, load_run_config
+    from booth.config import RunConfig
+    from booth.config.loading import load_run_config
     from booth.data.given import sources_of
 
     run: dict[str, Any] = {key: value for key, value in options.items() if key in RunConfig.model_fields}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from booth.choices import loss_of, optimizer_of, require_choices, schedule_of, timesteps_of, weighting_of
-from booth.config import load_run_config, method_config
+from booth.config.loading import load_run_config
+from booth.config.settings import method_config
 from booth.core.errors import UsageError
 from booth.core.method import MethodConfig
 

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from booth.config import RunConfig, load_run_config, method_config, parse_assignment
+from booth.config import RunConfig
+from booth.config.assignments import parse_assignment
+from booth.config.loading import load_run_config
+from booth.config.settings import method_config
 from booth.core.errors import UsageError
 from booth.registry import METHODS
 

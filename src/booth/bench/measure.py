@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from booth import __version__
 from booth.bench.live import LiveTensors, tensors_of
 from booth.bench.shapes import random_base
-from booth.config import method_config
+from booth.config.settings import method_config
 from booth.core.children import environment, python
 from booth.core.errors import UsageError
 from booth.core.family import Family

@@ -90,7 +90,8 @@ def make(
 ) -> None:
     """Teach scarce classes to a base, draw new labelled pictures and leave out copies; print the folder of the set."""
     from booth.augment.recipe import Recipe
-    from booth.config import method_config, parse_assignment
+    from booth.config.assignments import parse_assignment
+    from booth.config.settings import method_config
     from booth.families.quiet import hush
     from booth.registry import METHODS
 

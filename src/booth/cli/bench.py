@@ -49,7 +49,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure what a step of each method costs here, and how long it takes to begin and to draw; keep nothing."""
-    from booth.config import parse_assignment
+    from booth.config.assignments import parse_assignment
     from booth.core.errors import UsageError
 
     if base is not None and shape is not None:

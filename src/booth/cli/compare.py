@@ -132,7 +132,7 @@ def _race(
 
 
 def _by_method(assignments: list[str]) -> dict[str, dict[str, object]]:
-    from booth.config import parse_assignment
+    from booth.config.assignments import parse_assignment
     from booth.core.errors import UsageError
 
     found: dict[str, dict[str, object]] = {}

@@ -22,7 +22,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Teach the bundled subject, draw it where it has never been beside the untouched base; print the contact sheet."""
-    from booth.config import load_run_config
+    from booth.config.loading import load_run_config
     from booth.families.quiet import hush
     from booth.generate.concepts import Applied
     from booth.generate.showcase import showcase

@@ -23,7 +23,7 @@ def import_config(
     as_json: AsJson = False,
 ) -> None:
     """Convert FILE for `booth train --config`, and list every option that has no equivalent."""
-    from booth.config import load_run_config
+    from booth.config.loading import load_run_config
     from booth.core.commit import committed_file
     from booth.core.errors import BadDataError, UsageError
     from booth.core.reading import read_text

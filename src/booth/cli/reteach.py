@@ -35,7 +35,8 @@ def reteach(
     as_json: AsJson = False,
 ) -> None:
     """Teach a concept's subject to another base from the same photos, and tell which settings were translated."""
-    from booth.config import load_run_config, parse_assignment
+    from booth.config.assignments import parse_assignment
+    from booth.config.loading import load_run_config
     from booth.core.concept import read_record
     from booth.families.quiet import hush
     from booth.train.folders import refuse_to_overwrite

@@ -105,7 +105,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Teach the subject in PHOTOS to a base; print the folder of the concept."""
-    from booth.config import load_run_config
+    from booth.config.loading import load_run_config
     from booth.core.errors import BadDataError, Problems
     from booth.train.folders import refuse_to_overwrite
 

@@ -103,7 +103,8 @@ def wording() -> Wording:
 @functools.cache
 def _settings() -> frozenset[str]:
     """Every setting of a run and of the built-in methods."""
-    from booth.config import SETTINGS, RunConfig
+    from booth.config import RunConfig
+    from booth.config.settings import SETTINGS
 
     methods = json.loads(SETTINGS.read_text(encoding="utf-8")).values()
     return frozenset(RunConfig.model_fields).union(*(about["settings"] for about in methods))

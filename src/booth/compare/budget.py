@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from booth.config import RunConfig, method_config
+from booth.config import RunConfig
+from booth.config.settings import method_config
 from booth.core.method import MethodConfig, Subject
 from booth.registry import METHODS
 from booth.session import Session

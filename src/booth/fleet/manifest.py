@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from booth.config import CLASS, RunConfig, load_run_config
+from booth.config import CLASS, RunConfig
+from booth.config.loading import load_run_config
 from booth.core.errors import BadDataError, UsageError
 from booth.core.places import at_home, printable
 from booth.core.reading import read_text

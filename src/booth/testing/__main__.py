@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from booth.config import parse_assignment
+from booth.config.assignments import parse_assignment
 from booth.core.registry import load
 from booth.families.quiet import hush
 from booth.testing import checks_of

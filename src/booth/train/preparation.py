@@ -9,7 +9,8 @@ from typing import Any
 
 from booth import __version__
 from booth.concept import Concept
-from booth.config import RunConfig, going_on
+from booth.config import RunConfig
+from booth.config.start import going_on
 from booth.core.batch import BatchSource
 from booth.core.cancel import CancelToken, cancellable
 from booth.core.errors import UsageError

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from booth.config import Companion, RunConfig, method_config
+from booth.config import Companion, RunConfig
+from booth.config.settings import method_config
 from booth.core.concept import ConceptRecord
 from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.families.layout import TINY_PARAMETERS

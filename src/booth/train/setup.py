@@ -9,7 +9,8 @@ from dataclasses import replace
 import torch
 
 from booth.choices import noising_of, optimizer_of
-from booth.config import AUTO, RunConfig, method_config, missing
+from booth.config import AUTO, RunConfig, missing
+from booth.config.settings import method_config
 from booth.core.batch import BatchSource
 from booth.core.errors import NotAvailableError, UsageError
 from booth.core.family import Family

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from booth.concept import Concept
-from booth.config import RunConfig, is_controlnet
+from booth.config import RunConfig
+from booth.config.start import is_controlnet
 from booth.core.commit import MANIFEST
 from booth.core.concept import RECORD
 from booth.core.errors import UsageError

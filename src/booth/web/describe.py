@@ -11,7 +11,7 @@ from typing import Any
 
 from booth.catalogue import describe_methods
 from booth.choices import CHOICES
-from booth.config import carried
+from booth.config.start import carried
 from booth.registry import EXPORTERS, METHODS
 
 

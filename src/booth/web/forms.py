@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from booth.config import RunConfig, parse_assignment
+from booth.config import RunConfig
+from booth.config.assignments import parse_assignment
 from booth.core.errors import Problems, UsageError
 
 # Of a run and its method: what most people may want to change. All else is behind Advanced.

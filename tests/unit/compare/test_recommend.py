@@ -78,7 +78,7 @@ def test_the_command_runs_as_printed(ask, tmp_path: Path, toy_base: Path) -> Non
     assert words[words.index("--base") + 1] == str(toy_base)
     config = found.config
     assert (config.method, config.crop) == (found.method, "subject")
-    from booth.config import method_config
+    from booth.config.settings import method_config
 
     assert method_config(config.method, "tiny", config.settings).prior_weight == 1.0
     told = " ".join(found.warnings)

@@ -158,7 +158,8 @@ def test_crossed_resamples_runs_and_units() -> None:
 
 
 def test_a_budget_of_steps_is_shared_as_usual_between_stages() -> None:
-    from booth.config import RunConfig, method_config
+    from booth.config import RunConfig
+    from booth.config.settings import method_config
 
     def shares(method: str, steps: int) -> dict[str, int]:
         config = RunConfig(photos=[Path("x")], noun="dog", method=method)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from booth.cli.import_config import import_config
 from booth.compare.experiment import read_setting
-from booth.config import load_run_config
+from booth.config.loading import load_run_config
 from booth.core.errors import BoothError
 from booth.core.reading import decode_text, parse_toml
 from booth.data.photos import load_photos

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from booth.config import method_config
+from booth.config.settings import method_config
 from booth.core.errors import BadDataError
 from booth.foreign_configs.convert import convert
 

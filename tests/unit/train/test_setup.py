@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from booth.config import RunConfig, load_run_config
+from booth.config import RunConfig
+from booth.config.loading import load_run_config
 from booth.core.errors import NotAvailableError, OutOfMemoryError, UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
