@@ -188,10 +188,8 @@ def code_of(file: Path) -> str:
 
 
 # AUTOMATIC1111 knows hypernetworks as `.pt` only: one module writes them, and a child process reads tensors of them.
-# A package carries EfficientNet-Lite0 as `.pth`: one file, known by its hash.
 EXCEPTIONS = {
     "booth.export.torch_files": "torch.save(values, file, _use_new_zipfile_serialization=False)",
-    "booth.imagenet": "torch.load(file, map_location='cpu', weights_only=True)",
     "booth.export.torch_child": "torch.load(file, map_location='cpu', weights_only=True)",
 }
 

@@ -69,7 +69,7 @@ def _resnet(widths: list[int], depths: list[int]) -> Callable[[int], nn.Module]:
 
 
 def _lite0(classes: int) -> nn.Module:
-    net = imagenet.efficientnet_lite0()
+    net = imagenet.efficientnet_lite0(field="classifier")
     net._fc = nn.Linear(imagenet.FEATURES, classes)
     return _Scaled(net, 127.5 / imagenet.SCALE, (127.5 - imagenet.MEAN) / imagenet.SCALE)
 

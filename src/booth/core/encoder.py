@@ -26,7 +26,7 @@ class Encoder(ABC):
     name: ClassVar[str]  # part of the name of every number that it yields
     title: ClassVar[str]
     roles: ClassVar[tuple[Role, ...]]
-    on_request: ClassVar[bool] = False  # whether it is used only where it is called for by name
+    stands_in: ClassVar[bool] = False  # used unnamed only on full-size bases, where no other of its kind is found
     titles: ClassVar[dict[str, str]] = {}  # what the field calls a metric with this encoder: CLIP-I, DINO, ...
 
     def __init__(self) -> None:

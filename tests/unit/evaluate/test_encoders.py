@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,10 @@ def test_what_is_used_unless_named(hub: dict[str, Path], world_judges: Path) -> 
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is in the cache, and no extra is installed."""
     from huggingface_hub.errors import LocalEntryNotFoundError
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
 
     def nothing(*_: object, **__: object) -> str:
         raise LocalEntryNotFoundError("not in the cache")

