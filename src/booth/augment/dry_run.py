@@ -30,7 +30,7 @@ def describe(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
     pictures = recipe.per_class * len(counted)
     side, seconds, learned = max(p.size[0] for p in training.pictures), 0.0, 0.0
     if recipe.method != PLACEBO:
-        side, seconds, learned = _quoted(recipe, training, counted, pictures)
+        side, seconds, learned = _estimated(recipe, training, counted, pictures)
     contexts = contexts_of(training.pictures[:: max(1, len(training.pictures) // 50)])
     prompts = [candidate(recipe, training, labels or training.labels, contexts, x, 0).prompt for x in counted]
     return {
@@ -47,7 +47,9 @@ def describe(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
     }
 
 
-def _quoted(recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], pictures: int) -> tuple[int, float, float]:
+def _estimated(
+    recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], pictures: int
+) -> tuple[int, float, float]:
     """The side of a drawing, seconds and bytes, from a few real steps and a picture that is not kept."""
     session = Generator(recipe.base, recipe.device).session
     with session.model() as model:
@@ -64,6 +66,6 @@ def _quoted(recipe: Recipe, training: LabelledSet, labels: tuple[str, ...], pict
         "settings": recipe.settings,
     }
     with Trainer(RunConfig(**values), session=session, keep=False) as trainer:
-        quote = trainer.estimate()
+        estimate = trainer.estimate()
     runs = 1 if recipe.together else len(labels)
-    return side, seconds + runs * quote.train_seconds, runs * float(quote.artifact_bytes)
+    return side, seconds + runs * estimate.train_seconds, runs * float(estimate.artifact_bytes)

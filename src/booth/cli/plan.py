@@ -24,10 +24,10 @@ def in_words(plan: dict[str, Any]) -> list[str]:
     lines += [f"layers    {told}" for told in plan["layers"]]
     lines.append(f"memory    {plan['memory']['why']}")
     lines += [f"          {in_brief(p)}" for p in plan["memory"]["plans"]]
-    cost = plan["quote"]
+    cost = plan["estimate"]
     time = f"{duration(cost['seconds'])} ± {100 * cost['plus_minus']:.0f} %"
     lines.append(
-        f"quote     {time}, {size(cost['peak_memory_bytes'])} of memory, artefact {size(cost['artifact_bytes'])}"
+        f"estimate  {time}, {size(cost['peak_memory_bytes'])} of memory, artefact {size(cost['artifact_bytes'])}"
     )
     return [*lines, *(f"warning   {warning}" for warning in plan["warnings"]), "Nothing was written."]
 

@@ -31,7 +31,7 @@ def recommend(
     minutes: Annotated[float | None, typer.Option(help="Time at hand for a training.", min=0)] = None,
     layout: Annotated[bool, typer.Option("--layout", help="A pose or layout must be followed.")] = False,
     base: Base = None,
-    quote: Annotated[bool, typer.Option("--quote/--no-quote", help="Make a few real steps to see the cost.")] = True,
+    estimate: Annotated[bool, typer.Option("--quote/--no-quote", help="Make a few real steps to see the cost.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Look at the photos and your answers; print a command with the reasons for it and what it will cost here."""
@@ -57,14 +57,14 @@ def recommend(
         held = sum(t.numel() * t.element_size() for m in model.components().values() for t in m.state_dict().values())
     found = choose(answers, facts, photos, noun, name, held)
     command = command_of(found)
-    told = found.to_json() | {"command": command, "photos": facts.to_json(), "quote": None}
+    told = found.to_json() | {"command": command, "photos": facts.to_json(), "estimate": None}
     lines = [command, *(f"  because {sentence} ({source})" for sentence, source in found.reasons)]
     lines += [f"  not {method}: it {why}" for method, why in found.against.items()]
     warnings = list(found.warnings)
-    if quote:
+    if estimate:
         with Trainer(found.config, session=session, photos=[loaded], keep=False) as trainer:
             cost = trainer.estimate()
-        told["quote"] = cost.to_json()
+        told["estimate"] = cost.to_json()
         time = f"{duration(cost.seconds)} ± {cost.plus_minus:.0%}"
         lines.append(f"  here: {time}, {size(cost.peak_memory_bytes)} of memory, artefact {size(cost.artifact_bytes)}")
         warnings += [w for w in [time_warning(answers, cost.seconds)] if w]

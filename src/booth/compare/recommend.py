@@ -175,7 +175,7 @@ def recommend(
 
 
 def time_warning(answers: Answers, seconds: float) -> str | None:
-    """A sentence where the quoted time is more than there is."""
+    """A sentence where the estimated time is more than there is."""
     if answers.minutes is None or seconds <= 60 * answers.minutes:
         return None
     return (

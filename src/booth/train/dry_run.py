@@ -42,7 +42,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
                 for other, own in zip(subject.others, photos[1:], strict=True)
             ],
             "memory": trainer.memory.to_json(),
-            "quote": trainer.estimate().to_json(),
+            "estimate": trainer.estimate().to_json(),
             "warnings": trainer.warnings,
         }
 

@@ -125,7 +125,7 @@ def test_recommend_prints_a_command_with_reasons(booth_cli, toy_base: Path, five
     assert told["command"].startswith("booth train ")
     assert all(reason["source"] for reason in told["reasons"])
     assert told["photos"]["count"] == 5
-    assert told["quote"] is None
+    assert told["estimate"] is None
     result = booth_cli(*words, "--minutes", 0)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("booth train ")

@@ -22,7 +22,7 @@ from harness import tensors
 
 
 @pytest.mark.parametrize("method", ["lora", "two_stage"])
-def test_a_quote_leaves_the_base_as_it_was_and_knows_the_size(
+def test_an_estimate_leaves_the_base_as_it_was_and_knows_the_size(
     lesson: Lesson, toy_base: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimating, "seconds_per_picture", lambda model: 2.0)
