@@ -273,7 +273,7 @@ def compare(
     steps: int | None = None,
     seconds: float | None = None,
     until_done: bool = False,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
     held_out: Sequence[Path | str] = (),
     prompts: Path | str | None = None,
     seeds: Sequence[int] | None = None,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
 from booth.core.cancel import CancelToken, cancellable
+from booth.core.json_values import Json
 
 Kind = Literal[
     "start",
@@ -69,7 +70,7 @@ class Event:
         """The sentence for people, where there is one."""
         return str(self.data.get("text", ""))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values; numbers that JSON does not know are None."""
         return _plain(asdict(self))
 

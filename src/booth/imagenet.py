@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from booth.core.errors import DamagedFileError, NotAvailableError
 
@@ -25,7 +25,7 @@ HEADER = Path(__file__).with_suffix(".json")  # of that file, by scripts/write_i
 DTYPES = {"F32": "<f4", "I64": "<i8"}
 
 
-def efficientnet_lite0(field: str | None = None) -> Any:
+def efficientnet_lite0(field: str | None = None) -> nn.Module:
     """A fresh copy of the network with its thousand classes, in evaluation mode; `field` is what asks for it.
 
     Raises NotAvailableError where its packages are not installed, DamagedFileError for other weights than are known.

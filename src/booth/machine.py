@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from booth.core.errors import BoothError
+from booth.core.json_values import Json
 from booth.core.resources import available_memory, cores, machine_memory
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ OPTIONAL = {
 ROOM = 2 * 10**9  # bytes of free disk below which even the embedded base's runs may fail
 
 
-def examine(base: str | None = None) -> dict[str, Any]:
+def examine(base: str | None = None) -> dict[str, Json]:
     """Everything that decides whether booth works here and how fast; with a base, how it can be taught here."""
     from booth import __version__
 
@@ -60,7 +61,7 @@ def examine(base: str | None = None) -> dict[str, Any]:
         missing.append("the embedded base: reinstall booth, or train one with `booth world pretrain`")
     if findings["disk_free_bytes"] < ROOM:
         missing.append(f"free disk: {findings['disk_free_bytes'] / 1e9:.1f} GB are left here; free at least 2 GB")
-    return findings | {"missing": missing}
+    return {**findings, "missing": missing}
 
 
 def _plugins() -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ def _plugins() -> list[dict[str, Any]]:
     return found
 
 
-def embedded_base() -> dict[str, Any]:
+def embedded_base() -> dict[str, Json]:
     """Whether the base in the package is there, its content hash, how many values it holds and its bytes."""
     from booth.families.loading import EMBEDDED_FOLDER, base_hash
     from booth.families.memory import values_of_parts

@@ -23,6 +23,7 @@ from booth.augment.recipe import BASE, PLACEBO, Recipe, anywhere, require_labels
 from booth.augment.state import read_json, write_json
 from booth.core.commit import size_of
 from booth.core.errors import UsageError
+from booth.core.json_values import Json
 from booth.events import Listener, current_reporter, reporting
 from booth.executor.job import Executor, Job, Resident, raise_failed
 from booth.executor.spread import spread
@@ -99,7 +100,7 @@ def build(
     return Built(out, dict.fromkeys(labels, recipe.per_class), {x: training.of(x) for x in labels}, kept, drawn, record)
 
 
-def make(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+def make(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Json]:
     """Teach and draw one class, a job of an executor; `build` finds it done."""
     recipe, out = Recipe.model_validate(arguments["recipe"]), Path(arguments["out"])
 

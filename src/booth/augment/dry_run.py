@@ -13,6 +13,7 @@ from booth.augment.generator import Generator, Tell
 from booth.augment.labelled_set import LabelledSet
 from booth.augment.recipe import BASE, PLACEBO, Recipe
 from booth.config import RunConfig
+from booth.core.json_values import Json
 from booth.generate.draw import STEPS
 from booth.train.estimate import seconds_per_picture
 from booth.train.trainer import Trainer
@@ -20,7 +21,7 @@ from booth.train.trainer import Trainer
 PNG = 2.0  # bytes of a pixel in a PNG of a photograph, about
 
 
-def describe(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Any]:
+def describe(recipe: Recipe, out: Path, tell: Tell) -> dict[str, Json]:
     """The plan in plain values; raises what the run itself would raise at its start."""
     found = prepared(recipe, out, tell)
     training = training_side(found)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from booth.augment.classifiers import classifier, made
 from booth.augment.distort import basic, cut_mix, rand_augment
+from booth.augment.labelled_set import Picture
 from booth.core.rng import derived_seed
 from booth.data.decoding import decode, read_bytes
 
@@ -156,6 +157,6 @@ def balanced_accuracy(found: np.ndarray, wanted: np.ndarray, classes: int) -> fl
     return float(np.mean(recalls)) if recalls else float("nan")
 
 
-def rows_of(pictures: Sequence[Any], labels: Sequence[str]) -> Rows:
+def rows_of(pictures: Sequence[Picture], labels: Sequence[str]) -> Rows:
     """Real pictures as rows."""
     return Rows(tuple(p.path for p in pictures), tuple(labels.index(p.label) for p in pictures))

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from booth.augment.labelled_set import LabelledSet
 from booth.core.errors import UsageError
+from booth.core.json_values import Json
 from booth.core.places import at_home
 from booth.core.tokens import RARE_TOKENS
 from booth.train.identity import lasting_name
@@ -69,7 +70,7 @@ class Recipe(BaseModel):
             )
 
 
-def anywhere(recipe: Recipe) -> dict[str, Any]:
+def anywhere(recipe: Recipe) -> dict[str, Json]:
     """The recipe as a worker in another folder understands it."""
     places = {"data": recipe.data.absolute(), "images": recipe.images and recipe.images.absolute()}
     return recipe.model_copy(update=places | {"base": lasting_name(recipe.base)}).model_dump(mode="json")

@@ -20,7 +20,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def write_json(file: Path, values: Mapping[str, Any]) -> None:
+def write_json(file: Path, values: Mapping[str, object]) -> None:
     """Write an object whole."""
     with committed_file(file) as work:
         work.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

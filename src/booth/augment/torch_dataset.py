@@ -31,7 +31,7 @@ class AugmentedDataset(Dataset[tuple[Any, int]]):
         folder: Path | str,
         p_synthetic: float = 0.5,
         *,
-        transform: Callable[[Image.Image], Any] | None = None,
+        transform: Callable[[Image.Image], object] | None = None,
         seed: int = 0,
     ) -> None:
         if not 0 <= p_synthetic <= 1:

@@ -24,6 +24,7 @@ from booth.config.settings import method_config
 from booth.core.children import environment, python
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import Method, Stage, Subject
 from booth.core.precision import DTYPES, choose_precision
 from booth.core.resources import cores
@@ -77,7 +78,7 @@ class Bench:
     picture_seconds: float | None
     methods: list[Row] = field(default_factory=list[Row])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         return asdict(self)
 

@@ -15,6 +15,7 @@ from booth.cli.options import AsJson, Base, Device, Seed
 from booth.cli.output import Progress, finish, say
 from booth.cli.prove import prove
 from booth.cli.workers import Threads, Workers, spread_over
+from booth.core.json_values import Json
 from booth.core.words import duration, size
 
 
@@ -117,7 +118,7 @@ def make(
         **nouns(noun or []),
         **({"base": base} if base else {}),
     }
-    recipe = Recipe(**checked(values))
+    recipe = Recipe.model_validate(checked(values))
     if method not in ("base", "placebo"):
         _ = METHODS[method]
         method_config(method, "full", recipe.settings)
@@ -142,7 +143,7 @@ def make(
     finish({"out": str(out), "pictures": count, "report": str(page), **built.record}, [str(out)], as_json)
 
 
-def nouns(words: list[str]) -> dict[str, Any]:
+def nouns(words: list[str]) -> dict[str, Json]:
     """`--class "skin lesion"` for all, `--class df=dermatofibroma` for one."""
     pairs = [word.partition("=") for word in words]
     own = {label.strip(): noun.strip() for label, equals, noun in pairs if equals}
@@ -150,7 +151,7 @@ def nouns(words: list[str]) -> dict[str, Any]:
     return {"noun": general[-1] if general else None, "nouns": own}
 
 
-def checked(values: dict[str, Any]) -> dict[str, Any]:
+def checked(values: dict[str, Any]) -> dict[str, object]:
     """The values; UsageError for a filter that there is none of."""
     from booth.augment.recipe import FILTERS
     from booth.core.errors import UsageError

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from booth.cli.wording import wording
 from booth.events import Event
@@ -19,7 +18,7 @@ def say(text: str) -> None:
     print(wording().put(text), file=sys.stderr, flush=True)
 
 
-def finish(result: Mapping[str, Any], lines: Sequence[str], as_json: bool) -> None:
+def finish(result: Mapping[str, object], lines: Sequence[str], as_json: bool) -> None:
     """The result: for people, or as one JSON object on the last line of stdout."""
     print(json.dumps(result) if as_json else wording().put("\n".join(lines)), flush=True)
 

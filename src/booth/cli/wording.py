@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
@@ -37,7 +37,7 @@ class Wording:
     arguments: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
-    def of(cls, verb: Callable[..., Any]) -> Wording:
+    def of(cls, verb: Callable[..., object]) -> Wording:
         """The options that a verb's signature declares."""
         options: dict[str, str] = {}
         arguments: dict[str, str] = {}
@@ -86,7 +86,7 @@ _current: ContextVar[Wording] = ContextVar("wording", default=Wording())  # noqa
 
 
 @contextmanager
-def worded_for(verb: Callable[..., Any]) -> Generator[None]:
+def worded_for(verb: Callable[..., object]) -> Generator[None]:
     """Within this context messages are put in the words of this verb."""
     former = _current.set(Wording.of(verb))
     try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from booth.config import RunConfig
 from booth.config.settings import method_config
+from booth.core.json_values import Json
 from booth.core.method import MethodConfig, Subject
 from booth.registry import METHODS
 from booth.session import Session
@@ -21,7 +21,7 @@ class Budget:
     seconds: float | None = None
     until_done: bool = False
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         return asdict(self)
 
@@ -35,7 +35,7 @@ class Budget:
         return "each until done" if self.until_done else "each with its default steps"
 
 
-def settings_within(budget: Budget, config: RunConfig, session: Session) -> dict[str, Any]:
+def settings_within(budget: Budget, config: RunConfig, session: Session) -> dict[str, Json]:
     """The method's settings with the steps that the budget allows, on the base that the session holds."""
     if budget.seconds is not None:
         with Trainer(config, session=session, keep=False) as trainer:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from booth.core.json_values import Json
 from booth.data.photos import PhotoSet
 
 # On some 100 of DreamBooth's photos sharpness was 154 to 7,300, and 1 to 9 once they were blurred by a hundredth of
@@ -28,7 +28,7 @@ class PhotoFacts:
     duplicates: tuple[str, ...]  # sentences
     same_background: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         return asdict(self)
 

@@ -17,6 +17,7 @@ from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.cancel import CancelToken
 from booth.core.errors import BoothError, DiskFullError
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.data.photos import load_photos
 from booth.evaluate.measure import measure
@@ -64,7 +65,7 @@ def run_race(
             _tell(_entered(course, method, seed, own, reporter), reporter)
 
 
-def enter(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+def enter(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Json]:
     """One entrant's run, a job of an executor; returns its result, which is written too."""
     race = TypeAdapter(Race).validate_python(arguments["race"])
     base = (race.base, race.device)

@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from booth.catalogue import describe_methods
 from booth.compare.course import teaching_methods
 from booth.compare.photo_facts import PhotoFacts
 from booth.config import RunConfig
 from booth.core.errors import UsageError
+from booth.core.json_values import Json
 from booth.core.words import duration
 from booth.registry import METHODS
 
@@ -123,7 +124,7 @@ class Recommendation:
     warnings: list[str]
     config: RunConfig  # the run that is recommended
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         return {
             "method": self.method,

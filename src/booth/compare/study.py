@@ -24,6 +24,7 @@ from booth.core.cancel import CancelToken
 from booth.core.commit import committed_file, package_versions
 from booth.core.errors import BoothError, DiskFullError, UsageError
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.core.metric import Evidence
 from booth.data.beside import MASK
@@ -89,7 +90,7 @@ def run_studies(
             _do(run, setting, where, session, encoders, reporter)
 
 
-def do(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+def do(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Json]:
     """One run, a job of an executor; its result is written, and whether it was this worker that did it is returned."""
     setting = Setting.model_validate(arguments["setting"])
     base = (arguments["base"], arguments["device"])

@@ -43,7 +43,7 @@ class StudyRun:
         told = f"{self.study}: {self.arm} is taught {self.subject} with seed {self.seed}."
         reporter.emit("run", **asdict(self), status="begun", text=told)
 
-    def tell_ended(self, result: Mapping[str, Any], reporter: Reporter) -> None:
+    def tell_ended(self, result: Mapping[str, object], reporter: Reporter) -> None:
         """How it ended; nothing where another process has it."""
         if result.get("status") == "failed":
             reporter.emit("run", "warning", **asdict(self), status="failed", text=f"It failed: {result['error']}")

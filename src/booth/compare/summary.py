@@ -12,6 +12,7 @@ from typing import Any
 from booth.compare.course import PLAN, REFERENCES
 from booth.compare.race import RUN
 from booth.core.errors import BadDataError
+from booth.core.json_values import Json
 from booth.core.statistics import crossed
 from booth.evaluate.measure import label_of
 from booth.registry import ENCODERS, METRICS
@@ -95,7 +96,7 @@ class Summary:
         """The method's finished runs."""
         return [r for r in self.runs if r["method"] == method and r["status"] == "done"]
 
-    def failed(self) -> list[dict[str, Any]]:
+    def failed(self) -> list[dict[str, Json]]:
         """Runs that failed, each with its error."""
         return [r for r in self.runs if r["status"] == "failed"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -105,10 +105,18 @@ def read_choices(folder: Path) -> list[Choice]:
     return [Choice(**c) for c in json.loads(file.read_text())["choices"]] if file.is_file() else []
 
 
-def write_choices(folder: Path, choices: Sequence[Choice], summary: Summary) -> dict[str, Any]:
+class Kept(TypedDict):
+    """What the file of choices holds."""
+
+    choices: list[dict[str, Any]]  # each a Choice
+    ranks: list[dict[str, Any]]  # each a Rank, best first
+    disagreements: list[str]
+
+
+def write_choices(folder: Path, choices: Sequence[Choice], summary: Summary) -> Kept:
     """Keep the choices with the ranks that follow from them."""
     ranks = bradley_terry(choices)
-    result = {
+    result: Kept = {
         "choices": [asdict(c) for c in choices],
         "ranks": [asdict(r) for r in ranks],
         "disagreements": disagreements(ranks, summary),

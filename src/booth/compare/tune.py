@@ -12,6 +12,7 @@ from typing import Any
 from booth.config import RunConfig
 from booth.core.cancel import CancelToken
 from booth.core.errors import BadDataError
+from booth.core.json_values import Json
 from booth.core.method import MethodConfig
 from booth.core.statistics import difference
 from booth.events import Listener
@@ -51,7 +52,7 @@ class Tuned:
     chosen: Trial
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Json]:
         """For RunConfig.settings."""
         return {"learning_rate": self.chosen.learning_rate, "steps": self.chosen.steps}
 
@@ -146,7 +147,7 @@ def tune(
     return Tuned(trials, chosen)
 
 
-def attempted(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+def attempted(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Json]:
     """One training, a job of an executor."""
     config, attempt = RunConfig.model_validate(arguments["config"]), Attempt(**arguments["attempt"])
     base = (config.base, arguments["device"], config.family)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from booth.compare.summary import Column, Summary
+from booth.core.json_values import Json
 from booth.evaluate.rows import BASE
 from booth.registry import METRICS
 
@@ -24,7 +25,7 @@ PRIZES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def winners(summary: Summary) -> dict[str, dict[str, Any]]:
+def winners(summary: Summary) -> dict[str, dict[str, Json]]:
     """By prize: the method with the best mean, its number, and who is equal to it or within noise of it.
 
     `managed` is whether it did better than the untouched base, or, of a share, better than never.

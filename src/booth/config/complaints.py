@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,7 +11,7 @@ from booth.config import RunConfig
 from booth.core.errors import BoothError, UsageError
 
 
-def unknown_keys(values: Mapping[str, Any], known: list[str], where: str, path: str = "") -> list[BoothError]:
+def unknown_keys(values: Mapping[str, object], known: list[str], where: str, path: str = "") -> list[BoothError]:
     """An error for each key that is none; `path` leads to where the keys stand."""
     wrong: list[BoothError] = []
     for key in values:

@@ -18,7 +18,7 @@ from booth.core.reading import parse_toml, read_text
 from booth.registry import FAMILIES, METHODS
 
 
-def load_run_config(file: Path | None, overrides: Mapping[str, Any], assignments: Iterable[str] = ()) -> RunConfig:
+def load_run_config(file: Path | None, overrides: Mapping[str, object], assignments: Iterable[str] = ()) -> RunConfig:
     """Merge a TOML file, then `key=value` assignments, then overrides (None = not given); the later one wins.
 
     An assignment names a key of the run or a setting of the method. Raises one UsageError in plain words that tells

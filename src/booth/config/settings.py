@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SETTINGS = Path(__file__).parent.parent / "assets" / "settings.json"  # of the built-in methods, written by `make docs`
 
 
-def method_config(method: str, scale: str, settings: Mapping[str, Any]) -> MethodConfig:
+def method_config(method: str, scale: str, settings: Mapping[str, object]) -> MethodConfig:
     """The settings of a method on a base of this scale ("tiny" or "full"): its defaults, overlaid by `settings`.
 
     Raises one UsageError that tells all that is wrong.
@@ -59,7 +59,7 @@ def needs_subject(method: str) -> bool:
     return METHODS[method].needs_subject if known is None else known["needs_subject"]
 
 
-def wrong_settings(method: str, settings: Mapping[str, Any]) -> list[BoothError]:
+def wrong_settings(method: str, settings: Mapping[str, object]) -> list[BoothError]:
     """What is wrong with a method's settings; it is loaded only where there are values to look at."""
     known = _known(method)
     unknown = unknown_keys(settings, known["settings"], f"the method {method}", "settings.") if known else []

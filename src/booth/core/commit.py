@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from booth.core.errors import DamagedFileError, DiskFullError, UnsafeFileError
+from booth.core.json_values import Json
 from booth.core.schema import require_readable
 
 MANIFEST = "manifest.json"
@@ -32,7 +33,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def committed(folder: Path, about: Mapping[str, Any], needed: int = 0, aside: Path | None = None) -> Generator[Path]:
+def committed(folder: Path, about: Mapping[str, object], needed: int = 0, aside: Path | None = None) -> Generator[Path]:
     """Yield a folder to write into, which becomes `folder` when the block ends well and vanishes when it does not.
 
     A former `folder` goes, or goes to `aside`. `about` goes into the manifest; `needed` is how many bytes are going to
@@ -86,7 +87,7 @@ def require_space(folder: Path, needed: int) -> None:
         raise _disk_full(folder, missing)
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify(folder: Path) -> dict[str, Json]:
     """The manifest of a committed folder whose files all match it; DamagedFileError names the first that does not."""
     path = folder / MANIFEST
     try:

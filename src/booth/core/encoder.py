@@ -6,13 +6,14 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from booth.core.errors import UsageError
+from booth.core.json_values import Json
 
 # What an encoder may be asked for: to compare subjects, to compare with prompts, to compare sets of pictures, and to
 # say outright what is in a picture.
@@ -41,7 +42,7 @@ class Encoder(ABC):
         """The sha256 of the weights."""
 
     @abstractmethod
-    def preprocessing(self) -> dict[str, Any]:
+    def preprocessing(self) -> dict[str, Json]:
         """Everything that is done to a picture before the network sees it."""
 
     def read(self, prompts: Sequence[str]) -> Tensor:
@@ -58,7 +59,7 @@ class Encoder(ABC):
             self._seen.update(zip([key for key, _ in batch], vectors, strict=True))
         return torch.stack([self._seen[key] for key in keys])
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Json]:
         """What stands beside every number: weights and preprocessing, each with its hash."""
         steps = self.preprocessing()
         return {

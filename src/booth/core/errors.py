@@ -10,7 +10,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+
+from booth.core.json_values import Json
 
 
 class BoothError(Exception):
@@ -56,7 +57,7 @@ class BoothError(Exception):
             field=field or self.field,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The four values, as plain ones."""
         return {"field": self.field, "code": self.code, "sentence": self.sentence, "advice": self.advice}
 

@@ -123,7 +123,7 @@ class Family(ABC):
     def pipeline(self, scheduler: str | None = None) -> Any:
         """The diffusers pipeline over the very modules held here, methods attached included."""
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         """What the pipeline is called with to draw `count` pictures with this guidance scale, 1 being none."""
         return {"guidance_scale": guidance, "negative_prompt": [negative] * count}
 
@@ -132,7 +132,9 @@ class Family(ABC):
         return int(steps * strength)
 
     @abstractmethod
-    def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
+    def write_lora(
+        self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, object]
+    ) -> None:
         """Write adapter tensors (component -> peft state dict) in the diffusers LoRA layout."""
 
     @abstractmethod

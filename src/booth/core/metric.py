@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from booth.core.encoder import Encoder, Role
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.core.statistics import interval
 
@@ -77,7 +78,7 @@ class Score:
         """The metric, its part and the encoder: numbers of different encoders never share a name."""
         return "/".join(word for word in (self.metric, self.part, self.encoder) if word)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values, rounded to six places; what is not finite is null."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
         told: dict[str, Any] = {k: round(v, 6) if math.isfinite(v) else None for k, v in numbers.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -20,7 +20,7 @@ class OptimizerFactory(Choice):
     package: ClassVar[tuple[str, str] | None] = None  # a module that it needs, and how that is installed
 
     @abstractmethod
-    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         """The optimiser over groups of `params`, each with its own `lr` and `weight_decay`."""
 
     def require(self) -> None:

@@ -30,7 +30,7 @@ class Product(torch.autograd.Function):
         return layer.product(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return ctx.layer.gradient(gradients[0], ctx.shape), None
 
 

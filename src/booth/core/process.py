@@ -9,15 +9,23 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 LARGE = 32 << 20  # bytes, the most that glibc takes for this
 TRIM, TOP, MAP = -1, -2, -3  # M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of malloc.h
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def this_process() -> dict[str, Any]:
-    """`pid`, `started` (a text that no other process of this number has, of this boot or another) and `host`."""
+class Process(TypedDict):
+    """A process, as files name it."""
+
+    pid: int
+    started: str | None  # a text that no other process of this number has, of this boot or another
+    host: str
+
+
+def this_process() -> Process:
+    """This one."""
     return {"pid": os.getpid(), "started": process_started(os.getpid()), "host": platform.node()}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from booth.core.errors import BadDataError
+from booth.core.json_values import Json
 from booth.core.words import size
 
 MAX_TEXT_BYTES = 50_000_000
@@ -96,7 +97,7 @@ def _is_wide(data: bytes) -> bool:
     return len(head) >= 4 and sum(half.count(0) > 0.6 * len(half) for half in halves) == 1
 
 
-def parse_toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> dict[str, Json]:
     """The values of a TOML; BrokenTomlError for a text that is none, BadDataError for a path that is broken in it.
 
     In double quotes a backslash begins an escape, so that Windows' paths are errors or, worse, other paths.

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from booth import __version__
 from booth.core.errors import BadDataError, DamagedFileError
+from booth.core.json_values import Json
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]  # the content at one version to the content at the next
 
@@ -32,7 +33,7 @@ def require_readable(path: Path, found: object, newest: int, versions: object) -
     return found
 
 
-def upgraded(content: dict[str, Any], found: int, upgrades: Sequence[Upgrade]) -> dict[str, Any]:
+def upgraded(content: dict[str, Any], found: int, upgrades: Sequence[Upgrade]) -> dict[str, Json]:
     """A file's content as the newest version has it; `upgrades` lead from version 1 to 2, from 2 to 3 and so on."""
     for upgrade in upgrades[found - 1 :]:
         content = upgrade(content)

@@ -87,12 +87,12 @@ def _from_json(text: str) -> str:
     return told[0]
 
 
-def columns_of(row: Mapping[str, Any]) -> dict[str, Any]:
+def columns_of(row: Mapping[str, object]) -> dict[str, object]:
     """A row with its columns' names in one form: "Image Name" is image_name."""
     return {re.sub(r"[\s-]+", "_", str(key).strip().lower()): value for key, value in row.items()}
 
 
-def captions_in(row: Mapping[str, Any]) -> list[str] | None:
+def captions_in(row: Mapping[str, object]) -> list[str] | None:
     """The captions among the columns of a row, one or several; "" where a column for one is empty, None without one.
 
     A list of tags is one caption with commas.

@@ -12,6 +12,7 @@ from torch import Tensor
 from booth.core.encoder import Encoder, Role
 from booth.core.errors import NotAvailableError
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.core.metric import Refused
 from booth.core.rng import derived_seed
@@ -81,7 +82,7 @@ class CheckpointJudge:
         means = {name: float(values.mean()) for name, values in scores.items()}
         return Marks(means | {"class": kept}, units.tolist())
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Json]:
         """Prompts and encoders."""
         by = {"subject": self._subject_by, "prompt": self._prompt_by, "class": self._class_by}
         return {"prompts": self.prompts, "encoders": {use: encoder.name for use, encoder in by.items()}}

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from booth.core.encoder import content_of
 from booth.core.errors import NotAvailableError
+from booth.core.json_values import Json
 from booth.data.crops import saliency
 from booth.data.photos import Photo
 from booth.evaluate.encoders.public import cached, weights_hash
@@ -49,7 +50,7 @@ class Masks:
             self._known[key] = found if found is not None and found.any() else standing_out(image)
         return self._known[key]
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Json]:
         """How many photos brought a mask, and what made all others."""
         return dict(self._about)
 

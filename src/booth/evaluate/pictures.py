@@ -28,7 +28,7 @@ TOGETHER = 8  # pictures that a tiny base draws at once; always the same ones, s
 
 
 def kept(
-    folder: Path, about: Mapping[str, Any], model: Family, rows: Sequence[tuple[str, int]], protocol: Protocol
+    folder: Path, about: Mapping[str, object], model: Family, rows: Sequence[tuple[str, int]], protocol: Protocol
 ) -> list[Image.Image]:
     """The pictures of (prompt, seed) `rows`, from `folder` where they were drawn from the same, or drawn and kept."""
     known = _known(about, model, rows, protocol)
@@ -38,7 +38,7 @@ def kept(
 
 
 def kept_for_all(
-    folder: Path, about: Mapping[str, Any], model: Family, rows: Sequence[tuple[str, int]], protocol: Protocol
+    folder: Path, about: Mapping[str, object], model: Family, rows: Sequence[tuple[str, int]], protocol: Protocol
 ) -> list[Image.Image]:
     """The same of a bare base: what any run on this machine has drawn of it is found again in the user's cache."""
     known = _known(about, model, rows, protocol)

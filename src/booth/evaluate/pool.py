@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from booth.core.errors import UsageError
+from booth.core.json_values import Json
 from booth.core.statistics import difference, interval
 
 
-def pooled(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def pooled(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Json]:
     """From the JSON of evaluations: each number's mean over subjects, and over the base's at the same.
 
     Every subject counts the same, however many photos or prompts it has. A number that not all of them have is left

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.data.prior import class_prompt
 from booth.generate.draw import STEPS
@@ -64,7 +65,7 @@ class Protocol:
         """With what is drawn on this base where nothing else was said."""
         return self if self.guidance is not None else replace(self, guidance=model.guidance)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         values = asdict(self)
         return values | {"templates": list(self.templates), "seeds": list(self.seeds)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from PIL.Image import Image
 
@@ -61,7 +60,7 @@ def draw_untouched(model: Family, base_hash: str, subject: Subject, protocol: Pr
 
 def draw_concept(
     model: Family,
-    about: Mapping[str, Any],
+    about: Mapping[str, object],
     subject: Subject,
     protocol: Protocol,
     folder: Path,

@@ -16,6 +16,7 @@ from booth.core.concept import ConceptRecord
 from booth.core.encoder import Encoder
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.core.metric import Evidence, Score
 from booth.data.photos import PhotoSet, load_photos
@@ -60,7 +61,7 @@ class Evaluation:
         titles = next((e.titles for e in self.encoders if e.name == score.encoder), {})
         return label_of(score.metric, score.part, titles)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values: `metrics` and `base` with one entry a number, `verdicts`, `encoders`, and how it was done."""
         record = self.concept.record
         scores = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from booth.core.json_values import Json
 from booth.core.metric import Score
 from booth.core.statistics import Difference, difference
 from booth.evaluate.measure import Measured
@@ -26,7 +26,7 @@ class Verdict:
     evidence: tuple[str, ...]  # names of scores
     photo: int | None = None  # counted from 1
 
-    def to_json(self, rows: Mapping[str, Measured]) -> dict[str, Any]:
+    def to_json(self, rows: Mapping[str, Measured]) -> dict[str, Json]:
         """Plain values, with the numbers of the concept and of the references."""
         numbers = {
             name: {row: round(m.scores[name].value, 4) for row, m in rows.items() if name in m.scores}

@@ -23,6 +23,7 @@ from booth.config import RunConfig
 from booth.core.commit import committed_file
 from booth.core.concept import TOLD
 from booth.core.errors import BadDataError, UsageError
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.core.statistics import Difference, difference
 from booth.data.photos import load_photos
@@ -193,7 +194,7 @@ def _best(rows: Sequence[dict[str, Any]]) -> int | None:
     return max(taught, key=lambda i: rows[i]["score"], default=None)
 
 
-def reason(rows: Sequence[dict[str, Any]], best: int | None) -> dict[str, Any]:
+def reason(rows: Sequence[dict[str, Any]], best: int | None) -> dict[str, Json]:
     """Why a row is the best, in values: a front end has the words."""
     if best is None:
         return {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from booth.core.json_values import Json
 
 # Largest relative difference of a weight change that counts as equal: a few roundings of the type that is written.
 TOLERANCES = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2}
@@ -67,7 +68,7 @@ class Check:
         tolerance = NEAR if lossy else max(self.tolerance, ROUNDINGS)
         return [name for name, verdict in self.programs.items() if verdict.reads(tolerance)]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         return asdict(self) | {"passed": self.passed}
 

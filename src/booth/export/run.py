@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from booth.concept import Concept
 from booth.core.commit import committed_file
 from booth.core.errors import BoothError, UsageError
+from booth.core.json_values import Json
 from booth.export.base_files import base_at_hand
 from booth.export.check import ROUNDINGS, TOLERANCES, Check
 from booth.export.exporter import PRECISIONS, Exporter, Job, stamp
@@ -39,7 +39,7 @@ class Exported:
             name: v.why_not(max(self.check.tolerance, ROUNDINGS)) for name, v in verdicts if name not in self.programs
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values for `--json`."""
         return asdict(self) | {"file": str(self.file), "check": self.check.to_json(), "not_by": self.not_by}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from booth.core.children import environment, python
 from booth.core.errors import UnsafeFileError
+from booth.core.json_values import Json
 from booth.core.safe_file import read_tensors
 
 SECONDS = 120  # after which the child is ended
 KEPT = ("PATH", "PYTHONPATH", "SYSTEMROOT", "LANG", "TMPDIR", "TEMP")  # of the environment: no tokens, no proxies
 
 
-def save(values: dict[Any, Any], file: Path) -> None:
+def save(values: Mapping[str, object] | Mapping[int | str, object], file: Path) -> None:
     """Write tensors and plain values, which `weights_only=True` reads back.
 
     In the form from before torch 1.6: AUTOMATIC1111 takes a zip with members that it does not know for malicious, and
@@ -56,7 +58,7 @@ def load(file: Path) -> Any:
         return unpacked(json.loads((out / "values.json").read_text(encoding="utf-8")), tensors)
 
 
-def packed(value: Any, tensors: dict[str, Tensor]) -> Any:
+def packed(value: object, tensors: dict[str, Tensor]) -> Json:
     """Plain JSON for a nest of dictionaries, lists, tensors and plain values; tensors go into `tensors`."""
     if isinstance(value, Tensor):
         name = str(len(tensors))

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def needs_float32(kind: type, config: Mapping[str, Any]) -> bool:
+def needs_float32(kind: type, config: Mapping[str, object]) -> bool:
     """Whether an autoencoder of this class and configuration is computed in float32 whatever the rest is in.
 
     diffusers' word for it is `force_upcast`, which is true where a configuration does not say otherwise: XL's gives
@@ -29,7 +29,7 @@ def config_of(base: Path) -> dict[str, Any]:
     return json.loads(file.read_bytes()) if file.is_file() else {}
 
 
-def decoding_in_tiles(vae: Any, large: bool) -> AbstractContextManager[None]:
+def decoding_in_tiles(vae: nn.Module, large: bool) -> AbstractContextManager[None]:
     """Within this context an autoencoder that can do so decodes `large` pictures in overlapping tiles.
 
     Its activations grow with the pixels, and are what a GPU runs out of first. Where tiles meet, they are blended.

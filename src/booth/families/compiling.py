@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 
@@ -27,7 +26,7 @@ def missing_compiler(device: str) -> str | None:
     return None if any(map(shutil.which, ("g++", "clang++", "cl"))) else "a C++ compiler, such as g++"
 
 
-def compile_blocks(network: nn.Module, **how: Any) -> int:
+def compile_blocks(network: nn.Module, **how: object) -> int:
     """Have the repeated blocks compiled when they are next computed; how many there are.
 
     What was compiled is kept in the cache folder for later runs. `how` is what torch.compile takes.

@@ -44,7 +44,7 @@ class ControlledFamily(DiffusersFamily):
         Only U-Nets have a middle block whose attention can be left out.
         """
 
-    def control_config(self) -> dict[str, Any]:
+    def control_config(self) -> dict[str, object]:
         """What the configuration of every ControlNet says that fits this denoiser."""
         return {name: self.network.config[name] for name in self.matched}
 

@@ -45,7 +45,7 @@ class ErnieImage(FlowFamily):
     def latent_side(cls, vae: Mapping[str, Any]) -> int:
         return 2 ** len(vae["block_out_channels"])
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         return super().guided(guidance, negative, count) | {"use_pe": False}
 
     def noise_level(self, told: Mapping[str, Any]) -> Tensor:

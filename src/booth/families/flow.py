@@ -63,7 +63,7 @@ class FlowFamily(DiffusersFamily):
         return (latents.shape[-2] // self.patch) * (latents.shape[-1] // self.patch)
 
 
-def no_negative(title: str, guidance: float, negative: str) -> dict[str, Any]:
+def no_negative(title: str, guidance: float, negative: str) -> dict[str, object]:
     """How a pipeline is called that takes no negative prompt; UsageError if there is one."""
     if negative:
         raise UsageError(

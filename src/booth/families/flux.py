@@ -49,7 +49,7 @@ class Flux(LatentlyControlledFamily, FlowFamily):
         "text_encoder_2": Encoder(T5EncoderModel, T5Tokenizer, "t5xxl"),
     }
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         """The scale goes into the embedding that dev was distilled with, which leaves no place for what to avoid."""
         return no_negative(self.title, guidance, negative)
 

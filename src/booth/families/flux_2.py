@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2Pipeline, Flux2Transformer2DModel
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
@@ -42,7 +40,7 @@ class Flux2(FlowFamily):
     kept = {False: (3207e6, 24480), True: (260e6, 1994)}
     encoders = {"text_encoder": Encoder(Mistral3ForConditionalGeneration, AutoTokenizer, "mistral3_24b")}
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         """The scale goes into the embedding that dev was distilled with, which leaves no place for what to avoid."""
         return no_negative(self.title, guidance, negative)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
@@ -39,10 +38,10 @@ class Flux2Klein(FlowFamily):
     kept = {False: (736e6, 5623), True: (81e6, 626)}  # of 4 billion values
     encoders = {"text_encoder": Encoder(Qwen3ForCausalLM, Qwen2Tokenizer, "qwen3_4b")}
 
-    def options(self, index: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, index: Mapping[str, object]) -> dict[str, object]:
         return {"is_distilled": index.get("is_distilled", False)}
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         return no_negative(self.title, guidance, negative)
 
     def mu(self, patches: int) -> float:

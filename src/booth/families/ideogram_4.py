@@ -60,7 +60,7 @@ class Ideogram4(FlowFamily):
         """None: the length that its pipeline is told is the one that it pads to."""
         return None
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         return no_negative(self.title, guidance, negative) | {"guidance_schedule": None}
 
     def make_noising(self) -> Noising:

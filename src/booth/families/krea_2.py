@@ -40,10 +40,10 @@ class Krea2(FlowFamily):
     def latent_side(cls, vae: Mapping[str, Any]) -> int:
         return latent_side_of(vae)
 
-    def options(self, index: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, index: Mapping[str, object]) -> dict[str, object]:
         return {name: index[name] for name in KEPT if name in index}
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         """The pipeline's scale is ours less one: 0 is no guidance to it."""
         return {"guidance_scale": guidance - 1, "negative_prompt": [negative] * count}
 

@@ -117,7 +117,7 @@ class DiffusersFamily(Family):
         self.noising = self.make_noising()
         self.sites = self._sites()
 
-    def options(self, index: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, index: Mapping[str, object]) -> dict[str, object]:
         """What the pipeline is made with beside its parts; `index` is the content of model_index.json."""
         return {}
 
@@ -245,7 +245,9 @@ class DiffusersFamily(Family):
         self._packed = pack([self.network, *self.sites.text_encoders.values()]) if on and small else []
         return len(self._packed)
 
-    def write_lora(self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, Any]) -> None:
+    def write_lora(
+        self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, object]
+    ) -> None:
         tensors: dict[str, Any] = {}
         for name, state in layers.items():
             prefix = self._file_prefix(name)

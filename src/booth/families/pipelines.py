@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import diffusers
+from diffusers import DiffusionPipeline
 
 from booth.core.errors import UsageError
 from booth.families.layout import writing_out
 
 
-def starting_from_picture(pipe: Any, masked: bool) -> Any:
+def starting_from_picture(pipe: DiffusionPipeline, masked: bool) -> Any:
     """The image-to-image pipeline or, if `masked`, the inpainting pipeline beside the text-to-image pipeline `pipe`.
 
     diffusers names the three alike in every family: XPipeline, XImg2ImgPipeline, XInpaintPipeline. UsageError where it
@@ -39,7 +40,7 @@ def starting_from_picture(pipe: Any, masked: bool) -> Any:
 
 
 @contextmanager
-def told_as_usual(pipe: Any) -> Generator[None]:
+def told_as_usual(pipe: DiffusionPipeline) -> Generator[None]:
     """Within this context an inpainting pipeline takes a denoiser that it would stumble over; others do anyway.
 
     Those for U-Nets tell one made for inpainting (9 channels) from any other by the number 4 alone; what they then do

@@ -38,7 +38,7 @@ class QwenImage(FlowFamily):
     def latent_side(cls, vae: Mapping[str, Any]) -> int:
         return latent_side_of(vae)
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         return {"true_cfg_scale": guidance, "negative_prompt": [negative or " "] * count if guidance > 1 else None}
 
     def embed_prompts(self, prompts: list[str]) -> Condition:

@@ -65,10 +65,10 @@ class QwenImage21(FlowFamily):
     def latent_side(cls, vae: Mapping[str, Any]) -> int:
         return latent_side_of(vae)
 
-    def options(self, index: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, index: Mapping[str, object]) -> dict[str, object]:
         return {FIXED: index[FIXED]} if index.get(FIXED) else {}
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         return {"true_cfg_scale": guidance, "negative_prompt": [negative or " "] * count if guidance > 1 else None}
 
     def patches(self, latents: Tensor) -> int:

@@ -59,7 +59,7 @@ class Sana(FlowFamily):
     def shift(self, latents: Tensor) -> float:
         return self.scheduler.config.flow_shift
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         """Pictures are drawn in the size that is asked for, and not in one near it and cut."""
         return super().guided(guidance, negative, count) | {"use_resolution_binning": False}
 

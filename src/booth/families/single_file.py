@@ -146,7 +146,7 @@ def identify(file: Path) -> Kind:
     return kind
 
 
-def corrections(file: Path, kind: Kind) -> dict[str, dict[str, Any]]:
+def corrections(file: Path, kind: Kind) -> dict[str, dict[str, object]]:
     """What the reference's configuration says otherwise than the file, by where that stands.
 
     Bases that predict velocity have marks among their keys or, of versions 2.x, another spread in one tensor: rules of

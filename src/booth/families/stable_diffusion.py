@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from diffusers import StableDiffusionControlNetPipeline, StableDiffusionPipeline
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -25,7 +24,7 @@ class StableDiffusion(UNetFamily):
     kept = {False: (2e6, 1599), True: (0, 410)}
     encoders = {"text_encoder": Encoder(CLIPTextModel, CLIPTokenizer, "clip_l", CLIP_LINEARS)}
 
-    def options(self, index: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, index: Mapping[str, object]) -> dict[str, object]:
         return {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
     def embed_prompts(self, prompts: list[str]) -> Condition:

@@ -78,7 +78,7 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
         made = SD3ControlNetModel.from_transformer(twin, num_layers=half, num_extra_conditioning_channels=0)
         return cast(nn.Module, made)
 
-    def control_config(self) -> dict[str, Any]:
+    def control_config(self) -> dict[str, object]:
         """A ControlNet is told the pooled prompt and sees shifted latents, as the denoiser does.
 
         diffusers' training script teaches it so too, but leaves the default in its file, by which pipelines do neither.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
@@ -30,11 +29,11 @@ class StableDiffusionXL(UNetFamily):
         "text_encoder_2": Encoder(CLIPTextModelWithProjection, CLIPTokenizer, "clip_g", CLIP_LINEARS),
     }
 
-    def options(self, index: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, index: Mapping[str, object]) -> dict[str, object]:
         zeros = index.get("force_zeros_for_empty_prompt", True)
         return {"force_zeros_for_empty_prompt": zeros, "add_watermarker": False}
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         """Nothing to avoid is None here, not "": the unconditional embedding that the base knows is zero."""
         return {"guidance_scale": guidance, "negative_prompt": [negative] * count if negative else None}
 
@@ -47,7 +46,7 @@ class StableDiffusionXL(UNetFamily):
         """64 at full size, as its published list has it: twice what its U-Net of three levels needs."""
         return 2 * super().bucket_step
 
-    def added(self, x_t: Tensor, condition: Condition) -> dict[str, Any]:
+    def added(self, x_t: Tensor, condition: Condition) -> dict[str, Tensor]:
         """The pooled vector, and size ids: those of the rows where they have some, or else those of drawing.
 
         Drawn pictures are uncropped, and as large as they are. A square is told as one: it was cut to show the subject

@@ -100,7 +100,7 @@ class UNetFamily(ControlledFamily):
             net.register_to_config(in_channels=latents)
         return net if middle_attention else _without_middle_attention(net)
 
-    def control_config(self) -> dict[str, Any]:
+    def control_config(self) -> dict[str, object]:
         return super().control_config() | {"in_channels": self.network.config.out_channels}
 
     def noise_level(self, told: Mapping[str, Any]) -> Tensor:
@@ -136,7 +136,7 @@ class UNetFamily(ControlledFamily):
             self._grey[h, w] = self.encode(torch.zeros(1, 3, h * self.vae_factor, w * self.vae_factor)).mean
         return torch.cat([torch.ones_like(x_t[:, :1]), self._grey[h, w].to(x_t).expand_as(x_t)], dim=1)
 
-    def added(self, x_t: Tensor, condition: Condition) -> dict[str, Any] | None:
+    def added(self, x_t: Tensor, condition: Condition) -> dict[str, Tensor] | None:
         """What the U-Net is told beside the prompt's hidden states."""
         return None
 

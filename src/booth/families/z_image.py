@@ -37,7 +37,7 @@ class ZImage(FlowFamily):
         """As far as its tables of positions go, which are of frames, rows and columns."""
         return min(self.network.config.axes_lens[1:]) * self.multiple
 
-    def guided(self, guidance: float, negative: str, count: int) -> dict[str, Any]:
+    def guided(self, guidance: float, negative: str, count: int) -> dict[str, object]:
         """The pipeline's scale is ours less one: 0 is no guidance to it."""
         return {"guidance_scale": guidance - 1, "negative_prompt": [negative] * count}
 

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from booth.core.errors import BadDataError, UsageError
+from booth.core.json_values import Json
 from booth.executor.job import Executor, Job, Outcome
 from booth.executor.stopping import Stopping
 from booth.fleet.claim import claimed
@@ -56,7 +57,7 @@ class Summary:
     before: list[str] = field(default_factory=list[str])  # done when it began
     failed: dict[str, Status] = field(default_factory=dict[str, Status])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         failed = [{"run": name, "code": s.code, "reason": s.reason} for name, s in self.failed.items()]
         return {"done": self.done, "done_before": self.before, "failed": failed}
@@ -82,7 +83,7 @@ def run_fleet(entries: Sequence[Entry], fleet: Fleet, place: Place, executor: Ex
         return driver.summary
 
 
-def planned(entries: Sequence[Entry], place: Place, threads: int) -> dict[str, Any]:
+def planned(entries: Sequence[Entry], place: Place, threads: int) -> dict[str, Json]:
     """What a fleet would do, counted; writes nothing."""
     counts = {"runs": 0, "done": 0, "failed": 0, "unreadable": 0, "to_do": 0}
     spent: list[float] = []
@@ -93,7 +94,7 @@ def planned(entries: Sequence[Entry], place: Place, threads: int) -> dict[str, A
         counts["runs"] += 1
         counts[kind] += 1
         spent += [float(done["worker_seconds"])] if done else []
-    return counts | {"seconds_each": round(sum(spent) / len(spent), 1) if spent else None}
+    return {**counts, "seconds_each": round(sum(spent) / len(spent), 1) if spent else None}
 
 
 class Driver:
@@ -126,7 +127,7 @@ class Driver:
                 run.write(Status())
             self._waiting.append(asked)
 
-    def go(self, stopping: Any) -> None:
+    def go(self, stopping: Stopping) -> None:
         """Until nothing is left, or a signal came and every worker has saved."""
         while self._under_way or (not stopping.asked and (self._waiting or self._elsewhere)):
             self._look()

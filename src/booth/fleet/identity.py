@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from booth import __version__
 from booth.config import RunConfig
 from booth.core.errors import BadDataError
+from booth.core.json_values import Json
 from booth.core.places import printable
 
 # What decides where and how often something is written, or on what it is computed, and no weight; the base has a hash.
@@ -42,7 +42,7 @@ def read_sources(photos: Sequence[Sequence[Path]]) -> list[list[Source]]:
         ) from error
 
 
-def plain_configuration(config: RunConfig) -> dict[str, Any]:
+def plain_configuration(config: RunConfig) -> dict[str, Json]:
     """All fields of a run that decide its weights, but for its photos; as JSON has them."""
     values = config.model_dump(mode="json", exclude=WEIGHTLESS, exclude_unset=True)
     values["also"] = [{"token": other.token, "noun": other.noun} for other in config.also]

@@ -37,7 +37,10 @@ class Entry:
 
 
 def read_manifest(
-    source: Path, defaults: Path | None = None, given: Mapping[str, Any] | None = None, assignments: Iterable[str] = ()
+    source: Path,
+    defaults: Path | None = None,
+    given: Mapping[str, object] | None = None,
+    assignments: Iterable[str] = (),
 ) -> list[Entry]:
     """Every run of a table or of a folder's folders; a row wins over `assignments`, those over the TOML `defaults`.
 

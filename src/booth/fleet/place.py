@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from booth.core.commit import committed_file
 from booth.core.errors import NotAvailableError, UsageError
+from booth.core.json_values import Json
 from booth.core.places import at_home, require_writable
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class Place(ABC):
     def remove(self, *names: str) -> None:
         """Remove files; those that are not there are passed over."""
 
-    def read_json(self, name: str) -> dict[str, Any] | None:
+    def read_json(self, name: str) -> dict[str, Json] | None:
         """An object; None if there is none, or what is there is none."""
         data = self.read(name)
         try:

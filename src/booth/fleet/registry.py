@@ -43,7 +43,7 @@ def require_one_shape(entries: Sequence[Entry]) -> None:
         )
 
 
-def write_registry(place: Place, done: Sequence[Mapping[str, Any]]) -> None:
+def write_registry(place: Place, done: Sequence[Mapping[str, object]]) -> None:
     """One line a finished run: name, hash, base, metrics, files, and the shape by which adapters can be swapped."""
     lines = [json.dumps(_line(run), ensure_ascii=False) + "\n" for run in done]
     place.write(REGISTRY, "".join(lines).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from booth.core.errors import UsageError
 from booth.fleet.claim import claimed
@@ -14,7 +14,16 @@ from booth.fleet.runs import SUBJECTS
 from booth.fleet.task import subject_scratch
 
 
-def delete_subject(place: Place, subject: str) -> dict[str, Any]:
+class Removed(TypedDict):
+    """What became of the files of a subject."""
+
+    subject: str
+    place: str  # its URL
+    removed: list[str]
+    left: list[str]
+
+
+def delete_subject(place: Place, subject: str) -> Removed:
     """Remove a subject's photos, runs and adapters; return what was removed and what is left, which is nothing.
 
     Registry, report and dead letters are written again without it. UsageError where a driver is at the place, where it

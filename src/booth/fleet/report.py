@@ -26,14 +26,17 @@ NUMBERS = {
 
 
 def write_report(
-    place: Place, done: Sequence[Mapping[str, Any]], tries: Mapping[str, Status], others: Sequence[tuple[str, Status]]
+    place: Place,
+    done: Sequence[Mapping[str, object]],
+    tries: Mapping[str, Status],
+    others: Sequence[tuple[str, Status]],
 ) -> None:
     """The page, from commit markers, how often their runs were tried, and what became of the others."""
     place.write(REPORT, report_page(done, tries, others).encode())
 
 
 def report_page(
-    done: Sequence[Mapping[str, Any]], tries: Mapping[str, Status], others: Sequence[tuple[str, Status]]
+    done: Sequence[Mapping[str, object]], tries: Mapping[str, Status], others: Sequence[tuple[str, Status]]
 ) -> str:
     """The whole document."""
     failed = [(name, status) for name, status in others if status.state == "failed"]

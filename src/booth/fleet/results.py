@@ -10,6 +10,7 @@ from typing import Any
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.commit import MANIFEST, package_versions
+from booth.core.json_values import Json
 from booth.fleet.runs import Run
 from booth.session import Session
 
@@ -24,7 +25,7 @@ TOLD = {
 }
 
 
-def bring(run: Run, concept: Concept, measured: Mapping[str, Any]) -> dict[str, Any]:
+def bring(run: Run, concept: Concept, measured: Mapping[str, object]) -> dict[str, Json]:
     """Everything in its place but the marker, which is returned."""
     files = run.place.put_folder(concept.folder, f"{run.home}/{CONCEPT}", last=MANIFEST)
     if measured:
@@ -55,7 +56,7 @@ def _below(run: Run, name: str) -> str:
     return name.removeprefix(f"{run.home}/{CONCEPT}/")
 
 
-def measure(concept: Concept, config: RunConfig, session: Session) -> dict[str, Any]:
+def measure(concept: Concept, config: RunConfig, session: Session) -> dict[str, Json]:
     """A quick evaluation of the concept on the base that is held."""
     from booth.evaluate.protocol import make_protocol
     from booth.evaluate.run import evaluate

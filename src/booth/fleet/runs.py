@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from booth.core.errors import BoothError
+from booth.core.json_values import Json
 from booth.core.process import is_running, this_process
 from booth.fleet.place import Place
 
@@ -37,15 +38,15 @@ class Status:
     updated: float = 0.0  # seconds since 1970
 
     @classmethod
-    def of_json(cls, values: Mapping[str, Any] | None) -> Status:
+    def of_json(cls, values: Mapping[str, object] | None) -> Status:
         """What `to_json` returned; pending where there is nothing."""
         known: dict[str, Any] = {k: v for k, v in (values or {}).items() if k in cls.__dataclass_fields__}
         known["lines"] = tuple(known.get("lines", ()))
         return cls(**known)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
-        return asdict(self) | {"lines": list(self.lines)}
+        return {**asdict(self), "lines": list(self.lines)}
 
 
 class Run:

@@ -16,6 +16,7 @@ from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.cache import cache_folder
 from booth.core.errors import Cancelled, DamagedFileError, Interrupted, NotAvailableError
+from booth.core.json_values import Json
 from booth.data.latent_store import FOLDER as LATENTS
 from booth.events import Event, Listener
 from booth.executor.job import Resident
@@ -122,7 +123,7 @@ class Task:
                     pass
                 return trainer.finish()
 
-    def kept(self, concept: Concept, resident: Resident) -> dict[str, Any]:
+    def kept(self, concept: Concept, resident: Resident) -> dict[str, Json]:
         """Measure it and bring everything to its place, the commit marker last, which is returned."""
         measured = measure(concept, self.config, base_of(self.config, resident)) if self._evaluate else {}
         done = bring(self.run, concept, measured)

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.errors import BoothError, NotAvailableError, UsageError
+from booth.core.json_values import Json
 from booth.core.threads import computing_with
 from booth.executor.job import Resident
 from booth.families.quiet import hush
@@ -21,7 +22,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def work(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+def work(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Json]:
     """Do the runs that `arguments` name, a job of an executor; return by id what became of each.
 
     That is what its commit marker says, or the error of a run that failed alone. Stopped, it has brought the newest
@@ -43,7 +44,7 @@ def work(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
             taken.append(exits.enter_context(task))
         if len(taken) == 1:
             task = taken[0]
-            return found | {task.run.key: task.kept(task.taught(resident), resident)}
+            return {**found, task.run.key: task.kept(task.taught(resident), resident)}
         for task, concept in zip(taken, _together(taken, resident) if taken else (), strict=True):
             done = concept if isinstance(concept, BoothError) else told(task.kept, concept, resident)
             if isinstance(done, BoothError):

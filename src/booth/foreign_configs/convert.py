@@ -37,7 +37,7 @@ class Converted:
         table, _, key = place.partition(".")
         (self.run if table == "run" else self.settings)[key] = value
 
-    def put_all(self, values: Mapping[str, Any], table: Table, anyway: frozenset[str]) -> None:
+    def put_all(self, values: Mapping[str, object], table: Table, anyway: frozenset[str]) -> None:
         """Convert what the table knows and say what booth does `anyway`; the rest has no equivalent."""
         for key, value in values.items():
             if key in table:
@@ -111,7 +111,7 @@ def whole(value: Any) -> int:
     return int(float(value))
 
 
-def truth(value: Any) -> bool:
+def truth(value: object) -> bool:
     """Yes or no, however it was written: in quotes too, or as 0 and 1."""
     if isinstance(value, str):
         if value.strip().lower() in {"true", "yes", "on", "1"}:
@@ -122,7 +122,7 @@ def truth(value: Any) -> bool:
     return bool(value)
 
 
-def side(value: Any) -> int | None:
+def side(value: object) -> int | None:
     """The side of a square; None for another shape."""
     sides = {whole(part) for part in (value if isinstance(value, list) else str(value).split(","))}
     return sides.pop() if len(sides) == 1 else None

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from booth.core.json_values import Json
+
 # What sd-scripts calls a field of the GUI's.
 NAMES = {"max_resolution": "resolution", "optimizer": "optimizer_type", "epoch": "max_train_epochs"}
 KINDS = re.compile(r"LyCORIS/(?P<algorithm>\S+)")
@@ -17,7 +19,7 @@ ARGUMENTS = ("conv_dim", "conv_alpha", "factor")  # which the GUI hands over as 
 OFF = (None, "", 0, "0", False, [])
 
 
-def read(text: str) -> dict[str, Any] | None:
+def read(text: str) -> dict[str, Json] | None:
     """The fields that are set, as options of sd-scripts; None for a text that is no such JSON."""
     try:
         values: Any = json.loads(text)

@@ -60,7 +60,7 @@ LYCORIS = {"lora": "lora", "locon": "locon", "loha": "loha", "lokr": "lokr", "ia
 RANKED = {"lora", "locon", "dora", "loha", "lokr"}
 
 
-def read(values: Mapping[str, Any], name: str) -> Converted:
+def read(values: Mapping[str, object], name: str) -> Converted:
     """Convert a configuration; BadDataError for one that has no option of sd-scripts."""
     flat: dict[str, Any] = {}
     for key, value in values.items():  # sections are for people: sd-scripts reads the keys below them

@@ -26,7 +26,7 @@ SAMPLERS = {
 }
 
 
-def parameters_text(prompt: str, negative: str, settings: Mapping[str, Any]) -> str:
+def parameters_text(prompt: str, negative: str, settings: Mapping[str, object]) -> str:
     """The text of the chunk; settings that are None are left out."""
     lines = [prompt]
     if negative:

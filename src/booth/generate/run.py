@@ -14,6 +14,7 @@ from booth import __version__
 from booth.core.cancel import CancelToken
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.places import free_file, require_writable
 from booth.core.precision import DTYPES, choose_precision
 from booth.core.resources import available_memory
@@ -91,7 +92,7 @@ class Drawn:
     seconds: float
     sheet: Path | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values for `--json`."""
         values = asdict(self)
         return values | {"images": list(map(str, self.images)), "sheet": str(self.sheet) if self.sheet else None}

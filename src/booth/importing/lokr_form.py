@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from booth.core.json_values import Json
 from booth.export.layer import Layer
 from booth.importing.form import NotHeld, pattern_of
 
 Sizes = tuple[int, ...]
 
 
-def lokr_settings(layers: Mapping[str, tuple[Layer, Sizes]]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def lokr_settings(layers: Mapping[str, tuple[Layer, Sizes]]) -> tuple[dict[str, Json], dict[str, Tensor]]:
     """LoKr's settings and tensors for layers by COMPONENT.MODULE with the shapes of their weights.
 
     The first block is kept whole, as booth's method has it, with the scale in it. The second one is kept in two

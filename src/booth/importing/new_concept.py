@@ -89,7 +89,7 @@ def _write(model: Family, method: Method, folder: Path, form: Form) -> None:
             stage.method.detach(model)
 
 
-def form_of(model: Family, parts: Parts, lossy: bool, about: Mapping[str, Any]) -> Form:
+def form_of(model: Family, parts: Parts, lossy: bool, about: Mapping[str, object]) -> Form:
     """The method that draws the parts, its settings, and its tensors by its names for them."""
     if parts.rows:
         return _with_rows(model, parts, lossy)

@@ -24,7 +24,7 @@ class LowRankProduct(torch.autograd.Function):
         return output.view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, hidden, down, up = ctx.saved_tensors
         gradient = gradients[0].reshape(-1, up.shape[0])  # (N, out)
         before = (gradient @ up).mul_(ctx.scale)  # (N, r)
@@ -51,7 +51,7 @@ def take_together(layer: Any, adapter: str) -> None:
     layer.forward = forward
 
 
-def leave_apart(layer: Any) -> None:
+def leave_apart(layer: nn.Module) -> None:
     """Let a layer compute as peft's do."""
     vars(layer).pop("forward", None)
 

@@ -37,7 +37,7 @@ class RoutedProduct(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, hidden, down, up = ctx.saved_tensors
         gradient = gradients[0]  # (K, N, out)
         before = torch.bmm(gradient, up).mul_(ctx.scale)  # (K, N, r)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from booth.core.method import MethodConfig, Subject
@@ -26,7 +24,7 @@ class TokenLoRAConfig(LoRAConfig, TokenConfig):
     steps: int = Field(1000, ge=1, description="optimiser steps of the LoRA")
 
 
-def token_of(config: TokenConfig, subject: Subject, **own: Any) -> TextualInversion:
+def token_of(config: TokenConfig, subject: Subject, **own: object) -> TextualInversion:
     """The token's part as Textual Inversion, with `own` settings instead of the shared ones."""
     values = {name: getattr(config, name) for name in (*MethodConfig.model_fields, "vectors", "init_word", "keep_norm")}
     values |= {"learning_rate": config.token_learning_rate, "templates": "plain"} | own

@@ -15,6 +15,7 @@ from PIL.Image import Image as Picture
 from torch import Tensor
 
 from booth.core.encoder import Encoder
+from booth.core.json_values import Json
 from booth.core.metric import Drawn, Evidence, Metric, Refused, Shared
 from booth.testing.steps import PROMPT, SUBJECT
 
@@ -77,7 +78,7 @@ class Planes(Encoder):
     def weights_hash(self) -> str:
         return hashlib.sha256(self.name.encode()).hexdigest()
 
-    def preprocessing(self) -> dict[str, Any]:
+    def preprocessing(self) -> dict[str, Json]:
         return {"side": 8}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from PIL.Image import Image
 from torch import Tensor
 
 from booth.config import RunConfig
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.events import Reporter
 from booth.registry import JUDGES
@@ -54,7 +54,7 @@ class Callbacks:
             self.selection = Selection(judge, time.perf_counter() - began, reporter)
             clock.add("scoring", self.selection.cost)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Json]]:
         """What a checkpoint has to hold of it."""
         if self.selection is None:
             return {}, {}

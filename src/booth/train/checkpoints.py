@@ -68,7 +68,7 @@ class Checkpoints:
         copies = 1 if every == 0 else self._keep + 1  # a new one is written before an old one goes
         require_space(self.folder, copies * size + more - size_of(self.folder))
 
-    def save(self, done: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
+    def save(self, done: int, tensors: Mapping[str, Tensor], values: Mapping[str, object]) -> Path:
         """Commit the state after `done` steps, then prune.
 
         Raises NotFiniteError for a tensor that is not finite, and DiskFullError; both leave the former ones alone.

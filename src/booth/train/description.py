@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from booth import __version__
 from booth.core.commit import package_versions
+from booth.core.json_values import Json
 from booth.core.method import Stage
 from booth.core.places import as_text
 from booth.train.identity import identity
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from booth.train.preparation import Prepared
 
 
-def configuration(trainer: Prepared) -> dict[str, Any]:
+def configuration(trainer: Prepared) -> dict[str, Json]:
     """All that decides what is learned, with the hashes of the data, and how it is computed."""
     config, known = trainer.config, trainer.known
     shown = [(s, p) for s, each in zip(trainer.method.subject.all, trainer.photos, strict=True) for p in each.photos]
@@ -52,7 +53,7 @@ def configuration(trainer: Prepared) -> dict[str, Any]:
     }
 
 
-def stage_values(stage: Stage) -> dict[str, Any]:
+def stage_values(stage: Stage) -> dict[str, Json]:
     """A stage with its settings."""
     config = stage.method.config
     return {

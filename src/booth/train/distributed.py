@@ -124,7 +124,7 @@ class Team:
             return found
         return Checkpoint(Path(told["folder"]), told["done"], tensors, told["values"])
 
-    def tell(self, values: Any, tensors: Mapping[str, Tensor] | None = None) -> tuple[Any, dict[str, Tensor]]:
+    def tell(self, values: object, tensors: Mapping[str, Tensor] | None = None) -> tuple[Any, dict[str, Tensor]]:
         """What the first process has, as JSON and tensors, in all of them."""
         place = "cuda" if distributed.get_backend() == "nccl" else "cpu"
         found: list[bytes] = []

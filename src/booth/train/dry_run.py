@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from booth.config import RunConfig
+from booth.core.json_values import Json
 from booth.core.method import Subject
 from booth.data.buckets import bucket_of
 from booth.data.framing import framed
@@ -15,7 +16,7 @@ from booth.train.folders import refuse_to_overwrite
 from booth.train.trainer import Trainer
 
 
-def describe(config: RunConfig) -> dict[str, Any]:
+def describe(config: RunConfig) -> dict[str, Json]:
     """The plan, the settings and the report on the photos; raises what the run itself would raise at its start."""
     with Trainer(config, keep=False) as trainer:
         refuse_to_overwrite(trainer.out, config.resume)

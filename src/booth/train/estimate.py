@@ -16,6 +16,7 @@ import torch
 from booth.core.batch import Batch
 from booth.core.commit import size_of
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import Stage
 from booth.core.rng import Rng
 from booth.core.words import duration
@@ -60,7 +61,7 @@ class Estimate:
     peak_memory_bytes: int
     artifact_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         return {k: round(v, 3) for k, v in asdict(self).items()}
 

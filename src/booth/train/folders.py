@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from booth.core.commit import committed_file, discard, sweep
 from booth.core.concept import RECORD
@@ -97,7 +97,7 @@ class RunFolder:
         self._log = EventLog(self.path / EVENTS)
         return self._log
 
-    def freeze(self, configuration: Mapping[str, Any]) -> None:
+    def freeze(self, configuration: Mapping[str, object]) -> None:
         """Write down what the run is, whole."""
         with committed_file(self.path / RUN) as file:
             file.write_text(json.dumps({"schema": SCHEMA, **configuration}, indent=1) + "\n", encoding="utf-8")

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from booth.config import RunConfig
 from booth.core.concept import BaseRecord, SubjectRecord
 from booth.core.errors import UsageError
+from booth.core.json_values import Json
 from booth.core.method import Method, MethodConfig, Subject
 from booth.core.places import as_text
 from booth.data.photos import PhotoSet
 from booth.train.setup import preprocessing
 
 
-def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
+def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Json]:
     """Everything about the photos that decides the weights, but for their own hashes."""
     photos = [p for photos in sets for p in photos.photos]
     return {
@@ -31,6 +32,20 @@ def data_settings(config: RunConfig, sets: list[PhotoSet]) -> dict[str, Any]:
     }
 
 
+class Known(TypedDict):
+    """What is known of a concept before its first step, as its record calls it."""
+
+    method: str
+    settings: dict[str, Any]
+    base: BaseRecord
+    data: dict[str, Any]
+    subject: SubjectRecord
+    seed: int
+    precision: str
+    photos: list[str]  # their hashes
+    photo_files: list[str]
+
+
 def known(
     config: RunConfig,
     method: Method,
@@ -38,7 +53,7 @@ def known(
     precision: str,
     sets: list[PhotoSet],
     start: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Known:
     """The fields of a ConceptRecord that are decided before the first step; `start` is what weights it starts from."""
     photos, held = [p for each in sets for p in each.photos], config.base_precision or "fp32"
     return {
@@ -64,7 +79,7 @@ def lasting_name(base: str) -> str:
     return str(Path(base).expanduser().absolute()) if Path(base).expanduser().exists() else base
 
 
-def identity(known: Mapping[str, Any]) -> dict[str, Any]:
+def identity(known: Mapping[str, Any]) -> dict[str, Json]:
     """All that decides the weights, from the fields of a ConceptRecord; a run goes on only where these are the same."""
     start = known["data"].get("start_from")
     return {
@@ -83,15 +98,15 @@ def identity(known: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def differing(former: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def differing(former: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """In what a run differs from a former one."""
     # A checkpoint from before there was a setting is of its default.
     defaults = {n: f.get_default(call_default_factory=True) for n, f in MethodConfig.model_fields.items() if n in now}
-    former = defaults | former
+    former = {**defaults, **former}
     return sorted(n for n in former.keys() | now.keys() if former.get(n) != now.get(n))
 
 
-def require_same(former: dict[str, Any], now: dict[str, Any], where: str) -> None:
+def require_same(former: Mapping[str, object], now: Mapping[str, object], where: str) -> None:
     """Raise UsageError that names what differs from the run that is to be resumed."""
     names = differing(former, now)
     if not names:

@@ -15,6 +15,7 @@ from torch import Tensor
 from booth.core.batch import BatchSource
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.rng import Rng
 from booth.events import Reporter
 from booth.train.loop import gradients
@@ -61,7 +62,7 @@ class Ladder:
         self.recomputes = True
         return True
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Json]:
         """Plain values for a checkpoint, so that a resumed run repeats itself to the bit."""
         return {"parts": self.parts, "recomputes": self.recomputes}
 

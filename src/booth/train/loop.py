@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from booth.core.batch import Batch, BatchSource
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.objective import Loss
 from booth.core.rng import Rng, derived_seed
 from booth.train.update import Update
@@ -79,7 +80,7 @@ class Step:
         """False when the loss or gradient was not finite, and nothing was changed."""
         return all(map(math.isfinite, self._found))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values, but for numbers that are not finite."""
         names = ("loss", "gradient_norm", "learning_rate", "updated", "seconds")
         return {"step": self.index, **{name: getattr(self, name) for name in names}}

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from booth.config import RunConfig
+from booth.core.json_values import Json
 from booth.core.method import Method, Subject
 from booth.core.precision import choose_precision
 from booth.core.resources import available_memory
@@ -59,7 +60,7 @@ class Planned:
             update={"base_precision": self.chosen.base_precision, "settings": config.settings | settings}
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         return {
             "plan": self.chosen.name,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from booth.choices import noising_of
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import ParameterGroup, Stage
 from booth.core.rng import derived_seed
 from booth.train.checkpoints import Checkpoint, require_finite, size_of_tensors
@@ -150,7 +151,7 @@ class PlanState:
             self.plan[self._attached].method.detach(self.model)
         self.index, self.step, self.update, self._finished = 0, 0, None, []
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Json]]:
         """Tensors of the finished stages and of the current update, and the plain values."""
         tensors = {
             f"finished.{i}.{name}": p.detach()

@@ -14,6 +14,7 @@ from booth.concept import Concept
 from booth.core.commit import committed, package_versions
 from booth.core.concept import RECORD, ConceptRecord, StageRecord
 from booth.core.family import Family
+from booth.core.json_values import Json
 from booth.core.method import MethodConfig, Stage
 from booth.events import Reporter
 from booth.train.samples import Scenes, draw_samples
@@ -40,7 +41,7 @@ class TrainResult:
         numbers = (r.steps, r.seconds, r.seconds_per_step, r.peak_memory_bytes, r.artifact_bytes, r.final_loss)
         return cls(str(concept.folder), r.method, *numbers)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Plain values."""
         return asdict(self)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from booth.core.concept import RecoveryRecord
 from booth.core.errors import NotFiniteError
+from booth.core.json_values import Json
 from booth.train.loop import Step
 
 SKIPS = 3  # steps in a row that may be skipped
@@ -61,7 +62,7 @@ class Recovery:
         self.returns.append(record)
         return record
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Json]:
         """Plain values for a checkpoint."""
         returns = [r.model_dump() for r in self.returns]
         return {"skipped": self.skipped, "in_a_row": self._in_a_row, "scales": self._scales, "returns": returns}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -49,7 +48,7 @@ class Saving:
         """Whether to save now, or at the end of a stage, which is a `boundary`."""
         return self._checkpoints is not None and self._pace.due(state.done, self._size, boundary)
 
-    def save(self, state: PlanState, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    def save(self, state: PlanState, tensors: Mapping[str, Tensor], values: Mapping[str, object]) -> None:
         """Save, unless the newest checkpoint is of this very step."""
         if self._checkpoints is None or self.newest == (state.index, state.step):
             return

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from booth.core.json_values import Json
 from booth.core.statistics import difference
 from booth.events import Reporter
 from booth.train.plan_state import PlanState
@@ -36,7 +37,7 @@ class Judge(Protocol):
         """Draw the few fixed prompts and compare with the untouched base."""
         ...
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Json]:
         """What stands beside the scores: encoders, prompts."""
         ...
 
@@ -128,10 +129,10 @@ class Selection:
         told = f"Of {len(self.scored)} scored checkpoints the one after {self.best.step} steps is kept."
         self._reporter.emit("choice", text=told, reason=WHY, **(self.record() or {}))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Json]:
         """Plain values for a checkpoint."""
         told = {"interval": self.interval, "stopped": self.stopped, "trained": self._trained, "seconds": self.seconds}
-        return told | {"cost": self.cost, "scored": [asdict(s) for s in self.scored]}
+        return {**told, "cost": self.cost, "scored": [asdict(s) for s in self.scored]}
 
     def load_state(self, values: dict[str, Any] | None, weights: dict[str, Tensor]) -> None:
         """Take over what `state` returned and the weights of the best, or start anew."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from booth.core.json_values import Json
+
 
 class Clock:
     """Seconds spent on each part of a run, parts before a resume included."""
@@ -39,7 +41,7 @@ class Clock:
         """Wall time of the whole run."""
         return self._before + time.perf_counter() - self._began
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Json]:
         """Plain values for a checkpoint."""
         return {"total": self.total, "parts": self.seconds}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from booth.concept import Concept
 from booth.core.errors import Cancelled, DiskFullError, NotFiniteError, UsageError
+from booth.core.json_values import Json
 from booth.core.places import free_file
 from booth.train.checkpoints import Checkpoint
 from booth.train.estimate import Estimate, estimate
@@ -34,7 +35,7 @@ class Trainer(Stepping):
     BoothError; Cancelled when `cancel` is set, which is looked at between pictures, steps and scorings.
     """
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Json]]:
         """Copies of all tensors and the plain values that `load_state` goes on from, here or in another process."""
         self.start()
         tensors, values = self._state()

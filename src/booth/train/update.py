@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from booth.choices import optimizer_of, schedule_of
+from booth.core.json_values import Json
 from booth.core.method import MethodConfig, ParameterGroup
 from booth.core.optimizer import OptimizerFactory, Schedule
 
@@ -166,7 +167,7 @@ class Update:
                 for n, p in self.parameters().items():
                     p.copy_(kept[n])
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Json]]:
         """Everything needed to go on: tensors for safetensors, and plain values for JSON."""
         tensors = {f"parameter.{n}": p.detach() for n, p in self.parameters().items()}
         tensors |= {f"average.{n}": t for n, t in (self.ema or {}).items()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 from booth.catalogue import describe_methods
 from booth.choices import CHOICES
@@ -15,7 +14,7 @@ from booth.config.start import carried
 from booth.registry import EXPORTERS, METHODS
 
 
-def describe() -> dict[str, Any]:
+def describe() -> dict[str, object]:
     """Methods with their settings' schemas, what may be chosen by name, and the export formats."""
     methods: dict[str, dict[str, object]] = {entry["name"]: {**entry} for entry in describe_methods()}
     for name, entry in methods.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,7 +25,7 @@ from booth.train.setup import choose_device
 from booth.train.trainer import Trainer
 
 
-def tell(kind: str, **values: Any) -> None:
+def tell(kind: str, **values: object) -> None:
     """One line."""
     print(json.dumps({"kind": kind, **values}), flush=True)
 

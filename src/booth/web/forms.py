@@ -83,7 +83,7 @@ def method_fields(
     return fields(method["schema"], defaults, chosen)
 
 
-def taken(form: list[dict[str, Any]], given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def taken(form: list[dict[str, Any]], given: Mapping[str, object], path: str = "") -> dict[str, Any]:
     """The values that differ from their defaults, each checked against its field; an error names each that is wrong.
 
     `path` leads to where the fields stand.

@@ -43,7 +43,7 @@ def limit() -> None:
         resource.setrlimit(what, (most, most))
 
 
-def take(data: bytes, folder: Path, name: str) -> dict[str, Any]:
+def take(data: bytes, folder: Path, name: str) -> dict[str, object]:
     """Decode a photo and write its picture alone; the answer says what was taken off. BadDataError for no photo."""
     found = decode_fully(data)
     kind = sniff(data[:16])
@@ -71,7 +71,7 @@ def take(data: bytes, folder: Path, name: str) -> dict[str, Any]:
     return {"file": place.name, "turned": found.turn is not None, "located": located, "tagged": tagged}
 
 
-def survey(folder: Path, thumbs: Path) -> dict[str, Any]:
+def survey(folder: Path, thumbs: Path) -> dict[str, object]:
     """What each photo of a folder is like, and all of them together. What cannot be decoded says why."""
     from booth.compare.photo_facts import BLURRED, SAME_RIM, correlation, rim, sharpness
 
@@ -116,7 +116,7 @@ def survey(folder: Path, thumbs: Path) -> dict[str, Any]:
     return {"photos": photos, "same_background": bool(pairs) and sorted(pairs)[len(pairs) // 2] > SAME_RIM}
 
 
-def paint(data: bytes, file: Path, size: tuple[int, int]) -> dict[str, Any]:
+def paint(data: bytes, file: Path, size: tuple[int, int]) -> dict[str, object]:
     """Write a mask that was painted, white where it is opaque or bright, in the photo's size."""
     mask, _ = decode_mask(data)
     mask = mask.resize(size, Image.Resampling.BILINEAR).point([0] * 128 + [255] * 128)
@@ -129,7 +129,7 @@ def paint(data: bytes, file: Path, size: tuple[int, int]) -> dict[str, Any]:
     return {"mask": round(_share(mask), 4)}
 
 
-def found_subject(file: Path) -> dict[str, Any]:
+def found_subject(file: Path) -> dict[str, object]:
     """A first mask of a photo, as a PNG in base 64, and what it covers; nothing of it is kept."""
     from booth.web.outline import outline
 
@@ -139,7 +139,7 @@ def found_subject(file: Path) -> dict[str, Any]:
     return {"png": base64.b64encode(data.getvalue()).decode("ascii"), "mask": round(_share(mask), 4)}
 
 
-def crop(folder: Path, into: Path, boxes: dict[str, list[float]]) -> dict[str, Any]:
+def crop(folder: Path, into: Path, boxes: dict[str, list[float]]) -> dict[str, object]:
     """Write the cropped photos, and their masks, of a snapshot; `boxes` are shares of width and height."""
     done: list[str] = []
     for name, (left, top, right, bottom) in boxes.items():

@@ -11,6 +11,7 @@ import os
 import secrets
 import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,11 @@ class JobFolder:
         job = Job(**values)
         return job if job.state in STATES else replace(job, state="failed", reason="unknown state")
 
-    def claim(self, process: dict[str, Any]) -> None:
+    def claim(self, process: Mapping[str, object]) -> None:
         """Keep which process does it, as that process says itself."""
         write_json(self.path / PROCESS, process)
 
-    def claimed(self, began: float) -> dict[str, Any] | None:
+    def claimed(self, began: float) -> dict[str, object] | None:
         """The process that took the job up since then; None before one did."""
         file = self.path / PROCESS
         try:
@@ -163,7 +164,7 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
-def write_json(file: Path, values: dict[str, Any]) -> None:
+def write_json(file: Path, values: Mapping[str, object]) -> None:
     """Write it whole or not at all."""
     work = file.with_name(f".{file.name}.tmp-{os.getpid()}")
     try:

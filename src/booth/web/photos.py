@@ -132,7 +132,7 @@ class PhotoSet:
         """Noun, token and kind that were typed last, crops, what was taken off each photo, captions to undo."""
         return {"crops": {}, "taken": {}, "undo": []} | (read_json(self._about) or {})
 
-    def note(self, **values: Any) -> None:
+    def note(self, **values: object) -> None:
         """Keep some of that."""
         with self._lock:
             self._about.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ class PhotoSet:
             write_json(file, told)
             return told
 
-    def take(self, name: str, data: bytes) -> dict[str, Any]:
+    def take(self, name: str, data: bytes) -> dict[str, object]:
         """Add a photo that was sent; its name only helps to find it again. BadDataError for what is none."""
         stem = plain_name(name)
         with self._lock:
@@ -171,7 +171,7 @@ class PhotoSet:
             taken[told["file"]] = {key: told[key] for key in ("turned", "located", "tagged")}
             self.note(taken=taken)
         photo = next(p for p in self.photos() if p.file.name == told["file"])
-        return told | {"id": photo.id}
+        return {**told, "id": photo.id}
 
     def _free(self, stem: str) -> str:
         there = {p.file.stem.lower() for p in self.photos()}
@@ -192,7 +192,7 @@ class PhotoSet:
         write_json(place.with_suffix(".json"), {"folder": self.home.relative(self.folder)})
         return key
 
-    def paint(self, photo: Photo, data: bytes | None) -> dict[str, Any]:
+    def paint(self, photo: Photo, data: bytes | None) -> dict[str, object]:
         """Keep a mask that was painted, or take it away."""
         if data is None:
             photo.mask.unlink(missing_ok=True)
@@ -214,7 +214,7 @@ class PhotoSet:
             raise BadDataError(f"This photo {told['error']}.", code="picture.unreadable")
         return base64.b64decode(told["png"])
 
-    def replace(self, find: str, put: str, *, apply: bool) -> list[dict[str, Any]]:
+    def replace(self, find: str, put: str, *, apply: bool) -> list[dict[str, object]]:
         """Captions with `find` replaced by `put`: a preview or, applied, what was changed."""
         changes: list[dict[str, Any]] = []
         for photo in self.photos():

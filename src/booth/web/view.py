@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -38,7 +37,7 @@ def studio_of(request: Request) -> Studio:
     return request.app.state.studio
 
 
-def page(request: Request, template: str, *, here: str = "", status: int = 200, **values: Any) -> HTMLResponse:
+def page(request: Request, template: str, *, here: str = "", status: int = 200, **values: object) -> HTMLResponse:
     """A template as an answer; `here` is the part of the studio that it belongs to."""
     words = words_of(request)
     theme = request.cookies.get(THEME, "auto")

@@ -24,6 +24,7 @@ from booth.augment.recipe import PLACEBO, Recipe
 from booth.augment.splits import Fold
 from booth.augment.state import digest
 from booth.core.encoder import Encoder
+from booth.core.json_values import Json
 from booth.core.rng import derived_seed
 
 
@@ -102,7 +103,7 @@ class Bench:
                     require_unseen(concept.record.photos, side, f"The concept {concept.folder}")
         return found
 
-    def classify(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def classify(self, config: Mapping[str, Any]) -> dict[str, Json]:
         """Train one classifier in one arm; what it says of the test side is looked at only where the job asks so."""
         began, arm = time.perf_counter(), config["arm"]
         self.fold.require_no_leak()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from booth.augment.state import digest, read_json, write_json
+from booth.core.json_values import Json
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Job:
         return self.folder / f"fold-{self.config['fold']}" / "runs" / f"{'-'.join(parts)}-{digest(self.config)}.json"
 
     @property
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> dict[str, Json] | None:
         """What came of it, if it was run."""
         found = read_json(self.file)
         return found["result"] if found is not None and found.get("config") == self.config else None
@@ -33,7 +34,7 @@ class Job:
 Run = Callable[[Sequence[Job]], Iterable[tuple[Job, dict[str, Any]]]]  # what comes of jobs, in any order
 
 
-def run_jobs(jobs: Sequence[Job], run: Run, tell: Callable[[str], None] = lambda _: None) -> list[dict[str, Any]]:
+def run_jobs(jobs: Sequence[Job], run: Run, tell: Callable[[str], None] = lambda _: None) -> list[dict[str, Json]]:
     """The results of jobs that do not depend on each other, in their order; `run` tells each when it has it."""
     missing = [job for job in jobs if job.result is None]
     for i, (job, result) in enumerate(run(missing), start=1):

@@ -10,11 +10,12 @@ import numpy as np
 
 from booth.augment.proof.statistics import Said
 from booth.augment.splits import missing_extra
+from booth.core.json_values import Json
 
 SPECIFICITY = 0.9  # at which the recall of each scarce class is told
 
 
-def measured(said: Said, labels: Sequence[str], scarce: Sequence[str]) -> dict[str, Any]:
+def measured(said: Said, labels: Sequence[str], scarce: Sequence[str]) -> dict[str, Json]:
     """Every number of an arm, averaged over training seeds."""
     rows = [_of_seed(said.probabilities[s], said.wanted, labels, scarce) for s in range(len(said.probabilities))]
     numbers = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0]}

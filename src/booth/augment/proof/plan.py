@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from booth.augment.fit import Schedule
 from booth.augment.recipe import BASE, FILTERS, PLACEBO
 from booth.core.errors import UsageError
+from booth.core.json_values import Json
 
 # The cheap arms, which make nothing; each as many optimiser steps as any other.
 CHEAP = ("real", "class weights", "oversampling", "randaugment", "cutmix")
@@ -101,7 +101,7 @@ class ProofPlan(BaseModel):
             )
         return self
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """What is written down before the run."""
         rule = (
             "The best cheap arm is the one with the highest balanced accuracy on the test sides themselves, "

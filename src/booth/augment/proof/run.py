@@ -35,6 +35,7 @@ from booth.augment.splits import outer_folds
 from booth.augment.state import read_json, write_json
 from booth.core.commit import committed_file, size_of
 from booth.core.errors import BadDataError, UsageError
+from booth.core.json_values import Json
 from booth.events import Listener, current_reporter, reporting
 from booth.executor import job as executed
 from booth.executor.job import Executor, Resident
@@ -146,7 +147,7 @@ def prove(
     return proof
 
 
-def classify(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Any]:
+def classify(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Json]:
     """One training of a classifier, a job of an executor."""
     recipe, plan = Recipe.model_validate(arguments["recipe"]), ProofPlan.model_validate(arguments["plan"])
     key = json.dumps({name: value for name, value in arguments.items() if name != "config"}, sort_keys=True)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from booth import imagenet
 from booth.core.encoder import Encoder
+from booth.core.json_values import Json
 from booth.train.setup import choose_device
 
 
@@ -44,7 +45,7 @@ class EfficientNetLite0(Encoder):
     def weights_hash(self) -> str:
         return f"sha256:{imagenet.WEIGHTS}"
 
-    def preprocessing(self) -> dict[str, Any]:
+    def preprocessing(self) -> dict[str, Json]:
         return {
             "crop": "centre square", "of_the_shorter_side": imagenet.CROP, "size": imagenet.SIDE, "resample": "bicubic",
             "mean": imagenet.MEAN, "scale": imagenet.SCALE,

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 import torch
 from PIL.Image import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from booth.core.encoder import Encoder
 from booth.core.errors import NotAvailableError
+from booth.core.json_values import Json
 from booth.train.setup import choose_device
 
 WEIGHTS = ("*.safetensors", "pytorch_model.bin")
@@ -78,7 +79,7 @@ class PublicEncoder(Encoder):
         self.processor: Any = self.make_processor(self.folder)
 
     @abstractmethod
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path) -> nn.Module:
         """The network."""
 
     @abstractmethod
@@ -97,7 +98,7 @@ class PublicEncoder(Encoder):
     def weights_hash(self) -> str:
         return weights_hash(self.folder)
 
-    def preprocessing(self) -> dict[str, Any]:
+    def preprocessing(self) -> dict[str, Json]:
         settings = self.processor.to_dict()
         return {step: settings[step] for step in STEPS if step in settings}
 
@@ -111,7 +112,7 @@ class Clip(PublicEncoder):
     roles = ("subject", "prompt", "distribution")
     titles: ClassVar[dict[str, str]] = {"subject_similarity": "CLIP-I", "prompt_similarity": "CLIP-T"}
 
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path) -> nn.Module:
         from transformers import CLIPModel, CLIPTokenizer
 
         self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -142,7 +143,7 @@ class Dino(PublicEncoder):
     roles = ("subject", "distribution")
     titles: ClassVar[dict[str, str]] = {"subject_similarity": "DINO"}
 
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path) -> nn.Module:
         from transformers import ViTModel
 
         return ViTModel.from_pretrained(folder, add_pooling_layer=False, local_files_only=True)
@@ -172,7 +173,7 @@ class DinoV2(PublicEncoder):
     roles = ("subject", "distribution")
     titles: ClassVar[dict[str, str]] = {"subject_similarity": "DINOv2"}
 
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path) -> nn.Module:
         from transformers import Dinov2Model
 
         return Dinov2Model.from_pretrained(folder, local_files_only=True)

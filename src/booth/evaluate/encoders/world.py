@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from PIL.Image import Image
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from booth.core.encoder import Encoder
 from booth.core.errors import NotAvailableError
+from booth.core.json_values import Json
 from booth.evaluate.judge_input import SIDE, as_array
 from booth.families.files import content_hash
 from booth.world import judges as world
@@ -43,10 +44,10 @@ class WorldEncoder(Encoder):
     def weights_hash(self) -> str:
         return content_hash(self.folder, sorted(self.folder.rglob("*")))
 
-    def preprocessing(self) -> dict[str, Any]:
+    def preprocessing(self) -> dict[str, Json]:
         return {"crop": "centre square", "size": SIDE, "resample": "lanczos", "range": [-1, 1]}
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Json]:
         return super().about() | {"errors": self.judges.errors}
 
 

@@ -137,7 +137,7 @@ def _nearest(evaluation: Evaluation) -> list[Markup]:
 
 def _method(evaluation: Evaluation) -> list[Markup]:
     rows = [
-        [e.name, e.title, about["weights"][:19], about["preprocessing_hash"], _errors(about)]
+        [e.name, e.title, str(about["weights"])[:19], about["preprocessing_hash"], _errors(about)]
         for e in evaluation.encoders
         for about in [e.about()]
     ]

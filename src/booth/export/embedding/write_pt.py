@@ -48,6 +48,6 @@ class EmbeddingPt(Embedding):
     def reading(self, file: Path) -> reader.Reading:
         return reader.read(torch_files.load(file))
 
-    def recognises(self, names: Mapping[str, Any]) -> bool:
+    def recognises(self, names: Mapping[str, object]) -> bool:
         table = names.get("string_to_param")
         return isinstance(table, dict) and bool(table) and all(isinstance(t, torch.Tensor) for t in table.values())

@@ -66,7 +66,7 @@ def read_hypernetwork(file: Path) -> Hypernetwork:
     return from_fields({w: (_in_order(k), _in_order(v)) for w, (k, v) in nets.items()}, fields)
 
 
-def from_fields(nets: dict[int, tuple[Net, Net]], fields: Mapping[Any, Any]) -> Hypernetwork:
+def from_fields(nets: dict[int, tuple[Net, Net]], fields: Mapping[int | str, Any]) -> Hypernetwork:
     """A hypernetwork from its networks and AUTOMATIC1111's fields, with that program's defaults for absent ones.
 
     Layers are numbered as it numbers them without dropout, whose places a file may count. Raises BadDataError for an

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,7 +24,7 @@ class Reading:
     refused: str | None = None  # why the program does not load the file
 
 
-def comfyui(values: Mapping[Any, Any]) -> Reading:
+def comfyui(values: Mapping[int | str, Any]) -> Reading:
     """Linear layers and norms are told apart by their weights' number of axes, in the order of the file."""
     activation, dropout = values.get("activation_func", "linear"), values.get("use_dropout", False)
     if activation not in ACTIVATIONS:
@@ -46,11 +46,11 @@ def comfyui(values: Mapping[Any, Any]) -> Reading:
                 if state[name].ndim == 2 and (not last or output):
                     layers.append(ACTIVATIONS[activation]())
             nets.append(_Residual(layers))
-        reading.nets[int(key)] = (nets[0], nets[1])
+        reading.nets[key] = (nets[0], nets[1])
     return reading
 
 
-def automatic1111(values: Mapping[Any, Any]) -> Reading:
+def automatic1111(values: Mapping[int | str, Any]) -> Reading:
     """The modules are built from layer_structure, and the file's tensors are loaded into them by their names."""
     structure = values.get("layer_structure", [1, 2, 1])
     activation = values.get("activation_func") or "linear"
@@ -104,5 +104,5 @@ def _layer(state: Mapping[str, Tensor], name: str) -> nn.Module:
     return _Given(state[name].float(), state.get(name.removesuffix("weight") + "bias"))
 
 
-def _is_width(key: Any) -> bool:
+def _is_width(key: object) -> TypeGuard[int]:
     return isinstance(key, int) and not isinstance(key, bool)

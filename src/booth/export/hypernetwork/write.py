@@ -18,7 +18,7 @@ from booth.export.check import Check
 from booth.export.exporter import UNETS, Job, TwoWay
 from booth.export.hypernetwork import proof as reader
 from booth.export.hypernetwork.networks import LAYER, Net, apply, from_fields
-from booth.export.parts import Parts
+from booth.export.parts import Parts, Shapes
 
 PROBES = 16  # random inputs on which a rebuilt network is compared
 
@@ -101,7 +101,7 @@ class HypernetworkPt(TwoWay):
     def recognises(self, names: Mapping[Any, Any]) -> bool:
         return any(isinstance(key, int) for key in names)
 
-    def read(self, tensors: Mapping[Any, Any], metadata: Mapping[str, str], shapes: Any) -> tuple[Parts, list[str]]:
+    def read(self, tensors: Mapping[Any, Any], metadata: Mapping[str, str], shapes: Shapes) -> tuple[Parts, list[str]]:
         """The networks of a foreign file; BadDataError for what booth cannot draw in the same way."""
         if tensors.get("use_dropout") or tensors.get("last_layer_dropout"):
             raise BadDataError(

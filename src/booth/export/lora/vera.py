@@ -25,7 +25,7 @@ def share(
     layers: Mapping[Any, dict[str, Tensor]],
     shared: Mapping[str, Tensor],
     shapes: Mapping[str, Mapping[str, tuple[int, ...]]],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
 ) -> None:
     """Put the matrices beside the vectors of each layer.
 

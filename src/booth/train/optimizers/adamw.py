@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
 
@@ -21,5 +19,5 @@ class AdamW(OptimizerFactory):
     beta2: float = Field(0.999, ge=0, lt=1, description="decay of the squared gradient's mean")
     eps: float = Field(1e-8, gt=0, description="what is added to the root of the latter")
 
-    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)

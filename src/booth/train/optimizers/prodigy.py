@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
 
@@ -26,7 +24,7 @@ class Prodigy(OptimizerFactory):
     safeguard_warmup: bool = Field(True, description="leave steps of the warm-up out of the estimate")
     use_bias_correction: bool = Field(True, description="Adam's correction of the first steps' moments")
 
-    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    def make(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
         try:
             from prodigyopt import Prodigy as Made  # type: ignore[import-untyped]
         except ImportError as error:

@@ -147,13 +147,13 @@ def taste(request: Request, key: str) -> Response:
 
 
 @router.get("/api/races", tags=["races"])
-def listed(request: Request) -> dict[str, Any]:
+def listed(request: Request) -> dict[str, object]:
     """Every race with its numbers."""
     return {"races": [{"id": key, **told(folder)} for key, folder in races(studio_of(request))]}
 
 
 @router.post("/api/races/{key}/pair", tags=["races"], status_code=201)
-def pair(request: Request, key: str) -> dict[str, Any]:
+def pair(request: Request, key: str) -> dict[str, object]:
     """A pair of pictures at the same prompt and seed; nothing in it says whose they are."""
     folder = race_of(request, key)
     files = {m: pictures(folder, m) for m in told(folder)["methods"]}
@@ -172,7 +172,7 @@ def pair(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.post("/api/races/{key}/answer", tags=["races"])
-def answer(request: Request, key: str, wish: Answer) -> dict[str, Any]:
+def answer(request: Request, key: str, wish: Answer) -> dict[str, object]:
     """Keep an answer; the ranks follow from all of them, as by `booth taste`."""
     folder, file = race_of(request, key), studio_of(request).home.studio / "pairs" / f"{wish.pair}.json"
     made = read_json(file)

@@ -116,13 +116,13 @@ def formats(request: Request, key: str) -> Response:
 
 
 @router.get("/api/concepts", tags=["concepts"])
-def listed(request: Request) -> dict[str, Any]:
+def listed(request: Request) -> dict[str, object]:
     """Every finished concept."""
     return {"concepts": concepts_of(studio_of(request))}
 
 
 @router.post("/api/concepts/{key}/name", tags=["concepts"])
-def rename(request: Request, key: str, wish: Name) -> dict[str, Any]:
+def rename(request: Request, key: str, wish: Name) -> dict[str, object]:
     """Call it otherwise: its folder is renamed."""
     studio, place = studio_of(request), concept_of(request, key)
     name = wish.name.strip()
@@ -141,7 +141,7 @@ def rename(request: Request, key: str, wish: Name) -> dict[str, Any]:
 
 
 @router.delete("/api/concepts/{key}", tags=["concepts"])
-def delete(request: Request, key: str) -> dict[str, Any]:
+def delete(request: Request, key: str) -> dict[str, object]:
     """Put it into the trash; the answer's key has it back."""
     studio, place = studio_of(request), concept_of(request, key)
     if place.process() is not None:
@@ -155,7 +155,7 @@ def delete(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.post("/api/concepts/restore/{key}", tags=["concepts"])
-def restore(request: Request, key: str) -> dict[str, Any]:
+def restore(request: Request, key: str) -> dict[str, object]:
     """Have a concept back that was deleted."""
     studio = studio_of(request)
     told = read_json(studio.home.trash / f"{key}.json") if TRASHED.fullmatch(key) else None
@@ -171,7 +171,7 @@ def restore(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.post("/api/concepts/{key}/export", tags=["concepts"], status_code=201)
-def export(request: Request, key: str, target: Target) -> dict[str, Any]:
+def export(request: Request, key: str, target: Target) -> dict[str, object]:
     """Queue an export: written, read back by the target's rules, and only then put in place."""
     studio, place = studio_of(request), concept_of(request, key)
     if target.to not in EXPORTERS:
@@ -193,7 +193,7 @@ def export(request: Request, key: str, target: Target) -> dict[str, Any]:
 
 
 @router.post("/api/concepts/{key}/evaluate", tags=["concepts"], status_code=201)
-def evaluate(request: Request, key: str) -> dict[str, Any]:
+def evaluate(request: Request, key: str) -> dict[str, object]:
     """Queue a quick evaluation beside the untouched base."""
     studio, place = studio_of(request), concept_of(request, key)
     out = _free(studio.home.root / "evaluations" / place.name)
@@ -227,7 +227,7 @@ async def import_file(
     noun: Annotated[str, Query(max_length=60)] = "",
     token: Annotated[str, Query(max_length=60)] = "",
     base: Annotated[str, Query(max_length=300)] = EMBEDDED,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Take in another trainer's .safetensors, sent as application/octet-stream, and queue its import."""
     studio = studio_of(request)
     if not names_a_base(base):

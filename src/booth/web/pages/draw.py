@@ -63,7 +63,7 @@ class Drawing(BaseModel):
     upscale: Literal[1, 2] = 1
 
 
-def concepts_of(studio: Studio) -> list[dict[str, Any]]:
+def concepts_of(studio: Studio) -> list[dict[str, object]]:
     """What can be drawn with."""
     found: list[dict[str, Any]] = []
     for place in studio.places.all():
@@ -107,7 +107,7 @@ def index(request: Request, concept: str = "", like: str = "") -> Response:
     return page(request, "draw.html", here="draw", **values)
 
 
-def history(studio: Studio) -> list[dict[str, Any]]:
+def history(studio: Studio) -> list[dict[str, object]]:
     """The latest drawings."""
     jobs = [j for j in studio.library.all() if j.kind == "generate"][:SHOWN]
     return [job_shown(studio, j) | {"count": len(pictures(studio, j))} for j in jobs]
@@ -125,7 +125,7 @@ def pictures(studio: Studio, job: Job) -> list[Path]:
 
 
 @router.put("/api/draw/inputs", tags=["draw"], status_code=201, openapi_extra=RAW)
-async def send_input(request: Request) -> dict[str, Any]:
+async def send_input(request: Request) -> dict[str, object]:
     """Send a picture to draw over, a mask, or one to follow, as application/octet-stream; the answer is its id."""
     studio, key = studio_of(request), secrets.token_hex(6)
     folder = studio.home.studio / "inputs"
@@ -137,7 +137,7 @@ async def send_input(request: Request) -> dict[str, Any]:
 
 
 @router.post("/api/draw", tags=["draw"], status_code=201)
-def draw(request: Request, wish: Drawing) -> dict[str, Any]:
+def draw(request: Request, wish: Drawing) -> dict[str, object]:
     """Queue a drawing."""
     return job_shown(studio_of(request), queue(studio_of(request), wish))
 
@@ -180,7 +180,7 @@ def queue(studio: Studio, wish: Drawing) -> Job:
 
 
 @router.get("/api/draw/{key}", tags=["draw"])
-def one(request: Request, key: str) -> dict[str, Any]:
+def one(request: Request, key: str) -> dict[str, object]:
     """A drawing, and how many pictures it has."""
     studio, job = studio_of(request), job_of(request, key)
     words = words_of(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
@@ -31,7 +31,7 @@ def job_of(request: Request, key: str) -> Job:
     return job
 
 
-def shown(studio: Studio, job: Job) -> dict[str, Any]:
+def shown(studio: Studio, job: Job) -> dict[str, object]:
     """A job as pages and scripts see it."""
     place = studio.places.of(studio.home.root / job.about["out"]) if job.about.get("out") else None
     return {
@@ -62,14 +62,14 @@ def queue(request: Request) -> Response:
 
 
 @router.get("/api/jobs", tags=["jobs"])
-def jobs(request: Request) -> dict[str, Any]:
+def jobs(request: Request) -> dict[str, object]:
     """Every job, the latest first."""
     studio = studio_of(request)
     return {"jobs": [shown(studio, job) for job in studio.library.all()]}
 
 
 @router.get("/api/jobs/{key}", tags=["jobs"])
-def one(request: Request, key: str) -> dict[str, Any]:
+def one(request: Request, key: str) -> dict[str, object]:
     """A job with the last lines that it said, and its result once it has one."""
     studio, job = studio_of(request), job_of(request, key)
     folder, words = studio.library.folder(job), words_of(request)
@@ -78,7 +78,7 @@ def one(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.post("/api/jobs/{key}", tags=["jobs"])
-def act(request: Request, key: str, wish: Wish) -> dict[str, Any]:
+def act(request: Request, key: str, wish: Wish) -> dict[str, object]:
     """Pause, stop, resume, move in the queue, or take off the list; or have a training draw or save now."""
     studio, job = studio_of(request), job_of(request, key)
     keeper = studio.keeper

@@ -117,26 +117,28 @@ def one(request: Request, key: str) -> Response:
 
 
 @router.get("/api/photos", tags=["photos"])
-def listed(request: Request) -> dict[str, Any]:
+def listed(request: Request) -> dict[str, object]:
     """Every set."""
     return {"sets": [{"id": s.id, "name": s.name, "count": len(s.photos())} for s in sets_of(request).all()]}
 
 
 @router.post("/api/photos", tags=["photos"], status_code=201)
-def new(request: Request, wish: NewSet) -> dict[str, Any]:
+def new(request: Request, wish: NewSet) -> dict[str, object]:
     """Make an empty set."""
     made = sets_of(request).new(wish.name)
     return {"id": made.id, "name": made.name, "go": f"/photos/{made.id}"}
 
 
 @router.get("/api/photos/{key}", tags=["photos"])
-def state(request: Request, key: str) -> dict[str, Any]:
+def state(request: Request, key: str) -> dict[str, object]:
     """A set with what is known of each photo."""
     return shown(set_of(request, key))
 
 
 @router.put("/api/photos/{key}/upload", tags=["photos"], status_code=201, openapi_extra=RAW)
-async def upload(request: Request, key: str, name: Annotated[str, Query(max_length=300)] = "photo") -> dict[str, Any]:
+async def upload(
+    request: Request, key: str, name: Annotated[str, Query(max_length=300)] = "photo"
+) -> dict[str, object]:
     """Add one photo: JPEG, PNG or WebP by its content, as application/octet-stream."""
     import asyncio
 
@@ -161,14 +163,14 @@ async def body(request: Request) -> bytes:
 
 
 @router.delete("/api/photos/{key}/{photo}", tags=["photos"])
-def remove(request: Request, key: str, photo: str) -> dict[str, Any]:
+def remove(request: Request, key: str, photo: str) -> dict[str, object]:
     """Take a photo out of its set; the answer's key has it back."""
     photos, found = photo_of(request, key, photo)
     return {"undo": photos.remove(found)}
 
 
 @router.post("/api/restore/{key}", tags=["photos"])
-def restore(request: Request, key: str) -> dict[str, Any]:
+def restore(request: Request, key: str) -> dict[str, object]:
     """Have a photo back that was taken out."""
     home: Home = studio_of(request).home
     told = read_json(home.trash / f"{key}.json") if KEY.fullmatch(key) else None
@@ -185,7 +187,7 @@ def restore(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.put("/api/photos/{key}/{photo}/caption", tags=["photos"], response_model=None)
-def caption(request: Request, key: str, photo: str, wish: Caption) -> dict[str, Any] | Response:
+def caption(request: Request, key: str, photo: str, wish: Caption) -> dict[str, object] | Response:
     """Write a caption, unless it was changed on the disk meanwhile (409, with the one that is there)."""
     _, found = photo_of(request, key, photo)
     try:
@@ -196,19 +198,19 @@ def caption(request: Request, key: str, photo: str, wish: Caption) -> dict[str, 
 
 
 @router.post("/api/photos/{key}/replace", tags=["photos"])
-def replace(request: Request, key: str, wish: Replacement) -> dict[str, Any]:
+def replace(request: Request, key: str, wish: Replacement) -> dict[str, object]:
     """Find and replace in all captions: a preview, or applied."""
     return {"changes": set_of(request, key).replace(wish.find, wish.put, apply=wish.apply), "applied": wish.apply}
 
 
 @router.post("/api/photos/{key}/undo", tags=["photos"])
-def undo(request: Request, key: str) -> dict[str, Any]:
+def undo(request: Request, key: str) -> dict[str, object]:
     """Take back the last change of all captions."""
     return {"count": set_of(request, key).undo()}
 
 
 @router.put("/api/photos/{key}/{photo}/crop", tags=["photos"])
-def crop(request: Request, key: str, photo: str, wish: Crop) -> dict[str, Any]:
+def crop(request: Request, key: str, photo: str, wish: Crop) -> dict[str, object]:
     """Say which part of a photo is used; the photo itself stays as it is."""
     photos, found = photo_of(request, key, photo)
     crops = photos.about()["crops"]
@@ -226,7 +228,7 @@ def crop(request: Request, key: str, photo: str, wish: Crop) -> dict[str, Any]:
 
 
 @router.put("/api/photos/{key}/{photo}/mask", tags=["photos"], openapi_extra=RAW)
-async def mask(request: Request, key: str, photo: str) -> dict[str, Any]:
+async def mask(request: Request, key: str, photo: str) -> dict[str, object]:
     """Keep a mask, white where the subject is, sent as a PNG."""
     import asyncio
 
@@ -235,7 +237,7 @@ async def mask(request: Request, key: str, photo: str) -> dict[str, Any]:
 
 
 @router.delete("/api/photos/{key}/{photo}/mask", tags=["photos"])
-def no_mask(request: Request, key: str, photo: str) -> dict[str, Any]:
+def no_mask(request: Request, key: str, photo: str) -> dict[str, object]:
     """Take a mask away."""
     photos, found = photo_of(request, key, photo)
     return photos.paint(found, None)

@@ -126,7 +126,7 @@ def again(request: Request, job: str) -> Response:
 
 
 @router.post("/api/plan/{key}", tags=["plans"], status_code=201)
-def start(request: Request, key: str, plan: plans.Plan) -> dict[str, Any]:
+def start(request: Request, key: str, plan: plans.Plan) -> dict[str, object]:
     """Queue a training, or a race of several methods; its photos and settings are frozen now."""
     set_of(request, key)
     job = plans.queue(studio_of(request), catalogue_of(request), key, plan)
@@ -145,7 +145,7 @@ def go(request: Request, key: str) -> Response:
 
 
 @router.post("/api/plan/{key}/advice", tags=["plans"])
-def advise(request: Request, key: str, question: Question) -> dict[str, Any]:
+def advise(request: Request, key: str, question: Question) -> dict[str, object]:
     """Have the photos looked at, and a few steps measured, by a job; ask for what it found at the next address."""
     studio, photos = studio_of(request), set_of(request, key)
     if not plans.WORDS.fullmatch(question.noun) or not plans.WORDS.fullmatch(question.token):
@@ -177,7 +177,7 @@ def advise(request: Request, key: str, question: Question) -> dict[str, Any]:
 
 
 @router.get("/api/advice/{key}", tags=["plans"])
-def advice(request: Request, key: str) -> dict[str, Any]:
+def advice(request: Request, key: str) -> dict[str, object]:
     """What is known by now: the advice, a word on the token, what methods cost."""
     studio, job = studio_of(request), job_of(request, key)
     told = _told(studio, job)

@@ -29,7 +29,7 @@ LISTED = 60
 ABOUT = 10_000_000  # bytes of memory that are told apart, so that not every look is a change
 
 
-def told(studio: Studio, place: Place, digest: Digest) -> dict[str, Any]:
+def told(studio: Studio, place: Place, digest: Digest) -> dict[str, object]:
     """A run as its page and scripts see it."""
     frozen, record = place.frozen(), place.record() or {}
     subject = frozen.get("subject") or record.get("subject") or {}
@@ -112,7 +112,7 @@ def _command(studio: Studio, place: Place, job: Job | None) -> str:
 
 
 @router.get("/api/runs", tags=["runs"])
-def runs(request: Request) -> dict[str, Any]:
+def runs(request: Request) -> dict[str, object]:
     """Every run and concept of the studio's folder."""
     studio = studio_of(request)
     return {"runs": [told(studio, p, studio.places.digest(p)) for p in studio.places.all()]}

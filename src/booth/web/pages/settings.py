@@ -51,7 +51,7 @@ def doctor(request: Request) -> Response:
 
 
 @router.get("/api/doctor", tags=["settings"])
-def examined() -> dict[str, Any]:
+def examined() -> dict[str, object]:
     """What `booth doctor --json` says."""
     return _examined()
 
@@ -69,7 +69,7 @@ def _examined() -> dict[str, Any]:
 
 
 @router.post("/api/cache/empty", tags=["settings"])
-def empty_cache(request: Request) -> dict[str, Any]:
+def empty_cache(request: Request) -> dict[str, object]:
     """Let go of what later runs would find and can make again; not while something runs that may be reading it."""
     studio = studio_of(request)
     if studio.library.active() or any(place.process() is not None for place in studio.places.all()):

@@ -111,7 +111,7 @@ def one(request: Request, key: str) -> Response:
 
 
 @router.get("/api/wall/{key}", tags=["wall"])
-def state(request: Request, key: str) -> dict[str, Any]:
+def state(request: Request, key: str) -> dict[str, object]:
     """The wall's numbers, once they were measured, and the job that measures it."""
     studio, place = studio_of(request), place_of(request, key)
     told, job = measured(studio, place), job_of_wall(studio, place)
@@ -123,7 +123,7 @@ def state(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.post("/api/wall/{key}", tags=["wall"], status_code=201)
-def measure(request: Request, key: str) -> dict[str, Any]:
+def measure(request: Request, key: str) -> dict[str, object]:
     """Queue its measurement, unless it is being measured."""
     studio, place = studio_of(request), place_of(request, key)
     if not place.is_concept:
@@ -133,7 +133,7 @@ def measure(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.post("/api/wall/{key}/keep", tags=["wall"], status_code=201)
-def keep(request: Request, key: str, choice: Choice) -> dict[str, Any]:
+def keep(request: Request, key: str, choice: Choice) -> dict[str, object]:
     """Queue another concept, of another checkpoint."""
     studio, place = studio_of(request), place_of(request, key)
     out = _free(studio, f"{place.name}-step-{choice.step}")
