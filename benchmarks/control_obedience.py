@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import ControlNetModel
 from PIL import Image, ImageDraw
 
 import booth
@@ -33,22 +34,22 @@ from booth.generate.sheet import contact_sheet
 from booth.registry import CONTROLS
 from booth.world.captions import caption
 from booth.world.render import normals, render
-from booth.world.sampling import sample_factors
+from booth.world.sampling import UPRIGHT_SHARE, sample_factors
 
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "pink", "brown", "black", "white")
-SIDE = 64  # pixels of the base's pictures
-TOLERANCE = 1  # pixels that an edge may lie beside the hint's
+TOLERANCE = 1 / 64  # of the side: how far an edge may lie beside the hint's
+SMOOTH = 4  # times larger are circles drawn, so that their edges are smooth
 SHOWN = 8  # columns of the contact sheet
 Row = tuple[Image.Image, Image.Image, str]  # picture, hint, caption
 
 
-def world_rows(control: str, count: int, seed: int) -> Iterator[Row]:
-    """Renders with their hints and captions."""
+def world_rows(control: str, count: int, seed: int, side: int) -> Iterator[Row]:
+    """Renders of `side` pixels with their hints and captions."""
     make = CONTROLS[control]()
     for index in range(count):
         rng = np.random.default_rng([seed, index])
-        factors = sample_factors(rng)
-        rendered = render(factors, SIDE)
+        factors = sample_factors(rng, upright_share=UPRIGHT_SHARE)
+        rendered = render(factors, side)
         picture = Image.fromarray(rendered.image)
         if control == "depth":
             hint = Image.fromarray(np.rint(rendered.depth * 255).astype(np.uint8)).convert("RGB")
@@ -59,17 +60,18 @@ def world_rows(control: str, count: int, seed: int) -> Iterator[Row]:
         yield picture, hint, caption(factors, rng)
 
 
-def circle_rows(count: int, seed: int) -> Iterator[Row]:
+def circle_rows(count: int, seed: int, side: int) -> Iterator[Row]:
     """Filled circles on plain grounds, the hint the outline alone: after Fill50K of ControlNet's own tutorial."""
     for index in range(count):
         rng = np.random.default_rng([seed, index])
         inside, outside = rng.choice(COLOURS, 2, replace=False)
-        x, y, r = *rng.integers(16, 48, 2), rng.integers(6, 15)
-        box = [4 * int(v) for v in (x - r, y - r, x + r, y + r)]
-        picture, hint = Image.new("RGB", (256, 256), str(outside)), Image.new("RGB", (256, 256))
+        x, y, r = *rng.integers(side // 4, side - side // 4, 2), rng.integers(side // 10, side // 4)
+        box = [SMOOTH * int(v) for v in (x - r, y - r, x + r, y + r)]
+        large = (SMOOTH * side, SMOOTH * side)
+        picture, hint = Image.new("RGB", large, str(outside)), Image.new("RGB", large)
         ImageDraw.Draw(picture).ellipse(box, fill=str(inside))
-        ImageDraw.Draw(hint).ellipse(box, outline="white", width=4)
-        yield picture.reduce(4), hint.reduce(4), f"{inside} circle on {outside}"
+        ImageDraw.Draw(hint).ellipse(box, outline="white", width=SMOOTH)
+        yield picture.reduce(SMOOTH), hint.reduce(SMOOTH), f"{inside} circle on {outside}"
 
 
 def write_set(rows: Iterator[Row], folder: Path) -> None:
@@ -93,10 +95,23 @@ def edge_f1(drawn: Image.Image, wanted: Image.Image, canny: Any) -> float:
 
 
 def _near(edges: np.ndarray) -> np.ndarray:
-    padded = np.pad(edges, TOLERANCE)
-    span = range(2 * TOLERANCE + 1)
     height, width = edges.shape
+    reach = round(TOLERANCE * width)
+    padded = np.pad(edges, reach)
+    span = range(2 * reach + 1)
     return np.any([padded[y : y + height, x : x + width] for y in span for x in span], axis=0)
+
+
+def write_small(base: str, folder: Path) -> None:
+    """A ControlNet of this base to start from, with the attention of its first level alone: two thirds of the bytes."""
+    if folder.is_dir():
+        return
+    whole: Any = load_family(base).control_copy(middle_attention=False)
+    levels = ["DownBlock2D"] * len(whole.config.down_block_types)
+    levels[0] = whole.config.down_block_types[0]
+    small: Any = ControlNetModel.from_config({**whole.config, "down_block_types": levels})
+    small.load_state_dict({name: whole.state_dict()[name] for name in small.state_dict()})
+    small.save_pretrained(folder, safe_serialization=True)
 
 
 def by_step(concept: Concept, wanted: list[Row], canny: Any) -> list[dict[str, float]]:
@@ -119,15 +134,21 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--base", default="embedded")
     parser.add_argument("--set", dest="settings", nargs="*", default=[], help="KEY=VALUE of the method, as JSON")
+    parser.add_argument("--small", action="store_true", help="leave out the attention of all levels but the first")
     parser.add_argument("--device")
     parser.add_argument("--concept", type=Path, required=True, help="folder of the ControlNet; its set lies beside it")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
 
+    with booth.open(options.base) as session, session.model() as model:
+        side = model.resolution
+
     def rows(count: int, seed: int) -> Iterator[Row]:
         return (
-            circle_rows(count, seed) if options.pictures_of == "circles" else world_rows(options.control, count, seed)
+            circle_rows(count, seed, side)
+            if options.pictures_of == "circles"
+            else world_rows(options.control, count, seed, side)
         )
 
     pictures = options.concept.with_name(f"{options.concept.name}-pictures-{options.pictures}")
@@ -135,6 +156,12 @@ def main() -> None:
     control = "circles" if options.pictures_of == "circles" else options.control
     pairs = (text.partition("=") for text in options.settings)
     settings = {"control": control} | {key: json.loads(value) for key, _, value in pairs}
+    if options.small:
+        write_small(options.base, options.concept.with_name(f"{options.concept.name}-small"))
+        settings |= {
+            "start_from": options.concept.with_name(f"{options.concept.name}-small"),
+            "middle_attention": False,
+        }
     concept = booth.train(
         pictures, method="controlnet", base=options.base, out=options.concept, previews=options.previews,
         device=options.device, resume=True, **settings,
@@ -144,7 +171,9 @@ def main() -> None:
     prompts, seeds = [words for _, _, words in held_out], list(range(len(held_out)))
     without = draw(model, prompts, seeds, guidance=options.guidance)
     with attached(model, [Applied(concept)]):
-        followed = draw(model, prompts, seeds, guidance=options.guidance, hints=[[hint for _, hint, _ in held_out]])
+        followed = draw(
+            model, prompts, seeds, guidance=options.guidance, control_images=[[hint for _, hint, _ in held_out]]
+        )
     canny = CONTROLS["canny"]()
     scores = {
         name: [edge_f1(image, row[0], canny) for image, row in zip(images, held_out)]
@@ -162,7 +191,7 @@ def main() -> None:
         "artifact_bytes": concept.record.artifact_bytes,
         "hints": len(held_out),
         "guidance": options.guidance,
-        "tolerance_pixels": TOLERANCE,
+        "tolerance": TOLERANCE,
         "edge_f1": {name: {"mean": round(float(np.mean(v)), 4), "std": round(float(np.std(v)), 4)}
                     for name, v in scores.items()},
         "better_with": round(float(np.mean(np.array(scores["with"]) > scores["without"])), 4),

@@ -13,6 +13,7 @@ from booth.compare.experiment import ARMS, PHOTOGRAPHS, UNTOUCHED, Setting, Stud
 from booth.core.statistics import Difference, interval, paired_t
 from booth.evaluate.measure import label_of
 from booth.evaluate.report.files import write_whole
+from booth.families.loading import EMBEDDED, base_hash, resolve_base
 from booth.registry import ENCODERS, METRICS
 
 MEGABYTE = 1_000_000
@@ -76,7 +77,9 @@ def study_page(study: Study, setting: Setting, results: Path, folder: Path) -> s
     """The page in Markdown, to lie in `folder`; contact sheets that are there are shown."""
     figures = read_figures(study, results)
     parts = [
-        f"# {study.title}\n\n**Asked.** {study.question}\n\n**Expected.** {study.expected}",
+        f"# {study.title}",
+        *_of_an_earlier_base(figures, setting),
+        f"**Asked.** {study.question}\n\n**Expected.** {study.expected}",
         f"**Found.** {study.found or 'Not run yet.'}",
         f"**What would change the conclusion.** {study.would_change}",
     ]
@@ -89,6 +92,18 @@ def study_page(study: Study, setting: Setting, results: Path, folder: Path) -> s
     parts += ["## Drawings\n\n" + "\n\n".join(f"![{s.stem}]({SHEETS}/{s.name})" for s in sheets)] if sheets else []
     parts += [f"## How it was done\n\n{_how(figures, setting)}"]
     return "\n\n".join(parts) + "\n"
+
+
+def _of_an_earlier_base(figures: Figures, setting: Setting) -> list[str]:
+    """What a reader has to know first, where runs are of an embedded base that has been replaced since."""
+    if setting.base != EMBEDDED:
+        return []
+    now = base_hash(resolve_base(EMBEDDED))
+    earlier = sum(run["base"] != now for run in figures.runs)
+    if not earlier:
+        return []
+    which = "All of it is" if earlier == len(figures.runs) else f"{earlier} of the {len(figures.runs)} runs are"
+    return [f"**Of an earlier base.** {which} of an embedded base that has been replaced since."]
 
 
 def _arms(figures: Figures, guidance: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -71,10 +71,12 @@ class PhotoBatches:
         accumulate: int = 1,
         control_images: ControlImages | None = None,
         store: LatentStore | None = None,
+        on_photo: Callable[[], None] | None = None,
     ) -> None:
         """`accumulate` is the number of micro-batches in a step, `caption_dropout` the share of photos without prompt.
 
-        With `hints` each photo row carries one; there are none for class rows. What `store` holds is not encoded again.
+        With `control_images` each photo row carries one; there are none for class rows. What `store` holds is not
+        encoded again. `on_photo` is called after each photo that is encoded, or found.
         """
         if "vae" in model.components() and model.trainable_in("vae"):
             raise ValueError("latents cannot be cached while the autoencoder is trained")
@@ -88,7 +90,7 @@ class PhotoBatches:
         how = preprocessing or Preprocessing()
         self._in_buckets = how.crop == "buckets"
         self._encoded = [
-            _EncodedSubject(model, training, how, pictures, control_images, i, store)
+            _EncodedSubject(model, training, how, pictures, control_images, i, store, on_photo)
             for i, training in enumerate(subjects)
         ]
 
@@ -152,6 +154,7 @@ class _EncodedSubject:
         control_images: ControlImages | None,
         index: int,
         store: LatentStore | None,
+        on_photo: Callable[[], None] | None,
     ) -> None:
         if class_pictures and not training.class_images:
             raise ValueError("prior preservation needs class pictures")
@@ -171,7 +174,7 @@ class _EncodedSubject:
             preprocessing.unmasked_weight,
             control_images,
         )
-        self.photos = photo_latents(model, training.photos.photos, f"photos{self.suffix}", *how, store)
+        self.photos = photo_latents(model, training.photos.photos, f"photos{self.suffix}", *how, store, on_photo)
         self.pictures: LatentCache | None = None
         if class_pictures:
             self.pictures = class_latents(

@@ -28,6 +28,7 @@ from booth.core.family import Family, Posterior
 
 FOLDER = "latents"  # in the user's cache folder
 MOST_BYTES = 2_000_000_000  # of all entries; a square of 1024 pixels takes half a megabyte
+SLACK = 64  # the folder is looked through again when a store has written that part of it, not after each entry
 SUFFIX = ".safetensors"
 
 
@@ -37,6 +38,7 @@ class LatentStore:
     def __init__(self, folder: Path, model: Family, most: int = MOST_BYTES) -> None:
         self._folder = folder
         self._most = most
+        self._written = most  # bytes since the folder was looked through; the first entry has it done
         self._encoder = _autoencoder_hash(model)
 
     def posterior(
@@ -71,8 +73,11 @@ class LatentStore:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             save_file(tensors, work, {"sha256": _hash_of(tensors)})
+            self._written += work.stat().st_size
             os.replace(work, file)
-            bound(self._folder, self._most, keep=file)
+            if self._written >= self._most // SLACK:
+                bound(self._folder, self._most - self._most // SLACK, keep=file)
+                self._written = 0
         except (OSError, SafetensorError):  # a full disk or a folder that is read-only: it is only a cache
             with suppress(OSError):
                 work.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,10 +133,12 @@ def photo_latents(
     unmasked_weight: float,
     control_images: ControlImages | None,
     store: LatentStore | None = None,
+    on_photo: Callable[[], None] | None = None,
 ) -> LatentCache:
     """Encode all views of all photos: squares, or each photo in its bucket.
 
-    Masks are left out where they would change nothing. The buckets of a cache share their pictures.
+    Masks are left out where they would change nothing. The buckets of a cache share their pictures. `on_photo` is
+    called after each, and may raise to end it: what the store has been given it keeps.
     """
     bucketed = crop == "buckets"
     side = model.resolution
@@ -158,6 +160,8 @@ def photo_latents(
                     [v.image for v in views], [v.control_image for v in views if v.control_image is not None]
                 )
             )
+        if on_photo is not None:
+            on_photo()
     indices = [i for i, photo in enumerate(photos) for _ in range(photo.repeats)]
     told = [torch.tensor(size_ids(p.size, shape)) for p, shape in zip(photos, shapes, strict=True)]
     known = (masks if any(m is not None for m in masks) else None, followed or None, told if bucketed else None)

@@ -49,6 +49,7 @@ SCHEDULERS = {
 }
 
 HINT_CHANNELS = (16, 32, 96, 256)  # of the reference code's hint encoder, which halves the side after each but the last
+DEEPER_HINT_CHANNELS = (16, 32, 64, 128, 256)  # for an autoencoder that halves it once more
 
 
 class UNetFamily(ControlledFamily):
@@ -59,7 +60,7 @@ class UNetFamily(ControlledFamily):
     """
 
     Control = ControlNetModel
-    matched = ("block_out_channels", "down_block_types", "layers_per_block", "cross_attention_dim")
+    matched = ("block_out_channels", "layers_per_block", "cross_attention_dim")
     Scheduler = DDPMScheduler
     schedulers = SCHEDULERS
     channels_last = ("unet", "vae")
@@ -93,14 +94,14 @@ class UNetFamily(ControlledFamily):
     def control_copy(self, middle_attention: bool) -> nn.Module:
         unet, latents = self.network, self.network.config.out_channels
         halvings = self.vae_factor.bit_length() - 1  # of the picture's side, down to the latents'
-        channels = HINT_CHANNELS[: halvings + 1]
+        channels = DEEPER_HINT_CHANNELS if halvings == 4 else HINT_CHANNELS[: halvings + 1]
         net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
         if net.config["in_channels"] != latents:
             net.conv_in = _first_channels(net.conv_in, latents)
             net.register_to_config(in_channels=latents)
         return net if middle_attention else _without_middle_attention(net)
 
-    def control_config(self) -> dict[str, object]:
+    def control_config(self) -> dict[str, Any]:
         return super().control_config() | {"in_channels": self.network.config.out_channels}
 
     def noise_level(self, told: Mapping[str, Any]) -> Tensor:
@@ -136,7 +137,7 @@ class UNetFamily(ControlledFamily):
             self._grey[h, w] = self.encode(torch.zeros(1, 3, h * self.vae_factor, w * self.vae_factor)).mean
         return torch.cat([torch.ones_like(x_t[:, :1]), self._grey[h, w].to(x_t).expand_as(x_t)], dim=1)
 
-    def added(self, x_t: Tensor, condition: Condition) -> dict[str, Tensor] | None:
+    def added(self, x_t: Tensor, condition: Condition) -> dict[str, Any] | None:
         """What the U-Net is told beside the prompt's hidden states."""
         return None
 

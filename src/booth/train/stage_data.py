@@ -99,6 +99,7 @@ class StageData:
                     accumulate=config.accumulate,
                     control_images=self.control_images if stage.method.control() else None,
                     store=self._latents(),
+                    on_photo=lambda: self.reporter.progress(self.reporter.done + 1),
                 )
             own = config.prior_weight > 0 and config.prior == "prediction"
             self._sources[index] = OwnPredictions(batches) if own else batches

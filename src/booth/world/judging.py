@@ -266,7 +266,9 @@ def picks_the_right_one(vectors: Tensor) -> float:
 
 def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
     """Accuracies on renders with other seeds, and the identity threshold with its equal error rate."""
-    images, captions, factors = render_many(count, seed=909, split="train", workers=workers, size=SIDE)
+    images, captions, factors = render_many(
+        count, seed=909, split="train", workers=workers, size=SIDE, upright_share=UPRIGHT_SHARE
+    )
     verdicts, labels = judges.look(images), [labels_of(f) for f in factors]
     single = [i for i, y in enumerate(labels) if y[0] >= 0 > y[1]]
     shown = [i for i, y in enumerate(labels) if y[0] >= 0]

@@ -19,6 +19,7 @@ from booth.core.errors import BadDataError, UsageError
 from booth.data.photos import load_photos
 from booth.evaluate import pictures
 from booth.events import Event, Listener
+from booth.families.loading import EMBEDDED, base_hash, resolve_base
 from booth.registry import METHODS
 
 ROOT = Path(__file__).parents[3]
@@ -150,6 +151,7 @@ def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path)
     lora = {1: (0.5, 0.7), 2: (0.4, 0.6), 3: (0.9, 0.9), 4: (0.0,)}  # nobody else was taught the fourth
     values = {"lora": lora, "base": {1: (0.1,), 2: (0.1,), 3: (0.3,)}}
     about = {"status": "done", "device": "cpu", "threads": 1, "versions": {"torch": "2"}, "commit": "0" * 40}
+    about |= {"base": "sha256:1"}
     for arm, subjects in values.items():
         for subject, several in subjects.items():
             for seed, value in enumerate(several):
@@ -167,6 +169,27 @@ def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path)
     page = study_page(study, setting, folder / "results", folder / "pages")
     assert "**+0.500 [+0.252, +0.748]**" in page
     assert "9 of 12 runs: 3 subjects, training seeds 0, 1" in page
+
+
+def test_a_page_says_first_that_its_runs_are_of_an_earlier_base(folder: Path) -> None:
+    setting = read_setting(folder).model_copy(update={"base": EMBEDDED})
+    study = read_study(folder / "one.toml", setting).model_copy(update={"subjects": ["cat:1"], "seeds": [0, 1]})
+    about = {"status": "done", "device": "cpu", "threads": 1, "versions": {"torch": "2"}, "commit": "0" * 40}
+
+    def page(*bases: str) -> list[str]:
+        for seed, base in enumerate(bases):
+            file = run_file(folder / "results", "cat:1", "lora", seed)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            told = {"subject": "cat:1", "arm": {"name": "lora"}, "seed": seed, "metrics": {}, "base": base}
+            file.write_text(json.dumps({**told, **about, "dirty": False}))
+        return study_page(study, setting, folder / "results", folder / "pages").split("\n\n")
+
+    now = base_hash(resolve_base(EMBEDDED))
+    assert page(now, now)[1].startswith("**Asked.**")
+    assert page(now, "sha256:1")[1] == (
+        "**Of an earlier base.** 1 of the 2 runs are of an embedded base that has been replaced since."
+    )
+    assert page("sha256:1", "sha256:1")[1].startswith("**Of an earlier base.** All of it is")
 
 
 def test_sheets_show_the_photos_the_base_and_every_arm(folder: Path) -> None:

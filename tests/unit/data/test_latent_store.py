@@ -107,3 +107,14 @@ def test_a_place_that_cannot_be_written_is_no_failure(toy: Family, tmp_path: Pat
     encode = Encoder()
     LatentStore(tmp_path / "file", toy).posterior([picture(0)], encode)
     assert encode.asked == 1
+
+
+def test_the_folder_is_not_looked_through_after_each_entry(
+    toy: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path] = []
+    monkeypatch.setattr("booth.data.latent_store.bound", lambda folder, most, keep: looks.append(keep))
+    store = LatentStore(tmp_path, toy)
+    for i in range(20):
+        store.posterior([picture(i)], Encoder())
+    assert len(looks) == 1

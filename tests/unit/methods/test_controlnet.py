@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,25 @@ def test_without_the_middles_attention_all_else_is_the_same_copy(toy: Family, tm
     assert torch.equal(predict(toy, HINTS), base)
     method.method.write(toy, tmp_path)
     assert ControlNetModel.from_pretrained(tmp_path / "controlnet").config["mid_block_type"] == "UNetMidBlock2D"
+
+
+def test_one_without_attention_is_taken_as_published_small_ones_are(toy: Family, tmp_path: Path) -> None:
+    assert toy.sites.control is not None
+    whole: Any = toy.sites.control.copy(False)
+    levels = ["DownBlock2D"] * len(whole.config.down_block_types)
+    small: Any = ControlNetModel.from_config({**whole.config, "down_block_types": levels}).eval()
+    small.load_state_dict({name: whole.state_dict()[name] for name in small.state_dict()})
+    shaken(small, 3)
+    small.save_pretrained(tmp_path / "controlnet", safe_serialization=True)
+    make_method("controlnet").restore(toy, tmp_path)
+    condition = toy.embed(PROMPTS, HINTS)
+    with torch.no_grad():
+        skips, middle = small(X, T, condition.tokens, controlnet_cond=HINTS, return_dict=False)
+        unet: Any = toy.components()["unet"]
+        told = {"down_block_additional_residuals": skips, "mid_block_additional_residual": middle}
+        expected = unet(X, T, condition.tokens, **told).sample
+    assert torch.allclose(predict(toy, HINTS), expected, atol=1e-6)
+    assert not torch.allclose(predict(toy, None), expected, atol=1e-3)
 
 
 def test_it_goes_on_from_another(toy: Family, tmp_path: Path) -> None:

@@ -229,6 +229,22 @@ def test_cancelled_between_class_pictures_what_was_drawn_is_kept(
     assert sum(drawn) <= 4 + 12
 
 
+def test_cancelled_between_photos_what_was_encoded_is_kept(
+    lesson: Lesson, taught: Taught, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
+    token, heard = CancelToken(), Heard()
+    with pytest.raises(Cancelled):
+        train(lesson(), listeners=[heard, cancel_at(token, "progress", "encoding")], cancel=token)
+    total = next(e.total for e in heard.events if e.phase == "encoding")
+    assert [(e.done, e.total) for e in heard.events if e.phase == "encoding" and e.kind == "progress"] == [(1, total)]
+    assert len(list((tmp_path / "cache" / "latents").iterdir())) == 1
+    again = Heard()
+    done = train(lesson(resume=True), listeners=[again])
+    assert [e.done for e in again.events if e.phase == "encoding" and e.kind == "progress"] == [*range(1, total + 1)]
+    assert weights(done.folder) == weights(taught().folder)
+
+
 @pytest.mark.parametrize("settings", [{}, {"prior_weight": 1.0, "prior": "prediction", "ema": 0.9}])
 def test_the_loss_by_noise_level_is_told_and_changes_nothing(lesson: Lesson, settings: dict[str, Any]) -> None:
     straight = train(lesson(out="straight", dropout=0.5, **settings))
