@@ -60,7 +60,8 @@ def prove(
     from booth.augment.build import RECORD
     from booth.augment.classifiers import default_classifiers
     from booth.augment.proof.plan import ProofPlan
-    from booth.augment.proof.run import lines, prepare, read_recipe
+    from booth.augment.proof.preparation import prepare, read_recipe
+    from booth.augment.proof.record import lines
     from booth.augment.proof.run import prove as run
     from booth.core.errors import UsageError
     from booth.families.quiet import hush

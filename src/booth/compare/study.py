@@ -3,59 +3,31 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL.Image import Image
 from pydantic import TypeAdapter
 
 from booth import __version__
-from booth.compare.experiment import PHOTOGRAPHS, Arm, Setting, Study, runs_of, subject_name
+from booth.compare.experiment import PHOTOGRAPHS, Setting, Study, runs_of
+from booth.compare.study_attempt import attempt
 from booth.compare.study_run import StudyRun, Where, claimed, is_there
-from booth.concept import Concept
-from booth.config import RunConfig
+from booth.compare.study_subject import study_subject
 from booth.core.cancel import CancelToken
-from booth.core.commit import committed_file, package_versions
-from booth.core.errors import BoothError, DiskFullError, UsageError
-from booth.core.family import Family
+from booth.core.commit import package_versions
+from booth.core.errors import UsageError
 from booth.core.json_values import Json
-from booth.core.method import Subject
-from booth.core.metric import Evidence
-from booth.data.beside import MASK
-from booth.data.photos import load_photos
 from booth.evaluate.encoders import load_encoders
-from booth.evaluate.masks import Masks
-from booth.evaluate.measure import measure
-from booth.evaluate.protocol import Protocol
 from booth.evaluate.report.files import write_whole
-from booth.evaluate.rows import BASE, Photos, Untouched, draw_untouched, reference_rows
-from booth.evaluate.run import concept_evidence
-from booth.evaluate.subjects import other_noun, world_subject
 from booth.events import Listener, Reporter, reporting
 from booth.executor.job import Executor, Job, Resident, raise_failed
 from booth.executor.spread import spread
-from booth.registry import METRICS
 from booth.session import Session
-from booth.train.folders import work_folder
 from booth.train.identity import lasting_name
-from booth.train.run import train
-
-PLAIN = "thing"  # stands for no class noun: a word that the embedded base has never read
-
-
-@dataclass(frozen=True)
-class StudySubject:
-    """A subject of a study."""
-
-    noun: str
-    folder: Path
-    photos: Photos
 
 
 def run_studies(
@@ -161,138 +133,15 @@ def _do(
         if folder is None:
             return {}
         run.tell_begun(reporter)
-        subject = _subject(run.subject, where.photographs, where.work)
+        subject = study_subject(run.subject, where.photographs, where.work)
         about = {"booth": __version__, **_revision(), "versions": package_versions(), "device": session.device}
         about |= {"threads": torch.get_num_threads(), "base": session.hash}
         about |= {"setting": setting.model_dump(exclude={"arms"})}
         result = {"subject": run.subject, "arm": {"name": run.arm, **arm.model_dump()}, "seed": run.seed, **about}
-        result |= _attempt(arm, subject, run.seed, setting, session, encoders, folder, reporter)
+        result |= attempt(arm, subject, run.seed, setting, session, encoders, folder, reporter)
         write_whole(file, json.dumps(result, indent=1) + "\n")
         run.tell_ended(result, reporter)
         return {"status": result["status"], "error": result.get("error")}
-
-
-def _attempt(
-    arm: Arm,
-    taught: StudySubject,
-    seed: int,
-    setting: Setting,
-    session: Session,
-    encoders: Sequence[Any],
-    folder: Path,
-    reporter: Reporter,
-) -> dict[str, Any]:
-    """One run's numbers. Whatever fails is told in them, but for a full disk, on which nothing else would succeed."""
-    noun = {"right": taught.noun, "wrong": other_noun(taught.noun), "none": PLAIN}[arm.noun]
-    subject = Subject(setting.token, noun)
-    try:
-        concept = (
-            _teach(arm, taught, subject, seed, setting, folder / "concept", session, reporter) if arm.method else None
-        )
-        measured: dict[str, Any] = {}
-        for guidance in arm.guidance:
-            # What the class means is asked once, and only of the noun that the others were taught.
-            drift = setting.drift if guidance == arm.guidance[0] and noun == taught.noun else 0
-            protocol = Protocol(tuple(setting.prompts), "study", (0,), drift, setting.steps, guidance)
-            untouched_in = folder.parent / "untouched" / f"{noun}-{guidance:g}-{drift}"
-            reporter.begin("drawing")
-            with session.model() as model:
-                untouched = draw_untouched(model, session.hash, subject, protocol, untouched_in)
-                own = folder / f"{guidance:g}"
-                evidence = _evidence(model, concept, subject, protocol, own, untouched, taught.photos)
-            reporter.begin("measuring", 0, len(METRICS.usable()))
-            scores = measure(evidence, encoders).scores.values()
-            measured[f"{guidance:g}"] = {s.name: {"value": round(s.value, 5), "units": _short(s.units)} for s in scores}
-    except DiskFullError:
-        raise
-    except Exception as error:
-        reason = str(error) if isinstance(error, BoothError) else traceback.format_exception_only(error)[-1].strip()
-        return {"status": "failed", "error": reason}
-    if concept is not None:
-        shutil.rmtree(concept.folder)
-    return {"status": "done", "asked_noun": noun, "metrics": measured, **(_cost(concept) if concept else {})}
-
-
-def _evidence(
-    model: Family,
-    concept: Concept | None,
-    subject: Subject,
-    protocol: Protocol,
-    folder: Path,
-    untouched: Untouched,
-    photos: Photos,
-) -> Evidence:
-    if concept is None:
-        return reference_rows(subject, protocol, untouched, photos)[BASE]
-    return concept_evidence(model, concept, protocol, folder, untouched, photos)
-
-
-def _teach(
-    arm: Arm,
-    taught: StudySubject,
-    subject: Subject,
-    seed: int,
-    setting: Setting,
-    out: Path,
-    session: Session,
-    reporter: Reporter,
-) -> Concept:
-    fields = {
-        "photos": [taught.folder],
-        "noun": subject.noun,
-        "token": subject.token,
-        "method": arm.method,
-        "base": session.base,
-        "out": out,
-        "seed": seed,
-        "until": arm.until,
-        "checkpoint_every": 0,
-        "resume": out.is_dir() or work_folder(out).is_dir(),
-        "settings": arm.settings,
-    }
-    if arm.unmasked_weight is not None:
-        fields["unmasked_weight"] = arm.unmasked_weight
-    told = {"listeners": reporter.listeners, "cancel": reporter.cancel}
-    return train(RunConfig.model_validate(fields), **told, samples=False, session=session)
-
-
-def _cost(concept: Concept) -> dict[str, Any]:
-    r = concept.record
-    result = {"settings": r.settings, "steps": r.steps, "seconds": round(r.seconds, 1), "timings": r.timings}
-    result |= {"peak_memory_bytes": r.peak_memory_bytes, "artifact_bytes": r.artifact_bytes}
-    return result | {"selection": r.selection}
-
-
-def _subject(place: str, photographs: Path | None, work: Path) -> StudySubject:
-    """A subject of the world, whose photos are drawn and compared with others of it, or a folder of photographs."""
-    name, _, variant = place.rpartition(":")
-    folder = work / subject_name(place) / "photos"
-    if name.startswith(PHOTOGRAPHS):
-        assert photographs is not None
-        folder, noun = photographs / name.removeprefix(PHOTOGRAPHS), variant
-        found = load_photos([folder]).photos
-        shown = [p.image for p in found]
-        return StudySubject(noun, folder, Photos(shown, shown, False, Masks(noun, found)))
-    seed, _, scene = variant.partition("@")
-    known = world_subject(int(seed), name, scene=scene or None)
-    _write_photos(known.photos, folder, "")
-    if scene:
-        _write_photos(known.masks, folder, MASK)
-    photos = Photos(known.photos, known.unseen, True, Masks(name, load_photos([folder]).photos), known.lookalikes)
-    return StudySubject(name, folder, photos)
-
-
-def _write_photos(images: Sequence[Image], folder: Path, ending: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(images):
-        file = folder / f"{i}{ending}.png"
-        if not file.exists():
-            with committed_file(file) as work:
-                image.save(work, "PNG")
-
-
-def _short(units: Sequence[float]) -> list[float]:
-    return [round(u, 4) for u in units]
 
 
 def _revision() -> dict[str, Any]:

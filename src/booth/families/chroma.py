@@ -13,7 +13,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from booth.core.family import Condition
 from booth.families.flow import FlowFamily, pack, unpack
-from booth.families.layout import Encoder
+from booth.families.text_encoder import Encoder
 
 
 class Chroma(FlowFamily):

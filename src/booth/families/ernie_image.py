@@ -14,7 +14,8 @@ from transformers import AutoTokenizer, Mistral3Model
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily
 from booth.families.flux_2_latents import standardised
-from booth.families.layout import Encoder, writing_out, written_out
+from booth.families.multi_vector import writing_out, written_out
+from booth.families.text_encoder import Encoder
 
 
 class ErnieImage(FlowFamily):

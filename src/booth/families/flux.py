@@ -12,7 +12,8 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 from booth.core.family import Condition
 from booth.families.control import LatentlyControlledFamily
 from booth.families.flow import FlowFamily, no_negative, pack, unpack
-from booth.families.layout import CLIP_LINEARS, Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import CLIP_LINEARS, Encoder
 
 TRAINING_GUIDANCE = 3.5  # what the guidance embedding is told while training: the value most pictures are drawn with
 CONTROL_BLOCKS, CONTROL_SINGLE_BLOCKS = 4, 10  # that a ControlNet copies, as `from_transformer` does by itself

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, Mistral3ForConditionalGeneration
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily, no_negative
 from booth.families.flux_2_latents import standardised
-from booth.families.layout import Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import Encoder
 
 STEPS = 50  # the shift also depends on the number of steps a picture is drawn in; this is the pipeline's own
 TRAINING_GUIDANCE = 4.0  # what the guidance embedding is told while training: the scale it is drawn with

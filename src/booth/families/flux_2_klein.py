@@ -12,7 +12,8 @@ from transformers import Qwen2Tokenizer, Qwen3ForCausalLM
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily, no_negative
 from booth.families.flux_2_latents import standardised
-from booth.families.layout import Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import Encoder
 
 STEPS = 50  # the shift also depends on the number of steps a picture is drawn in; this is the pipeline's own
 

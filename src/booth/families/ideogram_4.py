@@ -15,7 +15,8 @@ from transformers import AutoTokenizer, Qwen3VLModel
 from booth.core.family import Condition, Posterior
 from booth.core.noising import FlowMatch, Noising
 from booth.families.flow import FlowFamily, no_negative
-from booth.families.layout import Encoder, writing_out, written_out
+from booth.families.multi_vector import writing_out, written_out
+from booth.families.text_encoder import Encoder
 from booth.registry import TIMESTEPS
 
 SPREAD = 1.5  # of the logits of the noise levels that the pipeline draws at; their mean grows with the picture

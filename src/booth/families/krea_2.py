@@ -11,7 +11,8 @@ from transformers import Qwen2Tokenizer, Qwen3VLModel
 
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily, pack, unpack
-from booth.families.layout import Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import Encoder
 from booth.families.video_latents import latent_side_of, standardised
 
 DISTILLED_MU = 1.15  # logarithm of the shift that the distilled weights are drawn with, whatever the size

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")  # closes the community-pipeline downloader
 
 from diffusers import AutoencoderKL
-from diffusers.loaders import TextualInversionLoaderMixin
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
@@ -31,27 +29,12 @@ from booth.families.autoencoder import config_of, keep_precision, needs_float32
 from booth.families.compiling import compile_blocks, is_compiled, leave_as_they_are
 from booth.families.files import INDEX, tokenizer_of
 from booth.families.freeing import Mark, let_go, mark, over_the_same_weights, take_back
+from booth.families.multi_vector import written_out
 from booth.families.quantised import quantise
+from booth.families.text_encoder import Encoder
 
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
 MAGNITUDE = ".lora_magnitude_vector"  # peft's name in files
-CLIP_LINEARS = {
-    "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
-    "feed_forward": ("fc1", "fc2"),
-    "projection": (),
-}
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """A text encoder and its tokenizer, whose folder has the same number: "text_encoder_2", "tokenizer_2"."""
-
-    kind: Any  # class of transformers
-    tokenizer: Any
-    key: str  # its name in embedding files that serve several encoders: "clip_l"
-    linears: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # none where diffusers reads no adapters
-    around: Any = None  # what its pipeline has in place of a tokenizer: made of one, and holding it as `tokenizer`
-    folder: str = ""  # where the tokenizer lies, if not in the folder of the same number
 
 
 class DiffusersFamily(Family):
@@ -358,27 +341,6 @@ SCHEDULER_OPTIONS = {"pndm": {"skip_prk_steps": True}}  # as Stable Diffusion sh
 def prefers_channels_last(device: str) -> bool:
     """Whether convolutions are faster there with the channels of a place beside each other: on GPUs."""
     return device.startswith("cuda")
-
-
-def written_out(prompt: Any, tokenizer: Any) -> Any:
-    """A prompt, or a list of them, in which each token of several vectors stands as its row of tokens."""
-    return TextualInversionLoaderMixin().maybe_convert_prompt(prompt, tokenizer)
-
-
-def writing_out(kind: Any) -> Any:
-    """The pipeline class, under its own name, made to write out tokens of several vectors if it does not."""
-    if issubclass(kind, TextualInversionLoaderMixin):
-        return kind
-
-    class Written(kind):
-        def encode_prompt(self, prompt: Any, *others: Any, **options: Any) -> Any:
-            tokenizer = self.tokenizer if hasattr(self, "tokenizer") else self.processor.tokenizer
-            if options.get("negative_prompt") is not None:
-                options["negative_prompt"] = written_out(options["negative_prompt"], tokenizer)
-            return super().encode_prompt(written_out(prompt, tokenizer), *others, **options)
-
-    Written.__name__ = kind.__name__
-    return Written
 
 
 def forget_path(file: Path) -> None:

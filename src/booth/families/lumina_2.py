@@ -11,7 +11,8 @@ from transformers import Gemma2Model, GemmaTokenizer
 
 from booth.core.family import Condition
 from booth.families.flow import FlowFamily
-from booth.families.layout import Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import Encoder
 
 
 class Lumina2(FlowFamily):

@@ -11,7 +11,7 @@ import diffusers
 from diffusers import DiffusionPipeline
 
 from booth.core.errors import UsageError
-from booth.families.layout import writing_out
+from booth.families.multi_vector import writing_out
 
 
 def starting_from_picture(pipe: DiffusionPipeline, masked: bool) -> Any:

@@ -12,7 +12,8 @@ from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration, Qwen3VL
 
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily
-from booth.families.layout import Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import Encoder
 from booth.families.video_latents import latent_side_of, standardised
 
 FIXED = "sample_sigmas"  # in model_index.json, of weights that are drawn with at these noise levels alone

@@ -13,7 +13,8 @@ from transformers import Gemma2Model, GemmaTokenizer
 
 from booth.core.family import Condition, Posterior
 from booth.families.flow import FlowFamily
-from booth.families.layout import Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import Encoder
 
 ROUGHEST = 32  # pixels that its pipeline wants every side to be a multiple of, whatever the autoencoder
 # What the pipeline writes before every prompt that it draws, and before none that it avoids.

@@ -8,7 +8,7 @@ from diffusers import StableDiffusionControlNetPipeline, StableDiffusionPipeline
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from booth.core.family import Condition
-from booth.families.layout import CLIP_LINEARS, Encoder
+from booth.families.text_encoder import CLIP_LINEARS, Encoder
 from booth.families.unet import SITES, UNetFamily
 
 

@@ -17,7 +17,8 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderMo
 from booth.core.family import Condition
 from booth.families.control import LatentlyControlledFamily
 from booth.families.flow import FlowFamily
-from booth.families.layout import CLIP_LINEARS, Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import CLIP_LINEARS, Encoder
 
 
 class StableDiffusion3(LatentlyControlledFamily, FlowFamily):

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from booth.core.family import Condition
-from booth.families.layout import CLIP_LINEARS, Encoder
+from booth.families.text_encoder import CLIP_LINEARS, Encoder
 from booth.families.unet import SITES, UNetFamily
 
 

@@ -13,7 +13,8 @@ from transformers import Qwen2Tokenizer, Qwen3Model
 
 from booth.core.family import Condition
 from booth.families.flow import FlowFamily
-from booth.families.layout import Encoder, writing_out
+from booth.families.multi_vector import writing_out
+from booth.families.text_encoder import Encoder
 
 
 class ZImage(FlowFamily):

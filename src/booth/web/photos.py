@@ -7,84 +7,20 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from booth.core.children import environment, python
 from booth.core.errors import BadDataError, UsageError
 from booth.web.home import Home, id_of
 from booth.web.jobs import write_json
+from booth.web.limited import child
+from booth.web.photo import CAPTION, MASK, SUFFIXES, Photo
 from booth.web.runs import read_json
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-MASK = "-masklabel"
-WAIT = 90  # seconds for the child that decodes
 MOST_PHOTOS = 200
-MAX_CAPTION = 2000
-CAPTION = ".txt"
 UNDONE = 20  # changes of captions that can be taken back
-KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR", "SYSTEMROOT")  # of the environment, for a child
-
-
-class ChangedMeanwhile(UsageError):
-    """A caption is another one on the disk than it was when it was read."""
-
-    def __init__(self, text: str, version: str) -> None:
-        told = "This caption was changed on the disk meanwhile."
-        super().__init__(told, "Look at it, then save again.", code="caption.changed", field="text")
-        self.text, self.version = text, version
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One photo's file."""
-
-    id: str
-    file: Path
-
-    @property
-    def mask(self) -> Path:
-        """Where its mask lies, or would."""
-        return self.file.with_name(f"{self.file.stem}{MASK}.png")
-
-    @property
-    def caption_file(self) -> Path:
-        """Where its caption lies, or would."""
-        return self.file.with_suffix(CAPTION)
-
-    def caption(self) -> tuple[str, str]:
-        """Its caption and the version of that, by which a change from outside is noticed."""
-        try:
-            data = b"" if self.caption_file.is_symlink() else self.caption_file.read_bytes()[: 4 * MAX_CAPTION]
-        except OSError:
-            return "", "none"
-        return " ".join(data.decode("utf-8-sig", "replace").split()), hashlib.sha256(data).hexdigest()[:16]
-
-    def write_caption(self, text: str, version: str) -> str:
-        """Keep a caption and return its version; ChangedMeanwhile rather than write over another one."""
-        there, now = self.caption()
-        if now != version:
-            raise ChangedMeanwhile(there, now)
-        line = " ".join(text.split())
-        if any(not c.isprintable() for c in line):
-            raise BadDataError(
-                "A caption has no control characters.", "Take them out.", code="caption.control_characters"
-            )
-        if len(line) > MAX_CAPTION:
-            raise BadDataError(
-                f"A caption has at most {MAX_CAPTION} characters.", "Make it shorter.", code="caption.too_long"
-            )
-        if not line:
-            self.caption_file.unlink(missing_ok=True)
-            return "none"
-        work = self.caption_file.with_name(f".{self.file.stem[:40]}.tmp-{os.getpid()}-{threading.get_ident()}")
-        work.write_text(line + "\n", encoding="utf-8")
-        os.replace(work, self.caption_file)
-        return self.caption()[1]
 
 
 class PhotoSet:
@@ -316,20 +252,6 @@ def plain_name(words: str) -> str:
     stem = stem.rsplit(".", 1)[0] if "." in stem[1:] else stem
     stem = re.sub(r"[^\w-]+", "-", stem).strip("-_")[:60]
     return "photo" if not stem or stem.lower().endswith(MASK) else stem
-
-
-def child(words: list[str], data: bytes) -> dict[str, Any]:
-    """The answer of the limited child process; of one that was ended a sentence that says so."""
-    around = environment(KEPT, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
-    try:
-        done = subprocess.run(
-            python("booth.web.intake", *words),
-            input=data, capture_output=True, timeout=WAIT, env=around, check=False, start_new_session=True,
-        )  # fmt: skip
-        told = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError):
-        return {"error": "takes more time or memory than a photo may; save it anew, smaller"}
-    return told if isinstance(told, dict) else {"error": "cannot be read"}
 
 
 _locks: dict[str, threading.RLock] = {}

@@ -19,8 +19,9 @@ from booth.augment.classifiers import Classifier
 from booth.augment.leaks import LeakError, require_disjoint
 from booth.augment.making import Maker
 from booth.augment.proof.plan import CHEAP, ProofPlan
+from booth.augment.proof.preparation import prepare
 from booth.augment.proof.report import write_report
-from booth.augment.proof.run import prepare, prove
+from booth.augment.proof.run import prove
 from booth.augment.provenance import read_rows
 from booth.augment.readers import read_set
 from booth.augment.recipe import Recipe

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from booth.compare import study as studying
+from booth.compare import study_attempt as studying
 from booth.compare.experiment import Setting, Study, read_setting, read_study, run_file, runs_of
 from booth.compare.study import run_studies
 from booth.compare.study_page import read_figures, study_page

@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from web_client import png, raw
 
-from booth.web.photos import PhotoSets, child, plain_name
+from booth.web.limited import child
+from booth.web.photos import PhotoSets, plain_name
 from booth.web.studio import Studio
 
 
@@ -86,7 +87,7 @@ def test_a_bomb_is_refused_by_its_size(client: TestClient, key: str) -> None:
 
 
 def test_a_child_that_takes_too_much_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("booth.web.photos.WAIT", 0.001)
+    monkeypatch.setattr("booth.web.limited.WAIT", 0.001)
     assert "more time or memory" in child(["take", str(tmp_path), "x"], png())["error"]
 
 

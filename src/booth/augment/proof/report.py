@@ -11,7 +11,8 @@ from PIL import Image
 from booth.augment.making import Made
 from booth.augment.proof.bench import known
 from booth.augment.proof.choices import picture_arms
-from booth.augment.proof.run import Proof, total_seconds
+from booth.augment.proof.preparation import Proof
+from booth.augment.proof.record import total_seconds
 from booth.augment.recipe import PLACEBO
 from booth.core.words import duration, size
 from booth.evaluate.report.files import write_whole

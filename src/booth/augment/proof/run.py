@@ -2,109 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from booth.augment.build import JUDGING, RECORD, require_outside, shares
-from booth.augment.classifiers import classifier
-from booth.augment.copies import comparing_encoder
-from booth.augment.derived_set import origin_of
-from booth.augment.generator import Generator
-from booth.augment.labelled_set import LabelledSet
-from booth.augment.making import Maker
 from booth.augment.proof.bench import Bench
-from booth.augment.proof.choices import Chosen, Execute, choose, picture_arms
+from booth.augment.proof.choices import Execute, choose, picture_arms
 from booth.augment.proof.jobs import Job, run_jobs
-from booth.augment.proof.metrics import measured
 from booth.augment.proof.plan import CHEAP, ProofPlan
-from booth.augment.proof.statistics import Contrast, Said, contrast, holm
-from booth.augment.proof.verdicts import Verdict, best_cheap, nothing, verdict
-from booth.augment.provenance import FILE as PROVENANCE
-from booth.augment.provenance import Origin, write_origins
-from booth.augment.readers import read_set
-from booth.augment.recipe import PLACEBO, Recipe, anywhere, require_labels
-from booth.augment.splits import outer_folds
-from booth.augment.state import read_json, write_json
-from booth.core.commit import committed_file, size_of
-from booth.core.errors import BadDataError, UsageError
+from booth.augment.proof.preparation import Proof, Tell, prepare
+from booth.augment.proof.record import RESULT, claim, record, write_proof_origins
+from booth.augment.proof.statistics import Said, contrast, holm
+from booth.augment.proof.verdicts import best_cheap, nothing, verdict
+from booth.augment.recipe import PLACEBO, Recipe, anywhere
+from booth.augment.state import write_json
 from booth.core.json_values import Json
 from booth.events import Listener, current_reporter, reporting
 from booth.executor import job as executed
 from booth.executor.job import Executor, Resident
 from booth.executor.spread import spread
-
-FOLDER, PLAN, RESULT, FOLDS = "proof", "plan.json", "proof.json", "folds.csv"
-Tell = Callable[[str], None]
-
-
-@dataclass
-class Proof:
-    """Everything that was found."""
-
-    folder: Path
-    plan: ProofPlan
-    recipe: Recipe
-    found: LabelledSet
-    benches: list[Bench]
-    said: dict[str, dict[str, Said]] = field(default_factory=dict[str, dict[str, Said]])  # by classifier and arm
-    chosen: dict[str, list[Chosen]] = field(default_factory=dict[str, list[Chosen]])  # by "classifier arm", a fold each
-    used: dict[str, int] = field(default_factory=dict[str, int])  # made pictures in the tested trainings, likewise
-    contrasts: list[Contrast] = field(default_factory=list[Contrast])
-    over_placebo: list[Contrast] = field(default_factory=list[Contrast])
-    verdicts: list[Verdict] = field(default_factory=list[Verdict])
-    record: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-def read_recipe(aug: Path) -> Recipe:
-    """The recipe of a set that `booth augment` made; BadDataError for another folder."""
-    record = read_json(aug / RECORD)
-    if record is None:
-        raise BadDataError(
-            f"{aug} is no set of `booth augment`: it has no {RECORD}.",
-            "Name the folder that it printed.",
-            code="augment.no_set",
-            field="aug",
-        )
-    return Recipe.model_validate(record["recipe"])
-
-
-def prepare(aug: Path, recipe: Recipe, plan: ProofPlan, tell: Tell, listener: Listener | None = None) -> Proof:
-    """Everything that can be checked before the work: the set, its folds, the words and that nothing leaks."""
-    plan.checked()
-    for name in plan.classifiers:
-        classifier(name).make(2)  # a missing package is told before the work
-    found = read_set(recipe.data, recipe.columns, recipe.images)
-    for sentence in (found.layout, *found.notes):
-        tell(sentence)
-    require_labels(recipe, found)
-    require_outside(recipe, found, aug)
-    if plan.shots is not None and not recipe.classes:
-        raise UsageError(
-            "`shots` says how many pictures of the scarce classes are used.",
-            "Name these with `classes`.",
-            code="shots.without_classes",
-            field="shots",
-        )
-    folds = outer_folds(found, plan.folds, plan.seed, recipe.classes, plan.shots)
-    encoder = comparing_encoder(recipe.encoder)
-    generator = Generator(recipe.base, recipe.device, listener)
-    folder = aug / FOLDER
-    benches = [
-        Bench(fold, plan, recipe, found.labels, folder / f"fold-{fold.index}", generator, encoder, JUDGING)
-        for fold in folds
-    ]
-    for bench in benches:
-        for arm in plan.pictures:
-            bench.maker(arm, 1.0)  # what it saw is looked at first of all
-    return Proof(folder, plan, recipe, found, benches)
 
 
 def prove(
@@ -122,7 +43,7 @@ def prove(
     """
     began = time.perf_counter()
     proof = prepare(aug, recipe, plan, tell, listener)
-    _claim(proof)
+    claim(proof)
     benches = {bench.fold.index: bench for bench in proof.benches}
 
     def run(jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
@@ -140,9 +61,9 @@ def prove(
                 proof.chosen.setdefault(f"{name} {arm}", []).append(chosen)
         proof.said[name] = {arm: _tested(proof, name, arm, execute) for arm in plan.arms}
     for place, bench in enumerate(proof.benches):
-        _write_origins(proof, bench, place)
+        write_proof_origins(proof, bench, place)
     _judge(proof)
-    proof.record = _record(proof, round(time.perf_counter() - began, 1))
+    proof.record = record(proof, round(time.perf_counter() - began, 1))
     write_json(proof.folder / RESULT, proof.record)
     return proof
 
@@ -199,20 +120,6 @@ def _tested(proof: Proof, name: str, arm: str, execute: Execute) -> Said:
     return Said(np.concatenate(parts, axis=1), np.array(wanted), np.array([numbers[g] for g in names]))
 
 
-def _write_origins(proof: Proof, bench: Bench, place: int) -> None:
-    """Where every made picture comes from that a tested classifier of the fold has learned from."""
-    origins: dict[str, Origin] = {}
-    for key, several in proof.chosen.items():
-        arm, choice = key.partition(" ")[2], several[place].choice
-        maker = bench.maker(arm, choice.strength)
-        if not isinstance(maker, Maker):
-            continue
-        for made in bench.extra(arm, choice):
-            name = made.file.relative_to(bench.folder).as_posix()
-            origins[name] = origin_of(made, name, maker, choice.filter, str(bench.fold.index))
-    write_origins(list(origins.values()), bench.folder / PROVENANCE)
-
-
 def _judge(proof: Proof) -> None:
     best: dict[str, str] = {}
     for name, arms in proof.said.items():
@@ -234,77 +141,3 @@ def _judge(proof: Proof) -> None:
 def _balanced(said: Said, seed: int) -> float:
     right = said.right[seed]
     return float(np.mean([right[said.wanted == c].mean() for c in np.unique(said.wanted)]))
-
-
-def _claim(proof: Proof) -> None:
-    """Write down what is going to be compared; UsageError where another comparison lies there already."""
-    plan = json.loads(json.dumps(proof.plan.to_json()))
-    file = proof.folder / PLAN
-    before = read_json(file)
-    if before is not None and before != plan:
-        differs = next(key for key in plan if before.get(key) != plan[key])
-        raise UsageError(
-            f"{file} wrote down {differs} = {before.get(differs)} before the run, and this asks for {plan[differs]}.",
-            "What is compared is not changed afterwards: delete the folder to begin again, or name another with `out`.",
-            code="augment.other_plan",
-            field="out",
-        )
-    write_json(file, plan)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["fold", "side", "image", "label", "group", "sha256"])
-    for bench in proof.benches:
-        for side in ("train", "validation", "test"):
-            for p in getattr(bench.fold, side).pictures:
-                writer.writerow([bench.fold.index, side, p.name, p.label, p.group, p.sha256])
-    with committed_file(proof.folder / FOLDS) as work:
-        work.write_text(stream.getvalue(), encoding="utf-8")
-
-
-def _record(proof: Proof, seconds: float) -> dict[str, Any]:
-    scarce = sorted({label for bench in proof.benches for label in bench.scarce})
-    numbers = {
-        name: {arm: measured(said, proof.found.labels, scarce) for arm, said in arms.items()}
-        for name, arms in proof.said.items()
-    }
-    return {
-        "plan": proof.plan.to_json(),
-        "recipe": proof.recipe.model_dump(mode="json"),
-        "base": proof.benches[0].generator.base_hash if proof.plan.methods_need_base else "",
-        "encoder": {"name": proof.benches[0].encoder.name, **proof.benches[0].encoder.about()},
-        "pictures": dict(proof.found.counts),
-        "groups": len(proof.found.groups),
-        "scarce": {str(b.fold.index): list(b.scarce) for b in proof.benches},
-        "sides": {str(b.fold.index): _sides(b) for b in proof.benches},
-        "numbers": numbers,
-        "contrasts": [asdict(c) for c in proof.contrasts],
-        "over_placebo": [asdict(c) for c in proof.over_placebo],
-        "verdicts": [asdict(v) for v in proof.verdicts],
-        "choices": {key: [asdict(c.choice) for c in several] for key, several in proof.chosen.items()},
-        "curves": {key: [c.curve for c in several] for key, several in proof.chosen.items()},
-        "made": {arm: _made(proof, arm) for arm in picture_arms(proof.benches[0])},
-        "seconds_of_this_call": seconds,
-        "bytes": size_of(proof.folder),
-    }
-
-
-def _sides(bench: Bench) -> dict[str, dict[str, int]]:
-    fold = bench.fold
-    return {n: dict(s.counts) for n, s in (("train", fold.train), ("validation", fold.validation), ("test", fold.test))}
-
-
-def _made(proof: Proof, arm: str) -> dict[str, Any]:
-    """What share of an arm's pictures is what, over all folds."""
-    made = [m for bench in proof.benches for m in bench.made_so_far(arm)]
-    return shares(made, "likeness")
-
-
-def total_seconds(proof: Proof) -> float:
-    """Seconds of all trainings of classifiers, whatever call they were made in."""
-    files = proof.folder.glob("fold-*/runs/*.json")
-    return float(sum((read_json(f) or {}).get("result", {}).get("seconds", 0.0) for f in files))
-
-
-def lines(proof: Proof) -> Sequence[str]:
-    """The verdicts, for people."""
-    return [f"{v.classifier}: {v.sentence}" for v in proof.verdicts]

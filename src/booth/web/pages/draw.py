@@ -16,12 +16,12 @@ from booth.registry import CONTROLS
 from booth.web.forms import Wrong
 from booth.web.home import ID
 from booth.web.jobs import Job
+from booth.web.limited import child
 from booth.web.messages import words_of
 from booth.web.pages.jobs import job_of
 from booth.web.pages.jobs import shown as job_shown
 from booth.web.pages.media import picture
 from booth.web.pages.photos import RAW, body
-from booth.web.photos import child
 from booth.web.studio import Studio
 from booth.web.view import page, studio_of
 

@@ -16,7 +16,8 @@ from booth.web.home import Home
 from booth.web.intake import MAX_BYTES
 from booth.web.messages import words_of
 from booth.web.pages.media import picture
-from booth.web.photos import ChangedMeanwhile, Photo, PhotoSet, PhotoSets
+from booth.web.photo import ChangedMeanwhile, Photo
+from booth.web.photos import PhotoSet, PhotoSets
 from booth.web.runs import read_json
 from booth.web.view import page, studio_of
 
