@@ -73,7 +73,7 @@ _CLASSES = {
     "Trainer": "booth.train.trainer",
 }
 # These rooms share their names with functions of this module. Python binds a room to its package when it is first
-# imported; imported here, empty as they are, they do not take the functions' places later.
+# imported; imported here, light as they are, they do not take the functions' places later.
 for _room in ("compare", "evaluate", "families", "generate", "methods", "train"):
     importlib.import_module(f"booth.{_room}")
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
-
-os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")  # closes the community-pipeline downloader
-
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from booth.core import file_names

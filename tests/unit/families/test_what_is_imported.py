@@ -1,11 +1,14 @@
-"""What is not imported, because nothing here uses it."""
+"""What is not imported, because nothing here uses it, and what is closed before an import."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 UNUSED = ("sklearn", "torchvision", "bitsandbytes", "pandas", "matplotlib", "datasets", "tensorflow")
 FAMILIES = ("flux", "sana", "qwen_image", "z_image", "stable_diffusion_3")
@@ -42,3 +45,11 @@ def test_a_training_and_a_drawing_load_no_more_than_their_family_needs(
     assert [name for name in FAMILIES if f"booth.families.{name}" in loaded] == []
     assert not any(name.startswith("diffusers.pipelines.flux") for name in loaded)
     assert "booth.families.stable_diffusion" in loaded  # else the list would say nothing
+
+
+@pytest.mark.parametrize("module", ["booth.families.flux", "booth.families.layout", "booth.world.denoiser"])
+def test_diffusers_downloads_no_code_whichever_module_imports_it(module: str) -> None:
+    code = f"import {module}; from diffusers.utils import constants; print(constants.DIFFUSERS_DISABLE_REMOTE_CODE)"
+    outside = {name: value for name, value in os.environ.items() if name != "DIFFUSERS_DISABLE_REMOTE_CODE"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=outside)
+    assert run.stdout.strip() == "True"
