@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from booth.core.errors import BadDataError
 from booth.core.reading import parse_toml, read_text
 from booth.evaluate.subjects import lacking
-from booth.registry import METRICS
+from booth.registry import ENCODERS, METRICS
 
 ARMS = "arms.toml"
 UNTOUCHED = "base"  # the arm that is taught nothing
@@ -69,7 +69,10 @@ class Study(BaseModel):
     seeds: list[int] = Field([0, 1], min_length=1)
     arms: list[str] = Field(min_length=1)
     guidance: list[float] = Field([5.0], min_length=1, description="tables are made at each")
-    columns: list[str] = Field(min_length=1, description="metrics, as `metric` or `metric/part`")
+    columns: list[str] = Field(
+        min_length=1, description="metrics, as `metric` or `metric/part`, of the first encoder or of `.../encoder`"
+    )
+    encoders: list[str] = Field(list[str](), description="that look at its runs beside those that are used unnamed")
     sheets: bool = Field(False, description="whether contact sheets of the drawings are kept with the page")
     pairs: list[tuple[str, str]] = Field(list[tuple[str, str]](), description="arms whose difference is asked for")
 
@@ -97,6 +100,14 @@ def read_study(file: Path, setting: Setting) -> Study:
                 code="study.unknown_subject",
                 field="files",
             )
+    strange = [encoder for encoder in study.encoders if encoder not in ENCODERS]
+    if strange:
+        raise BadDataError(
+            f"{file} names encoders that there are not: {', '.join(strange)}.",
+            f"There are {', '.join(ENCODERS)}.",
+            code="study.unknown_encoder",
+            field="files",
+        )
     wrong = [c for c in study.columns if c.partition("/")[0] not in METRICS and c not in RUN_NUMBERS]
     if wrong:
         raise BadDataError(

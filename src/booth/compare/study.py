@@ -13,12 +13,13 @@ import torch
 from pydantic import TypeAdapter
 
 from booth import __version__
-from booth.compare.experiment import PHOTOGRAPHS, Setting, Study, runs_of
+from booth.compare.experiment import PHOTOGRAPHS, Setting, Study
 from booth.compare.study_attempt import attempt
-from booth.compare.study_run import StudyRun, Where, claimed, is_there
+from booth.compare.study_run import StudyRun, Where, claimed, is_there, load_named, runs_asked
 from booth.compare.study_subject import study_subject
 from booth.core.cancel import CancelToken
 from booth.core.commit import package_versions
+from booth.core.encoder import Encoder
 from booth.core.errors import UsageError
 from booth.core.json_values import Json
 from booth.evaluate.encoders import load_encoders
@@ -51,15 +52,16 @@ def run_studies(
         with session.model() as model:
             scale = model.scale
         about = {"base": session.hash, "setting": setting.model_dump(exclude={"arms"})}
+        named = load_named([name for study in studies for name in study.encoders])  # before the work
         left = _to_run(studies, setting, results, about, scale, photographs)
         where = Where(results.absolute(), work.absolute(), photographs and photographs.absolute())
         if executor is not None:
             session.close()  # the workers hold one each
             _spread(list(left), setting, where, device, executor, reporter)
             return
-        encoders = load_encoders((), scale=scale)
+        usual = load_encoders(scale=scale)
         for run in left:
-            _do(run, setting, where, session, encoders, reporter)
+            _do(run, setting, where, session, run.seen_by(usual, named), reporter)
 
 
 def do(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Json]:
@@ -70,9 +72,10 @@ def do(arguments: Mapping[str, Any], resident: Resident) -> dict[str, Json]:
     with reporting([resident.on_event], resident.cancel) as reporter:
         with session.model() as model:
             scale = model.scale
-        encoders = resident.hold("encoders", scale, lambda: load_encoders((), scale=scale))
-        where = TypeAdapter(Where).validate_python(arguments["where"])
-        return _do(StudyRun(**arguments["run"]), setting, where, session, encoders, reporter)
+        run, where = StudyRun(**arguments["run"]), TypeAdapter(Where).validate_python(arguments["where"])
+        usual = resident.hold("encoders", scale, lambda: load_encoders(scale=scale))
+        named = resident.hold("named encoders", tuple(run.encoders), lambda: load_named(run.encoders))
+        return _do(run, setting, where, session, run.seen_by(usual, named), reporter)
 
 
 def _spread(
@@ -104,19 +107,17 @@ def _to_run(
     photographs: Path | None,
 ) -> Iterator[StudyRun]:
     """What has no result yet, looked at when its turn comes: another process may have done it."""
-    for study in studies:
-        for seed, place, name in runs_of(study):
-            run = StudyRun(study.name, seed, place, name)
-            if is_there(run.file(results), setting.arms[name], about, scale):
-                continue
-            if place.startswith(PHOTOGRAPHS) and photographs is None:
-                raise UsageError(
-                    f"{place} is a folder of photographs.",
-                    "Say where it lies with `photos`.",
-                    code="study.photographs_unnamed",
-                    field="photos",
-                )
-            yield run
+    for run in runs_asked(studies):
+        if is_there(run.file(results), setting.arms[run.arm], about, scale, run.encoders):
+            continue
+        if run.subject.startswith(PHOTOGRAPHS) and photographs is None:
+            raise UsageError(
+                f"{run.subject} is a folder of photographs.",
+                "Say where it lies with `photos`.",
+                code="study.photographs_unnamed",
+                field="photos",
+            )
+        yield run
 
 
 def _do(
@@ -124,7 +125,7 @@ def _do(
     setting: Setting,
     where: Where,
     session: Session,
-    encoders: Sequence[Any],
+    encoders: Sequence[Encoder],
     reporter: Reporter,
 ) -> dict[str, Any]:
     """One run, which borrows the session's base while it trains and while it draws; {} where another process has it."""

@@ -12,6 +12,7 @@ from booth.compare.experiment import Arm, Setting
 from booth.compare.study_subject import StudySubject
 from booth.concept import Concept
 from booth.config import RunConfig
+from booth.core.encoder import Encoder
 from booth.core.errors import BoothError, DiskFullError
 from booth.core.family import Family
 from booth.core.method import Subject
@@ -36,7 +37,7 @@ def attempt(
     seed: int,
     setting: Setting,
     session: Session,
-    encoders: Sequence[Any],
+    encoders: Sequence[Encoder],
     folder: Path,
     reporter: Reporter,
 ) -> dict[str, Any]:

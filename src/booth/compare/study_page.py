@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from booth.compare.experiment import ARMS, PHOTOGRAPHS, UNTOUCHED, Setting, Study, run_file, runs_of
+from booth.compare.study_run import encoders_of
 from booth.core.statistics import Difference, interval, paired_t
 from booth.evaluate.measure import label_of
 from booth.evaluate.report.files import write_whole
@@ -66,11 +67,11 @@ def read_figures(study: Study, results: Path) -> Figures:
 
 
 def value_of(run: Run, metric: str, guidance: float) -> float | None:
-    """A metric, or a cost such as seconds; of several encoders the first."""
+    """A metric, or a cost such as seconds; of several encoders the one that is named, else the first."""
     if metric in run:
         return None if run[metric] is None else float(run[metric])
     scores: Mapping[str, Any] = run.get("metrics", {}).get(f"{guidance:g}", {})
-    return next((s["value"] for name, s in scores.items() if name.rpartition("/")[0] == metric), None)
+    return next((s["value"] for name, s in scores.items() if metric in (name, name.rpartition("/")[0])), None)
 
 
 def study_page(study: Study, setting: Setting, results: Path, folder: Path) -> str:
@@ -130,10 +131,11 @@ def _pairs(figures: Figures, guidance: float) -> str:
 
 def heading(metric: str) -> str:
     """What the field calls a metric, with an arrow to the better side."""
-    name, _, part = metric.partition("/")
+    name, *rest = metric.split("/")
     if name not in METRICS:
         return metric
-    return f"{label_of(name, part, {})} {'↑' if METRICS[name].better == 'higher' else '↓'}"
+    by = f", by {rest.pop()}" if rest and rest[-1] in ENCODERS else ""
+    return f"{label_of(name, '/'.join(rest), {})}{by} {'↑' if METRICS[name].better == 'higher' else '↓'}"
 
 
 def _with_interval(values: list[float]) -> str:
@@ -188,12 +190,6 @@ def _how(figures: Figures, setting: Setting) -> str:
         f"Failed: `{r['arm']['name']}` on {r['subject']} with seed {r['seed']}: {r['error']}" for r in failed
     ]
     return "\n\n".join([paragraphs[0] + " " + paragraphs[1], *paragraphs[2:]])
-
-
-def encoders_of(runs: Sequence[Run]) -> list[str]:
-    """The encoders whose names the metrics carry."""
-    names = {n.rpartition("/")[2] for run in runs for scores in run["metrics"].values() for n in scores}
-    return sorted(name for name in names if name in ENCODERS)
 
 
 def _seeds(runs: Sequence[Run]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from booth.compare.experiment import Setting, Study, read_setting, read_study, r
 from booth.compare.study import run_studies
 from booth.compare.study_page import read_figures, study_page
 from booth.compare.study_sheets import write_sheets
-from booth.core.errors import BadDataError, UsageError
+from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.data.photos import load_photos
 from booth.evaluate import pictures
 from booth.events import Event, Listener
 from booth.families.loading import EMBEDDED, base_hash, resolve_base
-from booth.registry import METHODS
+from booth.registry import ENCODERS, METHODS
+from thumbnails import Thumbnails
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENTS = ROOT / "experiments"
@@ -108,6 +110,68 @@ def test_studies_share_runs_and_run_nothing_twice(folder: Path) -> None:
     assert found["asked_noun"] not in ("cat", "thing")
     assert not any(name.startswith("cmmd") for name in found["metrics"]["5"])  # another class, another question
     assert not list(folder.glob("work/*/*/concept"))
+
+
+LOOKED_AT = STUDY.replace('["identity"', '["subject_similarity/thumbnails", "subject_similarity"') + (
+    'encoders = ["thumbnails"]\n'
+)
+
+
+class OnRequest(Thumbnails):
+    """Used only where it is named."""
+
+    stands_in = True
+
+
+@pytest.fixture
+def named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study that names an encoder."""
+    monkeypatch.setitem(ENCODERS._entries, "thumbnails", OnRequest)
+    file = folder / "named.toml"
+    file.write_text(LOOKED_AT)
+    return file
+
+
+def test_an_encoder_that_a_study_names_looks_at_its_runs_beside_the_others(folder: Path, named: Path) -> None:
+    setting, study = run(folder, "named")
+    found = json.loads(run_file(folder / "results", "cat:1", "lora", 0).read_text())["metrics"]["5"]
+    ours, theirs = found["subject_similarity/thumbnails"]["value"], found["subject_similarity/world-identity"]["value"]
+    assert ours != theirs
+    figures = read_figures(study, folder / "results")
+    assert figures.of("lora", "subject_similarity/thumbnails", 5.0)["cat:1"] == ours
+    assert figures.of("lora", "subject_similarity", 5.0)["cat:1"] == theirs  # the first is still the world's
+    page = study_page(study, setting, folder / "results", folder / "pages")
+    assert "| subject fidelity, by thumbnails ↑ | subject fidelity ↑ |" in page
+    assert "Encoders: thumbnails, world-agreement, world-identity, world-judges." in page
+    run(folder, "named", "one")  # which asks for less of the same runs
+
+
+def test_studies_of_one_command_that_share_a_run_have_all_their_encoders_look_at_it(folder: Path, named: Path) -> None:
+    run(folder, "one", "named")
+    with_both = json.loads(run_file(folder / "results", "cat:1", "lora", 0).read_text())["metrics"]["5"]
+    assert "subject_similarity/thumbnails" in with_both
+
+
+def test_a_run_that_a_named_encoder_has_not_seen_is_not_taken_for_one_that_it_has(folder: Path, named: Path) -> None:
+    run(folder, "one")
+    with pytest.raises(UsageError, match=r"base-0.json was made without thumbnails. Delete it"):
+        run(folder, "named")
+
+
+def test_a_study_whose_encoder_is_not_here_stops_before_the_work(
+    folder: Path, named: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    named.write_text(LOOKED_AT.replace('["thumbnails"]', '["efficientnet-lite0"]'))
+    with pytest.raises(NotAvailableError, match=r"booth\[imagenet\]"):
+        run(folder, "named")
+    assert not (folder / "results").exists()
+
+
+def test_a_misspelt_encoder_is_named(folder: Path) -> None:
+    (folder / "three.toml").write_text(STUDY + 'encoders = ["efficientnet"]\n')
+    with pytest.raises(BadDataError, match=r"encoders that there are not: efficientnet\. There are world-judges"):
+        read_study(folder / "three.toml", read_setting(folder))
 
 
 def test_a_run_of_another_arm_is_not_taken_for_this_one(folder: Path) -> None:
