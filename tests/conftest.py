@@ -24,8 +24,12 @@ from booth.train import samples
 torch.set_num_threads(1)  # one thread: the same sums in the same order on every machine
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """What is loaded by now stays, so that no garbage collection has to look through it: every training starts one."""
+    if getattr(session.config.option, "loadgroup", False):
+        grouped = [item for item in session.items if item.get_closest_marker("xdist_group")]
+        if not all("@" in item.nodeid for item in grouped):  # as with pytest 9.2 and pytest-xdist 3.8
+            raise pytest.UsageError("This pytest-xdist keeps no groups with this pytest: see pyproject.toml for both.")
     gc.collect()
     gc.freeze()
 

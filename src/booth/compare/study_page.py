@@ -103,8 +103,8 @@ def _of_an_earlier_base(figures: Figures, setting: Setting) -> list[str]:
     earlier = sum(run["base"] != now for run in figures.runs)
     if not earlier:
         return []
-    which = "All of it is" if earlier == len(figures.runs) else f"{earlier} of the {len(figures.runs)} runs are"
-    return [f"**Of an earlier base.** {which} of an embedded base that has been replaced since."]
+    which = "All of it was" if earlier == len(figures.runs) else f"{earlier} of the {len(figures.runs)} runs were"
+    return [f"**Of an earlier base.** {which} measured on an embedded base that has been replaced since."]
 
 
 def _arms(figures: Figures, guidance: float) -> str:

@@ -251,9 +251,9 @@ def test_a_page_says_first_that_its_runs_are_of_an_earlier_base(folder: Path) ->
     now = base_hash(resolve_base(EMBEDDED))
     assert page(now, now)[1].startswith("**Asked.**")
     assert page(now, "sha256:1")[1] == (
-        "**Of an earlier base.** 1 of the 2 runs are of an embedded base that has been replaced since."
+        "**Of an earlier base.** 1 of the 2 runs were measured on an embedded base that has been replaced since."
     )
-    assert page("sha256:1", "sha256:1")[1].startswith("**Of an earlier base.** All of it is")
+    assert page("sha256:1", "sha256:1")[1].startswith("**Of an earlier base.** All of it was ")
 
 
 def test_sheets_show_the_photos_the_base_and_every_arm(folder: Path) -> None:
