@@ -58,6 +58,11 @@ class Seat:
     alone: Callable[..., list[Tensor]]  # makes its gradients where nobody else does
     ready: list[Tensor] | None = None  # the losses of that step, once its gradients are there
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its run has taken all steps."""
+        return self.index >= self.method.config.steps
+
     def rows(self, micro: int) -> tuple[Batch, Noised, Condition]:
         """Steps 1 and 2 of the loop."""
         rng = Rng(self.seed, self.index, micro)
@@ -79,6 +84,8 @@ class Table:
         self, number: int, model: Family, batches: BatchSource, update: Update, *, seed: int, index: int, **how: Any
     ) -> list[Tensor]:
         """In place of `booth.train.loop.gradients`. A run that went back, or is the last here, goes on by itself."""
+        for done in [n for n in self.taken if self._seats[n].is_over]:
+            self.leave(done)  # which has taken its last step, and knows no rows of another
         seat = self._seats[number]
         if number in self.taken and (seat.index != index or seat.update is not update):
             self.leave(number)

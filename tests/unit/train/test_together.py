@@ -108,9 +108,12 @@ def test_one_pass_makes_the_gradients_of_all(asked: Asked, toy_base: Path, monke
     assert passes == [6] * 4
 
 
-def test_what_was_stopped_goes_on_together_and_to_the_same(asked: Asked, toy_base: Path) -> None:
+@pytest.mark.parametrize("settings", [{}, {"prior_weight": 1.0, "prior": "prediction"}], ids=["plain", "own prior"])
+def test_what_was_stopped_goes_on_together_and_to_the_same(
+    asked: Asked, toy_base: Path, settings: dict[str, Any]
+) -> None:
     with Session(str(toy_base)) as session, computing_with(1):
-        whole = train_together(asked("whole"), session=session)
+        whole = train_together(asked("whole", settings=settings), session=session)
         token = CancelToken()
 
         def stop(event: Event) -> None:
@@ -118,8 +121,10 @@ def test_what_was_stopped_goes_on_together_and_to_the_same(asked: Asked, toy_bas
                 token.cancel("Enough.")
 
         with pytest.raises(Cancelled, match="Enough"):
-            train_together(asked("stopped"), session=session, listeners=[[], [stop], []], cancel=token)
-        resumed = [c.model_copy(update={"resume": True}) for c in asked("stopped")]
+            train_together(
+                asked("stopped", settings=settings), session=session, listeners=[[], [stop], []], cancel=token
+            )
+        resumed = [c.model_copy(update={"resume": True}) for c in asked("stopped", settings=settings)]
         found = train_together(resumed, session=session)
     for one, other in zip(found, whole, strict=True):
         same(weights(one), weights(other))
