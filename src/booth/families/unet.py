@@ -49,7 +49,6 @@ SCHEDULERS = {
 }
 
 HINT_CHANNELS = (16, 32, 96, 256)  # of the reference code's hint encoder, which halves the side after each but the last
-DEEPER_HINT_CHANNELS = (16, 32, 64, 128, 256)  # for an autoencoder that halves it once more
 
 
 class UNetFamily(ControlledFamily):
@@ -94,8 +93,7 @@ class UNetFamily(ControlledFamily):
     def control_copy(self, middle_attention: bool) -> nn.Module:
         unet, latents = self.network, self.network.config.out_channels
         halvings = self.vae_factor.bit_length() - 1  # of the picture's side, down to the latents'
-        channels = DEEPER_HINT_CHANNELS if halvings == 4 else HINT_CHANNELS[: halvings + 1]
-        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
+        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hint_channels(halvings))
         if net.config["in_channels"] != latents:
             net.conv_in = _first_channels(net.conv_in, latents)
             net.register_to_config(in_channels=latents)
@@ -147,6 +145,13 @@ class UNetFamily(ControlledFamily):
             attention=attention_sites(self.network),
             cross_attention=tuple(n for n, _ in self.network.named_modules() if n.endswith("attn2")),
         )
+
+
+def hint_channels(halvings: int) -> tuple[int, ...]:
+    """Widths of a hint encoder that halves the side so often, one more than halvings; up to three the reference's."""
+    if halvings < len(HINT_CHANNELS):
+        return HINT_CHANNELS[: halvings + 1]
+    return tuple(min(HINT_CHANNELS[0] * 2**level, HINT_CHANNELS[-1]) for level in range(halvings + 1))
 
 
 def attention_sites(unet: Any) -> tuple[AttentionSite, ...]:

@@ -65,6 +65,16 @@ def test_it_starts_as_a_copy_with_zero_convolutions(toy: Family) -> None:
     assert not any(p.any() for z in [*zeros, last] for p in z.parameters())
 
 
+@pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])
+def test_a_hint_is_brought_to_the_latents_grid_whatever_the_autoencoder(
+    toy: Family, monkeypatch: pytest.MonkeyPatch, factor: int
+) -> None:
+    monkeypatch.setattr(type(toy), "vae_factor", factor)
+    assert toy.sites.control is not None
+    net: Any = toy.sites.control.copy(True)
+    assert net.controlnet_cond_embedding(torch.zeros(1, 3, 4 * factor, 4 * factor)).shape[2:] == (4, 4)
+
+
 def test_without_the_middles_attention_all_else_is_the_same_copy(toy: Family, tmp_path: Path) -> None:
     base = predict(toy, None)
     attach(toy, method := make_method("controlnet", middle_attention=False).plan()[0])
