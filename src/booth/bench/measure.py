@@ -25,15 +25,16 @@ from booth.core.children import environment, python
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.json_values import Json
-from booth.core.method import Method, Stage, Subject
+from booth.core.method import Method, Subject
 from booth.core.precision import DTYPES, choose_precision
 from booth.core.resources import cores
+from booth.data.own_predictions import Untouched
 from booth.families.layout import DiffusersFamily
 from booth.families.memory import Part, needed_bytes, task_of
 from booth.registry import METHODS, OPTIMIZERS
 from booth.session import Session
 from booth.train import setup
-from booth.train.estimate import Speed, Stand, seconds_per_picture
+from booth.train.estimate import Speed, Stand, rehearsed, seconds_per_picture, untouched_for
 from booth.train.loop import training_steps
 from booth.train.plan_state import PlanState
 
@@ -218,11 +219,11 @@ def _measured(
     plan = method.plan()
     state = PlanState(model, plan, 0, lambda: setup.make_scaler(precision))
     rows: list[Row] = []
+    untouched = untouched_for(state, setup.autocast_type(precision))
     try:
         for stage in plan:
-            update = state.open()
             title = name if len(plan) == 1 else f"{name}, {stage.name}"
-            rows.append(_row(title, model, stage, update, steps, device, precision, rate))
+            rows.append(_row(title, state, untouched, steps, device, precision, rate))
             state.close()
     finally:
         state.detach()
@@ -230,11 +231,13 @@ def _measured(
 
 
 def _row(
-    title: str, model: Family, stage: Stage, update: Any, steps: int, device: str, precision: str, rate: float
+    title: str, state: PlanState, untouched: Untouched | None, steps: int, device: str, precision: str, rate: float
 ) -> Row:
-    batches = Stand(model, stage)
+    model, stage, update = state.model, state.stage, state.open()
+    stand = Stand(model, stage)
+    batches, ahead = rehearsed(state, stand, untouched, WARM + steps)
     model.remember_embeddings(not stage.method.reads_prompts)
-    how: dict[str, Any] = {"seed": 0, "autocast": setup.autocast_type(precision)}
+    how: dict[str, Any] = {"seed": state.seed, "autocast": setup.autocast_type(precision)}
     made = list(training_steps(model, batches, update, start=0, stop=WARM + steps, **how))
     if not all(step.updated for step in made):
         raise UsageError(
@@ -243,7 +246,7 @@ def _row(
             code="bench.not_finite",
             field="precision",
         )
-    speed = Speed.of([step.seconds for step in made][WARM:])
+    speed = Speed.of([step.seconds for step in made][WARM:]).and_always(ahead)
     held = [tensor for module in model.components().values() for tensor in tensors_of(module)]
     kept = [value for entry in update.optimizer.state.values() for value in entry.values() if torch.is_tensor(value)]
     model.pack_layers(False)  # whose products nobody counts
@@ -254,7 +257,7 @@ def _row(
     config = stage.method.config
     return Row(
         method=title,
-        rows=batches.rows,
+        rows=stand.rows,
         seconds=digits(speed.mean),
         error=digits(speed.error, 2),
         gigaflop=digits(count / 1e9),

@@ -228,6 +228,14 @@ class Family(ABC):
             field="together",
         )
 
+    def stand_alone(self, names: Iterable[str]) -> None:
+        """Of a twin: share the weights of these components no more, because those of the other are going to change.
+
+        They are let go, and `recall` reads this one's own from the base's files.
+        """
+        if any(names):
+            raise ValueError("only a twin shares weights")
+
     def trainable_in(self, name: str) -> bool:
         """Whether any tensor in a component receives the gradient: then nothing downstream of it can be cached."""
         return any(p.requires_grad for p in self.components()[name].parameters())

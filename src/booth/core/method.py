@@ -97,6 +97,11 @@ class MethodConfig(BaseModel):
     caption_dropout: float = Field(0.0, ge=0, le=1, description="share of the rows that are learned with no prompt")
     gradient_checkpointing: bool = Field(False, description="trade time for memory")
 
+    @property
+    def asks_base(self) -> bool:
+        """Whether the prior is what the untouched base predicts itself."""
+        return self.prior_weight > 0 and self.prior == "prediction"
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -2,56 +2,172 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from booth.core.batch import Batch
+from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.noising import Noising
-from booth.core.rng import Rng
-from booth.data.batches import PhotoBatches
+from booth.core.rng import Rng, on_device
+
+AHEAD = 500  # micro-batches that are asked about in advance, where the base's own weights have to be read for it
+AHEAD_BYTES = 2**28  # of their answers, which wait in the machine's memory
+VALUE = 4  # bytes of a value of an answer
+
+
+class Untouched:
+    """The base as it was before anything was attached to it, to be asked while a method is taught.
+
+    It has modules of its own over the very weights of the base that is taught: they are frozen, and held once. Where a
+    method trains weights of the base itself, those of that component are read again from the base's files whenever they
+    are asked for, and let go afterwards: no copy lies beside gradients and activations.
+    """
+
+    def __init__(self, model: Family, prompts: Iterable[str], autocast: torch.dtype | None = None) -> None:
+        """`prompts` are all that it will be asked with; `model` is bare, or a ValueError.
+
+        UsageError for a family that has no twins.
+        """
+        if any(model.trainable_in(component) for component in model.components()):
+            raise ValueError("only the frozen base can be asked, before a method is attached")
+        self._model = _twin(model)
+        self._model.resolution = model.resolution
+        self._autocast = autocast
+        self._apart: list[str] = []  # components whose weights it shares no more
+        asked = list(dict.fromkeys(prompts))
+        with self._computing(_device(model)):
+            self._model.remember_embeddings(True, most=len(asked))
+            self._model.embed_ahead(asked)
+        self._model.free(["vae", *self._model.sites.text_encoders])
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether all of it lies in memory anyway, so that asking costs one pass and nothing else."""
+        return not self._apart
+
+    def leave(self, trained: Iterable[Tensor]) -> None:
+        """Share no weights of the components that one of these tensors belongs to, which are about to change."""
+        found = {id(tensor) for tensor in trained}
+        names = [n for n, part in self._model.components().items() if any(id(p) in found for p in part.parameters())]
+        self._model.stand_alone(names)
+        self._apart += names
+
+    @contextmanager
+    def at_hand(self) -> Generator[None]:
+        """Within this context all of its weights are in memory."""
+        self._model.recall(self._apart)
+        try:
+            yield
+        finally:
+            self._model.free(self._apart)
+
+    def predict(self, x_t: Tensor, t: Tensor, prompts: list[str], sizes: Tensor | None) -> Tensor:
+        """What it predicts there, with the shape of `x_t`, in float32; within `at_hand`."""
+        with self._computing(x_t.device):
+            return self._model.predict(x_t, t, self._model.embed(prompts, sizes=sizes)).float()
+
+    @contextmanager
+    def _computing(self, device: torch.device) -> Generator[None]:
+        autocast = self._autocast
+        with torch.no_grad(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            yield
+
+
+class ClassRows(Protocol):
+    """A BatchSource whose last `batch_size` rows are class rows."""
+
+    batch_size: int
+
+    def __call__(self, rng: Rng) -> Batch: ...
 
 
 class OwnPredictions:
     """A BatchSource whose class rows bring their own target: what the base predicts there before it is taught.
 
-    The base is asked before a method is attached, about every micro-batch of the stage. Randomness is derived, so that
-    its rows are known in advance to the bit, timesteps and noise included. One forward pass a row and the size of a
-    latent in memory is the price; in return nothing has to be switched off while training, and a full fine-tuning is
-    treated like an adapter.
+    A step asks for its own rows. Where weights have to be read for that, `due` says what had better be asked about
+    together: randomness is derived, so that rows are known in advance to the bit, timesteps and noise included.
     """
 
-    def __init__(self, batches: PhotoBatches) -> None:
+    def __init__(self, batches: ClassRows, untouched: Untouched, noising: Noising) -> None:
         self.batches = batches
+        self._untouched = untouched
+        self._noising = noising
+        self._parts = 1
         self._targets: dict[Rng, Tensor] = {}
 
-    def ask(self, model: Family, noising: Noising, rngs: Iterable[Rng], autocast: torch.dtype | None = None) -> None:
-        """Write down the targets of these micro-batches, unless they are known; nothing may be attached to `model`."""
-        if any(model.trainable_in(component) for component in model.components()):
-            raise ValueError("only the frozen base can be asked, before a method is attached")
-        model.remember_embeddings(True)
-        for rng in rngs:
-            if rng not in self._targets:
-                self._targets[rng] = self._answer(model, noising, rng, autocast)
-        model.remember_embeddings(False)
+    @property
+    def parts(self) -> int:
+        """In how many parts the rows of a batch are computed: no more of them are asked about at once.
 
-    def prompts(self) -> list[str] | None:
-        """As those of the batches."""
-        return self.batches.prompts()
+        In other parts answers may be rounded otherwise, so that those that are there are forgotten.
+        """
+        return self._parts
+
+    @parts.setter
+    def parts(self, count: int) -> None:
+        if count != self._parts:
+            self._parts, self._targets = count, {}
 
     def __call__(self, rng: Rng) -> Batch:
-        return replace(self.batches(rng), target=self._targets[rng])
-
-    def _answer(self, model: Family, noising: Noising, rng: Rng, autocast: torch.dtype | None) -> Tensor:
-        """What the base predicts for the class rows of one micro-batch, (n, C, h, w) on the CPU."""
         batch = self.batches(rng)
-        noised = noising.sample(batch.latents, rng)
-        rows = slice(-self.batches.batch_size, None)
-        device = noised.x_t.device.type
-        with torch.no_grad(), torch.autocast(device, dtype=autocast, enabled=autocast is not None):
-            sizes = None if batch.sizes is None else batch.sizes[rows]
-            condition = model.embed(batch.prompts[rows], sizes=sizes)
-            return model.predict(noised.x_t[rows], noised.t[rows], condition).float().cpu()
+        self._targets = {known: t for known, t in self._targets.items() if known.step >= rng.step}
+        if rng not in self._targets:
+            with self._untouched.at_hand():
+                self._targets[rng] = self._answer(batch, rng)
+        target, device = self._targets[rng], batch.latents.device
+        return replace(batch, target=target if target.device == device else on_device(target, device))
+
+    def due(self, rng: Rng, steps: int, accumulate: int) -> list[Rng]:
+        """The micro-batches to `ask` about before the one of `rng`, the first of its step, is dealt.
+
+        None where a step may ask for itself; otherwise those of whole steps, as many of the `steps` of this stage as
+        stay within AHEAD and AHEAD_BYTES.
+        """
+        if self._untouched.shares_weights or rng in self._targets or rng.step >= steps:
+            return []
+        last = min(steps, rng.step + self.steps_ahead(accumulate))
+        return [Rng(rng.seed, step, micro) for step in range(rng.step, last) for micro in range(accumulate)]
+
+    def steps_ahead(self, accumulate: int) -> int:
+        """How many steps are asked about together, at rows of the size of the first ones."""
+        row = self.batches(Rng(0)).latents[-1].numel() * VALUE
+        return max(1, min(AHEAD, AHEAD_BYTES // (self.batches.batch_size * row)) // accumulate)
+
+    def ask(self, rngs: Iterable[Rng]) -> None:
+        """Write down the answers for these micro-batches, unless they are known."""
+        with self._untouched.at_hand():
+            for rng in rngs:
+                if rng not in self._targets:
+                    self._targets[rng] = self._answer(self.batches(rng), rng).cpu()
+
+    def _answer(self, batch: Batch, rng: Rng) -> Tensor:
+        """What the base predicts for the class rows of a micro-batch, (n, C, h, w)."""
+        noised = self._noising.sample(batch.latents, rng)
+        count, size = self.batches.batch_size, -(-len(batch.prompts) // self._parts)
+        rows = range(len(batch.prompts) - count, len(batch.prompts), size)
+        parts = [slice(first, first + size) for first in rows]
+        sizes = [None if batch.sizes is None else batch.sizes[part] for part in parts]
+        ask = self._untouched.predict
+        return torch.cat([ask(noised.x_t[p], noised.t[p], batch.prompts[p], s) for p, s in zip(parts, sizes)])
+
+
+def _twin(model: Family) -> Family:
+    try:
+        return model.twin()
+    except UsageError as error:
+        raise UsageError(
+            f"{model.title} cannot be asked for its own predictions while it is taught: it has no twins.",
+            "Set prior=pictures.",
+            code="family.no_twin",
+            field="settings.prior",
+        ) from error
+
+
+def _device(model: Family) -> torch.device:
+    return next(next(iter(model.components().values())).parameters()).device

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 Mark = list[tuple[int, int]]
+BESIDE = ("state", "quant_state")  # attributes of bitsandbytes' layers that hold tensors
 
 
 def mark(module: nn.Module) -> Mark:
@@ -18,7 +19,9 @@ def mark(module: nn.Module) -> Mark:
 
 def over_the_same_weights(module: nn.Module) -> nn.Module:
     """A module of the same making that holds the very tensors of this one."""
-    same = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    same: dict[int, object] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    for layer in module.modules():  # bitsandbytes keeps what belongs to its weights beside them
+        same |= {id(layer.__dict__[name]): layer.__dict__[name] for name in BESIDE if name in layer.__dict__}
     return copy.deepcopy(module, same)
 
 
@@ -36,7 +39,7 @@ def take_back(module: nn.Module, fresh: nn.Module) -> None:
     """Give a module the weights of another one of the same making."""
     for layer, other in zip(module.modules(), fresh.modules(), strict=True):
         layer._parameters.update(other._parameters)
-        for name in ("state", "quant_state"):
+        for name in BESIDE:
             if hasattr(other, name):
                 setattr(layer, name, getattr(other, name))
     module.requires_grad_(False)

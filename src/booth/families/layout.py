@@ -54,6 +54,7 @@ class DiffusersFamily(Family):
     latents: ClassVar[int] = 128  # a side, where the denoiser does not say: all such bases were made for 1024 pixels
     multiple = 8
     _whole: DiffusersFamily | None = None  # whose weights these are, of a twin
+    _alone: frozenset[str] = frozenset()  # components of a twin with weights of its own
 
     def __init__(
         self, base: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, quantised: str | None = None
@@ -177,6 +178,15 @@ class DiffusersFamily(Family):
         twin.__init__(self.base, *self._how)
         return twin
 
+    def stand_alone(self, names: Iterable[str]) -> None:
+        if self._whole is None:
+            return super().stand_alone(names)
+        for name in {*names} - self._alone:
+            self._alone |= {name}
+            let_go(self._parts[name])
+            self.freed.add(name)
+        return None
+
     def free(self, names: Iterable[str]) -> None:
         wanted = set(names)
         wanted |= set(self.beside) if wanted else set()  # which no step of a training needs
@@ -271,7 +281,8 @@ class DiffusersFamily(Family):
 
     def _load(self, name: str) -> Any:
         """A part from the base's files, in its place; of a twin, one over the weights that are there already."""
-        if self._whole is not None:
+        if self._whole is not None and name not in self._alone:
+            self._whole.recall([name])
             return over_the_same_weights(self._whole.components()[name])
         device, dtype, quantised = self._how
         if name == "vae" and needs_float32(self.Autoencoder, config_of(self.base)):

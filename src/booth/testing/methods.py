@@ -15,6 +15,7 @@ from booth.core.family import Family
 from booth.core.method import Method, MethodConfig
 from booth.core.rng import Rng
 from booth.core.sites import Sites
+from booth.data.own_predictions import Untouched
 from booth.families.loading import load_family
 from booth.testing.precision import (
     casts_no_frozen_weight,
@@ -120,6 +121,33 @@ def _shape(model: Family) -> Any:
 
 def _tokenizers(model: Family) -> list[tuple[int, dict[str, int]]]:
     return [(id(t), dict(t.get_vocab())) for t in (table.tokenizer() for table in model.sites.token_tables)]
+
+
+def leaves_the_base_to_be_asked(make: Make, base: Path, folder: Path) -> None:
+    """While it is taught the untouched base answers as before, as with prior=prediction it is asked."""
+    model, method = load_family(str(base)), make()
+    asked = deal(Rng(1))
+    noised = model.noising.sample(asked.latents, Rng(1))
+    untouched = Untouched(model, asked.prompts)
+
+    def answer() -> torch.Tensor:
+        with untouched.at_hand():
+            return untouched.predict(noised.x_t, noised.t, asked.prompts, None)
+
+    with torch.no_grad():
+        before = model.predict(noised.x_t, noised.t, model.embed(asked.prompts)).float()
+    assert torch.equal(answer(), before), "the base answers otherwise than its twin"
+    changed: list[torch.nn.Parameter] = []
+    for stage in method.plan():
+        update = attach(model, stage)
+        changed += update.parameters().values()
+        untouched.leave(changed)
+        steps(model, update, 0, 2)
+        assert torch.equal(answer(), before), f"taught stage {stage.name}, the base is not to be asked any more"
+        freeze(update.groups)
+        assert torch.equal(answer(), before), f"after stage {stage.name}, the base is not to be asked any more"
+    detach(model, method)
+    assert torch.equal(answer(), before), "detached, the base is not to be asked any more"
 
 
 def starts_from_the_seed_alone(make: Make, base: Path, folder: Path) -> None:
@@ -259,6 +287,7 @@ CHECKS: tuple[Callable[[Make, Path, Path], None], ...] = (
     declares_what_it_does,
     trains_only_what_it_declares,
     detaches_without_a_trace,
+    leaves_the_base_to_be_asked,
     starts_from_the_seed_alone,
     redraws_what_it_wrote,
     writes_what_it_declares,

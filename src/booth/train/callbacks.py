@@ -69,10 +69,10 @@ class Callbacks:
         kept = {name.removeprefix(BEST): t for name, t in tensors.items() if name.startswith(BEST)}
         self.selection.load_state(checkpoint.values["selection"] if checkpoint else None, kept)
 
-    def after(self, step: Step, stages: PlanState) -> None:
-        """What a step is followed by, before anything is saved or drawn."""
+    def after(self, step: Step, stages: PlanState, ahead: float) -> None:
+        """What a step is followed by, before anything is saved or drawn; `ahead` are the seconds spent ahead of it."""
         left = stages.stage.method.config.steps - step.index
-        self._stage_estimate.note(stages.stage.name, step.seconds, left, self._reporter)
+        self._stage_estimate.note(stages.stage.name, step.seconds + ahead, left, self._reporter)
         if self.selection is not None and stages.is_last:
             self.selection.note(step.index, step.seconds)
 

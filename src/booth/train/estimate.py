@@ -6,13 +6,15 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from booth.choices import noising_of
 from booth.core.batch import Batch
 from booth.core.commit import size_of
 from booth.core.family import Family
@@ -20,6 +22,7 @@ from booth.core.json_values import Json
 from booth.core.method import Stage
 from booth.core.rng import Rng
 from booth.core.words import duration
+from booth.data.own_predictions import OwnPredictions, Untouched
 from booth.events import Reporter
 from booth.generate.draw import STEPS, draw
 from booth.train import setup
@@ -49,6 +52,10 @@ class Speed:
         spread = statistics.stdev(seconds) if len(seconds) > 1 else 0.0
         return cls(statistics.fmean(seconds), spread / math.sqrt(len(seconds)))
 
+    def and_always(self, seconds: float) -> Speed:
+        """So much more a step."""
+        return Speed(self.mean + seconds, self.error)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -56,7 +63,7 @@ class Estimate:
 
     seconds: float  # class pictures, training and samples; not the loading of the base
     plus_minus: float  # share of the seconds
-    train_seconds: float
+    train_seconds: float  # with what the base is asked ahead of the steps, for its own predictions
     class_seconds: float  # drawing the class pictures, where none of them is in the cache
     peak_memory_bytes: int
     artifact_bytes: int
@@ -95,12 +102,14 @@ def _rehearse(state: PlanState, precision: str) -> tuple[list[Speed], int]:
     """Speeds and bytes of the artefact. What the photos show does not change how long a step takes."""
     model, autocast = state.model, setup.autocast_type(precision)
     speeds: list[Speed] = []
+    untouched = untouched_for(state, autocast)
     try:
         for stage in state.plan:
-            update, stand = state.open(), Stand(model, stage)
+            update = state.open()
+            source, ahead = rehearsed(state, Stand(model, stage), untouched, WARM + MEASURED)
             how: dict[str, Any] = {"seed": state.seed, "autocast": autocast}
-            steps = training_steps(model, stand, update, start=0, stop=WARM + MEASURED, **how)
-            speeds.append(Speed.of([step.seconds for step in steps][WARM:]))
+            steps = training_steps(model, source, update, start=0, stop=WARM + MEASURED, **how)
+            speeds.append(Speed.of([step.seconds for step in steps][WARM:]).and_always(ahead))
             state.close()
         artefact = state.trained_bytes
         if artefact <= WRITTEN:
@@ -119,6 +128,7 @@ class Stand:
     def __init__(self, model: Family, stage: Stage) -> None:
         config = stage.method.config
         device = device_of(model)
+        self.batch_size = config.batch_size
         self.rows = config.batch_size * (2 if config.prior_weight > 0 else 1)
         self._prompt = stage.method.prompts()[0]
         side = model.resolution
@@ -131,6 +141,41 @@ class Stand:
         latents = rng.normal("photos", self._like.expand(self.rows, -1, -1, -1))
         weight = torch.full((self.rows,), 1 / self.rows, device=latents.device)
         return Batch([self._prompt] * self.rows, latents, weight, self._control)
+
+
+def untouched_for(state: PlanState, autocast: torch.dtype | None) -> Untouched | None:
+    """The bare base, to be asked for its own predictions at what stands in for photos; None where no stage does so."""
+    if not any(stage.method.config.asks_base for stage in state.plan):
+        return None
+    return Untouched(state.model, [stage.method.prompts()[0] for stage in state.plan], autocast)
+
+
+def rehearsed(
+    state: PlanState, stand: Stand, untouched: Untouched | None, steps: int
+) -> tuple[Stand | OwnPredictions, float]:
+    """What so many steps of the stage that is attached learn from, and the seconds a step that are spent ahead of it.
+
+    What these steps would ask ahead is asked here.
+    """
+    config = state.stage.method.config
+    if untouched is None or not config.asks_base:
+        return stand, 0.0
+    untouched.leave(state.trained())
+    source = OwnPredictions(stand, untouched, noising_of(state.model, config))
+    rngs, times = source.due(Rng(state.seed), steps, config.accumulate), [time.perf_counter()]
+
+    def timed() -> Iterator[Rng]:
+        for rng in rngs:
+            times.append(time.perf_counter())
+            yield rng
+
+    if not rngs:
+        return source, 0.0
+    source.ask(timed())
+    times.append(time.perf_counter())
+    reading, *asking = (after - before for before, after in pairwise(times))
+    share = math.ceil(config.steps / source.steps_ahead(config.accumulate)) / config.steps
+    return source, reading * share + statistics.median(asking) * config.accumulate
 
 
 class StageEstimate:

@@ -1,13 +1,15 @@
 """What is done when memory runs out in a step: the same step again in smaller parts, then with recomputed activations.
 
+So is what a step asks the untouched base, whether it asks itself or had it asked ahead.
+
 The batch, its noise and so its gradient stay what they were, but for the rounding of sums; only time is paid.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,9 +19,12 @@ from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.json_values import Json
 from booth.core.rng import Rng
+from booth.data.own_predictions import OwnPredictions
 from booth.events import Reporter
 from booth.train.loop import gradients
 from booth.train.update import Update
+
+T = TypeVar("T")
 
 
 class Ladder:
@@ -35,18 +40,36 @@ class Ladder:
     ) -> list[Tensor]:
         """In place of `booth.train.loop.gradients`; out of memory on the lowest rung is raised as it came."""
         how |= {"seed": seed, "index": index}
+
+        def make() -> list[Tensor]:
+            return self._make(model, batches, update, **how, **({"parts": self.parts} if self.parts > 1 else {}))
+
+        return self._until_it_fits(make, model, batches, Rng(seed, index), update.clear)
+
+    def ask(self, model: Family, source: OwnPredictions, rngs: Callable[[], Iterable[Rng]], first: Rng) -> None:
+        """The same for what is asked ahead of the step that begins with `first`; `rngs` are gone through anew."""
+        self._until_it_fits(lambda: source.ask(rngs()), model, source, first, lambda: None)
+
+    def _until_it_fits(
+        self, make: Callable[[], T], model: Family, batches: BatchSource, rng: Rng, undo: Callable[[], None]
+    ) -> T:
+        """What `make` makes of a step, on the first rung on which there is memory for it."""
+        asked = batches if isinstance(batches, OwnPredictions) else None
         while True:
             model.recompute_activations(True) if self.recomputes else None
+            if asked is not None:
+                asked.parts = self.parts
             try:
-                return self._make(model, batches, update, **how, **({"parts": self.parts} if self.parts > 1 else {}))
+                return make()
             except Exception as error:
-                update.clear()  # half of the gradients may be there
-                if not is_out_of_memory(error) or not self._step_down(model, len(batches(Rng(seed, index)).prompts)):
+                undo()  # half of the gradients may be there
+                if not is_out_of_memory(error) or not self._step_down(model, _rows(batches, rng)):
                     raise
             _give_back()
+            step = rng.step + 1
             done = f"each batch in {self.parts} parts" + ", with activations recomputed" * self.recomputes
-            told = f"Out of memory at step {index + 1}: it is made again, and so are all that follow, {done}."
-            self._reporter.emit("memory", "warning", step=index + 1, **self.state(), text=told)
+            told = f"Out of memory at step {step}: it is made again, and so are all that follow, {done}."
+            self._reporter.emit("memory", "warning", step=step, **self.state(), text=told)
 
     def _step_down(self, model: Family, rows: int) -> bool:
         """Take the next rung; whether there is one."""
@@ -69,6 +92,12 @@ class Ladder:
     def load_state(self, values: dict[str, Any]) -> None:
         """Take over what `state` returned."""
         self.parts, self.recomputes = values["parts"], values["recomputes"]
+
+
+def _rows(batches: BatchSource, rng: Rng) -> int:
+    """How many rows a batch has; the base is not asked about them."""
+    dealt = batches.batches if isinstance(batches, OwnPredictions) else batches
+    return len(dealt(rng).prompts)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

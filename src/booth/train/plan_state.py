@@ -72,6 +72,11 @@ class PlanState:
         """What the tensors of the finished stages take."""
         return sum(size_of_tensors(_named(groups)) for groups in self._finished)
 
+    def trained(self) -> list[Tensor]:
+        """What the finished stages and the current one, if it is attached, have handed over to be trained."""
+        several = [*self._finished, *([self.update.groups] if self.update is not None else [])]
+        return [tensor for groups in several for tensor in _named(groups).values()]
+
     def open(self) -> Update:
         """Attach the current stage if it is not attached yet; what receives the gradient is decided here."""
         if self.update is None:

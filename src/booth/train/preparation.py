@@ -155,8 +155,8 @@ class Prepared:
         if own is not None:
             self.known["data"]["batches"] = own.digest
         about = (self.plan_state, subject, sets, control_images, config, self.base_hash, self.clock, reporter, latents)
-        self.stage_data = StageData(*about, own=own)
         self._autocast = setup.autocast_type(self.precision)
+        self.stage_data = StageData(*about, own=own, autocast=self._autocast)
         folder = self._folder.path / CHECKPOINTS if self._folder is not None else None
         keep = config.keep_checkpoints or KEEP
         self._saving = Saving(folder, config.checkpoint_every, self.clock, reporter, keep)

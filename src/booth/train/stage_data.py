@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
@@ -15,14 +16,14 @@ from booth.choices import noising_of
 from booth.config import RunConfig
 from booth.core.cache import cache_folder
 from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, Stage, Subject
+from booth.core.method import Method, Stage, Subject
 from booth.core.rng import Rng
 from booth.data.batches import PhotoBatches, TrainingSubject
 from booth.data.control_images import ControlImages
 from booth.data.latent_store import FOLDER as LATENTS
 from booth.data.latent_store import LatentStore
 from booth.data.own_batches import OwnBatches
-from booth.data.own_predictions import OwnPredictions
+from booth.data.own_predictions import OwnPredictions, Untouched
 from booth.data.photos import PhotoSet
 from booth.data.prior import class_pictures, class_prompt
 from booth.events import Reporter
@@ -30,6 +31,8 @@ from booth.families.control import LatentlyControlledFamily
 from booth.families.memory import native_side
 from booth.generate.draw import draw
 from booth.train import setup
+from booth.train.ladder import Ladder
+from booth.train.loop import device_of
 from booth.train.plan_state import PlanState
 from booth.train.timing import Clock
 
@@ -49,6 +52,7 @@ class StageData:
         reporter: Reporter,
         latents: Path | None = None,
         own: OwnBatches | None = None,
+        autocast: torch.dtype | None = None,
     ) -> None:
         self.stages = stages
         self.taught = list(zip(subject.all, photos, strict=True))
@@ -59,6 +63,9 @@ class StageData:
         self.reporter = reporter
         self.latents = latents  # a folder of the run's own for encoded photos; none = that of all runs
         self._own = own  # what deals the rows where there are no photos
+        self._autocast = autocast  # what a step computes in
+        self._untouched: Untouched | None = None  # the bare base, where it is asked for its own predictions
+        self.seconds_ahead = 0.0  # each of the present steps' share of what was spent on asking it ahead of them
         self._class_images: dict[str, list[Image]] = {}
         self._sources: dict[int, PhotoBatches | OwnPredictions] = {}
         self._store: LatentStore | None = None
@@ -69,20 +76,22 @@ class StageData:
         """The base."""
         return self.stages.model
 
-    def prepare(self, index: int, step: int, autocast: torch.dtype | None) -> None:
-        """Get from the base whatever is needed from `step` of stage `index` on; nothing may be attached to it."""
-        left = [(i, stage.method.config) for i, stage in enumerate(self.stages.plan) if i >= index]
-        counts = [c.class_pictures for _, c in left if c.prior_weight > 0 and c.prior == "pictures"]
+    def prepare(self, index: int) -> None:
+        """Get from the base whatever is needed from stage `index` on; nothing may be attached to it."""
+        left = [stage.method.config for stage in self.stages.plan[index:]]
+        counts = [c.class_pictures for c in left if c.prior_weight > 0 and c.prior == "pictures"]
         if counts:
             self._draw_class_pictures(max(counts))
-        for i, config in left:
-            if config.prior_weight > 0 and config.prior == "prediction":
-                self._ask(i, config, step if i == index else 0, autocast)
+        if any(c.asks_base for c in left) and self._untouched is None:
+            prompts = [class_prompt(subject.noun, subject.kind) for subject, _ in self.taught]
+            self._untouched = Untouched(self.model, prompts, self._autocast)
 
     def batches(self, index: int) -> PhotoBatches | OwnPredictions | OwnBatches:
-        """What a stage learns from; encoded when it is first asked for."""
+        """What a stage learns from, once it is attached; encoded when it is first asked for."""
         if self._own is not None:
             return self._own
+        if self._untouched is not None:
+            self._untouched.leave(self.stages.trained())
         if index not in self._sources:
             stage = self.stages.plan[index]
             config = stage.method.config
@@ -101,8 +110,8 @@ class StageData:
                     store=self._latents(),
                     on_photo=lambda: self.reporter.progress(self.reporter.done + 1),
                 )
-            own = config.prior_weight > 0 and config.prior == "prediction"
-            self._sources[index] = OwnPredictions(batches) if own else batches
+            asked = self._untouched if config.asks_base else None
+            self._sources[index] = OwnPredictions(batches, asked, noising_of(self.model, config)) if asked else batches
         return self._sources[index]
 
     def _latents(self) -> LatentStore:
@@ -114,9 +123,12 @@ class StageData:
     def photo_batches(self, index: int) -> PhotoBatches | OwnBatches:
         """The same without targets that the base was asked for."""
         source = self.batches(index)
-        return source.batches if isinstance(source, OwnPredictions) else source
+        if not isinstance(source, OwnPredictions):
+            return source
+        assert isinstance(source.batches, PhotoBatches)
+        return source.batches
 
-    def free(self, index: int, autocast: torch.dtype | None) -> None:
+    def free(self, index: int) -> None:
         """Let go of the autoencoder and, once all prompts of a stage are embedded, of the text encoders.
 
         The autoencoder stays where each step encodes hints or pictures; text encoders stay where something in them is
@@ -125,8 +137,8 @@ class StageData:
         """
         if index in self._gone and self._gone[index] <= self.model.freed:
             return
-        prompts = self.batches(index).prompts()
-        device = next(next(iter(self.model.components().values())).parameters()).device.type
+        prompts = self.photo_batches(index).prompts()
+        device, autocast = device_of(self.model).type, self._autocast
         with torch.autocast(device, dtype=autocast, enabled=autocast is not None):  # as a step would embed them
             known = prompts is not None and self.model.embed_ahead(prompts)
         by_latents = isinstance(self.model, LatentlyControlledFamily)
@@ -170,16 +182,22 @@ class StageData:
         self.reporter.progress(min(self.reporter.done + len(images), self.reporter.total or 0))
         return images
 
-    def _ask(self, index: int, config: MethodConfig, start: int, autocast: torch.dtype | None) -> None:
-        seed = self.stages.seed_of(index)
-        rngs = [Rng(seed, step, micro) for step in range(start, config.steps) for micro in range(config.accumulate)]
+    def ask_ahead(self, ladder: Ladder) -> None:
+        """Have the base asked what the next steps will ask it, where they cannot do so one by one."""
+        stages, config = self.stages, self.stages.stage.method.config
+        source, began = self._sources.get(stages.index), time.perf_counter()
+        if stages.step == 0:
+            self.seconds_ahead = 0.0
+        if not isinstance(source, OwnPredictions):
+            return
+        rngs = source.due(Rng(stages.seed, stages.step), config.steps, config.accumulate)
         if not rngs:
             return
-        source = self.batches(index)
-        assert isinstance(source, OwnPredictions)
-        self.reporter.say(f"Asking the base for its own predictions at {len(rngs) * config.batch_size} noised photos.")
+        rows = len(rngs) * config.batch_size
+        self.reporter.say(f"Asking the base for its own predictions at {rows} noised photos.")
         with self.clock.part("own_predictions"), self.reporter.within("predictions", len(rngs)):
-            source.ask(self.model, noising_of(self.model, config), self._each(rngs), autocast)
+            ladder.ask(self.model, source, lambda: self._each(rngs), rngs[0])
+        self.seconds_ahead = (time.perf_counter() - began) * config.accumulate / len(rngs)
 
     def _each(self, rngs: Sequence[Rng]) -> Iterator[Rng]:
         """One after the other, telling how far it is."""

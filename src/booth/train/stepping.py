@@ -139,7 +139,7 @@ class Stepping(Prepared):
         """One more step of the current stage. NotFiniteError says that the run has to go back."""
         state = self.plan_state
         update, steps = state.open(), self._steps or self._open()
-        step = None if self._is_done else next(steps, None)
+        step = None if self._is_done else self._made(steps)
         if step is None:
             return None
         self._between_steps = True
@@ -166,6 +166,13 @@ class Stepping(Prepared):
         self._between_steps = False
         return step
 
+    def _made(self, steps: Iterator[Step]) -> Step | None:
+        """The next step, after what is asked of the base ahead of it, during which a checkpoint can be saved."""
+        self._between_steps = self.plan_state.step > 0
+        self.stage_data.ask_ahead(self.ladder)
+        self._between_steps = False
+        return next(steps, None)
+
     @property
     def _ahead(self) -> bool:
         """Whether the next step is asked for before it is known what the last one found: a GPU need not wait then."""
@@ -182,7 +189,7 @@ class Stepping(Prepared):
             total = state.stage.method.config.steps
             told = step.to_json() | device_memory(self.device)
             self._reporter.emit("step", "debug", stage=state.stage.name, total=total, **told)
-            self._callbacks.after(step, state)
+            self._callbacks.after(step, state, self.stage_data.seconds_ahead)
 
     def _open(self) -> Iterator[Step]:
         """The current stage's steps, from where it is."""
@@ -202,7 +209,7 @@ class Stepping(Prepared):
     def _free(self) -> None:
         """By the plan, let go of what the stage's steps do not need."""
         if self.memory.chosen.frees:
-            self.stage_data.free(self.plan_state.index, self._autocast)
+            self.stage_data.free(self.plan_state.index)
 
     def _go_back(self, error: NotFiniteError) -> None:
         """Return to the last good checkpoint, or to the start, with half the learning rate for this stage."""
@@ -222,9 +229,8 @@ class Stepping(Prepared):
         self._steps, self._is_done, self._unread = None, False, []
         self.plan_state.detach()  # what is asked of the base is asked of the bare one
         ended = self._ended if checkpoint is None else None
-        begin = (len(self.plan) - 1, ended.steps) if ended else (0, 0)
-        stage, step = (checkpoint.values["stage"], checkpoint.values["step"]) if checkpoint else begin
-        self.stage_data.prepare(stage, step, self._autocast)
+        stage = checkpoint.values["stage"] if checkpoint else len(self.plan) - 1 if ended else 0
+        self.stage_data.prepare(stage)
         if ended is None:
             self.plan_state.take_up(checkpoint)
         else:

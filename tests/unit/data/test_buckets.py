@@ -22,7 +22,7 @@ from booth.core.rng import Rng
 from booth.data.batches import PhotoBatches, Preprocessing, TrainingSubject
 from booth.data.buckets import bucket_of, bucket_shapes, size_ids
 from booth.data.control_images import ControlImages
-from booth.data.own_predictions import OwnPredictions
+from booth.data.own_predictions import OwnPredictions, Untouched
 from booth.data.photos import Photo, PhotoSet, load_photos
 from booth.families.loading import load_family
 from booth.train.loop import losses
@@ -185,9 +185,9 @@ def test_class_pictures_take_the_shape_of_the_photos_beside_them(toy: Family) ->
         assert batch.sizes is not None
         # a square covers 40x24 as 40x40, of which 16 go
         assert batch.sizes[2].tolist() == ([32, 32, 8, 0, 24, 40] if wide else [32, 32, 0, 8, 40, 24])
-    source = OwnPredictions(batches_of(toy, photos(WIDE, TALL), prior_weight=1.0, prior="prediction"))
+    dealt = batches_of(toy, photos(WIDE, TALL), prior_weight=1.0, prior="prediction")
+    source = OwnPredictions(dealt, Untouched(toy, ["a dog"]), toy.noising)
     rngs = [Rng(0, step) for step in range(2)]
-    source.ask(toy, toy.noising, rngs)
     assert all(torch.isfinite(losses(toy, source(rng), rng)) for rng in rngs)
 
 

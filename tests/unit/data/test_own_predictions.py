@@ -1,4 +1,4 @@
-"""Prior preservation from the base's own predictions: what they are, and that they pull back to the base."""
+"""Prior preservation from the base's own predictions: what they are, when they are asked, and that they pull back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pytest
 import torch
 from photo_files import picture
 
+from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
 from booth.core.noising import Epsilon
 from booth.core.rng import Rng
+from booth.data import own_predictions
 from booth.data.batches import PhotoBatches, TrainingSubject
-from booth.data.own_predictions import OwnPredictions
+from booth.data.own_predictions import OwnPredictions, Untouched
 from booth.data.photos import Photo, PhotoSet
 from booth.train.loop import losses
 from booth.train.weightings.min_snr import MinSNR
@@ -30,10 +32,23 @@ def batches_of(model: Family, prior_weight: float = 0.5) -> PhotoBatches:
 
 
 @pytest.fixture
-def asked(toy: Family) -> OwnPredictions:
-    own = OwnPredictions(batches_of(toy))
-    own.ask(toy, toy.make_noising(), RNGS)
-    return own
+def untouched(toy: Family) -> Untouched:
+    return Untouched(toy, ["a photo of a dog"])
+
+
+@pytest.fixture
+def asked(toy: Family, untouched: Untouched) -> OwnPredictions:
+    return OwnPredictions(batches_of(toy), untouched, toy.make_noising())
+
+
+@pytest.fixture
+def rows(toy: Family, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each pass through the denoiser has had, whichever base it is of."""
+    made: list[int] = []
+    kind = type(toy)
+    predict = kind.predict
+    monkeypatch.setattr(kind, "predict", lambda self, x_t, *rest: made.append(len(x_t)) or predict(self, x_t, *rest))
+    return made
 
 
 def test_class_rows_show_the_photos_and_ask_with_the_class_prompt(toy: Family) -> None:
@@ -76,9 +91,10 @@ def test_a_batch_without_targets_is_noised_as_the_noising_says(toy: Family) -> N
 
 @pytest.mark.parametrize("method", ["lora", "dreambooth"])
 def test_the_loss_of_class_rows_starts_at_nought_and_pulls_back(
-    toy: Family, asked: OwnPredictions, method: str
+    toy: Family, untouched: Untouched, asked: OwnPredictions, method: str
 ) -> None:
     update = attach(toy, make_method(method, learning_rate=1e-2, prior_weight=0.5).plan()[0])
+    untouched.leave(update.parameters().values())
 
     def class_loss(rng: Rng) -> torch.Tensor:
         batch = asked(rng)
@@ -93,7 +109,7 @@ def test_the_loss_of_class_rows_starts_at_nought_and_pulls_back(
     steps(toy, update, 0, 3, deal=asked)
     moved = class_loss(RNGS[2]).item()
     assert moved > 1e-5
-    assert torch.equal(asked(RNGS[3]).target, before), "the base's answers were written down"
+    assert torch.equal(asked(RNGS[3]).target, before), "the base answers as before"
     for _ in range(10):
         class_loss(RNGS[2]).backward()
         update.step(0, update.gradient_norm())
@@ -101,15 +117,77 @@ def test_the_loss_of_class_rows_starts_at_nought_and_pulls_back(
     assert class_loss(RNGS[2]).item() < 0.8 * moved
 
 
-def test_what_is_known_is_not_asked_again(toy: Family, asked: OwnPredictions, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-    predict = toy.predict
-    monkeypatch.setattr(toy, "predict", lambda *a: calls.append(1) or predict(*a))
-    asked.ask(toy, toy.noising, [*RNGS, Rng(3, 4)])
-    assert len(calls) == 1
+def test_a_step_asks_for_its_own_rows_once(asked: OwnPredictions, rows: list[int]) -> None:
+    answers = [asked(RNGS[0]).target, asked(RNGS[0]).target, asked(Rng(3, 0, 1)).target, asked(RNGS[0]).target]
+    assert rows == [2, 2]
+    assert all(torch.equal(answers[0], answers[i]) for i in (1, 3))
+    asked(RNGS[1])
+    asked(RNGS[0])  # as a run does that goes back
+    assert rows == [2] * 4
+    assert asked.due(RNGS[0], 4, 1) == []
+
+
+def test_what_is_known_is_not_asked_again(asked: OwnPredictions, rows: list[int]) -> None:
+    asked.ask(RNGS)
+    asked.ask([*RNGS, Rng(3, 4)])
+    assert rows == [2] * 5
+    given = [asked(rng).target for rng in RNGS]
+    assert rows == [2] * 5
+    asked.parts = 4
+    assert all(torch.allclose(asked(rng).target, t, atol=1e-5) for rng, t in zip(RNGS, given))
+    assert rows == [2] * 5 + [1] * 8, "no more rows at once than a step computes"
+
+
+def test_the_weights_that_are_not_trained_are_held_once(toy: Family, untouched: Untouched) -> None:
+    twin = untouched._model
+    assert twin.freed == {"vae", "text_encoder"}
+    unet = toy.components()["unet"]
+    update = attach(toy, make_method("lora").plan()[0])
+    untouched.leave(update.parameters().values())
+    assert untouched.shares_weights
+    held = {id(p) for p in unet.parameters()}
+    assert all(id(p) in held for p in twin.components()["unet"].parameters())
+
+
+@pytest.mark.parametrize("method", ["dreambooth", "custom_diffusion"])
+def test_those_that_are_trained_are_read_to_be_asked_and_let_go(
+    toy: Family, untouched: Untouched, asked: OwnPredictions, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [asked(rng).target for rng in RNGS]
+    update = attach(toy, make_method(method, learning_rate=1e-2).plan()[0])
+    untouched.leave(update.parameters().values())
+    assert not untouched.shares_weights
+    steps(toy, update, 0, 2, deal=asked)
+    network = untouched._model.components()["unet"]
+    assert all(p.is_meta for p in network.parameters())
+    with untouched.at_hand():
+        before = {id(p) for p in toy.components()["unet"].parameters()}
+        assert not any(p.is_meta or id(p) in before for p in network.parameters())
+    assert all(p.is_meta for p in network.parameters())
+    own = OwnPredictions(asked.batches, untouched, toy.noising)
+    monkeypatch.setattr(own_predictions, "AHEAD", 3)
+    assert own.due(RNGS[0], 4, 1) == RNGS[:3]
+    assert own.due(RNGS[2], 4, 1) == RNGS[2:]
+    assert own.due(Rng(3, 4), 4, 1) == []
+    assert own.due(RNGS[0], 4, 2) == [Rng(3, 0, 0), Rng(3, 0, 1)], "whole steps"
+    assert own.due(RNGS[0], 4, 8) == [Rng(3, 0, micro) for micro in range(8)], "one at the least"
+    row = 4 * 8 * 8 * 4
+    monkeypatch.setattr(own_predictions, "AHEAD_BYTES", 2 * 2 * row)
+    assert own.due(RNGS[0], 4, 1) == RNGS[:2]
+    own.ask(RNGS[:2])
+    assert own.due(RNGS[0], 4, 1) == []
+    assert own.due(RNGS[2], 4, 1) == RNGS[2:]
+    assert all(torch.equal(own(rng).target, t) for rng, t in zip(RNGS, expected))
 
 
 def test_only_the_bare_base_is_asked(toy: Family) -> None:
     attach(toy, make_method("lora").plan()[0])
     with pytest.raises(ValueError, match="before a method is attached"):
-        OwnPredictions(batches_of(toy)).ask(toy, toy.noising, RNGS)
+        Untouched(toy, ["a photo of a dog"])
+
+
+def test_a_family_without_twins_says_what_to_do(toy: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(toy), "twin", Family.twin)
+    with pytest.raises(UsageError, match="prior=pictures") as raised:
+        Untouched(toy, ["a photo of a dog"])
+    assert raised.value.field == "settings.prior"
