@@ -23,9 +23,10 @@ from booth.events import Listener, Reporter, reporting
 from booth.families.loading import EMBEDDED, base_hash, resolve_base
 from booth.families.memory import choose_offload, drawing_bytes
 from booth.families.recognition import recognise
+from booth.generate.checks import check_size
 from booth.generate.concepts import Applied, advice_on_chosen_base, attached, common_base, require_base
 from booth.generate.controls import ControlImage, read_control_image, with_controlnets
-from booth.generate.draw import STEPS, check_size, draw
+from booth.generate.draw import STEPS, draw
 from booth.generate.png import SAMPLERS, parameters_text, save_png
 from booth.generate.prompts import file_names, with_subject
 from booth.generate.sheet import contact_sheet

@@ -10,7 +10,8 @@ from PIL import Image
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.families.pipelines import starting_from_picture
-from booth.generate.draw import check_canvas, draw
+from booth.generate.checks import check_canvas
+from booth.generate.draw import draw
 from booth.generate.start import Start
 
 REDRAWN = 0.35  # ours: the layout was settled at the size that the base knows, and only details are to come

@@ -16,7 +16,8 @@ from bases import SIDE, write_base
 from booth.core.errors import UsageError
 from booth.families.loading import load_family
 from booth.families.pipelines import starting_from_picture
-from booth.generate.draw import check_size, draw
+from booth.generate.checks import check_size
+from booth.generate.draw import draw
 from booth.generate.run import Request, generate
 from booth.generate.start import Start
 from harness import PROMPT, attach, make_method
