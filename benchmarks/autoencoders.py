@@ -23,7 +23,8 @@ from PIL import Image, ImageOps
 
 from booth.families.loading import load_family
 from booth.generate.draw import draw
-from booth.world.autoencoder import WIDTHS, new_autoencoder, train_autoencoder
+from booth.world.autoencoder import WIDTHS, new_autoencoder
+from booth.world.autoencoder_training import train_autoencoder
 from booth.world.denoiser import LatentPool, new_denoiser, train_denoiser
 from booth.world.perceptual import PerceptualLoss
 from booth.world.pixels import reduced, to_unit

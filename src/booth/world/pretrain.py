@@ -21,7 +21,8 @@ from transformers import CLIPTokenizer
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.families.loading import load_family
-from booth.world.autoencoder import new_autoencoder, sharpen_decoder, train_autoencoder
+from booth.world.autoencoder import new_autoencoder
+from booth.world.autoencoder_training import sharpen_decoder, train_autoencoder
 from booth.world.denoiser import LatentPool, new_denoiser, train_denoiser
 from booth.world.nothing import textures
 from booth.world.pixels import reduced

@@ -10,17 +10,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional as F
 
-from booth.world.autoencoder import (
-    CHANNELS,
-    SIDE,
-    new_autoencoder,
-    reduction,
-    set_linear_encoder,
-    set_smooth_decoder,
-    sharpen_decoder,
-    train_autoencoder,
-)
+from booth.world.autoencoder import CHANNELS, SIDE, new_autoencoder, reduction
+from booth.world.autoencoder_training import sharpen_decoder, train_autoencoder
 from booth.world.fit import read_state
+from booth.world.linear_code import set_linear_encoder, set_smooth_decoder
 from booth.world.nothing import textures
 from booth.world.perceptual import WIDTHS, Critic
 from booth.world.pixels import reduced, to_bytes, to_unit
