@@ -15,22 +15,11 @@ from torch.nn import functional as F
 
 from booth.core.rng import Rng
 from booth.world.fit import autocast_dtype, fit
-from booth.world.identity import (
-    MARK_COLOURS,
-    OUTLINES,
-    PALETTES,
-    PARTS,
-    PATTERNS,
-    SHADINGS,
-    TEXTURES,
-    Identity,
-)
+from booth.world.judge_errors import measure_errors
+from booth.world.judge_targets import MARKS, UNMENTIONED, labels_of, marks_of
 from booth.world.judges import (
-    ACCESSORY_NAMES,
     COLOUR_NAMES,
     IDENTITY_WIDTH,
-    NOUN_NAMES,
-    SCENE_NAMES,
     SIDE,
     FactorJudge,
     IdentityJudge,
@@ -38,29 +27,14 @@ from booth.world.judges import (
     Labels,
     save_judge,
 )
-from booth.world.lineups import VIEWS, identity_groups, lineups
+from booth.world.lineups import VIEWS, identity_groups
 from booth.world.pixels import reduced, to_bytes, to_unit
-from booth.world.render import Factors
 from booth.world.sampling import UPRIGHT_SHARE, render_many
 from booth.world.text_encoder import train_contrastive
-from booth.world.vocabulary import NOUNS
 
 SHARES = {"factors": 0.4, "identity": 0.45, "agreement": 0.15}
 SHIFT = 4  # pixels by which training pictures are moved at most
-# What each mark of an individual can be: the identity judge learns to name them, though only its vectors are used.
-MARKS: dict[str, tuple[str, ...]] = {
-    "glyph": tuple(sorted({glyph for noun in NOUNS.values() for glyph in noun.glyphs})),
-    "palette": tuple(PALETTES),
-    "pattern": PATTERNS,
-    "pattern_colour": ("none", *MARK_COLOURS),
-    "part": PARTS,
-    "part_colour": ("none", *MARK_COLOURS),
-    "outline": OUTLINES,
-    "shading": SHADINGS,
-    "texture": TEXTURES,
-}
 UNCOLOURED = 0.3  # weight of a picture without a named colour; there are more of them than of all nine colours
-UNMENTIONED = -100  # cross-entropy ignores this label
 
 
 def train_judges(
@@ -163,21 +137,6 @@ def through(vae: AutoencoderKL, images: np.ndarray, device: str) -> np.ndarray:
     return np.concatenate(done)
 
 
-def labels_of(factors: Factors) -> list[int]:
-    """First object or -1, second object or -1, scene, colour, accessory; the last two of a single object only."""
-    if not factors.objects:
-        return [-1, -1, SCENE_NAMES.index(factors.scene), UNMENTIONED, UNMENTIONED]
-    first = factors.objects[0]
-    single = len(factors.objects) == 1
-    return [
-        NOUN_NAMES.index(first.identity.noun),
-        -1 if single else NOUN_NAMES.index(factors.objects[1].identity.noun),
-        SCENE_NAMES.index(factors.scene),
-        COLOUR_NAMES.index(first.colour or "none") if single and first.material in (None, "shiny") else UNMENTIONED,
-        ACCESSORY_NAMES.index(first.accessory or "none") if single else UNMENTIONED,
-    ]
-
-
 def factor_loss(judge: FactorJudge, images: np.ndarray, labels: Tensor, device: str, batch: int = 64):
     """Cross-entropy on every factor, and presence of each object besides."""
     weights = torch.ones(len(COLOUR_NAMES), device=device)
@@ -217,11 +176,6 @@ def mirrored(pictures: Tensor, rng: Rng) -> Tensor:
     return torch.where(turned[:, None, None, None], pictures.flip(-1), pictures)
 
 
-def marks_of(identity: Identity) -> list[int]:
-    """The place of each mark in `MARKS`."""
-    return [values.index(getattr(identity, mark)) for mark, values in MARKS.items()]
-
-
 class IdentityLearner(nn.Module):
     """The identity judge, with a head for each mark that it needs while it learns only."""
 
@@ -257,49 +211,3 @@ def identity_loss(learner: IdentityLearner, groups: np.ndarray, marks: Tensor, d
         return value + torch.stack(marked).sum() / 2, log
 
     return loss
-
-
-def picks_the_right_one(vectors: Tensor) -> float:
-    """Share of line-ups (G, n, 2, D) in which the first picture's nearest second picture is of the same individual."""
-    return (torch.einsum("gd,gnd->gn", vectors[:, 0, 0], vectors[:, :, 1]).argmax(1) == 0).float().mean().item()
-
-
-def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
-    """Accuracies on renders with other seeds, and the identity threshold with its equal error rate."""
-    images, captions, factors = render_many(
-        count, seed=909, split="train", workers=workers, size=SIDE, upright_share=UPRIGHT_SHARE
-    )
-    verdicts, labels = judges.look(images), [labels_of(f) for f in factors]
-    single = [i for i, y in enumerate(labels) if y[0] >= 0 > y[1]]
-    shown = [i for i, y in enumerate(labels) if y[0] >= 0]
-    empty = [i for i, y in enumerate(labels) if y[0] < 0]
-    coloured = [i for i in single if labels[i][3] != UNMENTIONED]
-    result = {
-        "object": np.mean([verdicts[i].objects[0] == NOUN_NAMES[labels[i][0]] for i in single]),
-        "scene": np.mean([v.scene == SCENE_NAMES[y[2]] for v, y in zip(verdicts, labels, strict=True)]),
-        "colour": np.mean([verdicts[i].colour == COLOUR_NAMES[labels[i][3]] for i in coloured]),
-        "accessory": np.mean([verdicts[i].accessory == ACCESSORY_NAMES[labels[i][4]] for i in single]),
-    }
-    result["empty"] = np.mean([v.empty for v in (verdicts[i] for i in empty)])
-    result["not_empty"] = np.mean([not v.empty for v in (verdicts[i] for i in shown)])
-    strangers, _, told = render_many(1_000, seed=910, workers=workers, size=SIDE, empty_share=0.0, designer="held_out")
-    seen = [(v, f.objects[0]) for v, f in zip(judges.look(strangers), told, strict=True) if len(f.objects) == 1]
-    result["object_of_another_designer"] = np.mean([v.objects[0] == o.identity.noun for v, o in seen])
-    pictures, _ = identity_groups(250, seed=808, held_out=True, workers=workers)
-    vectors = judges.identities(pictures.reshape(-1, 64, 64, 3)).reshape(*pictures.shape[:3], -1)  # (G, 8, 2, D)
-    result["identity_near"] = picks_the_right_one(vectors)  # among seven that differ in one or two marks
-    same = torch.einsum("gd,gd->g", vectors[:, 0, 0], vectors[:, 0, 1])
-    rival = torch.einsum("gd,grd->gr", vectors[:, 0, 0], vectors[:, 1:, 1]).flatten()
-    pictures = lineups(400, seed=707, workers=workers)
-    vectors = judges.identities(pictures.reshape(-1, 64, 64, 3)).reshape(*pictures.shape[:3], -1)  # (G, 11, 2, D)
-    result["identity"] = picks_the_right_one(vectors)  # among ten of the same noun
-    same = torch.cat([same, torch.einsum("gd,gd->g", vectors[:, 0, 0], vectors[:, 0, 1])])
-    other = torch.einsum("gd,grd->gr", vectors[:, 0, 0], vectors[:, 1:, 1]).flatten()
-    threshold = min(np.linspace(-1, 1, 401), key=lambda t: abs((same < t).float().mean() - (other >= t).float().mean()))
-    result["identity_threshold"] = float(threshold)
-    result["identity_equal_error"] = (other >= threshold).float().mean().item()
-    result["identity_near_taken_for_same"] = (rival >= threshold).float().mean().item()
-    turned = [[captions[j] for j in np.roll(np.arange(200), shift)] for shift in range(20)]
-    cosine = torch.stack([judges.agree(images[:200], words) for words in turned])
-    result["agreement"] = (cosine.argmax(0) == 0).float().mean().item()  # own caption against nineteen others
-    return {k: round(float(v), 4) for k, v in result.items()}

@@ -9,6 +9,8 @@ import torch
 from booth.core.rng import Rng
 from booth.world import judging, lineups
 from booth.world.identity import Identity
+from booth.world.judge_errors import picks_the_right_one
+from booth.world.judge_targets import MARKS, UNMENTIONED, labels_of, marks_of
 from booth.world.judges import ACCESSORY_NAMES, COLOUR_NAMES, NOUN_NAMES, SCENE_NAMES
 from booth.world.render import Factors, Placement
 
@@ -20,22 +22,22 @@ def groups() -> tuple[np.ndarray, list[list[Identity]]]:
 
 def test_labels_leave_out_what_no_judge_can_tell() -> None:
     dog, cup = Identity("dog", "dog"), Identity("cup", "cup")
-    alone = judging.labels_of(Factors((Placement(dog, "red", None, "santa hat"),), "beach"))
+    alone = labels_of(Factors((Placement(dog, "red", None, "santa hat"),), "beach"))
     assert [NOUN_NAMES[alone[0]], alone[1], SCENE_NAMES[alone[2]]] == ["dog", -1, "beach"]
     assert (COLOUR_NAMES[alone[3]], ACCESSORY_NAMES[alone[4]]) == ("red", "santa hat")
-    both = judging.labels_of(Factors((Placement(dog, "red"), Placement(cup)), "beach"))
+    both = labels_of(Factors((Placement(dog, "red"), Placement(cup)), "beach"))
     assert NOUN_NAMES[both[1]] == "cup"
-    assert both[3] == both[4] == judging.UNMENTIONED, "whose colour it is cannot be said of two"
-    nothing = judging.labels_of(Factors((), "beach"))
+    assert both[3] == both[4] == UNMENTIONED, "whose colour it is cannot be said of two"
+    nothing = labels_of(Factors((), "beach"))
     assert [*nothing[:2], SCENE_NAMES[nothing[2]], *nothing[3:]] == [
         -1,
         -1,
         "beach",
-        judging.UNMENTIONED,
-        judging.UNMENTIONED,
+        UNMENTIONED,
+        UNMENTIONED,
     ]
-    golden = judging.labels_of(Factors((Placement(dog, None, "golden"),), "beach"))
-    assert golden[3] == judging.UNMENTIONED, "gold is near to more than one colour"
+    golden = labels_of(Factors((Placement(dog, None, "golden"),), "beach"))
+    assert golden[3] == UNMENTIONED, "gold is near to more than one colour"
 
 
 def test_a_group_is_one_noun_and_glyph_with_rivals_that_differ_in_few_marks(groups) -> None:
@@ -43,9 +45,9 @@ def test_a_group_is_one_noun_and_glyph_with_rivals_that_differ_in_few_marks(grou
     assert pictures.shape == (3, 1 + lineups.RIVALS, lineups.VIEWS, 64, 64, 3)
     for group in individuals:
         assert len(set(group)) == 1 + lineups.RIVALS
-        first = judging.marks_of(group[0])
+        first = marks_of(group[0])
         for rival in group[1:]:
-            differing = [m for m, a, b in zip(judging.MARKS, first, judging.marks_of(rival), strict=True) if a != b]
+            differing = [m for m, a, b in zip(MARKS, first, marks_of(rival), strict=True) if a != b]
             # A mark's kind and its colour go together.
             assert 1 <= len({m.removesuffix("_colour") for m in differing}) <= 2
             assert "glyph" not in differing
@@ -53,7 +55,7 @@ def test_a_group_is_one_noun_and_glyph_with_rivals_that_differ_in_few_marks(grou
 
 def test_marks_are_told_apart_by_their_places() -> None:
     identity = Identity("dog", "poodle", "teal", "dots", "lemon", "top", "ink", "snow", "round", "fur")
-    named = [values[i] for values, i in zip(judging.MARKS.values(), judging.marks_of(identity), strict=True)]
+    named = [values[i] for values, i in zip(MARKS.values(), marks_of(identity), strict=True)]
     assert named == ["poodle", "teal", "dots", "lemon", "top", "ink", "snow", "round", "fur"]
 
 
@@ -65,7 +67,7 @@ def test_the_nearest_second_picture_decides() -> None:
     vectors = torch.zeros(2, 3, 2, 4)  # (line-ups, individuals, pictures, width)
     vectors[0, 0, 0, 0] = vectors[0, 0, 1, 0] = 1.0  # its own second picture points the same way
     vectors[1, 0, 0, 1] = vectors[1, 2, 1, 1] = 1.0  # another's does
-    assert judging.picks_the_right_one(vectors) == 0.5
+    assert picks_the_right_one(vectors) == 0.5
 
 
 def test_pictures_are_moved_and_not_changed() -> None:
@@ -88,7 +90,7 @@ def test_half_of_the_pictures_are_mirrored_and_each_is_whole() -> None:
 
 def test_the_identity_judge_learns_a_few_individuals_by_heart(groups) -> None:
     pictures, individuals = groups
-    marks = torch.tensor([[judging.marks_of(i) for i in group] for group in individuals])
+    marks = torch.tensor([[marks_of(i) for i in group] for group in individuals])
     torch.manual_seed(0)
     learner = judging.IdentityLearner()
     loss = judging.identity_loss(learner, pictures, marks, "cpu", batch=1)
