@@ -11,7 +11,7 @@ from transformers import CLIPTextConfig
 
 from booth.core.errors import UsageError
 from booth.core.family import Family
-from booth.families.layout import INDEX
+from booth.families.files import INDEX
 from booth.registry import FAMILIES, PIPELINES
 from booth.world.tokenizer import write_tokenizer
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.sites import ControlSite, PlacedControl, Sites
-from booth.families.layout import DiffusersFamily, forget_path
+from booth.families.components import forget_path
+from booth.families.layout import DiffusersFamily
 
 FEATURES = ("sample", "hidden_states", "encoder_hidden_states", "pooled_projections")  # not ids, and not the timestep
 

@@ -1,36 +1,32 @@
-"""What families in diffusers' folder layout share: their parts, the pipeline over them, and the files written."""
+"""What families in diffusers' folder layout share: their parts, the pipeline over them, and where methods attach."""
 
 from __future__ import annotations
 
-import inspect
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from booth.core import file_names
-from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family, Posterior
 from booth.core.packing import pack, unpack
 from booth.core.sites import LinearSite, Sites, TokenTable
-from booth.core.tensor_files import order_metadata
 from booth.families.autoencoder import config_of, keep_precision, needs_float32
 from booth.families.compiling import compile_blocks, is_compiled, leave_as_they_are
+from booth.families.components import copy_the_rest, read_component, write_components
 from booth.families.files import INDEX, tokenizer_of
 from booth.families.freeing import Mark, let_go, mark, over_the_same_weights, take_back
+from booth.families.lora_file import file_prefix, read_lora, write_lora
 from booth.families.multi_vector import written_out
+from booth.families.pipelines import most_tokens
 from booth.families.quantised import quantise
+from booth.families.schedulers import made_scheduler
 from booth.families.text_encoder import Encoder
 
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
-MAGNITUDE = ".lora_magnitude_vector"  # peft's name in files
 
 
 class DiffusersFamily(Family):
@@ -144,15 +140,7 @@ class DiffusersFamily(Family):
 
     def pipeline(self, scheduler: str | None = None) -> Any:
         self.recall()
-        name = scheduler or self.sampler
-        if name not in self.schedulers:
-            raise UsageError(
-                f"There is no scheduler called {name!r} here.",
-                f"There are: {', '.join(self.schedulers)}.",
-                code="scheduler.unknown",
-                field="scheduler",
-            )
-        drawing = self.schedulers[name].from_config(self.scheduler.config, **SCHEDULER_OPTIONS.get(name, {}))
+        drawing = made_scheduler(scheduler or self.sampler, self.schedulers, self.scheduler.config)
         pipe = self.Pipeline(**self._parts, **self._options, scheduler=drawing)
         pipe.set_progress_bar_config(disable=True)
         return pipe
@@ -164,12 +152,7 @@ class DiffusersFamily(Family):
     @property
     def prompt_limit(self) -> int | None:
         """How many tokens the pipeline's own `encode_prompt` reads at most; None where the tokenizer alone decides."""
-        for kind in type(self._pipe).__mro__:
-            own = vars(kind).get("encode_prompt")
-            parameter = inspect.signature(own).parameters.get("max_sequence_length") if own is not None else None
-            if parameter is not None:
-                return parameter.default
-        return None
+        return most_tokens(self._pipe)
 
     def twin(self) -> Family:
         self.recall()
@@ -237,43 +220,20 @@ class DiffusersFamily(Family):
     def write_lora(
         self, folder: Path, layers: Mapping[str, Mapping[str, Tensor]], metadata: Mapping[str, object]
     ) -> None:
-        tensors: dict[str, Any] = {}
-        for name, state in layers.items():
-            prefix = self._file_prefix(name)
-            # transformers finds DoRA's magnitudes as `.weight` only.
-            ending = ".weight" if name in self.encoders else ""
-            tensors[f"{name}_lora_layers"] = {
-                prefix + key + (ending if key.endswith(MAGNITUDE) else ""): tensor for key, tensor in state.items()
-            }
-            tensors[f"{name}_lora_adapter_metadata"] = metadata.get(name)
-        self.Pipeline.save_lora_weights(folder, **tensors)
-        order_metadata(folder / file_names.LORA)
+        write_lora(self.Pipeline.save_lora_weights, folder, layers, metadata, self._file_prefixes())
 
     def read_lora(self, folder: Path) -> dict[str, dict[str, Tensor]]:
-        layers: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in load_file(folder / file_names.LORA).items():
-            component, _, rest = key.partition(".")
-            rest = rest.removeprefix(self._file_prefix(component)).replace(f"{MAGNITUDE}.weight", MAGNITUDE)
-            layers.setdefault(component, {})[rest] = tensor
-        return layers
+        return read_lora(folder, self._file_prefixes())
 
-    def _file_prefix(self, name: str) -> str:
-        """What a CLIP encoder's keys begin with in a file, every version of transformers being able to read it."""
-        clip = name in self.encoders and self.encoders[name].key.startswith("clip")
-        return "text_model." if clip and not hasattr(self._parts[name], "text_model") else ""
+    def _file_prefixes(self) -> dict[str, str]:
+        return {name: file_prefix(encoder.key, self._parts[name]) for name, encoder in self.encoders.items()}
 
     def write_components(self, folder: Path, changed: Iterable[str]) -> None:
         """Write changed components in their present precision; a tiny base's others are copied, which completes it."""
-        changed = set(changed)
-        for name in changed:
-            self.components()[name].save_pretrained(folder / name, safe_serialization=True)  # type: ignore[operator]
-            forget_path(folder / name / "config.json")
+        written = {name: self.components()[name] for name in changed}
+        write_components(folder, written)
         if self.scale == "tiny":
-            index = json.loads((self.base / INDEX).read_text())
-            parts = [name for name in index if (self.base / name).is_dir()]
-            for name in set(parts) - changed:
-                shutil.copytree(self.base / name, folder / name, dirs_exist_ok=True)
-            shutil.copyfile(self.base / INDEX, folder / INDEX)
+            copy_the_rest(folder, self.base, written)
 
     def read_component(self, folder: Path, name: str) -> dict[str, Tensor]:
         """In float32, under the names of the live module, whatever version of the libraries wrote the file."""
@@ -295,12 +255,7 @@ class DiffusersFamily(Family):
         return module.to(device)
 
     def _read(self, folder: Path, name: str, dtype: torch.dtype) -> Any:
-        if not any((folder / name).glob("*.safetensors")):
-            raise BadDataError(f"{folder / name} holds no .safetensors weights.", code="base.incomplete", field="base")
-        kind = self._kinds[name]
-        word = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"  # transformers', diffusers' word
-        how: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, word: dtype}
-        return kind.from_pretrained(folder / name, **how)
+        return read_component(self._kinds[name], folder / name, dtype)
 
     def _sites(self) -> Sites:
         encoders = {name: self._parts[name] for name in self.encoders if name in self._kinds}
@@ -342,16 +297,6 @@ class DiffusersFamily(Family):
         )
 
 
-SCHEDULER_OPTIONS = {"pndm": {"skip_prk_steps": True}}  # as Stable Diffusion ships it; else it needs four steps
-
-
 def prefers_channels_last(device: str) -> bool:
     """Whether convolutions are faster there with the channels of a place beside each other: on GPUs."""
     return device.startswith("cuda")
-
-
-def forget_path(file: Path) -> None:
-    """Drop from a saved configuration where on this machine the base lay."""
-    values = json.loads(file.read_text())
-    values.pop("_name_or_path", None)
-    file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")

@@ -1,4 +1,4 @@
-"""The diffusers pipelines that start from a picture, over the very modules that a text-to-image pipeline holds."""
+"""What diffusers' pipelines take, and those that start from a picture over the modules that another one holds."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def starting_from_picture(pipe: DiffusionPipeline, masked: bool) -> Any:
     made = writing_out(kind)(**parts)
     made.set_progress_bar_config(disable=True)
     return made
+
+
+def most_tokens(pipe: DiffusionPipeline) -> int | None:
+    """How many tokens a pipeline's own `encode_prompt` reads at most; None where the tokenizer alone decides."""
+    for kind in type(pipe).__mro__:
+        own = vars(kind).get("encode_prompt")
+        parameter = inspect.signature(own).parameters.get("max_sequence_length") if own is not None else None
+        if parameter is not None:
+            return parameter.default
+    return None
 
 
 @contextmanager
