@@ -55,6 +55,7 @@ ALLOWED = {
     "testing": TRAINING | {"world", "testing", "export", "importing"},
     "web": TRAINING | OUTWARD | {"world", "evaluate", "augment", "compare", "catalogue", "machine", "web"},
     "cli": TRAINING | OUTWARD | WORKS | {"catalogue", "machine", "bench", "web", "cli"},
+    "api": TRAINING | {"options", "evaluate", "compare", "catalogue"},
     "__main__": {"cli"},
 }
 LIBRARIES = {
