@@ -70,9 +70,10 @@ def _bust(cloth: Cloth) -> tuple[Image.Image, ...]:
         (0.34, 0.10),
     )
     pen.polygon(fill, *outline, outline=None)
-    for k in range(-8, 8) if len(cloth.colours) > 1 else ():
+    _, *others = cloth.colours
+    for k in range(-8, 8) if others else ():
         if k % 2:
-            second = tuple(int(255 * c) for c in cloth.colours[1])
+            second = tuple(int(255 * c) for c in others[0])
             x = k * 0.10
             top = 0.06 if abs(x) < 0.4 else -0.10 if abs(x) < 0.62 else -0.34
             pen.polygon(second, (x, top), (x + 0.10, top), (x + 0.10, -0.68), (x, -0.68), outline=None)

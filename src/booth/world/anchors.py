@@ -128,7 +128,7 @@ def _of_face(glyph: str) -> Anchors:
     height, width = alpha.shape
     middle = alpha[:, int(0.44 * width) : int(0.56 * width)].min(axis=1)
     top = int(np.argmax(middle > 0.5)) / height
-    hat = _HATS_OF.get(glyph) or _HATS_OF.get(glyph.partition("@")[0]) or (top + 0.06, 0.56)
+    hat: tuple[float, float] = _HATS_OF.get(glyph) or _HATS_OF.get(glyph.partition("@")[0]) or (top + 0.06, 0.56)
     eyes = _EYES_OF.get(glyph.partition("@")[0], _EYES) / 100
     low = alpha[int(0.8 * height)] > 0.5
     columns = np.flatnonzero(low)

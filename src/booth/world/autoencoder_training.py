@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from booth.core.rng import Rng
-from booth.world.autoencoder import DEVIATION, reduction
+from booth.world.autoencoder import DEVIATION, decode, encode, move, reduction
 from booth.world.fit import fit
 from booth.world.linear_code import set_linear_encoder, set_smooth_decoder
 from booth.world.perceptual import Critic, PerceptualLoss, distance
@@ -53,15 +53,16 @@ def train_autoencoder(
     sample = to_unit(np.concatenate([pool[:500] for pool in diet]))
     set_linear_encoder(vae, sample)
     set_smooth_decoder(vae, sample[::10])
-    vae.to(device).encoder.requires_grad_(False)
+    move(vae, device)
+    vae.encoder.requires_grad_(False)
 
     def undo(step: int) -> tuple[Tensor, dict[str, float]]:
         rng = Rng(0, step)
         target, pools = crops(diet, rng, ROWS, side // 2, cell)
         target = target.to(device)
         with torch.no_grad():
-            z = vae.encode(target).latent_dist.mean
-        error = vae.decode(z + DEVIATION * rng.normal("posterior", z)).sample.float() - target
+            z = encode(vae, target).mean
+        error = decode(vae, z + DEVIATION * rng.normal("posterior", z)).float() - target
         return error.pow(2).mean() + 0.1 * error.abs().mean(), _psnrs(error, pools)
 
     alone = steps // 5
@@ -75,9 +76,9 @@ def train_autoencoder(
         whole = step % 3 == 2 or step > 0.9 * (steps - alone)
         target, pools = crops(diet, rng, len(diet) if whole else ROWS, side if whole else side // 2, cell)
         target = target.to(device)
-        z = vae.encode(target).latent_dist.mean.float()
+        z = encode(vae, target).mean.float()
         deviation = DEVIATION + 0.1 * rng.uniform("deviation", len(z))[:, None, None, None].to(device) ** 2
-        y = vae.decode(z + deviation * rng.normal("posterior", z)).sample.float()
+        y = decode(vae, z + deviation * rng.normal("posterior", z)).float()
         error, far = y - target, perceptual(y, target)
         log = _psnrs(error, pools) | {"perceptual": far.item(), "latents": z.detach().std().item()}
         return _miss(error) + 0.1 * far + 1e-3 * (z.pow(2).mean() - 1).pow(2), log
@@ -96,7 +97,8 @@ def sharpen_decoder(
     them, because those that a denoiser draws are never quite right.
     """
     cell, side = reduction(vae), diet[0].shape[1]
-    vae.to(device).encoder.requires_grad_(False)
+    move(vae, device)
+    vae.encoder.requires_grad_(False)
     perceptual = PerceptualLoss().to(device)
     torch.manual_seed(4)
     learners = nn.ModuleDict({"decoder": vae.decoder, "critic": Critic().to(device)})
@@ -108,10 +110,10 @@ def sharpen_decoder(
         target, pools = crops(diet, rng, len(diet), side, cell)
         target = target.to(device)
         with torch.no_grad():
-            z = vae.encode(target).latent_dist.mean.float()
+            z = encode(vae, target).mean.float()
             real = perceptual.features(target)
         deviation = DEVIATION + 0.1 * rng.uniform("deviation", len(z))[:, None, None, None].to(device) ** 2
-        y = vae.decode(z + deviation * rng.normal("posterior", z)).sample.float()
+        y = decode(vae, z + deviation * rng.normal("posterior", z)).float()
         error, fake = y - target, perceptual.features(y)
         kept = _miss(error) + 0.1 * distance(fake, real)
         doubt = critic.doubt(fake)

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from booth.core.rng import Rng
 from booth.train.loop import training_steps
 from booth.train.timesteps.logit_normal import LogitNormal
 from booth.train.update import Update
-from booth.world.autoencoder import CHANNELS, DEVIATION
+from booth.world.autoencoder import CHANNELS, DEVIATION, encode
 from booth.world.fit import SAVE_EVERY, autocast_dtype, rate_at, read_state, write_state
 from booth.world.perceptual import BLOCKS, WIDTHS, PerceptualLoss
 from booth.world.pixels import to_unit
@@ -75,7 +75,8 @@ def new_denoiser(latent_channels: int = CHANNELS) -> UNet2DConditionModel:
         block_out_channels=channels,
         layers_per_block=1,
         cross_attention_dim=WIDTH,
-        attention_head_dim=tuple(c // 32 for c in channels),  # diffusers' name for the number of heads
+        # Its name for the number of heads, one a level, and annotated as of one level alone.
+        attention_head_dim=cast(tuple[int], tuple(c // 32 for c in channels)),
         norm_num_groups=16,
     )
 
@@ -114,18 +115,18 @@ class LatentPool:
             file = folder / f"{start:08}.safetensors"
             if not file.exists():
                 means: list[Tensor] = []
-                features: list[Tensor] = []
+                seen: list[Tensor] = []
                 for i in range(start, min(start + SHARD, len(pictures)), 64):
                     pixels = to_unit(pictures[i : i + 64]).to(device)
                     with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
-                        means.append(vae.encode(pixels).latent_dist.mean.half().cpu())
+                        means.append(encode(vae, pixels).mean.half().cpu())
                         found = encoder.features(pixels)[BLOCKS.index(ALIGNED)]  # (B, 112, 8, 8)
-                        features.append(F.avg_pool2d(found.float(), found.shape[-1] // 4).half().cpu())
-                write_state(file, {"mean": torch.cat(means), "features": torch.cat(features)}, {})
+                        seen.append(F.avg_pool2d(found.float(), found.shape[-1] // 4).half().cpu())
+                write_state(file, {"mean": torch.cat(means), "features": torch.cat(seen)}, {})
                 print(f"latents: {start + SHARD} of {len(pictures)}", file=sys.stderr, flush=True)
             parts.append(read_state(file)[0])
         mean, features = (torch.cat([part[name] for part in parts])[: len(pictures)] for name in ("mean", "features"))
-        return cls(mean, features, pictures.factors, captions, vae.config.scaling_factor, batch, device)
+        return cls(mean, features, pictures.factors, captions, vae.config["scaling_factor"], batch, device)
 
     def __call__(self, rng: Rng) -> Batch:
         some = [rng.integers("pictures", len(kind), self.batch) for kind in (self.upright, self.others)]
@@ -150,7 +151,7 @@ class Alignment(nn.Module):
 
     def __init__(self, unet: UNet2DConditionModel, pool: LatentPool, weight: float) -> None:
         super().__init__()
-        width = unet.config.block_out_channels[-1]
+        width = unet.config["block_out_channels"][-1]
         self.head = nn.Sequential(
             nn.Conv2d(width, 2 * width, 1), nn.SiLU(), nn.Conv2d(2 * width, 2 * width, 1), nn.SiLU(),
             nn.Conv2d(2 * width, WIDTHS[BLOCKS.index(ALIGNED)], 1),
@@ -183,16 +184,17 @@ def train_denoiser(
     rate descends over the last two fifths, so `seen` can be raised, and the run go on, at any moment before.
     """
     file = out / "denoiser.safetensors"
-    unet = cast(UNet2DConditionModel, model.components()["unet"]).requires_grad_(True).train()
+    network = model.components()["unet"].requires_grad_(True).train()
+    unet = cast(UNet2DConditionModel, network)
     if device == "cpu":
         # In bfloat16 the fused attention's backward pass takes a fifth of a step on a CPU; the plain one hardly any.
         unet.set_attn_processor(AttnProcessor())
-        unet.to(memory_format=torch.channels_last)
+        cast(Any, network).to(memory_format=torch.channels_last)  # which torch's annotations leave out
     model.remember_embeddings(True, most=200_000)  # captions come again with every pass over the pool
     model.noising = Velocity(cast(Velocity, model.make_noising()).alphas_cumprod, timesteps=TIMESTEPS)
     torch.manual_seed(0)
     aligned = Alignment(unet, pool, alignment).to(device)
-    config = MethodConfig(steps=10**9, learning_rate=learning_rate, ema=0.999, clip=1.0)
+    config = MethodConfig.model_validate({"steps": 10**9, "learning_rate": learning_rate, "ema": 0.999, "clip": 1.0})
     groups = [
         ParameterGroup(name, dict(module.named_parameters()), learning_rate, weight_decay=0.01)
         for name, module in (("unet", unet), ("alignment", aligned))

@@ -102,7 +102,8 @@ def _distance(first: RGB, second: RGB) -> float:
 
 def _mark_colour(rng: np.random.Generator, palette: str, other: str = "none") -> str:
     """Pick a mark colour that stands off the palette's body and differs from the `other` mark's colour."""
-    body = PALETTES[palette][1] if PALETTES[palette] else None
+    colours = PALETTES[palette]
+    body = colours[1] if colours else None
     return _pick(
         rng,
         (

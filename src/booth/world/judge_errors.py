@@ -28,16 +28,16 @@ def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str
     empty = [i for i, y in enumerate(labels) if y[0] < 0]
     coloured = [i for i in single if labels[i][3] != UNMENTIONED]
     result = {
-        "object": np.mean([verdicts[i].objects[0] == NOUN_NAMES[labels[i][0]] for i in single]),
-        "scene": np.mean([v.scene == SCENE_NAMES[y[2]] for v, y in zip(verdicts, labels, strict=True)]),
-        "colour": np.mean([verdicts[i].colour == COLOUR_NAMES[labels[i][3]] for i in coloured]),
-        "accessory": np.mean([verdicts[i].accessory == ACCESSORY_NAMES[labels[i][4]] for i in single]),
+        "object": _share([verdicts[i].objects[0] == NOUN_NAMES[labels[i][0]] for i in single]),
+        "scene": _share([v.scene == SCENE_NAMES[y[2]] for v, y in zip(verdicts, labels, strict=True)]),
+        "colour": _share([verdicts[i].colour == COLOUR_NAMES[labels[i][3]] for i in coloured]),
+        "accessory": _share([verdicts[i].accessory == ACCESSORY_NAMES[labels[i][4]] for i in single]),
     }
-    result["empty"] = np.mean([v.empty for v in (verdicts[i] for i in empty)])
-    result["not_empty"] = np.mean([not v.empty for v in (verdicts[i] for i in shown)])
+    result["empty"] = _share([v.empty for v in (verdicts[i] for i in empty)])
+    result["not_empty"] = _share([not v.empty for v in (verdicts[i] for i in shown)])
     strangers, _, told = render_many(1_000, seed=910, workers=workers, size=SIDE, empty_share=0.0, designer="held_out")
     seen = [(v, f.objects[0]) for v, f in zip(judges.look(strangers), told, strict=True) if len(f.objects) == 1]
-    result["object_of_another_designer"] = np.mean([v.objects[0] == o.identity.noun for v, o in seen])
+    result["object_of_another_designer"] = _share([v.objects[0] == o.identity.noun for v, o in seen])
     pictures, _ = identity_groups(250, seed=808, held_out=True, workers=workers)
     vectors = judges.identities(pictures.reshape(-1, 64, 64, 3)).reshape(*pictures.shape[:3], -1)  # (G, 8, 2, D)
     result["identity_near"] = picks_the_right_one(vectors)  # among seven that differ in one or two marks
@@ -55,4 +55,8 @@ def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str
     turned = [[captions[j] for j in np.roll(np.arange(200), shift)] for shift in range(20)]
     cosine = torch.stack([judges.agree(images[:200], words) for words in turned])
     result["agreement"] = (cosine.argmax(0) == 0).float().mean().item()  # own caption against nineteen others
-    return {k: round(float(v), 4) for k, v in result.items()}
+    return {k: round(v, 4) for k, v in result.items()}
+
+
+def _share(right: list[bool]) -> float:
+    return float(np.mean(right))

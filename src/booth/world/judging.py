@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from booth.core.rng import Rng
+from booth.world.autoencoder import decode, encode, move
 from booth.world.fit import autocast_dtype, fit
 from booth.world.judge_errors import measure_errors
 from booth.world.judge_targets import MARKS, UNMENTIONED, labels_of, marks_of
@@ -124,15 +125,15 @@ def _keep(file: Path, array: np.ndarray) -> None:
 def through(vae: AutoencoderKL, images: np.ndarray, device: str) -> np.ndarray:
     """Encode and decode uint8 pictures, at the autoencoder's own side."""
     done: list[np.ndarray] = []
-    side, own = images.shape[1], int(vae.config.sample_size)
+    side, own = images.shape[1], int(vae.config["sample_size"])
     dtype = autocast_dtype(device)
-    vae.to(device)
+    move(vae, device)
     with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
         for i in range(0, len(images), 128):
             pixels = to_unit(images[i : i + 128]).to(device)
             if own != side:
                 pixels = F.interpolate(pixels, (own, own), mode="bicubic").clamp(-1, 1)
-            decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample
+            decoded = decode(vae, encode(vae, pixels).mean)
             done.append(reduced(to_bytes(decoded), side))
     return np.concatenate(done)
 

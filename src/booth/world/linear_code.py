@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from booth.world.autoencoder import DEVIATION, GROUPS, reduction
+from booth.world.autoencoder import DEVIATION, GROUPS, encode, reduction
 
 
 def _components(values: Tensor, keep: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,7 +45,7 @@ def set_linear_encoder(vae: AutoencoderKL, pictures: Tensor) -> None:
     the signal on the straight part of SiLU.
     """
     encoder: Any = vae.encoder
-    latents = vae.config.latent_channels
+    latents = vae.config["latent_channels"]
     for name, module in encoder.named_modules():
         if not isinstance(module, nn.Conv2d):
             continue
@@ -113,7 +113,7 @@ def set_smooth_decoder(vae: AutoencoderKL, pictures: Tensor) -> None:
     last level, where the mean colour of their patches is read off: a start from which detail is learned.
     """
     decoder: Any = vae.decoder
-    latents = vae.config.latent_channels
+    latents = vae.config["latent_channels"]
     for name, module in decoder.named_modules():
         if isinstance(module, nn.Conv2d) and name.endswith("conv2"):
             module.weight.zero_()
@@ -127,7 +127,7 @@ def set_smooth_decoder(vae: AutoencoderKL, pictures: Tensor) -> None:
             kept = min(kept, block.resnets[0].conv_shortcut.out_channels)
             _carry(block.resnets[0].conv_shortcut, kept, None)
         _carry(block.upsamplers[0].conv, kept, blur)
-    codes = vae.encode(pictures).latent_dist.mean[:, :kept]  # (N, kept, h, w)
+    codes = encode(vae, pictures).mean[:, :kept]  # (N, kept, h, w)
     colours = F.avg_pool2d(pictures, reduction(vae))  # (N, 3, h, w)
     flat = torch.cat([codes, torch.ones_like(codes[:, :1])], 1).permute(0, 2, 3, 1).flatten(0, 2)
     solved = torch.linalg.lstsq(flat, colours.permute(0, 2, 3, 1).flatten(0, 2)).solution  # (kept + 1, 3)

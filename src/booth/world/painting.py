@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from booth.world.light import Ground, Light
 from booth.world.noise import fractal_noise, jitter, mix, value_noise
+from booth.world.vocabulary import RGB
 from booth.world.warp import SIDE
 
 ROWS = (np.arange(SIDE, dtype=np.float32)[:, None] + 0.5) / SIDE  # 0 at the top
@@ -60,13 +61,15 @@ def gradient(top, bottom, start: float = 0.0, end: float = 1.0) -> np.ndarray:
     return np.broadcast_to(column, (SIDE, SIDE, 3)).astype(np.float32)
 
 
-def tint(rng: Rng, colour, amount: float = 12) -> tuple[int, int, int]:
-    return tuple(int(c) for c in jitter(rng, colour, amount))
+def tint(rng: Rng, colour, amount: float = 12) -> RGB:
+    red, green, blue = jitter(rng, colour, amount)
+    return int(red), int(green), int(blue)
 
 
-def shade(colour, by: float) -> tuple[int, int, int]:
+def shade(colour, by: float) -> RGB:
     """A colour made darker (below 1) or lighter."""
-    return tuple(int(np.clip(c * by, 0, 255)) for c in colour)
+    red, green, blue = (int(np.clip(c * by, 0, 255)) for c in colour)
+    return red, green, blue
 
 
 class Brush:
@@ -150,13 +153,14 @@ def stamp_onto(image: Image.Image, stamp: Image.Image, x: float, y: float, heigh
 _RECOLOURED: dict[tuple, tuple[Image.Image, Image.Image]] = {}
 
 
-def recoloured(stamp: Image.Image, by) -> Image.Image:
+def recoloured(stamp: Image.Image, by: float | tuple[float, float, float]) -> Image.Image:
     """A stamp whose colours are multiplied by a number (in steps of a twentieth) or by one a channel."""
-    factors = (round(by * 20) / 20,) * 3 if np.isscalar(by) else tuple(by)
+    factors = by if isinstance(by, tuple) else (round(by * 20) / 20,) * 3
     key = id(stamp), factors
     if key not in _RECOLOURED:
         r, g, b, a = stamp.split()
-        bands = [band.point(lambda c, f=f: min(255, int(c * f))) for band, f in zip((r, g, b), factors, strict=True)]
+        tables = [[min(255, int(c * f)) for c in range(256)] for f in factors]
+        bands = [band.point(table) for band, table in zip((r, g, b), tables, strict=True)]
         _RECOLOURED[key] = Image.merge("RGBA", (*bands, a)), stamp
     return _RECOLOURED[key][0]
 
@@ -173,8 +177,11 @@ def sky(rng: Rng, top=(84, 158, 232), bottom=(206, 230, 248), end: float = 0.6, 
     return mix(heaven, cloud, cover)
 
 
-def join(above: np.ndarray, ground: np.ndarray, horizon: float | np.ndarray) -> np.ndarray:
-    """Put a ground under what is above the horizon (fraction of the height, or one for each column)."""
+def join(above: np.ndarray, ground: np.ndarray | RGB, horizon: float | np.ndarray) -> np.ndarray:
+    """Put a ground, a picture or a colour, under what is above the horizon.
+
+    That is a fraction of the height, or one for each column.
+    """
     return mix(above, ground, spread(np.clip((ROWS - horizon) * SIDE + 0.5, 0, 1)))
 
 
@@ -218,7 +225,7 @@ def lie(texture: Texture, rng: Rng, horizon: float, density: float = 1.0, lift: 
 
 @cache
 def _mips(texture: Texture) -> list[np.ndarray]:
-    levels = [np.asarray(texture(), np.float32)]
+    levels: list[np.ndarray] = [np.asarray(texture(), np.float32)]
     while len(levels) < 8:
         last = levels[-1]
         levels.append((last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2]) / 4)

@@ -6,6 +6,8 @@ The features are those of EfficientNet-Lite0 (Tan & Le, 1905.11946), trained on 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -35,7 +37,7 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = efficientnet_lite0().requires_grad_(False)
+        self.net: Any = efficientnet_lite0().requires_grad_(False)  # its package has no types
 
     def features(self, pixels: Tensor) -> list[Tensor]:
         """Features (B, C, h, w) after each of `BLOCKS`."""

@@ -63,11 +63,12 @@ def tree(variant: int, kind: str = "green") -> Image.Image:
     xs, ys = 0.5 + 0.41 * at[:, 1] * np.cos(at[:, 0]), 0.36 + 0.31 * at[:, 1] * np.sin(at[:, 0])
     for layer, (colour, shift, r) in enumerate(((dark, 0.03, 0.085), (middle, 0.0, 0.062), (light, -0.035, 0.036))):
         for k in np.argsort(-ys):
-            height = (0.7 - ys[k]) / 0.6
+            x, y = float(xs[k]), float(ys[k])
+            height = (0.7 - y) / 0.6
             if layer == 2 and rng.random() > 0.25 + 0.6 * height:
                 continue
             tone = mixed(dark, colour, 0.55 + 0.6 * height) if layer else dark
-            sheet.disc(xs[k] + rng.normal(0, 0.01), ys[k] + shift, r * rng.uniform(0.7, 1.2), tone)
+            sheet.disc(x + rng.normal(0, 0.01), y + shift, r * rng.uniform(0.7, 1.2), tone)
     if kind != "night":
         for _ in range(150):  # single leaves catch the light
             a, r = rng.uniform(0, 2 * np.pi), np.sqrt(rng.random())

@@ -149,7 +149,7 @@ def _begin(
     )
     if not (out / "denoiser.safetensors").exists() or not (base / "model_index.json").exists():
         torch.manual_seed(2)
-        assemble(base, vae, contrastive.text, tokenizer, new_denoiser(vae.config.latent_channels))
+        assemble(base, vae, contrastive.text, tokenizer, new_denoiser(vae.config["latent_channels"]))
 
 
 def diet(pool: PicturePool, photographs: Path | None, out: Path) -> list[np.ndarray]:
@@ -245,9 +245,9 @@ def assemble(base: Path, vae: AutoencoderKL, text: Any, tokenizer: Any, unet: An
         text_encoder=text,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
+        scheduler=cast(Any, scheduler),  # annotated as one of the enumeration of their names
+        safety_checker=cast(Any, None),  # annotated as if these two were always there
+        feature_extractor=cast(Any, None),
         requires_safety_checker=False,
     )
     dtypes = {name: module.dtype for name, module in pipe.components.items() if hasattr(module, "dtype")}

@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 from PIL import Image, ImageFilter
 
 from booth.registry import CONTROLS
+from booth.world.autoencoder import decode, encode
 from booth.world.pixels import to_bytes, to_unit
 
 
@@ -15,7 +16,7 @@ from booth.world.pixels import to_bytes, to_unit
 def reconstruct(vae: AutoencoderKL, images: np.ndarray, batch: int = 16) -> np.ndarray:
     """Encode and decode (posterior mean) uint8 pictures (N, H, W, 3)."""
     done = [
-        to_bytes(vae.decode(vae.encode(to_unit(images[i : i + batch]).to(vae.device)).latent_dist.mean).sample)
+        to_bytes(decode(vae, encode(vae, to_unit(images[i : i + batch]).to(vae.device)).mean))
         for i in range(0, len(images), batch)
     ]
     return np.concatenate(done)

@@ -77,7 +77,8 @@ def _band(alpha: np.ndarray, axis: int, low: float, high: float) -> tuple[float,
 def sprite(glyph: str) -> Sprite:
     """Load one glyph of the atlas; raises KeyError for an unknown name."""
     atlas, boxes = _atlas()
-    cut = atlas.crop(tuple(boxes[glyph]))
+    left, top, right, bottom = boxes[glyph]
+    cut = atlas.crop((left, top, right, bottom))
     image = Image.new("RGBA", (-(-(cut.width + 2 * MARGIN) // 2) * 2, -(-(cut.height + 2 * MARGIN) // 2) * 2))
     image.paste(cut, (MARGIN, MARGIN))
     band = image.getchannel("A")

@@ -44,7 +44,8 @@ class Sheet:
 
 
 def mixed(a: RGB, b: RGB, t: float) -> RGB:
-    return tuple(int(x + (y - x) * float(np.clip(t, 0, 1))) for x, y in zip(a, b, strict=True))
+    red, green, blue = (int(x + (y - x) * float(np.clip(t, 0, 1))) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def seeded(name: str, variant: int) -> np.random.Generator:

@@ -178,7 +178,7 @@ def eiffel_tower(rng: Rng) -> Painted:
     picture = sky(rng, top, low, end=horizon)
 
     def roofs(draw: Brush) -> None:
-        for x in np.arange(-4, SIDE, 9):
+        for x in range(-4, SIDE, 9):
             h = rng.uniform(6, 12)
             draw.box(x, horizon * SIDE - h, x + 9, horizon * SIDE, tint(rng, (214, 204, 194), 8))
             draw.box(x, horizon * SIDE - h - 2.5, x + 9, horizon * SIDE - h, tint(rng, (126, 136, 156), 8))

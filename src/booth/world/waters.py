@@ -79,7 +79,7 @@ def milk(rng: Rng) -> Painted:
         5.0 / (depth + 0.2) * 2.0 + 1.4 * np.sin(across * 2.4 + rng.uniform(0, 6)) + 1.2 * value_noise(rng, SIDE, 6, 4)
     )
     picture = mix(deep, shallow, 0.5 + 0.5 * swell)
-    down, _ = np.gradient(swell.astype(np.float32))
+    down: np.ndarray = np.gradient(swell.astype(np.float32), axis=0)
     picture = mix(picture, (255, 255, 255), np.clip(-down * 5 - 0.2, 0, 1) * 0.9)
     picture = mix(picture, (186, 178, 176), np.clip(down * 4 - 0.35, 0, 1) * 0.45)
     if horizon > 0:
@@ -148,9 +148,9 @@ def underwater(rng: Rng) -> Painted:
             draw.ellipse((x - r, y - r, x + r, y + r), (220, 250, 255, 60), (230, 252, 255, 210), 0.6)
             draw.disc(x - 0.35 * r, y - 0.35 * r, 0.25 * r, (255, 255, 255, 230))
 
-    colour = tuple(float(c) / 255 for c in (top * 0.35 + low * 0.65))
+    red, green, blue = (float(c) / 255 for c in (top * 0.35 + low * 0.65))
     light = Light(float(rng.choice((-0.4, 0.4))), 1.0, (0.80, 0.98, 1.04), 1.0, (0.86, 1.0, 1.0))
-    ground = Ground(0.0, haze=0.16, haze_colour=colour)
+    ground = Ground(0.0, haze=0.16, haze_colour=(red, green, blue))
     return Painted(picture, spread(0.1 + 0.4 * ROWS**3), light, ground, clear_layer(bubbles))
 
 
