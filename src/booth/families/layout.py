@@ -23,6 +23,7 @@ from booth.families.lora_file import file_prefix, read_lora, write_lora
 from booth.families.multi_vector import written_out
 from booth.families.pipelines import most_tokens
 from booth.families.quantised import quantise
+from booth.families.recomputing import recompute_activations, recompute_in_encoders
 from booth.families.schedulers import made_scheduler
 from booth.families.text_encoder import Encoder
 
@@ -192,18 +193,8 @@ class DiffusersFamily(Family):
         return Posterior((dist.mean.float() - shift) * factor, dist.std.float() * factor)
 
     def recompute_activations(self, on: bool) -> None:
-        if on:
-            self.network.enable_gradient_checkpointing()
-        elif self.network.is_gradient_checkpointing:
-            self.network.disable_gradient_checkpointing()
-        for name, encoder in self.sites.text_encoders.items():
-            if name not in self.sites.linears:
-                continue  # T5 and the language models have dropout, which the training mode below would wake
-            if on:
-                encoder.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
-            elif encoder.is_gradient_checkpointing:
-                encoder.gradient_checkpointing_disable()  # type: ignore[operator]
-            encoder.train(on)  # transformers recomputes in this mode only; CLIP has no dropout that it would wake
+        recompute_activations(self.network, on)
+        recompute_in_encoders(self.sites, on)
 
     def compile_blocks(self, on: bool) -> int:
         if on:
