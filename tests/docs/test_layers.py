@@ -124,6 +124,14 @@ def test_imports_go_one_way() -> None:
     assert breaches(FILES) == []
 
 
+MOST_LINES = 300
+
+
+def test_every_file_is_short_enough_to_be_read_at_once() -> None:
+    lines = {name_of(file): len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
+    assert [f"{name}: {count}" for name, count in lines.items() if count > MOST_LINES] == []
+
+
 def test_the_rules_have_no_cycle_but_that_of_drawing() -> None:
     for room, allowed in ALLOWED.items():
         for other in allowed - {room}:
