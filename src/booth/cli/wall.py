@@ -9,6 +9,7 @@ import typer
 
 from booth.cli.options import AsJson
 from booth.cli.output import finish, say, table
+from booth.registry import ENCODERS
 
 
 def wall(
@@ -22,6 +23,12 @@ def wall(
             help="Folder of the wall or, with --keep, of the concept.",
             metavar="DIR",
             show_default="walls/NAME, or CONCEPT-step-STEP",
+        ),
+    ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"What sees likeness and reads prompts: {', '.join(ENCODERS)}; may be repeated.", metavar="NAME"
         ),
     ] = None,
     as_json: AsJson = False,
@@ -40,7 +47,7 @@ def wall(
         finish({"concept": str(made.folder), "step": keep}, [str(made.folder)], as_json)
         return
     place = out or Path("walls") / taught.record.name
-    told = measure(taught, place, say)
+    told = measure(taught, place, say, encoder or ())
     say(in_words(told["reason"]))
     rows = [["step", "gain over the base", "95 %", "prompt kept"]]
     for row in told["rows"][1:]:

@@ -33,6 +33,11 @@ class Encoder(ABC):
     def __init__(self) -> None:
         self._seen: dict[bytes, Tensor] = {}
 
+    @classmethod
+    def require(cls) -> None:
+        """NotAvailableError, with what to do, where it cannot be made here; it loads nothing."""
+        return
+
     @abstractmethod
     def embed(self, images: Sequence[Image]) -> Tensor:
         """Unit vectors (N, D) in float32 on the CPU of at most 32 RGB pictures."""

@@ -22,6 +22,7 @@ from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.commit import committed_file
 from booth.core.concept import TOLD
+from booth.core.encoder import Encoder, Role
 from booth.core.errors import BadDataError, UsageError
 from booth.core.json_values import Json
 from booth.core.method import Subject
@@ -48,11 +49,19 @@ class Row:
     kept: bool = False  # whether its checkpoint is there, to make another concept of
 
 
-def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def wall(
+    concept: Concept,
+    out: Path,
+    tell: Callable[[str], None] = lambda _: None,
+    encoders: Sequence[str] = (),
+) -> dict[str, Any]:
     """Measure the wall of a concept into `out`: the base's pictures and wall.json, whose values are returned.
 
-    BadDataError for a concept that no run is told of or that was trained without previews.
+    `encoders` are names; for what none of them can be asked, those that are used unnamed are.
+    NotAvailableError for one that is not here, UsageError for one that is none, BadDataError for a concept that no run
+    is told of or that was trained without previews.
     """
+    called = load_encoders(encoders) if encoders else []
     rows, prompts = _rows(concept)
     record = concept.record
     subject = Subject(record.subject.token, record.subject.noun, record.subject.kind)
@@ -62,14 +71,14 @@ def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: No
     with Session(record.base.name, record.device) as session, session.model() as model:
         seeds = [seed_of(file) for file in rows[0].files]
         images = draw(model, plain, seeds)
-        encoders = load_encoders(scale=model.scale)
+        found = [*called, *_beside(called, likeness_role(subject), model.scale)]
     out.mkdir(parents=True, exist_ok=True)
     base = Row(None, [out / f"base-{i}.png" for i in range(len(images))])
     for image, file in zip(images, base.files, strict=True):
         with committed_file(file) as work:
             image.save(work)
     tell(f"Comparing {len(rows) + 1} rows with {len(photos)} photos.")
-    see, follow = with_role(encoders, likeness_role(subject))[0], with_role(encoders, "prompt")[0]
+    see, follow = with_role(found, likeness_role(subject))[0], with_role(found, "prompt")[0]
     references, texts = see.images(photos), follow.read(plain)
     shown = [[_open(f) for f in row.files] for row in (base, *rows)]
     likeness = [(see.images(each) @ references.T).double().numpy() for each in shown]  # each (prompts, photos)
@@ -88,6 +97,7 @@ def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: No
         "plain": plain,
         "photos": len(photos),
         "encoders": {"subject": see.name, "prompt": follow.name},
+        "called": list(encoders),
         "rows": scored,
         "best": best,
         "selection": (record.selection or {}).get("step"),
@@ -96,6 +106,12 @@ def wall(concept: Concept, out: Path, tell: Callable[[str], None] = lambda _: No
     with committed_file(out / FILE) as work:
         work.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     return values | {"sentence": in_words(values["reason"])}
+
+
+def _beside(called: Sequence[Encoder], likeness: Role, scale: str) -> list[Encoder]:
+    """Those that are used unnamed, where what was called for cannot tell likeness or read prompts."""
+    able = {role for encoder in called for role in encoder.roles}
+    return [] if {likeness, "prompt"} <= able else load_encoders(scale=scale)
 
 
 def _rows(concept: Concept) -> tuple[list[Row], list[str]]:

@@ -1,4 +1,4 @@
-"""The methods and formats as a child process described them, kept until booth or a plug-in changes."""
+"""What is chosen by name as a child process described it, kept until booth, a plug-in or what is installed changes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Catalogue:
 
     def __init__(self, home: Home) -> None:
         self._file = home.studio / "catalogue.json"
+        self._encoders = home.studio / "encoders.json"
         self._known: dict[str, Any] | None = None
         self._lock = threading.Lock()
 
@@ -55,24 +57,47 @@ class Catalogue:
                 self._known = kept
             return self._known
 
+    def encoders(self) -> list[dict[str, Any]]:
+        """Every encoder with what is missing of it here, asked again when a package or a cached model came or went.
+
+        NotAvailableError where that cannot be told.
+        """
+        with self._lock:
+            kept, stamp = read_json(self._encoders), f"{_stamp()} {_installed()}"
+            if kept is None or kept.get("stamp") != stamp:
+                kept = {**_made("encoders"), "stamp": stamp}
+                write_json(self._encoders, kept)
+            return kept["encoders"]
+
     def method(self, name: str) -> dict[str, Any] | None:
         """One method; None if there is none of this name."""
         return self.get()["methods"].get(name)
 
 
-def _made() -> dict[str, Any]:
+def _made(*what: str) -> dict[str, Any]:
     said: list[str] = []
     try:
         done = subprocess.run(
-            python("booth.web.describe"), capture_output=True, timeout=WAIT, check=False,
+            [*python("booth.web.describe"), *what], capture_output=True, timeout=WAIT, check=False,
             start_new_session=True, env=environment(OMP_NUM_THREADS="1"),
         )  # fmt: skip
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         return json.loads(done.stdout)
     except (ValueError, subprocess.TimeoutExpired) as error:
         raise NotAvailableError(
-            f"The methods cannot be listed: {said[-1] if said else 'no answer'}", code="studio.no_methods"
+            f"The {' '.join(what) or 'methods'} cannot be listed: {said[-1] if said else 'no answer'}",
+            code="studio.no_methods",
         ) from error
+
+
+def _installed() -> str:
+    """Changes when a package is installed or removed, or a model comes into the Hub's cache or leaves it."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    packages = [Path(p) for p in sys.path if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir()]
+    places = packages + sorted(Path(HF_HUB_CACHE).glob("models--*/snapshots/*"))
+    told = json.dumps([(str(place), place.stat().st_mtime_ns) for place in places])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _stamp() -> str:

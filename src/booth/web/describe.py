@@ -1,6 +1,6 @@
 """Run as a child process: what the registry holds, as JSON. To list it, the server would have to load all of torch.
 
-`python -m booth.web.describe`
+`python -m booth.web.describe` tells of methods and formats, `python -m booth.web.describe encoders` of encoders.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from booth.catalogue import describe_methods
+from booth.catalogue import describe_encoders, describe_methods
 from booth.choices import CHOICES
 from booth.config.start import carried
 from booth.registry import EXPORTERS, METHODS
@@ -35,4 +35,4 @@ def describe() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    json.dump(describe(), sys.stdout, default=str)
+    json.dump({"encoders": describe_encoders()} if "encoders" in sys.argv else describe(), sys.stdout, default=str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from booth.web.home import Home
 from booth.web.jobs import Job
 from booth.web.photos import PhotoSets
 from booth.web.runs import WORK, Place
+from booth.web.scoring import Scoring
+from booth.web.scoring import words as scored_by
 from booth.web.starts import defaults_of, frozen, require_able, start_of
 from booth.web.starts import still_the_same as start_still_the_same
 from booth.web.studio import Studio
@@ -38,8 +40,8 @@ class Other(BaseModel):
     noun: str = Field(max_length=60)
 
 
-class Plan(BaseModel):
-    """What is asked for on the page of a plan."""
+class Plan(Scoring):
+    """What is asked for on the page of a plan; only a race is scored."""
 
     noun: str = Field("", max_length=60)
     token: str = Field("sks", max_length=60)
@@ -71,6 +73,10 @@ def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
     if plan.start_from:
         with wrong.noted():
             start = _start(studio, plan, racing)
+    by: list[str] = []
+    if racing:
+        with wrong.noted():
+            by = scored_by(catalogue, plan, alone=True)
     run, settings = ({}, {}) if racing or wrong.of("methods") else _values(catalogue, plan, wrong, start)
     wrong.tell()
     photos.note(noun=plan.noun, token=plan.token, kind=plan.kind)
@@ -79,7 +85,7 @@ def queue(studio: Studio, catalogue: Catalogue, key: str, plan: Plan) -> Job:
     source = studio.home.relative(snapshot)
     about = {"set": photos.id, "subject": f"{plan.token} {plan.noun}", "hashes": hashes, "plan": plan.model_dump()}
     if racing:
-        return _race(studio, plan, source, about)
+        return _race(studio, plan, source, about, by)
     scale = scale_of(plan.base)
     steps = int(
         settings.get("steps") or catalogue.get()["methods"][plan.methods[0]]["defaults"][scale].get("steps") or 400
@@ -177,7 +183,7 @@ def _training(
     return studio.keeper.add("train", ["train", *words, "--json", "--", source], device=device, about=about)
 
 
-def _race(studio: Studio, plan: Plan, source: str, about: dict[str, Any]) -> Job:
+def _race(studio: Studio, plan: Plan, source: str, about: dict[str, Any], by: Sequence[str]) -> Job:
     if plan.also:
         raise Wrong(
             "also",
@@ -195,7 +201,7 @@ def _race(studio: Studio, plan: Plan, source: str, about: dict[str, Any]) -> Job
     words += [f"--base={plan.base}"] if plan.base != EMBEDDED else []
     words += [f"--steps={int(plan.settings['steps'])}"] if str(plan.settings.get("steps") or "").isdecimal() else []
     out = studio.home.relative(folder)
-    words += ["--quick", f"--out={out}", "--json", "--", source]
+    words += ["--quick", *by, f"--out={out}", "--json", "--", source]
     about |= {"title": folder.name, "race": out, "methods": plan.methods, "photos": source}
     return studio.keeper.add("compare", ["compare", *words], device="main", about=about)
 

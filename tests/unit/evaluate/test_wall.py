@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import booth
 from booth.concept import Concept
 from booth.config import RunConfig
+from booth.core.encoder import Encoder
 from booth.core.errors import BadDataError, UsageError
 from booth.core.method import Subject
 from booth.evaluate import wall as module
 from booth.evaluate.wall import in_words, keep, reason, wall, without_subject
+from booth.registry import ENCODERS
 from booth.train.run import train
 
 
@@ -44,6 +49,35 @@ def test_every_row_is_compared_with_the_base_at_the_same_seeds(taught: Concept, 
     kept = json.loads((tmp_path / "wall" / "wall.json").read_text())
     assert kept["rows"] == told["rows"]
     assert all(Path(f).is_file() for row in kept["rows"] for f in row["files"])
+
+
+def test_what_is_called_for_comes_first_and_others_do_what_it_cannot(
+    taught: Concept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Grey(Encoder):
+        """Sees how bright a picture is, and where."""
+
+        name, title, roles = "grey", "grey", ("subject", "distribution")
+
+        def embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
+            small = [torch.tensor(list(image.convert("L").resize((4, 4)).tobytes())).float() for image in images]
+            return torch.nn.functional.normalize(torch.stack(small) - 127, dim=-1)
+
+        def weights_hash(self) -> str:
+            return ""
+
+        def preprocessing(self) -> dict[str, Any]:
+            return {}
+
+    ENCODERS.register(Grey)
+    told = wall(taught, tmp_path / "grey", encoders=["grey"])
+    assert (told["called"], told["encoders"]) == (["grey"], {"subject": "grey", "prompt": "world-agreement"})
+    both = wall(taught, tmp_path / "both", encoders=["world-agreement", "grey"])
+    assert both["rows"][1]["gain"] == told["rows"][1]["gain"]
+    monkeypatch.setattr(module, "draw", None)  # told before anything is drawn
+    with pytest.raises(UsageError, match="no encoder called 'gray'"):
+        wall(taught, tmp_path / "none", encoders=["gray"])
+    assert not (tmp_path / "none").exists()
 
 
 def test_another_checkpoint_becomes_the_concept_that_it_would_have_been(

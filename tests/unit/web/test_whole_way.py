@@ -24,11 +24,13 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 from web_client import PORT, TOKEN, png, raw
 
+from booth.catalogue import describe_encoders
 from booth.cli.app import app
 from booth.compare.summary import COLUMNS
 from booth.core.commit import verify
 from booth.core.words import size
 from booth.events import read_events
+from booth.registry import ENCODERS
 from booth.train.update import Update
 from booth.web import catalogue, forecast, starts
 from booth.web.app import create_app
@@ -36,7 +38,7 @@ from booth.web.commands import command_of
 from booth.web.describe import describe
 from booth.web.home import Home
 from booth.web.jobs import Job
-from booth.web.messages import Words
+from booth.web.messages import LANGUAGE, Words
 from booth.web.pages import concepts, plan, wall
 from booth.web.plans import still_the_same
 from booth.web.safety import MARK, Door
@@ -127,7 +129,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, toy_base: Path) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BOOTH_CACHE", str(home.root.parent / "cache"))
         patch.setenv("COLUMNS", "200")
-        patch.setattr(catalogue, "_made", lambda: json.loads(json.dumps(describe(), default=str)))
+        told = {"encoders": describe_encoders()}
+        told["encoders"][-1] |= {"missing": "It is not installed.", "advice": "Install it with `pip install it`."}
+        patch.setattr(
+            catalogue, "_made", lambda *what: json.loads(json.dumps(told if what else describe(), default=str))
+        )
         found = Whole(home, toy_base)
         yield found
         found.studio.library.close()
@@ -200,6 +206,48 @@ def test_the_wall_follows_with_several_seeds_of_each_prompt(whole: Whole, traine
     assert re.search(r"Step \d is the best", shown)
     for row, column in ((0, 0), (1, 7), (2, 3)):
         assert whole.client.get(f"/media/walls/{concept}/{row}/{column}").headers["content-type"] == "image/png"
+
+
+def test_what_scores_is_chosen_from_the_registry(whole: Whole, trained: Job) -> None:
+    """What is not installed is shown with what to do, and taken from nobody."""
+    shown = html.unescape(whole.ask("/encoders"))
+    boxes = dict(re.findall(r'<input type="checkbox" data-encoder value="([^"]+)"([^>]*)>', shown))
+    assert list(boxes) == list(ENCODERS)
+    last = list(ENCODERS)[-1]
+    assert [name for name, more in boxes.items() if "disabled" in more] == [
+        each["name"] for each in catalogue._made("encoders")["encoders"] if each["missing"]
+    ]
+    assert "disabled" in boxes[last]
+    assert "It is not installed. Install it with `pip install it`." in shown
+    whole.client.cookies.set(LANGUAGE, "de")
+    assert "der Identitätsgutachter der Welt" in whole.ask("/encoders")
+    whole.client.cookies.delete(LANGUAGE)
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
+    wrong = {"nobody": (400, "name.unknown"), last: (409, "encoder.not_here")}
+    for place in (f"/api/wall/{concept}", f"/api/concepts/{concept}/evaluate"):
+        for name, (status, code) in wrong.items():
+            answer = whole.client.post(place, json={"encoders": [name]})
+            assert answer.status_code == status, answer.text
+            assert [(p["field"], p["code"]) for p in answer.json()["problems"]] == [("encoders", code)]
+    answer = whole.client.post(f"/api/concepts/{concept}/evaluate", json={"encoders": ["world-agreement"]})
+    assert answer.json()["problems"][0]["code"] == "encoder.compares_nothing"
+
+
+def test_a_wall_is_measured_again_by_what_is_chosen(whole: Whole, trained: Job) -> None:
+    concept = whole.ask(f"/api/jobs/{trained.id}")["concept"]
+    before = whole.ask(f"/api/wall/{concept}")["wall"]
+    assert before["called"] == []
+    job = whole.done(whole.post(f"/api/wall/{concept}", encoders=["world-identity", "world-agreement"])["id"])
+    assert "--encoder=world-identity --encoder=world-agreement" in job.command
+    told = whole.ask(f"/api/wall/{concept}")["wall"]
+    assert told["encoders"] == {"subject": "world-identity", "prompt": "world-agreement"}
+    assert "--encoder=world-identity --encoder=world-agreement" in whole.ask(f"/wall/{concept}")
+    assert told["rows"] == before["rows"], "they are those that are used unnamed here"
+    job = whole.done(whole.post(f"/api/concepts/{concept}/evaluate", encoders=["world-identity"])["id"])
+    assert "--encoder=world-identity" in job.command
+    (told,) = (whole.studio.library.folder(j).result() for j in [job])
+    assert told is not None
+    assert list(told["encoders"]) == ["world-identity"]
 
 
 def test_an_earlier_checkpoint_is_kept_renamed_deleted_and_back(whole: Whole, trained: Job) -> None:
@@ -329,8 +377,12 @@ def test_advice_and_measured_costs(whole: Whole, photo_set: str) -> None:
 def test_a_race_and_a_blind_taste_test(whole: Whole, photo_set: str) -> None:
     plan = whole.plan(methods=["lora", "textual_inversion"], race=True, run={}, settings={"steps": 1})
     plan["settings"] = {"steps": 1}
-    job = whole.post(f"/api/plan/{photo_set}", **plan)
+    answer = whole.client.post(f"/api/plan/{photo_set}", json=plan | {"encoders": ["world-agreement"]})
+    assert [(p["field"], p["code"]) for p in answer.json()["problems"]] == [("encoders", "encoder.compares_nothing")]
+    judges = ["world-identity", "world-agreement", "world-judges"]
+    job = whole.post(f"/api/plan/{photo_set}", **plan, encoders=judges)
     assert job["kind"] == "compare"
+    assert " ".join(f"--encoder={name}" for name in judges) in job["command"]
     assert "textual_inversion" in job["command"]
     whole.done(job["id"])
     (race,) = whole.ask("/api/races")["races"]

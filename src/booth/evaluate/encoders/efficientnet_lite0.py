@@ -35,6 +35,10 @@ class EfficientNetLite0(Encoder):
         self.device = choose_device(None)
         self.net: Any = imagenet.efficientnet_lite0(field="encoders").requires_grad_(False).to(self.device)
 
+    @classmethod
+    def require(cls) -> None:
+        imagenet.weights_file(field="encoders")
+
     @torch.no_grad()
     def embed(self, images: Sequence[Image]) -> Tensor:
         small = np.stack([np.asarray(_middle(image), np.float32) for image in images])  # (N, 224, 224, 3)

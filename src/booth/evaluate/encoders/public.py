@@ -78,6 +78,10 @@ class PublicEncoder(Encoder):
         self.model: Any = self.load(self.folder).to(self.device).eval().requires_grad_(False)
         self.processor: Any = self.make_processor(self.folder)
 
+    @classmethod
+    def require(cls) -> None:
+        cached(cls.hub)
+
     @abstractmethod
     def load(self, folder: Path) -> nn.Module:
         """The network."""

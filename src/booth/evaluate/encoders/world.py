@@ -31,15 +31,19 @@ class WorldEncoder(Encoder):
 
     def __init__(self) -> None:
         super().__init__()
+        self.require()
         self.folder = world.FOLDER
-        if not (self.folder / "judges.json").is_file():
+        self.judges = _judges(self.folder)
+
+    @classmethod
+    def require(cls) -> None:
+        if not (world.FOLDER / "judges.json").is_file():
             raise NotAvailableError(
-                f"The world's judges are not installed ({self.folder} is missing).",
+                f"The world's judges are not installed ({world.FOLDER} is missing).",
                 "Reinstall booth, train them with `booth world judges`, or name a public encoder with `encoders`.",
                 code="judges.missing",
                 field="encoders",
             )
-        self.judges = _judges(self.folder)
 
     def weights_hash(self) -> str:
         return content_hash(self.folder, sorted(self.folder.rglob("*")))

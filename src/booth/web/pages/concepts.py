@@ -27,6 +27,8 @@ from booth.web.pages.photos import RAW, sets_of
 from booth.web.pages.plan import catalogue_of
 from booth.web.plans import NO_BASE, WORDS, names_a_base
 from booth.web.runs import Place, read_json
+from booth.web.scoring import Scoring
+from booth.web.scoring import words as words_of_scoring
 from booth.web.studio import Studio
 from booth.web.view import page, studio_of
 
@@ -115,6 +117,12 @@ def formats(request: Request, key: str) -> Response:
     return page(request, "formats.html", concept={"id": place.id}, formats=known)
 
 
+@router.get("/encoders", include_in_schema=False)
+def encoders(request: Request) -> Response:
+    """What pictures can be scored by: a part of the pages of a concept, a wall and a plan."""
+    return page(request, "encoders.html", encoders=catalogue_of(request).encoders())
+
+
 @router.get("/api/concepts", tags=["concepts"])
 def listed(request: Request) -> dict[str, object]:
     """Every finished concept."""
@@ -193,11 +201,12 @@ def export(request: Request, key: str, target: Target) -> dict[str, object]:
 
 
 @router.post("/api/concepts/{key}/evaluate", tags=["concepts"], status_code=201)
-def evaluate(request: Request, key: str) -> dict[str, object]:
+def evaluate(request: Request, key: str, scoring: Scoring | None = None) -> dict[str, object]:
     """Queue a quick evaluation beside the untouched base."""
     studio, place = studio_of(request), concept_of(request, key)
+    by = words_of_scoring(catalogue_of(request), scoring or Scoring(), alone=True)
     out = _free(studio.home.root / "evaluations" / place.name)
-    words = ["--quick", f"--out={studio.home.relative(out)}", "--json", "--", studio.home.relative(place.out)]
+    words = ["--quick", *by, f"--out={studio.home.relative(out)}", "--json", "--", studio.home.relative(place.out)]
     about = {"title": place.name, "concept": place.id}
     return job_shown(studio, studio.keeper.add("evaluate", ["evaluate", *words], about=about))
 

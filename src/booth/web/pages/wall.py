@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from pydantic import BaseModel, Field
 from booth.web.jobs import ACTIVE, Job
 from booth.web.pages.jobs import shown as job_shown
 from booth.web.pages.media import picture, place_of
+from booth.web.pages.plan import catalogue_of
 from booth.web.plans import _free
 from booth.web.runs import Place, read_json
+from booth.web.scoring import Scoring, words
 from booth.web.studio import Studio
 from booth.web.view import page, studio_of
 
@@ -67,18 +70,19 @@ def _trend(told: dict[str, Any]) -> dict[str, Any] | None:
     return {"points": points, "zero": y(0.0), "top": y(most), "most": most}
 
 
-def command_of_wall(studio: Studio, place: Place) -> str:
-    """What measures it on the command line."""
-    return shlex.join(["booth", *_words(studio, place)])
+def command_of_wall(studio: Studio, place: Place, told: dict[str, Any] | None) -> str:
+    """What measures it, or has measured it, on the command line."""
+    called = (told or {}).get("called") or []
+    return shlex.join(["booth", *_words(studio, place, [f"--encoder={name}" for name in called])])
 
 
-def _words(studio: Studio, place: Place) -> list[str]:
-    return ["wall", f"--out={FOLDER}/{place.name}", "--json", "--", studio.home.relative(place.out)]
+def _words(studio: Studio, place: Place, by: Sequence[str] = ()) -> list[str]:
+    return ["wall", *by, f"--out={FOLDER}/{place.name}", "--json", "--", studio.home.relative(place.out)]
 
 
-def queue(studio: Studio, place: Place) -> Job:
-    """Measure it."""
-    return studio.keeper.add("wall", _words(studio, place), about={"title": place.name, "concept": place.id})
+def queue(studio: Studio, place: Place, by: Sequence[str] = ()) -> Job:
+    """Measure it, `by` options that say what sees likeness."""
+    return studio.keeper.add("wall", _words(studio, place, by), about={"title": place.name, "concept": place.id})
 
 
 def after_training(studio: Studio, job: Job) -> None:
@@ -102,7 +106,7 @@ def one(request: Request, key: str) -> Response:
         "wall": told,
         "previews": sorted(digest.previews.values(), key=lambda p: p["step"]),
         "job": None if job is None else job_shown(studio, job),
-        "command": command_of_wall(studio, place),
+        "command": command_of_wall(studio, place, told),
         "trend": _trend(told) if told else None,
         "kept": [job_shown(studio, j) for j in kept],
         "token": str((place.record() or {}).get("subject", {}).get("token", "")),
@@ -123,13 +127,13 @@ def state(request: Request, key: str) -> dict[str, object]:
 
 
 @router.post("/api/wall/{key}", tags=["wall"], status_code=201)
-def measure(request: Request, key: str) -> dict[str, object]:
-    """Queue its measurement, unless it is being measured."""
+def measure(request: Request, key: str, scoring: Scoring | None = None) -> dict[str, object]:
+    """Queue its measurement, unless it is being measured; one that was measured is measured anew."""
     studio, place = studio_of(request), place_of(request, key)
     if not place.is_concept:
         raise HTTPException(409)
-    job = job_of_wall(studio, place)
-    return job_shown(studio, job if job is not None and job.state != "failed" else queue(studio, place))
+    by, job = words(catalogue_of(request), scoring or Scoring()), job_of_wall(studio, place)
+    return job_shown(studio, job if job is not None and job.state != "failed" else queue(studio, place, by))
 
 
 @router.post("/api/wall/{key}/keep", tags=["wall"], status_code=201)

@@ -22,7 +22,7 @@
     event.preventDefault();
     try { await send("POST", `/api/concepts/${concept}/export`, valuesOf(event.target)); location.reload(); } catch (problem) { at("export-wrong").textContent = problem.message; at("export-wrong").hidden = false; }
   });
-  at("evaluate").addEventListener("click", () => send("POST", `/api/concepts/${concept}/evaluate`, {}).then(() => location.reload(), (problem) => notice(problem.message)));
+  at("evaluate").addEventListener("click", () => send("POST", `/api/concepts/${concept}/evaluate`, { encoders: encoders() }).then(() => location.reload(), (problem) => notice(problem.message)));
   at("delete").addEventListener("click", async () => {
     try {
       const { undo } = await send("DELETE", `/api/concepts/${concept}`);

@@ -14,6 +14,7 @@
     const noun = plan.noun.value.trim(), token = plan.token.value.trim(), style = plan.kind.value === "style";
     at("example").textContent = noun || style ? say(style ? "example_style" : "example", { token, noun: noun || "style" }) : "";
     const names = chosen();
+    if (at("scored")) at("scored").hidden = !racing();
     at("will").textContent = form && names.length ? say(racing() ? "will_race" : "will", { n: names.length, methods: names.join(", ") }) : "";
   }
 
@@ -152,7 +153,7 @@
     const settings = Object.fromEntries(Object.entries(given.settings).filter(([name]) => own.has(name)));
     at("start").disabled = true;
     try {
-      const told = await send("POST", `/api/plan/${plan.dataset.set}`, { noun: plan.noun.value.trim(), token: plan.token.value.trim(), kind: plan.kind.value, base: base(), methods: form ? chosen() : ["lora"], race: racing(), run: given.run, settings, also, start_from: plan.elements.start_from?.value || "" });
+      const told = await send("POST", `/api/plan/${plan.dataset.set}`, { noun: plan.noun.value.trim(), token: plan.token.value.trim(), kind: plan.kind.value, base: base(), methods: form ? chosen() : ["lora"], race: racing(), encoders: racing() ? encoders() : [], run: given.run, settings, also, start_from: plan.elements.start_from?.value || "" });
       location.assign(told.go);
     } catch (problem) { at("start").disabled = false; reveal(problem.told?.problems); wrong(problem.told?.problems || [{ sentence: problem.message }]); }
   });

@@ -76,6 +76,9 @@ function bytes(count) {
   }
 }
 
+/** The encoders that are ticked. */
+const encoders = () => [...document.querySelectorAll("[data-encoder]:checked")].map((box) => box.value);
+
 /** The values of a form, as its fields' types say. */
 function valuesOf(form) {
   const values = {};

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const at = (id) => document.getElementById(id), table = at("wall");
-  at("measure")?.addEventListener("click", () => send("POST", `/api/wall/${at("unmeasured").dataset.concept}`, {}).then(() => location.reload(), (problem) => notice(problem.message)));
+  at("measure")?.addEventListener("click", () => send("POST", `/api/wall/${(at("unmeasured") || table).dataset.concept}`, { encoders: encoders() }).then(() => location.reload(), (problem) => notice(problem.message)));
   const pending = document.querySelector("[data-pending][data-state=queued], [data-pending][data-state=starting], [data-pending][data-state=running]");
   async function look() {
     try { const job = await ask(`/api/jobs/${pending.dataset.pending}`); if (job.state !== pending.dataset.state && !(["starting", "running"].includes(job.state))) { location.reload(); return; } } catch { /* look again */ }
