@@ -31,6 +31,19 @@ newest whole checkpoint; a *wrong resume* is other bits in the end than without 
 
 {killed}
 
+## SIGTERM, and a node that is taken away
+
+`benchmarks/stops.py`: {stops} runs of the embedded base, {stop_steps} steps of {methods}, asked to
+end at a moment drawn evenly from the life of one. Clouds give {promised:g} s. Counted are the seconds until the
+process has ended, and then there has to lie a checkpoint that verifies, of the last step told. Other work kept the
+machine busy: {load:.0f} processes wanted its {cores} cores.
+
+{stopped}
+
+*training* is SIGTERM to `booth train`; *fleet* SIGTERM to a driver, whose worker saves and brings its checkpoint
+to its place; *node* a training that heeds a cluster's notice, which each worker asks for every two seconds (a file
+stands in for the cluster's answer). Where no step was made yet there is nothing to save.
+
 ## Disks, clocks, and two at once
 
 `benchmarks/faults.py`: calls of write, fsync, rename or mkdir below the work's folder fail from {places} on, as
@@ -65,7 +78,7 @@ node that is taken away is heeded is tested without a cluster.
 
 def page() -> str:
     """The whole page."""
-    kills, faults, hostile = (read(name) for name in ("kills", "faults", "hostile"))
+    kills, faults, hostile, stops = (read(name) for name in ("kills", "faults", "hostile", "stops"))
     killed = [[row["work"], *(row.get(k, 0) for k in KILLS)] for row in [*kills["rows"], whole(kills)]]
     failed = [[row["fault"], *(row.get(k, 0) for k in FAULTS)] for row in [*faults["rows"], whole(faults)]]
     return TEXT.format(
@@ -73,6 +86,13 @@ def page() -> str:
         minutes=kills["minutes"],
         steps=kills["about"]["steps"],
         killed=table(["work", *KILLS], killed),
+        stops=sum(row["runs"] for row in stops["rows"]),
+        stop_steps=stops["about"]["steps"],
+        methods=", ".join(stops["about"]["methods"]),
+        promised=stops["about"]["promised_seconds"],
+        load=stops["load"][1],
+        cores=stops["cores"],
+        stopped=table(list(stops["rows"][0]), [list(row.values()) for row in stops["rows"]]),
         places="call " + ", ".join(map(str, faults["about"]["calls"])),
         works=", ".join(faults["about"]["works"]),
         failed=table(["fault", *FAULTS], failed),

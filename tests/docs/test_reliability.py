@@ -35,6 +35,14 @@ def test_no_kill_lost_anything() -> None:
     assert [kills.get(what, 0) for what in ("unreadable", "silent restarts", "wrong resumes", "failed")] == [0] * 4
 
 
+def test_no_run_that_was_asked_to_end_lost_a_step() -> None:
+    rows = json.loads((ROOT / "results" / "stops.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["asked"] for row in rows} == {"training", "fleet", "node"}
+    for row in rows:
+        assert [row[what] for what in ("steps lost", "unreadable", "ended otherwise")] == [0] * 3
+        assert 0 < row["with steps to save"] <= row["runs"]
+
+
 def test_no_configuration_ended_in_a_traceback() -> None:
     hostile = json.loads((ROOT / "results" / "hostile.json").read_text(encoding="utf-8"))
     assert hostile["wrong"] == []
