@@ -28,6 +28,7 @@ from booth.core.rng import Rng
 from booth.core.sites import Sites
 from booth.families.loading import load_family
 from booth.registry import FAMILIES, METHODS
+from booth.testing.families import stands_beside_itself
 from harness import ALONE, PROMPT, detach, load_with_diffusers, make_method, same_picture, tensors, train, write
 
 # One case a method and family: the settings that touch the most of a family.
@@ -106,6 +107,11 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
         return folder if folder.exists() else write_base(family, folder)
 
     return base
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in ELSEWHERE])
+def test_its_twin_is_one_of_its_own_kind_over_the_very_weights(family: str, bases: Bases, tmp_path: Path) -> None:
+    stands_beside_itself(FAMILIES[family], bases(family), tmp_path)
 
 
 def draw(model: Family, pipe: Any = None) -> Tensor:

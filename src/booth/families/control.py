@@ -157,11 +157,12 @@ class LatentlyControlledFamily(ControlledFamily):
     def control_blocks(self) -> nn.Module:
         """A new ControlNet of some of the denoiser's blocks."""
 
-    def twin(self, **config: Any) -> Any:
+    def to_copy_from(self, **config: object) -> nn.Module:
         """The denoiser for `from_transformer` to copy from, which writes into the configuration that it is given."""
-        twin, known = copy(self.network), inspect.signature(self.Control).parameters
-        twin._internal_dict = {k: v for k, v in self.network.config.items() if k in known} | config
-        return twin
+        denoiser: Any = copy(self.network)
+        known = inspect.signature(self.Control).parameters
+        denoiser._internal_dict = {k: v for k, v in self.network.config.items() if k in known} | config
+        return denoiser
 
 
 def _plain(value: Any) -> Any:

@@ -82,7 +82,7 @@ class Flux(LatentlyControlledFamily, FlowFamily):
     def control_blocks(self) -> nn.Module:
         config = self.network.config
         made = FluxControlNetModel.from_transformer(
-            self.twin(),
+            self.to_copy_from(),
             num_layers=min(CONTROL_BLOCKS, config.num_layers),
             num_single_layers=min(CONTROL_SINGLE_BLOCKS, config.num_single_layers),
             attention_head_dim=config.attention_head_dim,

@@ -75,8 +75,8 @@ class StableDiffusion3(LatentlyControlledFamily, FlowFamily):
 
     def control_blocks(self) -> nn.Module:
         half = self.network.config.num_layers // 2
-        twin = self.twin(**self.control_config())
-        made = SD3ControlNetModel.from_transformer(twin, num_layers=half, num_extra_conditioning_channels=0)
+        denoiser = self.to_copy_from(**self.control_config())
+        made = SD3ControlNetModel.from_transformer(denoiser, num_layers=half, num_extra_conditioning_channels=0)
         return cast(nn.Module, made)
 
     def control_config(self) -> dict[str, object]:

@@ -74,6 +74,20 @@ def draws_the_same_twice(kind: type[Family], base: Path, folder: Path) -> None:
     assert held <= drawn, "the pipeline draws with another denoiser than the one that methods attach to"
 
 
+def stands_beside_itself(kind: type[Family], base: Path, folder: Path) -> None:
+    """Its twin, if it has one, is another of this family in modules of its own over the very weights."""
+    if kind.twin is Family.twin:
+        return
+    model = load_family(str(base))
+    twin = model.twin()
+    assert type(twin) is kind, f"the twin is a {type(twin).__name__}"
+    for name, module in model.components().items():
+        other = twin.components()[name]
+        assert other is not module, f"both have one {name}, so that what is attached to one is on the other"
+        weights = {n: p.data_ptr() for n, p in module.named_parameters()}
+        assert {n: p.data_ptr() for n, p in other.named_parameters()} == weights, f"{name} has weights of its own"
+
+
 def _latent_shape(model: Family, rows: int) -> tuple[int, ...]:
     side = model.resolution
     with torch.no_grad():
@@ -86,4 +100,5 @@ CHECKS = (
     embeds_rows_apart,
     predicts_in_the_shape_of_latents,
     draws_the_same_twice,
+    stands_beside_itself,
 )
