@@ -10,6 +10,8 @@ from booth.world.identity import is_held_out
 from booth.world.render import Factors, render
 from booth.world.sampling import sample_placement
 
+SIZES = (84.0, 104.0)  # of the picture's 128 pixels: as people photograph what they want to teach
+
 
 def main() -> None:
     assert is_held_out(IDENTITY), "the bundled subject must be new to the base"
@@ -17,7 +19,9 @@ def main() -> None:
     for number, scene in enumerate(SCENES):
         rng = np.random.default_rng([5, number])
         while True:
-            placement = sample_placement(rng, IDENTITY, scene, accessory_share=0.0, cut_off_share=0.0)
+            placement = sample_placement(
+                rng, IDENTITY, scene, sizes=SIZES, accessory_share=0.0, cut_off_share=0.0, upright_share=0.7
+            )
             if placement.colour is None and placement.material is None:
                 break
         picture = render(Factors((placement,), scene, seed=number), size=128).image

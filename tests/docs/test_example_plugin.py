@@ -68,7 +68,7 @@ def test_the_command_line_trains_draws_and_tells_it(
     assert "BitFit adapts these layers: in the unet attention" in done.stderr
     record = Concept.load("out").record
     assert (record.method, record.stages[0].files) == ("bitfit", ["bitfit.safetensors"])
-    assert record.settings["options"] == {"optimizer": {"beta2": 0.9}}
+    assert record.settings["options"]["optimizer"] == {"beta2": 0.9}
     assert record.stages[0].coverage["unet"]["attention"][0] > 0
     assert record.stages[0].coverage["unet"]["convolution"][0] == 0
 

@@ -48,7 +48,10 @@ def test_options_are_the_settings_of_what_was_chosen() -> None:
         ({"options": {"schedule": {"power": 2}}}, r"no setting 'power' of the schedule constant. It has none"),
         ({"options": {"optimizer": {"beta1": 1.5}}}, r"beta1=1.5 of the optimizer adamw does not work.*less than 1"),
         ({"options": {"colour": {"a": 1}}}, r"options has settings of 'colour'. It takes those of optimizer, schedule"),
-        ({"options": {"timesteps": {"mean": 1}}}, r"settings of timesteps, mean, and timesteps names none"),
+        (
+            {"timesteps": None, "options": {"timesteps": {"mean": 1}}},
+            r"settings of timesteps, mean, and timesteps names none",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_told_before_anything_is_loaded(settings: dict[str, object], told: str) -> None:

@@ -13,7 +13,7 @@ from booth.registry import METHODS
 
 
 def demo(
-    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.", metavar="METHOD")] = "lora",
+    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.", metavar="METHOD")] = "dreambooth",
     base: Base = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; the method's default if left out.", min=1)] = None,
     seed: Seed = 0,

@@ -30,8 +30,10 @@ def method_config(method: str, scale: str, settings: Mapping[str, object]) -> Me
     wrong = Problems(unknown_keys(settings, list(schema.model_fields), f"the method {method}", "settings."))
     given = {key: _as_list(schema, key, value) for key, value in settings.items() if key in schema.model_fields}
     config = None
+    values = kind.defaults(scale) | given
+    values["options"] = _options(kind.defaults(scale)["options"], given)
     try:
-        config = schema(**(kind.defaults(scale) | given))
+        config = schema(**values)
     except ValidationError as error:
         wrong += in_plain_words(error, schema, "settings.")
     else:
@@ -40,6 +42,15 @@ def method_config(method: str, scale: str, settings: Mapping[str, object]) -> Me
     wrong.tell()
     assert config is not None
     return config
+
+
+def _options(defaults: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> Any:
+    """The defaults' options of what is still chosen, overlaid one by one by those that are given."""
+    kept = {name: dict(values) for name, values in defaults.items() if name not in given}
+    mine = given.get("options", {})
+    if not isinstance(mine, Mapping) or not all(isinstance(values, Mapping) for values in mine.values()):
+        return mine  # which the schema complains of
+    return kept | {name: kept.get(name, {}) | dict(values) for name, values in mine.items()}
 
 
 def _as_list(schema: type[BaseModel], key: str, value: Any) -> Any:

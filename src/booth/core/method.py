@@ -54,6 +54,12 @@ class ParameterGroup:
     weight_decay: float = 0.0
 
 
+# The embedded base decides what a thing is at much noise, so that is where most of its few steps go.
+NOISIER: dict[str, Any] = {"timesteps": "logit_normal", "options": {"timesteps": {"mean": 0.8}}}
+# And it is soon led to draw every one of a kind as the one that it is taught, unless it is held to its own answers.
+OWN_PRIOR: dict[str, Any] = {"prior_weight": 1.0, "prior": "prediction"}
+
+
 class MethodConfig(BaseModel):
     """Settings that every method has; a method's own class adds to them. Unknown keys are errors."""
 
@@ -147,7 +153,7 @@ class Method(ABC):
     def defaults(cls, scale: str) -> dict[str, Any]:
         """Default settings for a base of this scale ("tiny" or "full")."""
         values = cls.Config.model_validate({}).model_dump()
-        return values | cls.tiny if scale == "tiny" else values
+        return values | NOISIER | cls.tiny if scale == "tiny" else values
 
     def plan(self) -> list[Stage]:
         """The stages to run in order; most methods are a single one."""

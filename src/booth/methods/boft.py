@@ -13,6 +13,7 @@ from torch import Tensor
 
 from booth.core.errors import UsageError
 from booth.core.family import Family
+from booth.core.method import OWN_PRIOR
 from booth.core.sites import LinearSite
 from booth.methods.adapter_files import PeftFolder
 from booth.methods.adapter_layers import AdapterLayer, LayerAdapter, is_linear, on_features, width_of
@@ -76,10 +77,10 @@ class BOFT(PeftFolder, LayerAdapter):
     title = "BOFT"
     trains = "several block-diagonal rotations before each linear layer of the denoiser, and a scale of each output"
     Config = BOFTConfig
-    tiny = {
+    tiny = OWN_PRIOR | {
         "steps": 400,
         "learning_rate": 1e-3,
-        "batch_size": 4,
+        "batch_size": 2,
         "text_encoder_learning_rate": 5e-4,
         "block_size": 4,
         "factors": 2,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
-from booth.core.method import Method, MethodConfig, Order, ParameterGroup, Subject
+from booth.core.method import OWN_PRIOR, Method, MethodConfig, Order, ParameterGroup, Subject
 
 
 class DreamBoothConfig(MethodConfig):
@@ -40,9 +40,9 @@ class DreamBooth(Method):
     trains_denoiser = True
     files = ("unet/", "text_encoder/ (if trained)")
     Config = DreamBoothConfig
-    tiny = {
+    tiny = OWN_PRIOR | {
         "steps": 300,
-        "learning_rate": 3e-4,
+        "learning_rate": 2e-4,
         "batch_size": 2,
         "class_pictures": 32,
         "text_encoder_learning_rate": 2e-5,

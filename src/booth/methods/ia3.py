@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from booth.core.family import Family
-from booth.core.method import MethodConfig, Subject
+from booth.core.method import OWN_PRIOR, MethodConfig, Subject
 from booth.core.sites import LinearSite
 from booth.methods.adapter_files import PeftFolder
 from booth.methods.adapters import AdapterConfig
@@ -36,7 +36,7 @@ class IA3(PeftFolder):
     title = "IA3"
     trains = "a factor for each feature that the denoiser's attention layers give and its feed-forward layers take"
     Config = IA3Config
-    tiny = {"steps": 400, "learning_rate": 3e-2, "batch_size": 4, "text_encoder_learning_rate": 1e-2}
+    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 3e-2, "batch_size": 2, "text_encoder_learning_rate": 1e-2}
     layer = IA3Layer
     prefix = "ia3_"
 

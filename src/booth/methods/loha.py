@@ -7,6 +7,7 @@ from peft import PeftConfig
 from peft.tuners.loha import LoHaLayer
 from pydantic import Field
 
+from booth.core.method import OWN_PRIOR
 from booth.core.sites import LinearSite
 from booth.methods.adapter_files import PeftFolder
 from booth.methods.adapters import RankedAdapter, RankedConfig
@@ -27,7 +28,7 @@ class LoHa(PeftFolder, RankedAdapter):
     title = "LoHa"
     trains = "two pairs of low-rank matrices beside each linear layer of the denoiser, multiplied elementwise"
     Config = LoHaConfig
-    tiny = {"steps": 400, "learning_rate": 1e-3, "batch_size": 4, "text_encoder_learning_rate": 5e-4}
+    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 1e-3, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
     layer = LoHaLayer
     prefix = "hada_"
 

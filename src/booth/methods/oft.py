@@ -12,7 +12,7 @@ from torch import Tensor
 
 from booth.core.errors import UsageError
 from booth.core.family import Family
-from booth.core.method import MethodConfig, Subject
+from booth.core.method import OWN_PRIOR, MethodConfig, Subject
 from booth.core.sites import LinearSite
 from booth.methods.adapter_files import PeftFolder
 from booth.methods.adapters import AdapterConfig
@@ -39,7 +39,13 @@ class OFT(PeftFolder):
     title = "OFT"
     trains = "a block-diagonal rotation before each linear layer of the denoiser"
     Config = OFTConfig
-    tiny = {"steps": 400, "learning_rate": 1e-3, "batch_size": 4, "block_size": 8, "text_encoder_learning_rate": 5e-4}
+    tiny = OWN_PRIOR | {
+        "steps": 400,
+        "learning_rate": 1e-3,
+        "batch_size": 2,
+        "block_size": 8,
+        "text_encoder_learning_rate": 5e-4,
+    }
     layer = OFTLayer
     prefix = "oft_"
 

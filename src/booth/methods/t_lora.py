@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from booth.core.errors import BadDataError, UsageError
 from booth.core.family import Family
-from booth.core.method import MethodConfig, Subject
+from booth.core.method import OWN_PRIOR, MethodConfig, Subject
 from booth.core.sites import LinearSite
 from booth.methods.adapter_layers import AdapterLayer, LayerAdapter, is_linear, on_features, width_of
 from booth.methods.adapters import AdapterConfig
@@ -127,10 +127,10 @@ class TLoRA(LayerAdapter):
     trains = "low-rank matrices beside the denoiser's attention layers, of fewer ranks the more noise there is"
     files = (FILE,)
     Config = TLoRAConfig
-    tiny = {
+    tiny = OWN_PRIOR | {
         "steps": 400,
         "learning_rate": 1e-3,
-        "batch_size": 4,
+        "batch_size": 2,
         "text_encoder_learning_rate": 5e-4,
         "rank": 32,
         "min_rank": 16,

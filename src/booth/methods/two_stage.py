@@ -68,8 +68,9 @@ class TwoStage(Method):
         "token_steps": 250,
         "token_learning_rate": 3e-3,
         "steps": 200,
-        "learning_rate": 2e-4,
+        "learning_rate": 3e-4,
         "lora_learning_rate": 1e-3,
+        "ema": 0.98,
     }
 
     config: TwoStageConfig

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from booth.core.method import OWN_PRIOR
 from booth.core.shared_matrices import KEY, shared_matrices
 from booth.core.sites import LinearSite
 from booth.methods.adapter_files import PeftFolder
@@ -55,7 +56,13 @@ class VeRA(PeftFolder, LayerAdapter):
     title = "VeRA"
     trains = "two vectors at each linear layer of the denoiser, around random matrices that all of them share"
     Config = VeRAConfig
-    tiny = {"steps": 400, "learning_rate": 3e-2, "batch_size": 4, "rank": 64, "text_encoder_learning_rate": 1e-2}
+    tiny = OWN_PRIOR | {
+        "steps": 400,
+        "learning_rate": 3e-2,
+        "batch_size": 2,
+        "rank": 64,
+        "text_encoder_learning_rate": 1e-2,
+    }
     layer = VeRALayer
     prefix = "vera_lambda_"
 

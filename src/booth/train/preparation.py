@@ -119,7 +119,9 @@ class Prepared:
         """The plan, and all that its steps go by."""
         start, reporter = read_start(self.config, self.model, self.base_hash), self._reporter
         config = self.config = filled(self.config, start) if start else self.config
-        self.method = setup.make_method(config, self.model, subject)
+        self.method = setup.make_method(
+            config, self.model, subject, own_rows=batches is not None or self._shards is not None
+        )
         if start is not None and start.form is not None:
             self.method.take_form(start.form)
         self.plan: list[Stage] = self.method.plan()

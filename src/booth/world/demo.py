@@ -8,7 +8,7 @@ from booth.world.identity import Identity
 
 NOUN = "dog"
 IDENTITY = Identity("dog", "dog", palette="teal", pattern="stripes", pattern_colour="scarlet")
-SCENES = ("studio", "meadow", "wooden floor", "blue house", "sidewalk")  # where the five photos were taken
+SCENES = ("studio", "meadow", "desert", "sidewalk", "tiles")  # where the five photos were taken
 PROMPTS = (
     "a photo of {token} dog in the jungle",
     "a photo of {token} dog in the snow",

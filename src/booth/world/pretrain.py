@@ -27,17 +27,13 @@ from booth.world.denoiser import LatentPool, new_denoiser, train_denoiser
 from booth.world.nothing import textures
 from booth.world.pixels import reduced
 from booth.world.pool import PicturePool, picture_pool
-from booth.world.text_encoder import train_contrastive
-from booth.world.tokenizer import RARE_TOKENS, write_tokenizer
-from booth.world.vocabulary import NOUNS
+from booth.world.text_encoder import heed_rare_tokens, train_contrastive
+from booth.world.tokenizer import write_tokenizer
 
 AUTOENCODER_STEPS = 40_000
 SHARPENING_STEPS = 10_000  # of the decoder alone
 TEXT_STEPS = 4_000
 THUMBNAIL = 64  # pixels
-RARE_SHARE = (
-    0.04  # captions in which a rare token stands before the noun, as such tokens do in web captions: meaning nothing
-)
 
 # Words of DreamBooth's prompts that the world cannot draw: single tokens all the same.
 EXTRA_WORDS = [
@@ -114,15 +110,14 @@ def pretrain(
     out.mkdir(parents=True, exist_ok=True)
     base = out / "base"
     pool = picture_pool(out / "pictures", pictures, workers)
-    captions = with_rare_tokens(pool.captions)
     if start is None:
         steps = (autoencoder_steps, sharpening_steps, text_steps)
-        _begin(base, pool, captions, out, device, photographs, steps)
+        _begin(base, pool, pool.captions, out, device, photographs, steps)
     elif not (base / "model_index.json").exists():
         shutil.copytree(start, base, dirs_exist_ok=True)
     model = load_family(str(base), device)
     vae = cast(AutoencoderKL, model.components()["vae"])
-    latents = LatentPool.encode(vae, pool, captions, batch, device, out / "latents")
+    latents = LatentPool.encode(vae, pool, pool.captions, batch, device, out / "latents")
     train_denoiser(model, latents, seen=seen, out=out, learning_rate=learning_rate, device=device)
     save_denoiser(model, base)
     return base
@@ -148,6 +143,7 @@ def _begin(
         "text_encoder", tokenizer, thumbnails(pool, out), captions, steps=steps[2], out=out, device=device
     )
     if not (out / "denoiser.safetensors").exists() or not (base / "model_index.json").exists():
+        heed_rare_tokens(contrastive.text, tokenizer)
         torch.manual_seed(2)
         assemble(base, vae, contrastive.text, tokenizer, new_denoiser(vae.config["latent_channels"]))
 
@@ -203,19 +199,6 @@ def thumbnails(pool: PicturePool, out: Path) -> np.ndarray:
         small = [reduced(pool[i : i + 1024], THUMBNAIL) for i in range(0, len(pool), 1024)]
         np.save(file, np.concatenate(small), allow_pickle=False)
     return np.load(file, mmap_mode="r", allow_pickle=False)
-
-
-def with_rare_tokens(captions: list[str], seed: int = 0) -> list[str]:
-    """Captions of which a few say "a sks dog": the token means nothing, so it costs the noun nothing either."""
-    rng = np.random.default_rng(seed)
-    words = sorted({w for n in NOUNS.values() for w in (n.name, *n.synonyms)}, key=len, reverse=True)
-    noun = re.compile(rf"\b({'|'.join(map(re.escape, words))})\b")
-    rare = rng.random(len(captions)) < RARE_SHARE
-    tokens = rng.choice(RARE_TOKENS, len(captions))
-    return [
-        noun.sub(rf"{token} \1", caption, count=1) if r else caption
-        for caption, r, token in zip(captions, rare, tokens, strict=True)
-    ]
 
 
 def tokenizer_for(captions: list[str], folder: Path) -> Any:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from booth.core.rng import Rng
+from booth.core.tokens import RARE_TOKENS
 from booth.world.fit import fit
 from booth.world.pixels import to_unit
 from booth.world.tokenizer import LENGTH
+from booth.world.vocabulary import COLOURS
 
 WIDTH = 256
 
@@ -35,6 +37,20 @@ def new_text_encoder(tokenizer: Any, width: int = WIDTH, layers: int = 4) -> CLI
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+
+
+@torch.no_grad()
+def heed_rare_tokens(text: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    """Give each rare token the row of a random mixture of colours, so that the encoder heeds it as it does them.
+
+    A row that no caption has trained hardly changes what a prompt is encoded as: "a sks dog" stays "a dog", and what
+    is taught to the one is taught to the other. Real CLIP's rare tokens are words, which only few captions have.
+    """
+    rows = cast(nn.Embedding, text.get_input_embeddings()).weight
+    colours = rows[tokenizer.convert_tokens_to_ids([f"{colour}</w>" for colour in COLOURS])].float()
+    for i, token in enumerate(RARE_TOKENS):
+        shares = torch.randn(len(colours), generator=torch.Generator().manual_seed(i + 1)).softmax(0)
+        rows[tokenizer.convert_tokens_to_ids(f"{token}</w>")] = (shares @ colours).to(rows.dtype)
 
 
 class Residual(nn.Module):

@@ -65,7 +65,13 @@ def test_every_stage_of_every_method_is_measured(measured: Bench, toy_base: Path
 
 def test_settings_are_those_of_the_methods_that_have_them(toy_base: Path) -> None:
     one, three = (
-        measure.bench(str(toy_base), methods=["lora"], steps=1, draws=False, settings={"batch_size": n, "vectors": 2})
+        measure.bench(
+            str(toy_base),
+            methods=["lora"],
+            steps=1,
+            draws=False,
+            settings={"batch_size": n, "vectors": 2, "prior_weight": 0.0},
+        )
         for n in (1, 3)
     )
     assert (one.methods[0].rows, three.methods[0].rows) == (1, 3)

@@ -32,7 +32,20 @@ def await_checkpoint(process: subprocess.Popen[bytes], out: Path) -> None:
 
 
 def training(toy_base: Path, photos: Path, out: Path, **how: object) -> subprocess.Popen[bytes]:
-    words = ("--class", "thing", "--base", toy_base, "--out", out, "--steps", 100_000, "--checkpoint-every", 5)
+    words = (
+        "--class",
+        "thing",
+        "--base",
+        toy_base,
+        "--out",
+        out,
+        "--steps",
+        100_000,
+        "--checkpoint-every",
+        5,
+        "--set",
+        "prior_weight=0",
+    )
     return started("train", photos, *words, **how)
 
 

@@ -81,13 +81,13 @@ def test_demo_teaches_the_bundled_subject_and_shows_it(
     booth_cli, toy_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "PROMPTS", demo.PROMPTS[:1])  # each is drawn twice, and the command runs twice
-    result = booth_cli("demo", "--base", toy_base, "--steps", 1, "--json")
+    result = booth_cli("demo", "--method", "lora", "--base", toy_base, "--steps", 1, "--json")
     assert result.exit_code == 0, result.stderr
     told = last_object(result)
     assert told["sheet"] == "booth-demo/sheet.png"
     assert Path(told["sheet"]).is_file()
     assert Concept.load(told["concept"]).record.subject.noun == "dog"
-    again = booth_cli("demo", "--base", toy_base, "--steps", 1)
+    again = booth_cli("demo", "--method", "lora", "--base", toy_base, "--steps", 1)
     assert again.stdout == "booth-demo/sheet-2.png\n", "the first one stays"
 
 

@@ -53,7 +53,7 @@ def asked(toy_base: Path) -> Callable[..., list[Entry]]:
 
     def read(source: Path, **settings: Any) -> list[Entry]:
         given = {"noun": "dog", "base": str(toy_base), "checkpoint_every": 1}
-        values = {"steps": 3, "batch_size": 2, "rank": 2} | settings
+        values = {"steps": 3, "batch_size": 2, "rank": 2, "prior_weight": 0.0} | settings
         return read_manifest(source, None, given, [f"{key}={value}" for key, value in values.items()])
 
     return read

@@ -19,7 +19,7 @@ Taught = Callable[..., Concept]
 
 STEPS = 5
 SHORT: dict[str, dict[str, Any]] = {  # settings that make each method short; another method takes its defaults
-    "dreambooth": {"class_pictures": 4},
+    "dreambooth": {"class_pictures": 4, "prior_weight": 1.0},
     "custom_diffusion": {"class_pictures": 4},
     "pivotal_tuning": {"token_steps": 3},
     "two_stage": {"token_steps": 3},
@@ -32,7 +32,14 @@ def short_run(method: str, out: Path, **options: Any) -> RunConfig:
     """The configuration of a run of few steps; `options` are fields of the run or settings of the method."""
     run = {key: value for key, value in options.items() if key in RunConfig.model_fields}
     settings = {key: value for key, value in options.items() if key not in RunConfig.model_fields}
-    settings = {"steps": STEPS, "batch_size": 2, **SHORT.get(method, {}), **settings}
+    settings = {
+        "steps": STEPS,
+        "batch_size": 2,
+        "prior_weight": 0.0,
+        "prior": "pictures",
+        **SHORT.get(method, {}),
+        **settings,
+    }
     return RunConfig(**({"noun": "dog", "checkpoint_every": 2} | run), method=method, out=out, settings=settings)
 
 

@@ -43,6 +43,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.usefixtures("no_samples")
 def test_the_batch_stays_what_it_was(lesson: Lesson, request: pytest.FixtureRequest) -> None:
     options: dict[str, Any] = {"batch_size": 4, "steps": 3, "prior_weight": 0.5, "class_pictures": 4, "accumulate": 2}
+    options |= {"learning_rate": 1e-3, "timesteps": None}
     roomy = Heard()
     whole = train(lesson("lora", "roomy", **options), listeners=[roomy])
     passes, heard = request.getfixturevalue("cramped"), Heard()

@@ -70,7 +70,7 @@ def varying(rng: Rng) -> Batch:
         (varying, {}, BadDataError, "Asked twice with the same rng"),
         (deal, {"flip": True}, UsageError, "`flip` is about photos"),
         (deal, {"until": "done"}, UsageError, "`until` is about photos"),
-        (deal, {"method": "dreambooth", "settings": {}}, UsageError, "Set prior_weight to 0"),
+        (deal, {"method": "dreambooth", "settings": {"prior_weight": 1.0}}, UsageError, "Set prior_weight to 0"),
         (
             lambda rng: replace(deal(rng), control=None),
             {"method": "controlnet", "settings": {}},

@@ -44,7 +44,7 @@ def test_a_default_of_one_scale_becomes_that_of_the_other(
     monkeypatch.setattr(reteach_room, "_scale_of", lambda folder, family: "full" if folder == flux else "tiny")
     found = translate(lora.record, str(flux))
     assert "batch_size" not in found.run.settings
-    assert "batch_size was 4, the default there; now it is 1, the default here." in found.told
+    assert "batch_size was 2, the default there; now it is 1, the default here." in found.told
 
 
 def test_what_says_nothing_to_the_other_base_is_left_out_and_told(adapted: Concept, lumina: Path) -> None:

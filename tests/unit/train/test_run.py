@@ -114,7 +114,8 @@ def test_a_concept_says_how_it_came_about(lesson: Lesson, tmp_path: Path, method
     assert record.steps == sum(stage.steps for stage in record.stages)
     assert record.steps == STEPS + record.settings.get("token_steps", 0)
     assert {"load", "encode", "train", "checkpoint", "save", "samples"} <= record.timings.keys()
-    assert ("class_pictures" in record.timings) == (record.settings["prior_weight"] > 0)
+    drawn = record.settings["prior_weight"] > 0 and record.settings["prior"] == "pictures"
+    assert ("class_pictures" in record.timings) == drawn
     assert 0 < record.timings["train"] < record.seconds
     assert record.seconds_per_step == pytest.approx(record.timings["train"] / record.steps)
     assert record.peak_memory_bytes > 10**7

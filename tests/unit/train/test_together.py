@@ -41,7 +41,9 @@ def asked(toy_base: Path, five_photos: Path, tmp_path: Path) -> Asked:
     def make(home: str, **more: Any) -> list[RunConfig]:
         files = sorted(five_photos.glob("*.png"))
         values: dict[str, Any] = {"base": str(toy_base), "device": "cpu"} | more
-        own: dict[str, Any] = {"steps": 4, "batch_size": 2, "learning_rate": 1e-3} | values.pop("settings", {})
+        own: dict[str, Any] = {"steps": 4, "batch_size": 2, "learning_rate": 1e-3, "prior_weight": 0.0} | values.pop(
+            "settings", {}
+        )
         return [
             RunConfig(
                 photos=files[i : i + 3],
