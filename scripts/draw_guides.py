@@ -58,7 +58,9 @@ def picture(lines: list[list[str]]) -> Image.Image:
     starts = dict.fromkeys(file for words in lines for file in values(words, "--init", "--mask", "--control"))
     photos = [Path(folder) for words in lines if words[:2] == ["booth", "train"] for folder in words[2:3]]
     first = [sorted(folder.glob("*.png"))[0] for folder in photos] + [Path(file) for file in starts]
-    drawn = [w for w in lines if "--sheet" in w or (w[:2] == ["booth", "augment"] and w[2] != "prove")]
+    drawn = [
+        w for w in lines if "--sheet" in w or (w[:2] == ["booth", "augment"] and not {"prove", "--dry-run"} & {*w})
+    ]
     sheets = [Image.open(Path(folder) / "sheet.png") for w in drawn for folder in values(w, "--out")]
     row = [Image.open(file).convert("RGB").resize((SIDE, SIDE)) for file in first]
     width = max(len(row) * (SIDE + GAP), *(sheet.width for sheet in sheets))
