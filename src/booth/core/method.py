@@ -240,4 +240,5 @@ class Method(ABC):
     def set_strength(self, strength: float) -> None:
         """Scale the method's effect when drawing; 1 is as trained."""
 
-        raise UsageError(f"{self.title} has no strength to set; leave it out.", code="strength.unsupported")
+        if strength != 1:
+            raise UsageError(f"{self.title} has no strength to set; leave it out.", code="strength.unsupported")

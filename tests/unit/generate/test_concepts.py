@@ -84,6 +84,13 @@ def test_strength_is_refused_where_the_method_has_none(toy: Family, word: Concep
     assert np.array_equal(picture(toy, "a dog"), before)
 
 
+def test_as_it_was_taught_is_no_strength_to_refuse(toy: Family, word: Concept) -> None:
+    with attached(toy, [Applied(word)]):
+        as_taught = picture(toy, "a sks dog")
+    with attached(toy, [Applied(word, 1.0)]):  # as the studio asks, for every method
+        assert np.array_equal(picture(toy, "a sks dog"), as_taught)
+
+
 def test_a_concept_is_read_with_its_strength(lora: Concept) -> None:
     assert parse_applied(f"{lora.folder}:0.8") == Applied(lora, 0.8)
     assert parse_applied(str(lora.folder)) == Applied(lora, None)
