@@ -106,6 +106,7 @@ def taught(studio: Served, steps: int) -> dict[str, str]:
     plan = {
         "noun": "dog",
         "name": "rex",
+        "methods": ["dreambooth"],
         "settings": {"steps": steps},
         "run": {"previews": every, "checkpoint_every": every},
     }
@@ -113,11 +114,11 @@ def taught(studio: Served, steps: int) -> dict[str, str]:
     studio.done("forecast", lambda: studio.ask(f"/api/plan/{key}/advice", question)["job"])
     run = studio.done("train", lambda: studio.ask(f"/api/plan/{key}", plan)["id"])["run"]
     studio.done("wall", lambda: studio.ask(f"/api/wall/{run}", {})["id"])
-    studio.done("export", lambda: studio.ask(f"/api/concepts/{run}/export", {"to": "kohya"})["id"])
+    studio.done("export", lambda: studio.ask(f"/api/concepts/{run}/export", {"to": "checkpoint"})["id"])
     studio.done("evaluate", lambda: studio.ask(f"/api/concepts/{run}/evaluate", {})["id"])
     wish = {"prompt": "a photo of sks dog on the beach", "concepts": [{"id": run}], "count": 4, "seed": 7}
     drawing = studio.done("generate", lambda: studio.ask("/api/draw", wish)["id"])["id"]
-    race = {"noun": "dog", "methods": ["lora", "textual_inversion"], "race": True, "settings": {"steps": steps // 2}}
+    race = {"noun": "dog", "methods": ["dreambooth", "lora"], "race": True, "settings": {"steps": steps}}
     studio.done("compare", lambda: studio.ask(f"/api/plan/{key}", race)["id"])
     held = studio.ask("/api/races")["races"][0]["id"]
     return {
