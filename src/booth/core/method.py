@@ -237,8 +237,12 @@ class Method(ABC):
         """
         return {}
 
-    def set_strength(self, strength: float) -> None:
-        """Scale the method's effect when drawing; 1 is as trained."""
+    @property
+    def has_strength(self) -> bool:
+        """Whether its effect can be scaled when drawing."""
+        return type(self).set_strength is not Method.set_strength
 
+    def set_strength(self, strength: float) -> None:
+        """Scale the method's effect when drawing; 1 is as trained. UsageError for another one where it has none."""
         if strength != 1:
             raise UsageError(f"{self.title} has no strength to set; leave it out.", code="strength.unsupported")

@@ -74,7 +74,8 @@ def make_prompt_card(
     """
     prompts = [f"{concept.record.prompt}{place}" for place in PLACES]
     seeds = [seed + i for i in range(len(prompts))]
-    tried = [(s, g) for s in (strengths if _has_strength(model, concept) else (None,)) for g in guidances]
+    scaled = all(method.has_strength for method in concept.methods())
+    tried = [(s, g) for s in (strengths if scaled else (None,)) for g in guidances]
     best: PromptCard | None = None
     for done, (strength, guidance) in enumerate(tried, start=1):
         with attached(model, [Applied(concept, strength)]):
@@ -92,12 +93,3 @@ def make_prompt_card(
             "A prompt card needs at least one strength and one guidance scale.", code="prompt_card.nothing_asked"
         )
     return best
-
-
-def _has_strength(model: Family, concept: Concept) -> bool:
-    """Whether the method's effect can be scaled; only the method itself knows."""
-    try:
-        with attached(model, [Applied(concept, 1.0)]):
-            return True
-    except UsageError:
-        return False

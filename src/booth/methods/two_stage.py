@@ -129,6 +129,10 @@ class TwoStage(Method):
         for stage in self._stages:
             stage.method.restore(model, folder)
 
+    @property
+    def has_strength(self) -> bool:
+        return self._stages[-1].method.has_strength
+
     def set_strength(self, strength: float) -> None:
         """Scale the LoRA of the second stage; the token and a full fine-tuning have no strength."""
         self._stages[-1].method.set_strength(strength)

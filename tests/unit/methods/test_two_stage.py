@@ -94,3 +94,5 @@ def test_strength_is_that_of_the_second_stage(toy: Family, tmp_path: Path):
     method.set_strength(0.5)
     with pytest.raises(UsageError, match="no strength"):
         make_method("two_stage", second="full").set_strength(0.5)
+    assert method.has_strength
+    assert not make_method("two_stage", second="full").has_strength
