@@ -220,21 +220,31 @@ def whole(file: Path) -> list[str]:
     return text.splitlines() if file.suffix == ".jsonl" else [text]
 
 
-def fork(work: Work, folder: Path) -> int:
-    """A child that takes the work up; it ends with 0 when it is done."""
+def fork(do: Callable[[], object], said: Path) -> int:
+    """A child that does it, with what went wrong in a file; it ends with 0 when it is done, or the error's own code."""
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        sys.stderr = (folder / "stderr").open("a")
-        os.environ["BOOTH_CACHE"] = str(folder / "cache")
-        work.do(folder)
+        sys.stderr = said.open("a")
+        do()
         code = 0
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        code = getattr(error, "exit_code", 1)
     finally:
         os._exit(code)
+
+
+def take_up(work: Work, folder: Path) -> int:
+    """A child that takes the work up."""
+
+    def do() -> None:
+        os.environ["BOOTH_CACHE"] = str(folder / "cache")
+        work.do(folder)
+
+    return fork(do, folder / "stderr")
 
 
 def once(work: Work, home: Path, moments: random.Random, counts: Counter[str], told: list[str], most: int) -> None:
@@ -242,7 +252,7 @@ def once(work: Work, home: Path, moments: random.Random, counts: Counter[str], t
     folder = Path(tempfile.mkdtemp(dir=home))
     kills = 0
     while True:
-        pid = fork(work, folder)
+        pid = take_up(work, folder)
         if kills < most:
             time.sleep(moments.uniform(0, WHOLE * work.seconds))
             os.kill(pid, signal.SIGKILL)
@@ -273,7 +283,7 @@ def measure(work: Work, home: Path) -> None:
     """How long the work takes, and what comes of it, if nobody kills it."""
     folder = Path(tempfile.mkdtemp(dir=home))
     start = time.perf_counter()
-    _, status = os.waitpid(fork(work, folder), 0)
+    _, status = os.waitpid(take_up(work, folder), 0)
     work.seconds = time.perf_counter() - start
     if status:
         sys.exit(f"{work.name} fails by itself: {(folder / 'stderr').read_text()}")

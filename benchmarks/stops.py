@@ -33,11 +33,12 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import kills
 from booth import __version__
 from booth.config import RunConfig
 from booth.core.cancel import CancelToken
 from booth.core.commit import committed_file, package_versions, verify
-from booth.core.errors import BoothError, Cancelled
+from booth.core.errors import BoothError
 from booth.events import read_events
 from booth.executor import on_ray
 from booth.families.quiet import hush
@@ -92,22 +93,15 @@ def fleet(folder: Path, method: str) -> int:
 
 def node(folder: Path, method: str) -> int:
     """A training that heeds a cluster's notice, as `booth.executor.on_ray.Actor` has it."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        sys.stderr = (folder / "said").open("a")
+
+    def do() -> None:
         token = CancelToken()
         on_ray.is_draining = lambda: (folder / "notice").exists()
         threading.Thread(target=on_ray.heed, args=(token,), daemon=True).start()
         about = {"photos": [demo.photos()], "noun": "dog", "method": method, "settings": settings_of(method)}
         train(RunConfig(**about, out=folder / "out"), cancel=token)
-        code = 0
-    except Cancelled as error:
-        code = error.exit_code
-    finally:
-        os._exit(code)
+
+    return kills.fork(do, folder / "said")
 
 
 def terminate(folder: Path, pid: int) -> None:
