@@ -203,7 +203,8 @@ def set_resolution(config: RunConfig, model: Family) -> None:
 def method_settings(config: RunConfig, scale: str, *, class_rows: bool = True) -> MethodConfig:
     """The method's settings on a base of this scale; until done, training may go on beyond its default steps.
 
-    Without `class_rows`, where there is no class or the rows are the caller's, no default asks for any.
+    Without `class_rows`, where there is no class, the rows are the caller's or the family has no twin to be asked, no
+    default asks for any.
     """
     own = method_config(config.method, scale, config.settings)
     if not class_rows and own.prior == "prediction" and not {"prior", "prior_weight"} & config.settings.keys():
@@ -216,7 +217,7 @@ def method_settings(config: RunConfig, scale: str, *, class_rows: bool = True) -
 def make_method(config: RunConfig, model: Family, subject: Subject, *, own_rows: bool = False) -> Method:
     """The method with its settings; UsageError or NotAvailableError for what would fail only after much work."""
     kind: type[Method] = METHODS[config.method]
-    class_rows = bool(subject.noun) and not own_rows
+    class_rows = bool(subject.noun) and not own_rows and type(model).twin is not Family.twin
     method = kind(method_settings(config, model.scale, class_rows=class_rows), subject)
     for stage in method.plan():
         model.sites.require(stage.method.title, model.title, stage.method.needs)

@@ -11,7 +11,9 @@ import pytest
 import torch
 from lessons import Heard, Lesson, stop_after, weights
 
-from booth.core.errors import Cancelled, Interrupted, OutOfMemoryError
+from booth.config import RunConfig
+from booth.core.errors import Cancelled, Interrupted, OutOfMemoryError, UsageError
+from booth.core.family import Family
 from booth.data import own_predictions
 from booth.data.own_predictions import Untouched
 from booth.events import Event
@@ -20,8 +22,9 @@ from booth.session import Session
 from booth.train import estimate as estimating
 from booth.train import loop
 from booth.train.run import train
+from booth.train.setup import make_method
 from booth.train.trainer import Trainer
-from harness import tensors
+from harness import SUBJECT, tensors
 
 PRIOR: dict[str, Any] = {"prior_weight": 1.0, "prior": "prediction"}
 pytestmark = pytest.mark.usefixtures("no_samples")
@@ -233,3 +236,15 @@ def test_the_base_is_as_it_was(lesson: Lesson, toy_base: Path) -> None:
     assert session.loads == 1
     assert before.keys() == after.keys()
     assert all(torch.equal(after[name], t) for name, t in before.items())
+
+
+def test_no_default_asks_a_family_that_cannot_be_asked(toy: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, subject = RunConfig(photos=[Path("photos")], noun="dog"), SUBJECT
+    assert make_method(config, toy, subject).config.asks_base
+    monkeypatch.setattr(type(toy), "twin", Family.twin)
+    assert not make_method(config, toy, subject).config.asks_base
+    chosen = config.model_copy(update={"settings": {"prior": "prediction", "prior_weight": 1.0}})
+    method = make_method(chosen, toy, subject)
+    assert method.config.asks_base
+    with pytest.raises(UsageError, match=r"has no twins.*Set prior=pictures"):
+        Untouched(toy, method.prompts())
