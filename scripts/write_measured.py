@@ -25,8 +25,9 @@ FEWEST = 3  # subjects, below which a mean says nothing
 
 def measured() -> dict[str, Any]:
     """Means over the subjects that a method was taught, for every method that was taught enough of them."""
-    study = read_study(ROOT / "experiments" / f"{STUDY}.toml", read_setting(ROOT / "experiments"))
-    figures = read_figures(study, ROOT / "results" / "studies")
+    setting = read_setting(ROOT / "experiments")
+    study = read_study(ROOT / "experiments" / f"{STUDY}.toml", setting)
+    figures = read_figures(study, setting, ROOT / "results" / "studies")
     table: dict[str, dict[str, float]] = {}
     for method in (arm for arm in study.arms if arm in METHODS):
         columns = {key: figures.of(method, key, study.guidance[0]) for key in ("joint", "identity", "seconds")}

@@ -74,7 +74,7 @@ def make_assistant(studio: Studio, catalogue: Catalogue) -> MCPServer:
     @server.tool()
     def list_concepts() -> list[dict[str, Any]]:
         """Every finished concept."""
-        return concepts_of(studio)
+        return concepts_of(studio, catalogue)
 
     @server.tool()
     def list_jobs() -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import sys
 from booth.catalogue import describe_encoders, describe_methods
 from booth.choices import CHOICES
 from booth.config.start import carried
+from booth.core.method import Method
 from booth.registry import EXPORTERS, METHODS
 
 
@@ -21,6 +22,7 @@ def describe() -> dict[str, object]:
         kind = METHODS[name]
         entry["schema"] = kind.Config.model_json_schema()
         entry["teaches"] = not kind.follows_control
+        entry["has_strength"] = kind.set_strength is not Method.set_strength
         entry["contains"] = list(kind.contains)
         entry["carried"] = {"same": carried(kind, same=True), "other": carried(kind, same=False)}
     chosen = {kind: sorted(registry) for kind, registry in CHOICES.items()}

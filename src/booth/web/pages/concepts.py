@@ -60,7 +60,7 @@ def index(request: Request) -> Response:
         request,
         "concepts.html",
         here="concepts",
-        concepts=concepts_of(studio_of(request)),
+        concepts=concepts_of(studio_of(request), catalogue_of(request)),
         bases=bases_of(studio_of(request).home),
     )
 
@@ -126,7 +126,7 @@ def encoders(request: Request) -> Response:
 @router.get("/api/concepts", tags=["concepts"])
 def listed(request: Request) -> dict[str, object]:
     """Every finished concept."""
-    return {"concepts": concepts_of(studio_of(request))}
+    return {"concepts": concepts_of(studio_of(request), catalogue_of(request))}
 
 
 @router.post("/api/concepts/{key}/name", tags=["concepts"])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from booth.core.errors import BadDataError
 from booth.registry import CONTROLS
+from booth.web.catalogue import Catalogue
 from booth.web.forms import Wrong
 from booth.web.home import ID
 from booth.web.jobs import Job
@@ -22,6 +23,7 @@ from booth.web.pages.jobs import job_of
 from booth.web.pages.jobs import shown as job_shown
 from booth.web.pages.media import picture
 from booth.web.pages.photos import RAW, body
+from booth.web.pages.plan import catalogue_of
 from booth.web.studio import Studio
 from booth.web.view import page, studio_of
 
@@ -63,18 +65,22 @@ class Drawing(BaseModel):
     upscale: Literal[1, 2] = 1
 
 
-def concepts_of(studio: Studio) -> list[dict[str, object]]:
-    """What can be drawn with."""
+def concepts_of(studio: Studio, catalogue: Catalogue) -> list[dict[str, object]]:
+    """What can be drawn with; until the catalogue is ready, each counts as one whose effect can be scaled."""
+    methods = catalogue.get()["methods"] if catalogue.ready else {}
     found: list[dict[str, Any]] = []
     for place in studio.places.all():
         record = place.record() if place.is_concept else None
         if record is not None:
             subject = record.get("subject") or {}
+            method = str(record.get("method", ""))
+            last = next((str(stage.get("method", "")) for stage in reversed(record.get("stages") or [])), method)
             found.append(
                 {
-                    "id": place.id, "name": place.name, "method": str(record.get("method", "")),
+                    "id": place.id, "name": place.name, "method": method,
                     "prompt": str(record.get("prompt", "")), "base": str((record.get("base") or {}).get("name", "")),
                     "subject": f"{subject.get('token', '')} {subject.get('noun', '')}".strip(),
+                    "has_strength": methods.get(last, {}).get("has_strength", True),
                     "bytes": record.get("artifact_bytes") or 0, "samples": len(place.samples()),
                 }
             )  # fmt: skip
@@ -94,7 +100,7 @@ def input_file(studio: Studio, key: str) -> Path:
 def index(request: Request, concept: str = "", like: str = "") -> Response:
     """The form, filled in as a former drawing was or for a concept, and what was drawn."""
     studio = studio_of(request)
-    concepts = concepts_of(studio)
+    concepts = concepts_of(studio, catalogue_of(request))
     former = studio.library.get(like) if like else None
     asked = (former.about.get("request") or {}) if former is not None and former.kind == "generate" else {}
     if not asked:

@@ -11,7 +11,7 @@
       const box = form.prompt, from = box.selectionStart, to = box.selectionEnd;
       box.setRangeText(u.dataset.subject, from, to, "end"); box.focus();
     } }, `+ ${u.dataset.subject}`)));
-    for (const u of form.querySelectorAll(".use")) u.querySelector("output").textContent = u.querySelector("[type=range]").value;
+    for (const shown of form.querySelectorAll(".use output")) shown.textContent = shown.previousElementSibling.value;
   }
   form.addEventListener("input", offers);
   offers();
@@ -84,7 +84,7 @@
     try {
       if (start && masked) startMask = await upload(await blobOf(mask));
       const guides = scribbled ? [{ input: await upload(await blobOf(scribble)), kind: at("guide-kind").value, strength: 1 }] : asked.guides || [];
-      const concepts = [...form.querySelectorAll(".use")].filter((u) => u.querySelector("[type=checkbox]").checked).map((u) => ({ id: u.dataset.concept, strength: Number(u.querySelector("[type=range]").value) }));
+      const concepts = [...form.querySelectorAll(".use")].filter((u) => u.querySelector("[type=checkbox]").checked).map((u) => ({ id: u.dataset.concept, strength: Number(u.querySelector("[type=range]")?.value ?? 1) }));
       const wish = { prompt: form.prompt.value.trim(), negative: form.negative.value.trim(), concepts, count: number("count") ?? 1, seed: number("seed") ?? 0, steps: number("steps") ?? 30, guidance: number("guidance"), size: number("size"), start: start || null, mask: start ? startMask : null, strength: start ? Number(at("strength").value) : null, guides };
       const job = await send("POST", "/api/draw", wish);
       watch(job.id, wish);
