@@ -125,11 +125,24 @@ def test_imports_go_one_way() -> None:
 
 
 MOST_LINES = 300
+MOST_LINES_OF_A_BODY = 60
 
 
 def test_every_file_is_short_enough_to_be_read_at_once() -> None:
     lines = {name_of(file): len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
     assert [f"{name}: {count}" for name, count in lines.items() if count > MOST_LINES] == []
+
+
+def test_every_function_is_short_enough_to_be_understood() -> None:
+    """A command's parameters with their help do not count."""
+    long = []
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                if (node.end_lineno or 0) - first.lineno + 1 > MOST_LINES_OF_A_BODY:
+                    long.append(f"{name_of(file)}.{node.name}")
+    assert long == []
 
 
 def test_the_rules_have_no_cycle_but_that_of_drawing() -> None:

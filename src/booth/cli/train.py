@@ -6,7 +6,7 @@ import gc
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,13 @@ from booth.cli.options import AsJson, Base, Device, Kind, Precision
 from booth.cli.output import Progress, finish, say
 from booth.cli.plan import in_words
 from booth.cli.workers import spread_over
+from booth.core.errors import BadDataError, Problems
 from booth.core.words import size
 from booth.registry import METHODS
+
+if TYPE_CHECKING:
+    from booth.concept import Concept
+    from booth.config import RunConfig
 
 
 def train(
@@ -106,19 +111,8 @@ def train(
 ) -> None:
     """Teach the subject in PHOTOS to a base; print the folder of the concept."""
     from booth.config.loading import load_run_config
-    from booth.core.errors import BadDataError, Problems
-    from booth.train.folders import refuse_to_overwrite
 
-    wrong = Problems()
-    for source in photos or []:  # what can be told before anything heavy is loaded
-        if not os.path.lexists(source):
-            wrong.append(
-                BadDataError(f"{source} does not exist.", "Check the name.", code="photos.not_found", field="photos")
-            )
-    if out is not None:
-        with wrong.noted():
-            refuse_to_overwrite(out.absolute(), resume)
-
+    wrong = _told_at_once(photos or [], out, resume)
     overrides = {
         "photos": photos or None,
         "noun": noun,
@@ -162,9 +156,7 @@ def train(
         with spread_over(workers, None) as executor:
             run = run.model_copy(update={"settings": run.settings | choose(run, say, executor=executor).settings})
 
-    from booth.generate.controls import follows as follows_control
     from booth.train.distributed import follows
-    from booth.train.run import TrainResult
     from booth.train.run import train as learn
 
     gc.freeze()  # what is imported stays: the collection before a training need not look through it
@@ -173,11 +165,33 @@ def train(
         concept = learn(run, listeners=[progress], samples=not no_samples)
     finally:
         progress.close()
-    if follows():
-        return  # the first process of the run tells
+    if not follows():  # the first process of the run tells
+        _tell(concept, run, as_json)
+
+
+def _tell(concept: Concept, run: RunConfig, as_json: bool) -> None:
+    from booth.generate.controls import follows
+    from booth.train.run import TrainResult
+
     result = TrainResult.of(concept)
     say(f"Taught in {result.seconds:.0f} s, {result.steps} steps, {size(result.artifact_bytes)}. Draw it with:")
     prompt, scene = concept.record.prompt or "PROMPT", "" if run.kind == "style" or not run.noun else " on the beach"
-    hint = ["--control", "HINT"] if follows_control(concept) else []
+    hint = ["--control", "HINT"] if follows(concept) else []
     say(f"  {shlex.join(['booth', 'generate', result.concept, prompt + scene, *hint])}")
     finish(result.to_json(), [result.concept], as_json)
+
+
+def _told_at_once(photos: list[Path], out: Path | None, resume: bool) -> Problems:
+    """What is wrong and can be told before anything heavy is loaded."""
+    from booth.train.folders import refuse_to_overwrite
+
+    wrong = Problems()
+    for source in photos:
+        if not os.path.lexists(source):
+            wrong.append(
+                BadDataError(f"{source} does not exist.", "Check the name.", code="photos.not_found", field="photos")
+            )
+    if out is not None:
+        with wrong.noted():
+            refuse_to_overwrite(out.absolute(), resume)
+    return wrong

@@ -63,6 +63,18 @@ class Request:
         """How often a picture is drawn: twice where it is upscaled."""
         return len(self.prompts) * self.count * (1 if self.upscale == 1 else 2)
 
+    def require_sense(self) -> None:
+        """UsageError unless there is something to draw."""
+        if self.count < 1:
+            raise UsageError(f"-n {self.count} draws nothing.", "Use at least 1.", code="count.too_few", field="count")
+        if self.upscale < 1:
+            raise UsageError(
+                f"`upscale={self.upscale}` makes no sense.",
+                "Use 2 for twice the size.",
+                code="upscale.unknown",
+                field="upscale",
+            )
+
     def warnings(self) -> list[str]:
         """A warning for each prompt that names none of the concepts' tokens, and for a negative prompt in vain."""
         warnings: list[str] = []
@@ -117,15 +129,7 @@ def generate(
 
 
 def _generate(request: Request, out: Path, sheet: bool, session: Session | None, reporter: Reporter) -> Drawn:
-    if request.count < 1:
-        raise UsageError(f"-n {request.count} draws nothing.", "Use at least 1.", code="count.too_few", field="count")
-    if request.upscale < 1:
-        raise UsageError(
-            f"`upscale={request.upscale}` makes no sense.",
-            "Use 2 for twice the size.",
-            code="upscale.unknown",
-            field="upscale",
-        )
+    request.require_sense()
     require_writable(out)
     began = time.perf_counter()
     request = request if session is None else replace(request, device=session.device)
@@ -148,12 +152,7 @@ def _generate(request: Request, out: Path, sheet: bool, session: Session | None,
         prompts = [prompt for prompt in request.prompts for _ in range(request.count)]
         seeds = [request.seed + i for i in range(request.count)] * len(request.prompts)
         with attached(model, concepts):
-            for prompt in request.prompts:
-                if (length := length_of(model, prompt)) is not None and length.lost:
-                    reporter.warn(
-                        f"The prompt {prompt!r} has {length.tokens} tokens, and {model.title} reads "
-                        f"{length.limit}: {length.lost!r} is cut."
-                    )
+            _warn_of_cut_prompts(model, request.prompts, reporter)
             reporter.begin("drawing", 0, request.drawings)
             images = _draw(model, request, taken, prompts, seeds, (offload, request.device), reporter)
         reporter.begin("writing")
@@ -181,6 +180,15 @@ def _generate(request: Request, out: Path, sheet: bool, session: Session | None,
         contact_sheet(rows, list(request.prompts)).save(drawn.sheet)
     drawn.seconds = round(time.perf_counter() - began, 3)
     return drawn
+
+
+def _warn_of_cut_prompts(model: Family, prompts: Sequence[str], reporter: Reporter) -> None:
+    for prompt in prompts:
+        if (length := length_of(model, prompt)) is not None and length.lost:
+            reporter.warn(
+                f"The prompt {prompt!r} has {length.tokens} tokens, and {model.title} reads "
+                f"{length.limit}: {length.lost!r} is cut."
+            )
 
 
 def _draw(

@@ -26,19 +26,7 @@ def write_toy_base(folder: Path, prediction_type: str = "epsilon", seed: int = 0
     torch.manual_seed(seed)
     write_tokenizer(WORDS, folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=LENGTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    text = _text_encoder(tokenizer)
     unet = UNet2DConditionModel(
         sample_size=8,
         in_channels=4,
@@ -85,3 +73,19 @@ def write_toy_base(folder: Path, prediction_type: str = "epsilon", seed: int = 0
     # The tokenizer keeps CLIP's own two files beside the one that transformers writes.
     write_tokenizer(WORDS, folder / "tokenizer")
     return folder
+
+
+def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=LENGTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )

@@ -8,6 +8,7 @@ from booth.world.noise import mix, value_noise
 from booth.world.outdoors import distant, sun_side, tufts
 from booth.world.painting import (
     COLUMNS,
+    RGB,
     ROWS,
     SIDE,
     Brush,
@@ -36,31 +37,7 @@ def city(rng: Rng) -> Painted:
     picture = sky(rng, top, low, end=horizon, clouds=0.7)
     windows = (255, 236, 170) if warm else (206, 226, 244)
 
-    def towers(draw: Brush) -> None:
-        for layer in range(3):
-            x = rng.uniform(-14, 0)
-            while x < SIDE:
-                width = rng.uniform(10, 18) + 3 * layer
-                height = rng.uniform(0.26, 0.60) if layer < 2 else rng.uniform(0.12, 0.34)
-                roof, foot = (horizon - height) * SIDE, horizon * SIDE
-                tone = tint(rng, ((168, 180, 204), (128, 138, 166), (92, 98, 122))[layer], 16)
-                draw.box(x, roof, x + width, foot, tone)
-                # The side away from the light.
-                dark = x + width * 0.66 if side < 0 else x
-                draw.box(dark, roof, dark + width * 0.34, foot, shade(tone, 0.76))
-                if layer < 2 and rng.random() < 0.35:
-                    draw.box(x + width * 0.3, roof - 5, x + width * 0.7, roof, shade(tone, 0.9))
-                    draw.line([(x + width / 2, roof - 12), (x + width / 2, roof - 5)], shade(tone, 0.7), 0.8)
-                if layer:
-                    for wy in np.arange(roof + 3, foot - 3, 4.5):
-                        for wx in np.arange(x + 2, x + width - 2, 3.4):
-                            if rng.random() < 0.62:
-                                draw.box(
-                                    wx, wy, wx + 1.7, wy + 2.4, windows if rng.random() < 0.6 else shade(tone, 0.6)
-                                )
-                x += width + rng.uniform(-1, 2)
-
-    picture = drawn(picture, towers)
+    picture = drawn(picture, lambda draw: _towers(draw, rng, horizon, side, windows))
     road = join(lie(textures.slabs, rng, horizon, 1.4) * 0.92, lie(textures.asphalt, rng, horizon, 0.8), horizon + 0.10)
     picture = join(picture, road, horizon)
 
@@ -99,6 +76,30 @@ def city(rng: Rng) -> Painted:
     return Painted(picture, standing_nearness(horizon), light, Ground(horizon + 0.06, mirror=0.10))
 
 
+def _towers(draw: Brush, rng: Rng, horizon: float, side: float, windows: RGB) -> None:
+    """Three rows of them, the nearest with the darkest walls."""
+    for layer in range(3):
+        x = rng.uniform(-14, 0)
+        while x < SIDE:
+            width = rng.uniform(10, 18) + 3 * layer
+            height = rng.uniform(0.26, 0.60) if layer < 2 else rng.uniform(0.12, 0.34)
+            roof, foot = (horizon - height) * SIDE, horizon * SIDE
+            tone = tint(rng, ((168, 180, 204), (128, 138, 166), (92, 98, 122))[layer], 16)
+            draw.box(x, roof, x + width, foot, tone)
+            # The side away from the light.
+            dark = x + width * 0.66 if side < 0 else x
+            draw.box(dark, roof, dark + width * 0.34, foot, shade(tone, 0.76))
+            if layer < 2 and rng.random() < 0.35:
+                draw.box(x + width * 0.3, roof - 5, x + width * 0.7, roof, shade(tone, 0.9))
+                draw.line([(x + width / 2, roof - 12), (x + width / 2, roof - 5)], shade(tone, 0.7), 0.8)
+            if layer:
+                for wy in np.arange(roof + 3, foot - 3, 4.5):
+                    for wx in np.arange(x + 2, x + width - 2, 3.4):
+                        if rng.random() < 0.62:
+                            draw.box(wx, wy, wx + 1.7, wy + 2.4, windows if rng.random() < 0.6 else shade(tone, 0.6))
+            x += width + rng.uniform(-1, 2)
+
+
 @scene("blue house")
 def blue_house(rng: Rng) -> Painted:
     horizon, side = rng.uniform(0.64, 0.70), sun_side(rng)
@@ -117,51 +118,9 @@ def blue_house(rng: Rng) -> Painted:
         rng.uniform(-12, 12),
         tint(rng, ((190, 52, 46), (250, 244, 232), (236, 190, 70))[int(rng.integers(3))], 8),
     )
-    white, low = (250, 250, 248), horizon * SIDE + 2
+    low = horizon * SIDE + 2
 
-    def house(draw: Brush) -> None:
-        left, right, eaves = 20 + shift, 108 + shift, 40
-        draw.box(left, eaves, right, low, blue)
-        for y in np.arange(eaves + 4, low, 4):  # clapboards
-            draw.line([(left, y), (right, y)], shade(blue, 0.80), 0.6)
-            draw.line([(left, y + 0.7), (right, y + 0.7)], shade(blue, 1.16), 0.5)
-        draw.box(right - 26, 10, right - 16, 30, (156, 84, 68))
-        draw.box(right - 27, 8, right - 15, 11, (120, 62, 52))
-        roof = [(left - 8, eaves + 2), (left + 12, 12), (right - 12, 12), (right + 8, eaves + 2)]
-        draw.polygon(roof, roof_tone)
-        for k in range(1, 7):
-            y = 12 + k * (eaves - 10) / 7
-            reach = 20 * (k / 7)
-            draw.line([(left + 12 - reach, y), (right - 12 + reach, y)], shade(roof_tone, 0.82), 0.7)
-        # A gable over the door, with a round window.
-        middle = (left + right) / 2
-        draw.polygon([(middle - 19, eaves + 1), (middle, 17), (middle + 19, eaves + 1)], shade(blue, 1.08))
-        draw.line([(middle - 21, eaves + 2), (middle, 15.5), (middle + 21, eaves + 2)], white, 2)
-        draw.disc(middle, 31, 4.4, white)
-        draw.disc(middle, 31, 3, (150, 196, 226))
-        draw.box(left - 8, eaves + 1, right + 8, eaves + 4, white)
-        for x in (left + 7, right - 27):
-            draw.box(x, 50, x + 20, 72, white)
-            draw.box(x + 2, 52, x + 18, 70, (158, 204, 232))
-            draw.polygon([(x + 2, 62), (x + 12, 52), (x + 18, 52), (x + 2, 69)], (206, 232, 246))
-            draw.box(x + 9.2, 52, x + 10.8, 70, white)
-            draw.box(x + 2, 60.2, x + 18, 61.8, white)
-            draw.box(x - 1, 72, x + 21, 75, shade(white, 0.86))
-            for k in range(5):
-                draw.disc(x + 2 + k * 4, 71.5, 2.0, ((236, 92, 120), (250, 200, 80))[k % 2])
-        draw.box(middle - 9, 54, middle + 9, low, white)
-        draw.box(middle - 7, 56, middle + 7, low, door)
-        draw.box(middle - 4.5, 59, middle + 4.5, 67, (158, 204, 232))
-        draw.disc(middle + 4.6, 74, 1.1, (246, 214, 110))
-        dark = (right - 20, right) if side < 0 else (left, left + 20)
-        draw.box(dark[0], eaves + 4, dark[1], low, (10, 20, 60, 46))
-        draw.box(left, eaves + 4, right, eaves + 8, (10, 20, 60, 60))
-        draw.polygon([(middle - 8, low), (middle + 8, low), (middle + 26, SIDE), (middle - 30, SIDE)], (214, 200, 178))
-        for k in range(7):
-            y = low + (SIDE - low) * (k / 7) ** 1.4
-            draw.line([(middle - 8 - 22 * k / 7, y), (middle + 8 + 18 * k / 7, y)], (176, 160, 138), 0.8)
-
-    picture = drawn(picture, house)
+    picture = drawn(picture, lambda draw: _house(draw, shift, low, side, blue, roof_tone, door))
     bushes = [
         (plants.bush(int(rng.integers(3))), 64 + shift + dx + rng.uniform(-3, 3), low + 3, rng.uniform(9, 15), False)
         for dx in (-40, -22, 24, 40)
@@ -169,6 +128,50 @@ def blue_house(rng: Rng) -> Painted:
     picture = tufts(rng, stamped(picture, bushes), 9, horizon + 0.1, high=12)
     light = Light(side, 0.9, (1.0, 1.0, 0.98), 1.0, (1.0, 0.98, 0.88), (0.30, 0.36, 0.30), 0.78, 0.55, 0.65)
     return Painted(picture, standing_nearness(horizon), light, Ground(horizon + 0.03, 2.5, "blades"))
+
+
+def _house(draw: Brush, shift: float, low: float, side: float, blue: RGB, roof_tone: RGB, door: RGB) -> None:
+    """Its front with the path to the door; `low` is where it stands."""
+    left, right, eaves, white = 20 + shift, 108 + shift, 40, (250, 250, 248)
+    draw.box(left, eaves, right, low, blue)
+    for y in np.arange(eaves + 4, low, 4):  # clapboards
+        draw.line([(left, y), (right, y)], shade(blue, 0.80), 0.6)
+        draw.line([(left, y + 0.7), (right, y + 0.7)], shade(blue, 1.16), 0.5)
+    draw.box(right - 26, 10, right - 16, 30, (156, 84, 68))
+    draw.box(right - 27, 8, right - 15, 11, (120, 62, 52))
+    roof = [(left - 8, eaves + 2), (left + 12, 12), (right - 12, 12), (right + 8, eaves + 2)]
+    draw.polygon(roof, roof_tone)
+    for k in range(1, 7):
+        y = 12 + k * (eaves - 10) / 7
+        reach = 20 * (k / 7)
+        draw.line([(left + 12 - reach, y), (right - 12 + reach, y)], shade(roof_tone, 0.82), 0.7)
+    # A gable over the door, with a round window.
+    middle = (left + right) / 2
+    draw.polygon([(middle - 19, eaves + 1), (middle, 17), (middle + 19, eaves + 1)], shade(blue, 1.08))
+    draw.line([(middle - 21, eaves + 2), (middle, 15.5), (middle + 21, eaves + 2)], white, 2)
+    draw.disc(middle, 31, 4.4, white)
+    draw.disc(middle, 31, 3, (150, 196, 226))
+    draw.box(left - 8, eaves + 1, right + 8, eaves + 4, white)
+    for x in (left + 7, right - 27):
+        draw.box(x, 50, x + 20, 72, white)
+        draw.box(x + 2, 52, x + 18, 70, (158, 204, 232))
+        draw.polygon([(x + 2, 62), (x + 12, 52), (x + 18, 52), (x + 2, 69)], (206, 232, 246))
+        draw.box(x + 9.2, 52, x + 10.8, 70, white)
+        draw.box(x + 2, 60.2, x + 18, 61.8, white)
+        draw.box(x - 1, 72, x + 21, 75, shade(white, 0.86))
+        for k in range(5):
+            draw.disc(x + 2 + k * 4, 71.5, 2.0, ((236, 92, 120), (250, 200, 80))[k % 2])
+    draw.box(middle - 9, 54, middle + 9, low, white)
+    draw.box(middle - 7, 56, middle + 7, low, door)
+    draw.box(middle - 4.5, 59, middle + 4.5, 67, (158, 204, 232))
+    draw.disc(middle + 4.6, 74, 1.1, (246, 214, 110))
+    dark = (right - 20, right) if side < 0 else (left, left + 20)
+    draw.box(dark[0], eaves + 4, dark[1], low, (10, 20, 60, 46))
+    draw.box(left, eaves + 4, right, eaves + 8, (10, 20, 60, 60))
+    draw.polygon([(middle - 8, low), (middle + 8, low), (middle + 26, SIDE), (middle - 30, SIDE)], (214, 200, 178))
+    for k in range(7):
+        y = low + (SIDE - low) * (k / 7) ** 1.4
+        draw.line([(middle - 8 - 22 * k / 7, y), (middle + 8 + 18 * k / 7, y)], (176, 160, 138), 0.8)
 
 
 @scene("eiffel tower")
