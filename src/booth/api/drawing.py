@@ -40,7 +40,7 @@ def generate(
     """Draw concepts together, or the untouched `base`, into the folder `out`: PNG files with their settings in them.
 
     A concept is a `Concept`, its folder, or "FOLDER:0.8" with a strength. Each prompt is drawn `n` times. `cancel` is
-    looked at between pictures.
+    looked at between denoising steps.
     """
     from booth.concept import Concept
     from booth.generate.concepts import Applied, parse_applied

@@ -38,7 +38,7 @@ def evaluate(
     """Measure a concept beside the untouched base at the same prompts and seeds; its files and page go into `out`.
 
     `out` is evaluations/NAME where it is None; `quick` draws a sixth of DreamBooth's protocol;
-    `any_class` does not check what the references show. `cancel` is looked at between pictures and scorings.
+    `any_class` does not check what the references show. `cancel` is looked at between denoising steps and scorings.
     """
     from booth.concept import Concept
     from booth.evaluate.protocol import make_protocol

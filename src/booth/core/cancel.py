@@ -1,4 +1,4 @@
-"""A token that may be set from anywhere to end long work, which looks at it between pictures, steps and scorings."""
+"""A token that may be set from anywhere to end long work, which looks at it between steps and scorings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cancellable(token: CancelToken) -> Generator[None]:
 
 
 def check_cancelled() -> None:
-    """Raise Cancelled if the work that this is part of is to end. Called between pictures."""
+    """Raise Cancelled if the work that this is part of is to end. Called between the denoising steps of pictures."""
     token = _watched.get()
     if token is not None:
         token.check()

@@ -95,7 +95,8 @@ def draw(
     pixels = canvases[0].image.width * canvases[0].image.height if canvases else side**2
     large = _on_gpu(pipe, offload) and pixels > TILED * model.resolution**2
     plainly, quickly = as_they_are(model.sites.denoiser), _quickly(model) if small else nullcontext()
-    with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large), plainly, quickly:
+    heeding = _cancelled_between_steps(model.sites.denoiser)
+    with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large), plainly, quickly, heeding:
         for first in range(0, len(prompts), at_once * workers):
             check_cancelled()
             starting = range(first, len(prompts), at_once)
@@ -107,6 +108,17 @@ def draw(
                 if on_picture is not None:
                     on_picture(len(images))
     return images
+
+
+@contextmanager
+def _cancelled_between_steps(denoiser: torch.nn.Module | None) -> Generator[None]:
+    """Within this context the cancel token is looked at before each use of a denoiser: a picture may take minutes."""
+    hook = None if denoiser is None else denoiser.register_forward_pre_hook(lambda *_: check_cancelled())
+    try:
+        yield
+    finally:
+        if hook is not None:
+            hook.remove()
 
 
 def _quickly(model: Family) -> AbstractContextManager[None]:

@@ -122,7 +122,7 @@ def generate(
 ) -> Drawn:
     """Draw a request into the folder `out`.
 
-    `listeners` hear the phases loading, drawing (in pictures) and writing; `cancel` is looked at between pictures.
+    `listeners` hear the phases loading, drawing (in pictures) and writing; `cancel` is looked at between steps.
     """
     with reporting(listeners, cancel) as reporter:
         return _generate(request, out, sheet, session, reporter)

@@ -58,6 +58,30 @@ def test_pictures_side_by_side_look_at_the_cancel_token(toy: Family) -> None:
         torch.set_num_threads(cores)
 
 
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_picture_ends_at_the_step_at_which_it_is_cancelled(toy: Family, cores: int) -> None:
+    token, before, steps = CancelToken(), torch.get_num_threads(), []
+    denoiser = toy.sites.denoiser
+    assert denoiser is not None
+
+    def third(*_: object) -> None:
+        steps.append(1)
+        if len(steps) == 3:
+            token.cancel("The node goes away.")
+
+    torch.set_num_threads(cores)
+    watching = denoiser.register_forward_pre_hook(third)
+    try:
+        with cancellable(token), pytest.raises(Cancelled, match="goes away"):
+            draw(toy, ["a dog"] * 4, [0, 1, 2, 3], steps=20)
+    finally:
+        watching.remove()
+        torch.set_num_threads(before)
+    assert len(steps) <= 2 + 2 * cores
+    assert not denoiser._forward_pre_hooks
+    assert len(draw(toy, ["a dog"], [0], steps=2)) == 1  # nothing of it is left
+
+
 def test_another_seed_prompt_or_negative_prompt_draws_another_picture(toy: Family) -> None:
     first = draw(toy, ["a dog"], [0], steps=2)[0]
     assert not same(first, draw(toy, ["a dog"], [1], steps=2)[0])
