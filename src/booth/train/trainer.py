@@ -32,7 +32,7 @@ class Trainer(Stepping):
 
     `photos` take the place of those that the configuration names: a set for each subject. Encoded ones are kept in the
     folder `latents` or, without one, among those of all runs. Or `batches` deal the rows themselves. Raises every
-    BoothError; Cancelled when `cancel` is set, which is looked at between steps, of training and of pictures, and scorings.
+    BoothError; Cancelled when `cancel` is set, which is looked at between steps and scorings.
     """
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Json]]:
