@@ -19,11 +19,10 @@ from booth.registry import ENCODERS, METRICS
 
 MEGABYTE = 1_000_000
 SHEETS = "sheets"  # folder of contact sheets beside the pages
+EARLIER = "earlier-base"  # folder beside the runs, of those on the base before this one
 # What a run tells beside its metrics: heading, key, divisor, decimals.
 COSTS = (("seconds", "seconds", 1, 0), ("peak MB", "peak_memory_bytes", MEGABYTE, 0))
 SIZE = ("file MB", "artifact_bytes", MEGABYTE, 3)
-
-EARLIER = "**Of an earlier base.** All of it was measured on an embedded base that has been replaced since."
 
 Run = dict[str, Any]
 
@@ -34,7 +33,6 @@ class Figures:
 
     study: Study
     runs: Sequence[Run]
-    of_earlier_base: bool = False
 
     def of(self, arm: str, metric: str, guidance: float) -> dict[str, float]:
         """Means over seeds, by subject."""
@@ -56,26 +54,30 @@ class Figures:
         return sum(run["arm"]["name"] == arm and run["status"] == "done" for run in self.runs)
 
 
-def read_figures(study: Study, setting: Setting, results: Path) -> Figures:
+def read_figures(study: Study, results: Path) -> Figures:
     """The runs of the subjects that every arm with runs has been taught, so that means are over the same.
 
-    Runs on the embedded base as it is stand alone; where there is none, those on one before it do.
+    Runs on two bases are never mixed: until every arm has been run again, those on the earlier one stand.
     """
-    seeds = [0, *study.seeds]
-    files = {run_file(results, s, arm, seed) for s in study.subjects for arm in study.arms for seed in seeds}
-    runs: list[Run] = [json.loads(f.read_text()) for f in sorted(files) if f.is_file()]
-    of_earlier = False
-    if setting.base == EMBEDDED and runs:
-        now = base_hash(resolve_base(EMBEDDED))
-        current = [run for run in runs if run["base"] == now]
-        runs, of_earlier = current or runs, not current
+    runs, earlier = _runs_in(results, study), _runs_in(results / EARLIER, study)
+    if not _arms_of(earlier) <= _arms_of(runs):
+        runs = earlier
     taught: dict[str, set[str]] = {}
     for run in runs:
         if run["status"] == "done":
             taught.setdefault(run["arm"]["name"], set()).add(run["subject"])
     shared = set[str].intersection(*taught.values()) if taught else set[str]()
-    shown = [run for run in runs if run["status"] == "failed" or run["subject"] in shared]
-    return Figures(study, shown, of_earlier)
+    return Figures(study, [run for run in runs if run["status"] == "failed" or run["subject"] in shared])
+
+
+def _runs_in(results: Path, study: Study) -> list[Run]:
+    seeds = [0, *study.seeds]
+    files = {run_file(results, s, arm, seed) for s in study.subjects for arm in study.arms for seed in seeds}
+    return [json.loads(f.read_text()) for f in sorted(files) if f.is_file()]
+
+
+def _arms_of(runs: Sequence[Run]) -> set[str]:
+    return {run["arm"]["name"] for run in runs}
 
 
 def value_of(run: Run, metric: str, guidance: float) -> float | None:
@@ -88,10 +90,10 @@ def value_of(run: Run, metric: str, guidance: float) -> float | None:
 
 def study_page(study: Study, setting: Setting, results: Path, folder: Path) -> str:
     """The page in Markdown, to lie in `folder`; contact sheets that are there are shown."""
-    figures = read_figures(study, setting, results)
+    figures = read_figures(study, results)
     parts = [
         f"# {study.title}",
-        *([EARLIER] if figures.of_earlier_base else []),
+        *_of_an_earlier_base(figures, setting),
         f"**Asked.** {study.question}\n\n**Expected.** {study.expected}",
         f"**Found.** {study.found or 'Not run yet.'}",
         f"**What would change the conclusion.** {study.would_change}",
@@ -105,6 +107,23 @@ def study_page(study: Study, setting: Setting, results: Path, folder: Path) -> s
     parts += ["## Drawings\n\n" + "\n\n".join(f"![{s.stem}]({SHEETS}/{s.name})" for s in sheets)] if sheets else []
     parts += [f"## How it was done\n\n{_how(figures, setting)}"]
     return "\n\n".join(parts) + "\n"
+
+
+def on_an_earlier_base(figures: Figures, setting: Setting) -> int:
+    """How many of the runs are on an embedded base that has been replaced since."""
+    if setting.base != EMBEDDED:
+        return 0
+    now = base_hash(resolve_base(EMBEDDED))
+    return sum(run["base"] != now for run in figures.runs)
+
+
+def _of_an_earlier_base(figures: Figures, setting: Setting) -> list[str]:
+    """What a reader has to know first, where runs are of an embedded base that has been replaced since."""
+    earlier = on_an_earlier_base(figures, setting)
+    if not earlier:
+        return []
+    which = "All of it was" if earlier == len(figures.runs) else f"{earlier} of the {len(figures.runs)} runs were"
+    return [f"**Of an earlier base.** {which} measured on an embedded base that has been replaced since."]
 
 
 def _arms(figures: Figures, guidance: float) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from booth.compare import study_attempt as studying
 from booth.compare.experiment import Setting, Study, read_setting, read_study, run_file, runs_of
 from booth.compare.study import run_studies
-from booth.compare.study_page import read_figures, study_page
+from booth.compare.study_page import EARLIER, read_figures, study_page
 from booth.compare.study_sheets import write_sheets
 from booth.core.errors import BadDataError, NotAvailableError, UsageError
 from booth.data.photos import load_photos
@@ -137,7 +137,7 @@ def test_an_encoder_that_a_study_names_looks_at_its_runs_beside_the_others(folde
     found = json.loads(run_file(folder / "results", "cat:1", "lora", 0).read_text())["metrics"]["5"]
     ours, theirs = found["subject_similarity/thumbnails"]["value"], found["subject_similarity/world-identity"]["value"]
     assert ours != theirs
-    figures = read_figures(study, setting, folder / "results")
+    figures = read_figures(study, folder / "results")
     assert figures.of("lora", "subject_similarity/thumbnails", 5.0)["cat:1"] == ours
     assert figures.of("lora", "subject_similarity", 5.0)["cat:1"] == theirs  # the first is still the world's
     page = study_page(study, setting, folder / "results", folder / "pages")
@@ -224,7 +224,7 @@ def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path)
                 metrics = {"5": {"identity/world-judges": {"value": value, "units": [value]}}}
                 told = {"subject": f"cat:{subject}", "arm": {"name": arm}, "seed": seed, "metrics": metrics}
                 file.write_text(json.dumps({**told, **about, "dirty": False}))
-    figures = read_figures(study, setting, folder / "results")
+    figures = read_figures(study, folder / "results")
     assert figures.of("lora", "identity", 5.0) == pytest.approx({"cat:1": 0.6, "cat:2": 0.5, "cat:3": 0.9})
     found = figures.paired("lora", "base", "identity", 5.0)
     assert found is not None
@@ -235,7 +235,7 @@ def test_differences_are_paired_by_subject_over_the_means_of_seeds(folder: Path)
     assert "9 of 12 runs: 3 subjects, training seeds 0, 1" in page
 
 
-def test_a_page_is_of_the_present_base_or_says_first_that_it_is_of_an_earlier_one(folder: Path) -> None:
+def test_a_page_says_first_that_its_runs_are_of_an_earlier_base(folder: Path) -> None:
     setting = read_setting(folder).model_copy(update={"base": EMBEDDED})
     study = read_study(folder / "one.toml", setting).model_copy(update={"subjects": ["cat:1"], "seeds": [0, 1]})
     about = {"status": "done", "device": "cpu", "threads": 1, "versions": {"torch": "2"}, "commit": "0" * 40}
@@ -249,13 +249,30 @@ def test_a_page_is_of_the_present_base_or_says_first_that_it_is_of_an_earlier_on
         return study_page(study, setting, folder / "results", folder / "pages").split("\n\n")
 
     now = base_hash(resolve_base(EMBEDDED))
-    for bases, runs in (((now, now), 2), ((now, "sha256:1"), 1)):
-        parts = page(*bases)
-        assert parts[1].startswith("**Asked.**")
-        assert any(part.startswith(f"{runs} of ") for part in parts)
-    parts = page("sha256:1", "sha256:1")
-    assert parts[1].startswith("**Of an earlier base.** All of it was ")
-    assert any(part.startswith("2 of ") for part in parts)
+    assert page(now, now)[1].startswith("**Asked.**")
+    assert page(now, "sha256:1")[1] == (
+        "**Of an earlier base.** 1 of the 2 runs were measured on an embedded base that has been replaced since."
+    )
+    assert page("sha256:1", "sha256:1")[1].startswith("**Of an earlier base.** All of it was ")
+
+
+def test_runs_on_an_earlier_base_stand_until_every_arm_was_run_again(folder: Path) -> None:
+    study = read_study(folder / "one.toml", read_setting(folder)).model_copy(update={"subjects": ["cat:1"]})
+
+    def write(results: Path, arm: str, value: float) -> None:
+        file = run_file(results, "cat:1", arm, 0)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        metrics = {"5": {"identity/world-judges": {"value": value, "units": [value]}}}
+        told = {"subject": "cat:1", "arm": {"name": arm}, "seed": 0, "status": "done", "metrics": metrics}
+        file.write_text(json.dumps(told))
+
+    results = folder / "results"
+    for arm in ("base", "lora"):
+        write(results / EARLIER, arm, 0.25)
+    write(results, "lora", 0.75)
+    assert [read_figures(study, results).of(arm, "identity", 5.0) for arm in ("base", "lora")] == [{"cat:1": 0.25}] * 2
+    write(results, "base", 0.75)
+    assert [read_figures(study, results).of(arm, "identity", 5.0) for arm in ("base", "lora")] == [{"cat:1": 0.75}] * 2
 
 
 def test_sheets_show_the_photos_the_base_and_every_arm(folder: Path) -> None:
