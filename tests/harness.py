@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from bases import open_with_diffusers
 from booth.core.method import Method, Subject
+from booth.core.packing import packed
 from booth.registry import METHODS
 from booth.testing.steps import HINT, PROMPT, SUBJECT, attach, deal, detach, draw, freeze, steps, tensors, train, write
 
@@ -26,6 +29,7 @@ __all__ = [
     "PROMPT",
     "SUBJECT",
     "attach",
+    "computing_as_we_do",
     "deal",
     "detach",
     "draw",
@@ -44,6 +48,19 @@ __all__ = [
 
 ALONE = {"t_lora"}  # methods whose files nothing else reads
 REORDERED = {"boft"}  # those that others' layers compute in another order, so that the last bits differ
+
+
+@contextmanager
+def computing_as_we_do(pipe: Any) -> Iterator[None]:
+    """Within this context a pipeline of diffusers draws to our last bit, whatever the machine.
+
+    Its weights are frozen, as torch convolves by another algorithm for those that are trained, and its layers packed.
+    """
+    for part in pipe.components.values():
+        if isinstance(part, nn.Module):
+            part.requires_grad_(False)
+    with packed([pipe.components.get("unet") or pipe.transformer, pipe.vae]):
+        yield
 
 
 def same_picture(method: str, one: Tensor, other: Tensor) -> bool:

@@ -11,6 +11,7 @@ from booth.core.family import Family
 from booth.generate.draw import draw
 from booth.generate.png import SAMPLERS
 from booth.generate.start import Start
+from harness import computing_as_we_do
 
 
 def same(a, b) -> bool:
@@ -91,13 +92,15 @@ def test_another_seed_prompt_or_negative_prompt_draws_another_picture(toy: Famil
 
 def test_a_picture_is_what_the_pipeline_of_diffusers_draws(toy: Family) -> None:
     ours = draw(toy, ["a dog"], [7], steps=3, guidance=4.0, negative="a cat")[0]
-    theirs = toy.pipeline()(
-        "a dog",
-        negative_prompt="a cat",
-        num_inference_steps=3,
-        guidance_scale=4.0,
-        generator=torch.Generator().manual_seed(7),
-    ).images[0]
+    pipe = toy.pipeline()
+    with computing_as_we_do(pipe):
+        theirs = pipe(
+            "a dog",
+            negative_prompt="a cat",
+            num_inference_steps=3,
+            guidance_scale=4.0,
+            generator=torch.Generator().manual_seed(7),
+        ).images[0]
     assert same(ours, theirs)
 
 

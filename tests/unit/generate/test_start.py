@@ -21,13 +21,12 @@ from PIL import Image
 
 from booth.core.errors import BadDataError, BoothError, UsageError
 from booth.core.family import Family
-from booth.core.packing import packed
 from booth.families.loading import load_family
 from booth.families.pipelines import starting_from_picture
 from booth.generate.draw import draw
 from booth.generate.start import Start, read_start
 from booth.generate.upscale import REDRAWN, upscaled
-from harness import PROMPT, attach, make_method, steps, write
+from harness import PROMPT, attach, computing_as_we_do, make_method, steps, write
 
 NO_CHECKER: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
@@ -48,12 +47,12 @@ def left_half(width: int = 32, height: int = 32) -> Image.Image:
 
 
 def theirs(base: Path, kind: Any, parts: dict[str, Any] = NO_CHECKER, **inputs: Any) -> Image.Image:
-    """What diffusers draws when it loads the base by itself, its layers packed as ours are: to the last bit."""
+    """What diffusers draws when it loads the base by itself, and computes as we do: to the last bit."""
     pipe = kind.from_pretrained(base, **parts)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     how = {"num_inference_steps": 4, "guidance_scale": 4.0, "generator": torch.Generator().manual_seed(7)}
-    with packed([pipe.unet.requires_grad_(False), pipe.vae.requires_grad_(False)]):
+    with computing_as_we_do(pipe):
         return pipe(["a dog"], negative_prompt=["a cat"], **how, **inputs).images[0]
 
 

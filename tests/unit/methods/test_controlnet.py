@@ -20,7 +20,7 @@ from booth.core.sites import PlacedControl
 from booth.generate.draw import draw
 from booth.methods.controlnet import ControlNet
 from booth.train.loop import losses
-from harness import attach, deal, make_method, shaken, train, write
+from harness import attach, computing_as_we_do, deal, make_method, shaken, train, write
 
 X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 T = torch.tensor([20, 700])
@@ -187,15 +187,16 @@ def test_drawing_equals_diffusers_own_pipeline(toy: Family, toy_base: Path, tmp_
 
     pipe = StableDiffusionControlNetPipeline.from_pretrained(toy_base, controlnet=nets if count > 1 else nets[0])
     pipe.set_progress_bar_config(disable=True)
-    theirs = pipe(
-        PROMPTS,
-        image=hints if count > 2 else hints[0] if count == 1 else [list(pair) for pair in zip(*hints)],
-        negative_prompt=["cat", "cat"],
-        num_inference_steps=3,
-        guidance_scale=4.0,
-        controlnet_conditioning_scale=strengths if count > 1 else strengths[0],
-        generator=[torch.Generator().manual_seed(s) for s in (3, 4)],
-    ).images
+    with computing_as_we_do(pipe):
+        theirs = pipe(
+            PROMPTS,
+            image=hints if count > 2 else hints[0] if count == 1 else [list(pair) for pair in zip(*hints)],
+            negative_prompt=["cat", "cat"],
+            num_inference_steps=3,
+            guidance_scale=4.0,
+            controlnet_conditioning_scale=strengths if count > 1 else strengths[0],
+            generator=[torch.Generator().manual_seed(s) for s in (3, 4)],
+        ).images
     assert [a.tobytes() for a in ours] == [b.tobytes() for b in theirs]
     assert (
         ours[0].tobytes()
