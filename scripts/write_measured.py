@@ -30,12 +30,16 @@ def measured() -> dict[str, Any]:
     found = [read_figures(study, ROOT / "results" / "studies") for study in studies]
     figures = next((each for each in found if each.runs and not on_an_earlier_base(each, setting)), found[0])
     study = figures.study
-    table: dict[str, dict[str, float]] = {}
+    table: dict[str, dict[str, float | bool]] = {}
     for method in (arm for arm in study.arms if arm in METHODS):
         columns = {key: figures.of(method, key, study.guidance[0]) for key in ("joint", "identity", "seconds")}
         if len(columns["joint"]) >= FEWEST:
             table[method] = {key: round(sum(c.values()) / len(c), 3) for key, c in columns.items()}
             table[method]["subjects"] = len(columns["joint"])
+    best = max(table, key=lambda method: table[method]["joint"])
+    for method, values in table.items():
+        behind = figures.paired(best, method, "joint", study.guidance[0])
+        values["alike"] = method == best or behind is None or behind.is_noise  # to the best, within noise
     return {"source": f"docs/studies/{study.name}.md", "methods": table}
 
 

@@ -21,7 +21,7 @@ from booth.registry import METHODS
 MEASURED = Path(__file__).with_name("measured.json")  # written from the studies by scripts/write_measured.py
 # What the studies' joint success weighs: on the base they used it decides, on another it is one voice among others.
 EMBEDDED_VOTE, OTHER_VOTE = 8.0, 0.5
-NEAR = 0.05  # shares of joint success that differ by no more are alike, and the smaller file is better
+NEAR = 0.05  # shares of joint success that differ by no more are alike, as those within noise of the best are
 OPTIMISER = 12  # bytes a trained value takes beside its weight: the gradient and Adam's two moments, in float32
 
 
@@ -151,7 +151,9 @@ def recommend(
     studies = json.loads(MEASURED.read_text(encoding="utf-8"))
     measured = {} if answers.kind == "style" else studies["methods"]
     weight = EMBEDDED_VOTE if base == "embedded" else OTHER_VOTE
-    votes = {m: weight * measured[m]["joint"] if m in measured else 0.0 for m in able}
+    best = max((found["joint"] for found in measured.values()), default=0.0)
+    success = {m: best if found["alike"] else found["joint"] for m, found in measured.items()}
+    votes = {m: weight * success.get(m, 0.0) for m in able}
     votes = {m: vote + sum(rule.votes.get(m, 0.0) for rule in applying) for m, vote in votes.items()}
     near = [m for m in able if max(votes.values()) - votes[m] <= (NEAR * weight if measured else 0)]
     method = min(near, key=lambda m: (sizes[m][1], measured.get(m, {}).get("seconds", math.inf)))
@@ -161,9 +163,9 @@ def recommend(
     reasons = [(rule.sentence, rule.source) for rule in speaking]
     if method in measured:
         reasons.append((_measured(measured[method]), studies["source"]))
-        alike = [m for m in able if m in measured and abs(measured[m]["joint"] - measured[method]["joint"]) <= NEAR]
+        alike = [m for m in able if m in measured and abs(success[m] - success[method]) <= NEAR]
         if others := [m for m in alike if m != method and sizes[m][1] >= sizes[method][1]]:
-            sentence = f"{', '.join(others)} did as well within {NEAR * 100:.0f} points and store no less"
+            sentence = f"{', '.join(others)} did as well within noise or {NEAR * 100:.0f} points and store no less"
             reasons.append((sentence, f"{studies['source']}, counted on {base}"))
     values, taken = sizes[method]
     reasons.append((f"it trains {values:,} values, {taken:,} bytes", f"counted on {base}"))

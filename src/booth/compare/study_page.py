@@ -186,7 +186,7 @@ def _how(figures: Figures, setting: Setting) -> str:
     subjects = len({run["subject"] for run in done})
     commits = sorted({_revision(run) for run in done})
     paragraphs = [
-        f"{len(done)} of {asked} runs: {subjects} subjects, training seeds {_seeds(done)}, each method at its defaults "
+        f"{len(done)} of {asked} runs: {subjects} subjects, {_seeds(done)}, each method at its defaults "
         f"on the base `{setting.base}` unless its name says otherwise ([arms.toml](../../experiments/{ARMS})).",
         f"{len(setting.prompts)} prompts, one drawing each with seed 0, {setting.steps} denoising steps; "
         f"{setting.drift} drawings of the class and as many of unrelated prompts for drift.",
@@ -212,7 +212,8 @@ def _how(figures: Figures, setting: Setting) -> str:
 
 
 def _seeds(runs: Sequence[Run]) -> str:
-    return ", ".join(str(s) for s in sorted({r["seed"] for r in runs if r["arm"]["name"] != UNTOUCHED}))
+    seeds = sorted({r["seed"] for r in runs if r["arm"]["name"] != UNTOUCHED})
+    return f"training seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
 
 
 def _revision(run: Run) -> str:
