@@ -101,9 +101,8 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     # OpenMP's threads spin for milliseconds while they wait, which starves them of each other where another program is
-    # busy. Short spins nearly halve the time of a picture on two cores then; shorter ones than these cost a step a
-    # seventh on an idle machine that wakes its threads slowly.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # busy. Short spins more than halve the time of a step on two cores then, and cost a sixth on an idle machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # What the thousands of modules define is never garbage: to look through it, again and at the end, takes a second.
     gc.set_threshold(600_000)
     atexit.register(gc.freeze)
