@@ -19,7 +19,7 @@ from booth.compare.study_page import on_an_earlier_base, read_figures
 from booth.registry import METHODS
 
 ROOT = Path(__file__).parent.parent
-STUDIES = ("every-method", "dreambooth-and-lora")  # the first that was run on the present base counts
+STUDIES = ("every-method", "dreambooth-and-lora")  # the first that was asked of enough subjects on the present base
 FEWEST = 3  # subjects, below which a mean says nothing
 
 
@@ -28,7 +28,8 @@ def measured() -> dict[str, Any]:
     setting = read_setting(ROOT / "experiments")
     studies = [read_study(ROOT / "experiments" / f"{name}.toml", setting) for name in STUDIES]
     found = [read_figures(study, ROOT / "results" / "studies") for study in studies]
-    figures = next((each for each in found if each.runs and not on_an_earlier_base(each, setting)), found[0])
+    able = (f for f in found if len({r["subject"] for r in f.runs}) >= FEWEST and not on_an_earlier_base(f, setting))
+    figures = next(able, found[0])
     study = figures.study
     table: dict[str, dict[str, float | bool]] = {}
     for method in (arm for arm in study.arms if arm in METHODS):
@@ -36,7 +37,7 @@ def measured() -> dict[str, Any]:
         if len(columns["joint"]) >= FEWEST:
             table[method] = {key: round(sum(c.values()) / len(c), 3) for key, c in columns.items()}
             table[method]["subjects"] = len(columns["joint"])
-    best = max(table, key=lambda method: table[method]["joint"])
+    best = max(table, key=lambda method: table[method]["joint"], default="")
     for method, values in table.items():
         behind = figures.paired(best, method, "joint", study.guidance[0])
         values["alike"] = method == best or behind is None or behind.is_noise  # to the best, within noise

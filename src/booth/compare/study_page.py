@@ -77,7 +77,7 @@ def _runs_in(results: Path, study: Study) -> list[Run]:
 
 
 def _arms_of(runs: Sequence[Run]) -> set[str]:
-    return {run["arm"]["name"] for run in runs}
+    return {run["arm"]["name"] for run in runs if run["status"] == "done"}
 
 
 def value_of(run: Run, metric: str, guidance: float) -> float | None:
