@@ -47,3 +47,8 @@ def forget_path(file: Path) -> None:
     values = json.loads(file.read_text())
     values.pop("_name_or_path", None)
     file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
+def prefers_channels_last(device: str) -> bool:
+    """Whether convolutions are faster there with the channels of a place beside each other: on GPUs."""
+    return device.startswith("cuda")

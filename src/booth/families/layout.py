@@ -16,7 +16,7 @@ from booth.core.packing import pack, unpack
 from booth.core.sites import LinearSite, Sites, TokenTable
 from booth.families.autoencoder import config_of, keep_precision, needs_float32
 from booth.families.compiling import compile_blocks, is_compiled, leave_as_they_are
-from booth.families.components import copy_the_rest, read_component, write_components
+from booth.families.components import copy_the_rest, prefers_channels_last, read_component, write_components
 from booth.families.files import INDEX, tokenizer_of
 from booth.families.freeing import Mark, let_go, mark, over_the_same_weights, take_back
 from booth.families.lora_file import file_prefix, read_lora, write_lora
@@ -286,8 +286,3 @@ class DiffusersFamily(Family):
             key=self.encoders[name].key,
             scale=float(getattr(encoder.get_input_embeddings(), "scalar_embed_scale", 1.0)),
         )
-
-
-def prefers_channels_last(device: str) -> bool:
-    """Whether convolutions are faster there with the channels of a place beside each other: on GPUs."""
-    return device.startswith("cuda")
