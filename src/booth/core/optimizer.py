@@ -17,6 +17,7 @@ class OptimizerFactory(Choice):
 
     state_bytes: ClassVar[int]  # that it keeps of each trained value: 8 for two moments in float32
     finds_rate: ClassVar[bool] = False  # whether it finds the learning rate itself, so that all given ones are ignored
+    by_element: ClassVar[bool] = False  # whether each value moves by its own gradients alone, as sharded runs need
     package: ClassVar[tuple[str, str] | None] = None  # a module that it needs, and how that is installed
 
     @abstractmethod

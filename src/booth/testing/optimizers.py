@@ -86,6 +86,19 @@ def moves_each_group_at_its_rate(make: Make) -> None:
     assert stayed or make().finds_rate, "a group whose rate is 0 moved, and finds_rate is false"
 
 
+def moves_each_value_alone(make: Make) -> None:
+    """Said to go `by_element`, it moves the parts of a tensor as it moves the whole: a run may be sharded."""
+    if not make().by_element:
+        return
+    start, config = torch.linspace(-3.0, 3.0, 6).view(2, 3), MethodConfig.model_validate({"steps": 8, "clip": 1.0})
+    whole = {"a": nn.Parameter(start.clone())}
+    parts = {"a": nn.Parameter(start[:1].clone()), "b": nn.Parameter(start[1:].clone())}
+    for parameters in (whole, parts):
+        _steps(Update([ParameterGroup("", parameters, 2e-2)], config, optimizer=make()), 0, 8)
+    together = torch.cat([*parts.values()])
+    assert torch.allclose(whole["a"], together, atol=1e-6), "a value's update depends on others of its tensor"
+
+
 def is_a_finite_factor(make: Make) -> None:
     """It starts at the peak and stays between nothing and the peak, so that no step of a run has a rate of zero."""
     schedule: Schedule = make()
@@ -100,5 +113,6 @@ OPTIMIZER_CHECKS = (
     resumes_bit_for_bit,
     keeps_what_it_says,
     moves_each_group_at_its_rate,
+    moves_each_value_alone,
 )
 SCHEDULE_CHECKS = (describes_itself, is_a_finite_factor)

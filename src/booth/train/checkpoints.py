@@ -23,6 +23,7 @@ from torch import Tensor
 
 from booth.core.commit import committed, discard, require_space, size_of, sweep, verify
 from booth.core.errors import DamagedFileError, NotFiniteError
+from booth.core.sharding import whole
 
 KEEP = 2
 AUTOMATIC = 50  # steps between automatic checkpoints, where the budget allows
@@ -150,7 +151,7 @@ def size_of_tensors(tensors: Mapping[str, Tensor]) -> int:
 def require_finite(tensors: Mapping[str, Tensor]) -> None:
     """Raise NotFiniteError that names the first tensor with an infinite or NaN value."""
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and not bool(torch.isfinite(whole(tensor)).all()):
             raise NotFiniteError(
                 f"The tensor {name} is not finite and is not saved.",
                 "Train with a lower `learning_rate` (with "

@@ -13,6 +13,7 @@ from booth.core.family import Family
 from booth.core.json_values import Json
 from booth.core.method import ParameterGroup, Stage
 from booth.core.rng import derived_seed
+from booth.core.sharding import part_of
 from booth.train.checkpoints import Checkpoint, require_finite, size_of_tensors
 from booth.train.update import Update
 
@@ -94,7 +95,7 @@ class PlanState:
         with torch.no_grad():
             for name, tensor in method.learned().items() if self.start else ():
                 if name in self.start and name not in trained:
-                    tensor.copy_(self.start[name])
+                    tensor.copy_(part_of(tensor, self.start[name]))
         return groups
 
     def close(self) -> None:
@@ -179,7 +180,7 @@ class PlanState:
             groups = self._attach()
             with torch.no_grad():
                 for name, parameter in _named(groups).items():
-                    parameter.copy_(tensors[f"finished.{i}.{name}"])
+                    parameter.copy_(part_of(parameter, tensors[f"finished.{i}.{name}"]))
             self._freeze(groups)
             self.index += 1
         self.step = values["step"]

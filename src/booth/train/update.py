@@ -16,6 +16,7 @@ from booth.choices import optimizer_of, schedule_of
 from booth.core.json_values import Json
 from booth.core.method import MethodConfig, ParameterGroup
 from booth.core.optimizer import OptimizerFactory, Schedule
+from booth.core.sharding import part_of, total_norm
 
 HOW = ("fused", "foreach", "capturable")  # settings of a group that change no result
 INSIDE = "/"  # between the names of nested values of an optimiser's state
@@ -81,7 +82,7 @@ class Update:
         """The norm of all gradients together, before clipping, on their device."""
         if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
-        return nn.utils.get_total_norm([p.grad for p in self.parameters().values() if p.grad is not None])
+        return total_norm(p.grad for p in self.parameters().values() if p.grad is not None)
 
     def gradient_norm(self) -> float:
         """The same as a number; on a GPU this waits for it."""
@@ -188,14 +189,16 @@ class Update:
         """Take over what `state` returned; a missing tensor is a KeyError."""
         with torch.no_grad():
             for n, p in self.parameters().items():
-                p.copy_(tensors[f"parameter.{n}"])
+                p.copy_(part_of(p, tensors[f"parameter.{n}"]))
             if self.ema is not None:
                 self.ema = {n: _laid_out_as(e, tensors[f"average.{n}"]) for n, e in self.ema.items()}
         state: dict[int, dict[str, Any]] = {}
+        trained = list(self.parameters().values())
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, i, key = name.split(".", 2)
-                state.setdefault(int(i), {})[key] = tensor.clone()
+                own = part_of(trained[int(i)], tensor) if tensor.shape == trained[int(i)].shape else tensor
+                state.setdefault(int(i), {})[key] = own.clone()
         for i, entry in values["state"].items():
             state.setdefault(int(i), {}).update(entry)
         state = {i: _nested(entry) for i, entry in state.items()}
@@ -228,7 +231,7 @@ def rate_factor(schedule: Schedule, step: int, total: int, warmup: int) -> float
 
 def _laid_out_as(like: Tensor, value: Tensor) -> Tensor:
     """A copy of `value` with the strides of `like`: the fused optimisers pair elements by their place in memory."""
-    return torch.empty_like(like, dtype=value.dtype).copy_(value)
+    return torch.empty_like(like, dtype=value.dtype).copy_(part_of(like, value))
 
 
 def _but_how(group: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ class AdamW(OptimizerFactory):
     name = "adamw"
     title = "AdamW"
     state_bytes = 8
+    by_element = True
 
     beta1: float = Field(0.9, ge=0, lt=1, description="decay of the gradient's mean")
     beta2: float = Field(0.999, ge=0, lt=1, description="decay of the squared gradient's mean")
