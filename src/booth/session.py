@@ -25,16 +25,23 @@ class Session:
     """
 
     def __init__(
-        self, base: str = "embedded", device: str = "cpu", family: str | None = None, precision: str | None = None
+        self,
+        base: str = "embedded",
+        device: str = "cpu",
+        family: str | None = None,
+        precision: str | None = None,
+        processes: int = 1,
     ) -> None:
         """`precision` is what is drawn in: fp32, bf16 or fp16; what suits the device if None.
 
+        Of so many `processes`, all of which open one, each holds a part of the denoiser.
         Raises what finding the base raises: NotAvailableError, BadDataError.
         """
         self.base = base
         self.device = device
         self.family = family
         self.precision = precision
+        self.processes = processes
         self.folder: Path = resolve_base(base)
         self.loads = 0  # how often the base was read from its files
         self._model: Family | None = None
@@ -108,7 +115,10 @@ class Session:
             self._model = None  # before another is read: both may not fit
             dtype, quantised = asked
             allow_tf32(self.device)
-            self._model = load_family(self.base, self.device, dtype, self.family, quantised)
+            sharded = self.processes > 1
+            self._model = load_family(self.base, "cpu" if sharded else self.device, dtype, self.family, quantised)
+            if sharded:
+                self._model.shard(self.device, DTYPES[choose_precision(self.precision, self.device)])
             self._held = asked
             self.loads += 1
         return self._model

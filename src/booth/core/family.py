@@ -89,6 +89,7 @@ class Family(ABC):
 
     def __init__(self) -> None:
         self.freed: set[str] = set()  # components whose weights are let go
+        self.sharded: torch.dtype | None = None  # what it computes in, where a process holds but a part of the denoiser
         self._memo: dict[str, Condition] | None = None
         self._most = REMEMBERED
 
@@ -215,6 +216,18 @@ class Family(ABC):
         How many there are: none where it does not pay. Nobody may change the weights meanwhile.
         """
         return 0
+
+    def shard(self, device: str, dtype: torch.dtype) -> None:
+        """Of a base on the CPU, as all processes of a run do: bring to the device what this one holds of the denoiser.
+
+        The other components go there whole; `dtype` is what the denoiser computes in. UsageError where that cannot be.
+        """
+        raise UsageError(
+            f"{self.title} cannot be sharded over several processes.",
+            "Have each of them hold all of it.",
+            code="family.not_sharded",
+            field="base",
+        )
 
     def twin(self) -> Family:
         """The same base in modules of its own over the very weights of this one, which neither may change.

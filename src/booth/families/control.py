@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -159,7 +158,8 @@ class LatentlyControlledFamily(ControlledFamily):
 
     def to_copy_from(self, **config: object) -> nn.Module:
         """The denoiser for `from_transformer` to copy from, which writes into the configuration that it is given."""
-        denoiser: Any = copy(self.network)
+        denoiser: Any = object.__new__(type(self.network))  # `copy` would make a sharded one anew, whole
+        denoiser.__dict__.update(self.network.__dict__)
         known = inspect.signature(self.Control).parameters
         denoiser._internal_dict = {k: v for k, v in self.network.config.items() if k in known} | config
         return denoiser

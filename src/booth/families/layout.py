@@ -25,6 +25,7 @@ from booth.families.pipelines import most_tokens
 from booth.families.quantised import quantise
 from booth.families.recomputing import recompute_activations, recompute_in_encoders
 from booth.families.schedulers import made_scheduler
+from booth.families.sharding import shard
 from booth.families.text_encoder import Encoder
 
 TINY_PARAMETERS = 100_000_000  # below this the denoiser is the embedded base's kind and takes its defaults
@@ -155,7 +156,17 @@ class DiffusersFamily(Family):
         """How many tokens the pipeline's own `encode_prompt` reads at most; None where the tokenizer alone decides."""
         return most_tokens(self._pipe)
 
+    def shard(self, device: str, dtype: torch.dtype) -> None:
+        self.sharded, self._how = dtype, (device, *self._how[1:])
+        shard(self.network, device, dtype)
+        for name, module in self.components().items():
+            self._marks[name] = mark(module if module is self.network else module.to(device))
+
     def twin(self) -> Family:
+        if self.sharded is not None:  # over parts of weights no other modules can be made
+            twin = type(self)(self.base, "cpu", *self._how[1:])
+            twin.shard(self._how[0], self.sharded)
+            return twin
         self.recall()
         twin = type(self).__new__(type(self))
         twin._whole = self
@@ -204,7 +215,7 @@ class DiffusersFamily(Family):
 
     def pack_layers(self, on: bool) -> int:
         unpack(self._packed)
-        small = self.scale == "tiny" and not is_compiled(self.network)
+        small = self.scale == "tiny" and self.sharded is None and not is_compiled(self.network)
         self._packed = pack([self.network, *self.sites.text_encoders.values()]) if on and small else []
         return len(self._packed)
 

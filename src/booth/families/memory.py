@@ -61,6 +61,7 @@ class Task:
     half: str = "bf16"  # what plans hold frozen weights in that are not in float32: bf16 or fp16
     optimizer: str | None = None  # where it is fixed
     gradient_checkpointing: bool | None = None  # likewise
+    processes: int = 1  # over which the denoiser is sharded, and the rows with it
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def task_of(
     activation: int = 4,
     device: str = "cpu",
     half: str = "bf16",
+    processes: int = 1,
 ) -> Task:
     """What a method takes, all its stages together; `given` names the settings that no plan may change."""
     stages = [stage.method for stage in method.plan()]
@@ -135,6 +137,7 @@ def task_of(
         half=half,
         optimizer=method.config.optimizer if "optimizer" in given else None,
         gradient_checkpointing=method.config.gradient_checkpointing if "gradient_checkpointing" in given else None,
+        processes=processes,
     )
 
 
@@ -150,6 +153,8 @@ def memory_plans(folder: Path, task: Task, available: int) -> list[MemoryPlan]:
     for precision, frees, checkpointing, optimizer in ladder(task):
         if precision in QUANTISED and not task.over_quantised:
             continue
+        if task.processes > 1 and (precision in QUANTISED or optimizer is not None):
+            continue  # what is quantised in blocks cannot be cut anywhere
         if optimizer is not None and (task.optimizer is not None or not (task.trained or task.copies_encoder)):
             continue
         given = checkpointing if task.gradient_checkpointing is None else task.gradient_checkpointing
@@ -228,13 +233,14 @@ def needed_bytes(
 ) -> float:
     """Bytes of the hungriest moment; the optimiser keeps `kept` of each trained value."""
     kinds = {family.denoiser[0]: "denoiser", **dict.fromkeys(family.encoders, "text_encoders")}
-    frozen = {name: part.bytes(precision) for name, part in parts.items() if kinds.get(name) not in task.trained}
-    taught = sum(part.values for name, part in parts.items() if kinds.get(name) in task.trained)
+    held = {name: 1 / (task.processes if name == family.denoiser[0] else 1) for name in parts}  # by each process
+    frozen = {n: held[n] * part.bytes(precision) for n, part in parts.items() if kinds.get(n) not in task.trained}
+    taught = sum(held[name] * part.values for name, part in parts.items() if kinds.get(name) in task.trained)
     taught += parts[family.denoiser[0]].encoder_half if task.copies_encoder else 0
     drawn_with = {"vae", *getattr(family, "beside", ())}
     gone = {*drawn_with, *(() if task.reads_prompts else family.encoders)} if frees else set[str]()
     fixed, per_pixel = family.kept[checkpointing]
-    activations = task.rows * (fixed + per_pixel * task.side**2) * task.activation
+    activations = task.rows / task.processes * (fixed + per_pixel * task.side**2) * task.activation
     staying = sum(size for name, size in frozen.items() if name not in gone)
     training = staying + taught * (WEIGHT + GRADIENT + kept) + activations
     drawing = sum(frozen.values()) + taught * (WEIGHT + kept)
