@@ -16,6 +16,7 @@ from booth.families.memory import MemoryPlan, choose, memory_plans, native_side,
 from booth.families.recognition import recognise
 from booth.registry import FAMILIES, METHODS
 from booth.train import setup
+from booth.train.sharding import require_shardable
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,11 @@ class Planned:
         }
 
 
-def plan_memory(config: RunConfig, device: str) -> Planned:
-    """Choose by what the base's files say; UsageError for a plan that the method and the settings do not allow."""
+def plan_memory(config: RunConfig, device: str, processes: int = 1) -> Planned:
+    """Choose by what the base's files say; UsageError for a plan that the method and the settings do not allow.
+
+    `processes` are those over which the denoiser is sharded.
+    """
     folder = resolve_base(config.base)
     family: Any = FAMILIES[recognise(folder)]
     tiny = values_of_parts(folder).get(family.denoiser[0], 0) < TINY_PARAMETERS
@@ -80,10 +84,12 @@ def plan_memory(config: RunConfig, device: str) -> Planned:
         setup.method_settings(config, "tiny" if tiny else "full"), Subject(config.token, config.noun, config.kind)
     )
     precision = choose_precision(config.precision, device)
+    if processes > 1:
+        require_shardable(config, precision, method.plan())
     mixed = precision != "fp32"
     side, available = config.resolution or native_side(folder), available_memory(device)
-    half: Any = {"half": precision} if mixed else {}
-    task = task_of(method, config.settings, side=side, activation=2 if mixed else 4, device=device, **half)
+    more: dict[str, Any] = {"processes": processes} | ({"half": precision} if mixed else {})
+    task = task_of(method, config.settings, side=side, activation=2 if mixed else 4, device=device, **more)
     plans = memory_plans(folder, task, available)
     chosen = choose(plans, config.memory, config.base_precision)
     return Planned(plans, chosen, available, config.memory != "auto" or config.base_precision is not None)

@@ -34,6 +34,7 @@ from booth.train.memory import plan_memory
 from booth.train.plan_state import PlanState
 from booth.train.samples import Scenes
 from booth.train.saving import Saving
+from booth.train.sharding import told
 from booth.train.stage_data import StageData
 from booth.train.start import filled, read_start, require_fit, told_of
 from booth.train.timing import Clock, forget_peak_memory
@@ -86,7 +87,8 @@ class Prepared:
         self.precision = choose_precision(self.config.precision, self.device)
         if session is not None and "base" not in self.config.model_fields_set:
             self.config = self.config.model_copy(update={"base": session.base})
-        self.memory = plan_memory(self.config, self.device)
+        self._processes = session.processes if session else 1  # over which the denoiser is sharded
+        self.memory = plan_memory(self.config, self.device, self._processes)
         self.config = self.memory.applied(self.config)
 
     def _claim(self, sets: list[PhotoSet], keep: bool) -> None:
@@ -127,6 +129,8 @@ class Prepared:
         self.plan: list[Stage] = self.method.plan()
         for sentence in coverage_in_words(self.plan, self.model):
             reporter.say(sentence)
+        if self._processes > 1:
+            reporter.say(told(self._processes))
         self._settings.update(self.method.config.model_dump(), memory=self.memory.smaller)
         self.photos = sets
         control = self.method.control()
@@ -138,7 +142,7 @@ class Prepared:
         self._scenes = Scenes.of(subject, control_images, sets, self.model.resolution, config.preview_seeds)
         if control and own is not None:
             self._scenes = Scenes([], [])  # a ControlNet has nothing to follow where there are no photos
-        self._samples = self._scenes if samples else Scenes([], [])
+        self._samples = self._scenes if samples and self._processes == 1 else Scenes([], [])
         if config.crop == "buckets":
             reporter.say(in_buckets(shown, self.model))
         self.plan_state = PlanState(self.model, self.plan, config.seed, lambda: setup.make_scaler(self.precision))

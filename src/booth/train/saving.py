@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
@@ -16,6 +17,18 @@ from booth.train.timing import Clock
 from booth.train.update import Update
 
 
+class Sharers(Protocol):
+    """Processes that each hold a part of what is saved, and so do together whatever is about saving."""
+
+    def agree(self, due: bool) -> bool:
+        """What the first of them finds, in all."""
+        ...
+
+    def collect(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors, in the first of them."""
+        ...
+
+
 class Saving:
     """The checkpoints of one run. Without a folder nothing is ever saved."""
 
@@ -25,6 +38,7 @@ class Saving:
         self.newest: tuple[int, int] | None = None  # stage and step of the newest checkpoint
         self._clock, self._reporter = clock, reporter
         self.shared: Callable[[Checkpoint | None], Checkpoint | None] = lambda found: found
+        self.team: Sharers | None = None  # where other processes hold a part of what is saved
         self._every = every
         self._pace = Pace(every)
         self._size = 0
@@ -34,6 +48,11 @@ class Saving:
         """The newest good checkpoint, if there is one; of a run by several processes the first one's."""
         found = self._checkpoints.latest() if self._checkpoints is not None else None
         return self.shared(found)
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process can save by itself, whatever becomes of others."""
+        return self.team is None
 
     def require_space(self, state: PlanState, update: Update, more: int) -> None:
         """DiskFullError unless a stage's checkpoints, with `more` bytes in each, and the concept fit on the disk."""
@@ -46,13 +65,19 @@ class Saving:
 
     def is_due(self, state: PlanState, boundary: bool = False) -> bool:
         """Whether to save now, or at the end of a stage, which is a `boundary`."""
-        return self._checkpoints is not None and self._pace.due(state.done, self._size, boundary)
+        due = self._checkpoints is not None and self._pace.due(state.done, self._size, boundary)
+        return due if self.team is None else self.team.agree(due)
 
     def save(self, state: PlanState, tensors: Mapping[str, Tensor], values: Mapping[str, object]) -> None:
         """Save, unless the newest checkpoint is of this very step."""
-        if self._checkpoints is None or self.newest == (state.index, state.step):
+        if self.newest == (state.index, state.step):
             return
         began = time.perf_counter()
+        if self.team is not None:
+            tensors = self.team.collect(tensors)
+        if self._checkpoints is None:
+            self.newest = (state.index, state.step) if self.team is not None else None
+            return
         folder = self._checkpoints.save(state.done, tensors, values)
         self.newest = (state.index, state.step)
         seconds = time.perf_counter() - began

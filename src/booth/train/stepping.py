@@ -22,6 +22,7 @@ from booth.train.longer import Ended, is_longer
 from booth.train.loop import Step, training_steps
 from booth.train.preparation import Prepared
 from booth.train.recovery import SKIPS, Recovery
+from booth.train.saving import Sharers
 from booth.train.timing import device_memory
 
 
@@ -90,9 +91,14 @@ class Stepping(Prepared):
         self._reporter.emit("plan", stages=stages)
         self._started = True
 
-    def share_checkpoints(self, shared: Callable[[Checkpoint | None], Checkpoint | None]) -> None:
-        """Go on from what `shared` makes of this process's newest checkpoint; before the start."""
-        self._saving.shared = shared
+    def share_checkpoints(
+        self, shared: Callable[[Checkpoint | None], Checkpoint | None], team: Sharers | None = None
+    ) -> None:
+        """Go on from what `shared` makes of this process's newest checkpoint; before the start.
+
+        A `team` holds together what is saved.
+        """
+        self._saving.shared, self._saving.team = shared, team
 
     @property
     def has_begun(self) -> bool:
@@ -110,7 +116,7 @@ class Stepping(Prepared):
             except Cancelled as error:
                 raise self._saved_before(error) from error
             except BaseException:
-                if self._between_steps:
+                if self._between_steps and self._saving.alone:
                     with suppress(BoothError, OSError):  # there may be no room for it either
                         self._save()
                 raise
@@ -273,7 +279,8 @@ class Stepping(Prepared):
         """
         told = f"The last good checkpoint is kept{'' if self._saving.newest else ', if there is one'}"
         abrupt = isinstance(error, Interrupted) and error.abrupt
-        if self._folder is not None and self._started and not abrupt and not self._moving:
+        saves = self._folder is not None or not self._saving.alone
+        if saves and self._started and not abrupt and not self._moving:
             with suppress(NotFiniteError):
                 self._save()
                 told = f"A checkpoint is saved after {self.plan_state.done} of {self.plan_state.total} steps"

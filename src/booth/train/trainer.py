@@ -115,8 +115,9 @@ class Trainer(Stepping):
                 except Cancelled as error:
                     raise self._saved_before(error) from error
                 except BaseException:
-                    with suppress(DiskFullError):  # a checkpoint may fit where the concept does not, or be there
-                        self._save()
+                    if self._saving.alone:
+                        with suppress(DiskFullError):  # a checkpoint may fit where the concept does not, or be there
+                            self._save()
                     raise
         self._ending.done(self.finished)
         return self.finished
@@ -182,8 +183,9 @@ class Trainer(Stepping):
         """Put the base back as it was. Of a run that was not finished a checkpoint is saved."""
         state = self.plan_state if self._started else None
         if state is not None and state.done and self.finished is None and not self._ending.over:
-            with suppress(NotFiniteError, DiskFullError):
-                self._save()
+            if self._saving.alone:
+                with suppress(NotFiniteError, DiskFullError):
+                    self._save()
             self._ending.paused(f"Stopped after {state.done} of {state.total} steps.")
         self._ending.close()
 
