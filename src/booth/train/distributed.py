@@ -146,6 +146,11 @@ class Team:
             return read_checkpoint(Path(told["folder"]))
         return Checkpoint(Path(told["folder"]), told["done"], tensors, told["values"])
 
+    @property
+    def alone(self) -> bool:
+        """Whether the first process holds all that is saved."""
+        return not self.shards
+
     def agree(self, due: bool) -> bool:
         """What the first process finds, in all of them."""
         return bool(self.tell(due)[0])
@@ -211,7 +216,7 @@ def learn(team: Team, config: RunConfig, *, listeners: Sequence[Listener] = (), 
             )
         if not about["finished"]:
             trainer.gradients = team.gradients
-            trainer.share_checkpoints(team.share, team if team.shards else None)
+            trainer.share_checkpoints(team.share, team)
             trainer.start()
             signals.patient = True
             for _ in trainer:

@@ -18,7 +18,12 @@ from booth.train.update import Update
 
 
 class Sharers(Protocol):
-    """Processes that each hold a part of what is saved, and so do together whatever is about saving."""
+    """Processes of one run, which save together, so that all go back where one finds what is not to be saved."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether the first of them holds all that is saved, and can save by itself."""
+        ...
 
     def agree(self, due: bool) -> bool:
         """What the first of them finds, in all."""
@@ -38,7 +43,7 @@ class Saving:
         self.newest: tuple[int, int] | None = None  # stage and step of the newest checkpoint
         self._clock, self._reporter = clock, reporter
         self.shared: Callable[[Checkpoint | None], Checkpoint | None] = lambda found: found
-        self.team: Sharers | None = None  # where other processes hold a part of what is saved
+        self.team: Sharers | None = None  # where other processes do their share of the run
         self._every = every
         self._pace = Pace(every)
         self._size = 0
@@ -52,7 +57,7 @@ class Saving:
     @property
     def alone(self) -> bool:
         """Whether this process can save by itself, whatever becomes of others."""
-        return self.team is None
+        return self.team is None or self.team.alone
 
     def require_space(self, state: PlanState, update: Update, more: int) -> None:
         """DiskFullError unless a stage's checkpoints, with `more` bytes in each, and the concept fit on the disk."""

@@ -17,9 +17,11 @@ from booth.core.errors import Interrupted, NotFiniteError
 from booth.core.rng import Rng
 from booth.data.batches import PhotoBatches
 from booth.train import stage_data
+from booth.train.distributed import Team
 from booth.train.loop import Step
 from booth.train.recovery import Recovery
 from booth.train.run import train
+from booth.train.trainer import Trainer
 from booth.train.update import Update
 
 
@@ -158,6 +160,30 @@ def test_weights_that_are_not_finite_are_noticed_when_saving(lesson: Lesson, mon
     monkeypatch.setattr(Update, "step", overflowing)
     record = train(lesson(steps=6, checkpoint_every=2)).record
     assert [(r.returned_to, r.rate_scale) for r in record.recoveries] == [(2, 0.5)]
+
+
+class Follower(Team):
+    """The second of two processes of a run, of which the first saves after every step."""
+
+    def agree(self, due: bool) -> bool:
+        return True
+
+
+def test_a_process_that_writes_nothing_goes_back_with_the_one_that_saves(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance, heard = Update.step, Heard()
+
+    def overflowing(update: Update, index: int, norm: float) -> None:
+        advance(update, index, norm)
+        if index == 3 and update.rate_scale == 1.0:
+            next(iter(update.parameters().values())).data.fill_(math.inf)
+
+    monkeypatch.setattr(Update, "step", overflowing)
+    with Trainer(lesson(steps=6), keep=False, listeners=[heard]) as trainer:
+        trainer.share_checkpoints(lambda found: found, Follower(rank=1, size=2))
+        assert len(list(trainer)) == 3 + 6
+    assert any("is not finite and is not saved" in m and "Going back" in m for m in heard.messages)
 
 
 def test_weights_that_are_not_finite_in_the_end_never_become_a_concept(
