@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The lock's versions without its hashes, which pip cannot ask of a folder or of another build of torch.
 VERSIONS = sed -nE 's/^([A-Za-z0-9][^ ;]*==[^ ;]+)( ; [^\\]*[^\\ ])? *\\?$$/\1\2/p'
 
-.PHONY: browser demo test setup check style types suite golden docs bench coverage site lock dist sbom audit
+.PHONY: browser demo test test-all setup check style types suite suite-all golden docs bench coverage site lock dist sbom audit
 
 # Teach the bundled subject to the embedded base, draw it, and print where the contact sheet is.
 demo: $(VENV)/booth.installed
@@ -16,6 +16,10 @@ demo: $(VENV)/booth.installed
 # runs beside the tests.
 test: style
 	@$(MAKE) --no-print-directory --jobs=2 types suite
+
+# With every case of the products of methods, families and formats, of which the suite tries a part that covers each.
+test-all: style
+	@$(MAKE) --no-print-directory --jobs=2 types suite-all
 
 setup: $(VENV)/booth-dev.installed browser
 
@@ -36,6 +40,9 @@ types: setup
 
 suite: setup
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+suite-all: setup
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m ""
 
 # Only when a number was meant to change; say why in the commit.
 golden: setup

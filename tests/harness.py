@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import pytest
 import torch
 from diffusers.models.attention_processor import Attention, CustomDiffusionAttnProcessor2_0
 from peft import PeftModel
@@ -30,6 +33,7 @@ __all__ = [
     "SUBJECT",
     "attach",
     "computing_as_we_do",
+    "covering",
     "deal",
     "detach",
     "draw",
@@ -39,6 +43,7 @@ __all__ = [
     "read_controlnet",
     "same_picture",
     "shaken",
+    "slow",
     "steps",
     "tensors",
     "train",
@@ -48,6 +53,29 @@ __all__ = [
 
 ALONE = {"t_lora"}  # methods whose files nothing else reads
 REORDERED = {"boft"}  # those that others' layers compute in another order, so that the last bits differ
+
+
+def slow(*values: Any) -> Any:
+    """A case of a test that is left out of the default run, as a quicker one has the same promise."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def covering(cases: Sequence[tuple[Any, ...]], *times: int, ids: Sequence[str] = ()) -> list[Any]:
+    """Parameters of a test: of a product of many, those in which each value of a column comes `times`, and others slow.
+
+    Values are told apart by their text. Which ones are picked looks scattered and is the same everywhere.
+    """
+    names = ids or ["-".join(map(str, case)) for case in cases]
+    seen: Counter[tuple[int, str]] = Counter()
+    picked: set[int] = set()
+    for i in sorted(range(len(cases)), key=lambda i: zlib.crc32(names[i].encode())):
+        values = [(column, str(value)) for column, value in enumerate(cases[i])]
+        if any(seen[value] < wanted for value, wanted in zip(values, times, strict=True)):
+            picked.add(i)
+            seen.update(values)
+    return [
+        pytest.param(*case, id=names[i], marks=[] if i in picked else pytest.mark.slow) for i, case in enumerate(cases)
+    ]
 
 
 @contextmanager

@@ -169,6 +169,7 @@ def _weight(response: Any) -> int:
     return 0 if kind.startswith("image/") else int(response.headers.get("content-length", 0))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_told_of_and_the_run_goes_on_from_what_is_saved(
     taught: dict[str, str], page: Any, served: Served
 ) -> None:

@@ -29,7 +29,18 @@ from booth.core.sites import Sites
 from booth.families.loading import load_family
 from booth.registry import FAMILIES, METHODS
 from booth.testing.families import stands_beside_itself
-from harness import ALONE, PROMPT, detach, load_with_diffusers, make_method, same_picture, tensors, train, write
+from harness import (
+    ALONE,
+    PROMPT,
+    covering,
+    detach,
+    load_with_diffusers,
+    make_method,
+    same_picture,
+    tensors,
+    train,
+    write,
+)
 
 # One case a method and family: the settings that touch the most of a family.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -274,7 +285,7 @@ def require_same_gradients_recomputed(model: Family) -> None:
         assert plain is None or torch.allclose(plain, recomputed, atol=1e-6)
 
 
-@pytest.mark.parametrize(("family", "name"), CASES)
+@pytest.mark.parametrize(("family", "name"), covering(CASES, 3, 2))
 def test_a_method_trains_saves_loads_and_draws(
     bases: Bases, lent: Lender, family: str, name: str, tmp_path: Path
 ) -> None:

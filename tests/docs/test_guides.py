@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import booth.core.registry as registries
 from booth.cli.app import app
+from harness import slow
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "docs" / "guides"
@@ -68,12 +69,15 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]
         del sys.modules[module]
 
 
+LONG = {"augment.md", "into-a-photo.md", "replace-or-remove.md", "restyle.md", "try-on.md"}
+
+
 def test_there_are_guides() -> None:
     listed = re.findall(r"\]\(([\w-]+\.md)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
     assert sorted(listed) == sorted([*GUIDES, IN_A_BROWSER])
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", [slow(guide) if guide in LONG else guide for guide in GUIDES])
 def test_every_command_of_a_guide_runs(guide: str, place: Path, plugged: Callable[[Path], None]) -> None:
     for program, *arguments in load("draw_guides").commands(FOLDER / guide):
         if program == "booth":

@@ -34,6 +34,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*.png"))}
 
 
+@pytest.mark.slow
 def test_classes_are_taught_and_drawn(workers: Executor, table: Path, toy_base: Path, tmp_path: Path) -> None:
     settings = {"steps": 2, "rank": 2, "batch_size": 1}
     asked = recipe(table, toy_base, method="lora", settings=settings, steps=2, filter="none")

@@ -8,11 +8,12 @@ from told import last_object
 from booth.concept import Concept
 from booth.core.concept import read_record
 from booth.registry import METHODS
+from harness import slow
 
 FEW = ["--steps", "2", "--set", "class_pictures=2"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name if name in ("two_stage", "lora") else slow(name) for name in METHODS])
 def test_training_prints_the_concept_and_its_numbers(booth_cli, toy_base: Path, five_photos: Path, method: str) -> None:
     two = "token_steps" in METHODS[method].Config.model_fields  # a stage for the token and one for the denoiser
     few = [*FEW, "--set", "token_steps=2"] if two else FEW

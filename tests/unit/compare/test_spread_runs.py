@@ -82,6 +82,7 @@ def _without_costs(values: dict[str, Any]) -> dict[str, Any]:
     return {key: _without_costs(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
+@pytest.mark.slow
 def test_a_study(workers: Executor, toy_base: Path, tmp_path: Path) -> None:
     arms: dict[str, Any] = {"base": {}, "lora": {"method": "lora", "settings": {"steps": 2}}}
     prompts = ["a photo of {} in the snow"]
@@ -101,6 +102,7 @@ def test_a_study(workers: Executor, toy_base: Path, tmp_path: Path) -> None:
         assert {key: value for key, value in spread[name].items() if value != told.get(key)} == {}, name
 
 
+@pytest.mark.slow
 def test_a_tuning(workers: Executor, toy_base: Path, five_photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "STEPS", runpy.run_path(checkpoints.__file__)["STEPS"])  # as the workers have it
     monkeypatch.setattr(tuning, "FOLDS", 2)

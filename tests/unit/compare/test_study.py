@@ -146,6 +146,7 @@ def test_an_encoder_that_a_study_names_looks_at_its_runs_beside_the_others(folde
     run(folder, "named", "one")  # which asks for less of the same runs
 
 
+@pytest.mark.slow
 def test_studies_of_one_command_that_share_a_run_have_all_their_encoders_look_at_it(folder: Path, named: Path) -> None:
     run(folder, "one", "named")
     with_both = json.loads(run_file(folder / "results", "cat:1", "lora", 0).read_text())["metrics"]["5"]

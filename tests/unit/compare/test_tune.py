@@ -20,7 +20,7 @@ from booth.train import samples
 from booth.train.run import train
 from booth.train.selection import Marks
 from booth.train.trainer import Trainer
-from harness import tensors
+from harness import slow, tensors
 
 
 class Nearness:
@@ -90,12 +90,12 @@ def test_two_photos_are_too_few(toy_base: Path, five_photos: Path) -> None:
         tune(RunConfig(photos=files, noun="dog", base=str(toy_base)))
 
 
-SETTINGS: list[dict[str, Any]] = [
+SETTINGS: list[Any] = [
     {"settings": {"prior_weight": 1.0, "class_pictures": 4}, "resolution": 16},
-    {"settings": {"prior_weight": 1.0, "prior": "prediction"}},
+    slow({"settings": {"prior_weight": 1.0, "prior": "prediction"}}),
     {"settings": {"caption_dropout": 0.5, "ema": 0.9, "accumulate": 2}, "crop": "random", "flip": True},
     {"crop": "buckets", "base_precision": "bf16"},
-    {"method": "two_stage", "settings": {"token_steps": 2}},
+    slow({"method": "two_stage", "settings": {"token_steps": 2}}),
     {"also": True},
     {"until": "done", "memory": "fp32+freed"},
 ]

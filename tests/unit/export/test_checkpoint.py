@@ -31,7 +31,7 @@ from booth.export.lora.extracted import approximate
 from booth.export.run import export
 from booth.generate.concepts import Applied, attached
 from booth.importing.run import import_file
-from harness import BlockDiagonal
+from harness import BlockDiagonal, slow
 
 
 def test_diffusers_converts_a_fine_tuned_model_back_to_what_was_trained(tuned: Concept, toy: Family, here: Path):
@@ -207,7 +207,7 @@ def test_clip_is_found_without_its_wrapper_and_every_tensor_is_accounted_for(
     assert "left_out" not in import_file(here / "half.safetensors", out=here / "d", **how).record.data["imported"]
 
 
-@pytest.mark.parametrize("method", ["loha", "lokr", "oft", "boft", "ia3", "vera"])
+@pytest.mark.parametrize("method", [slow("loha"), slow("lokr"), "oft", slow("boft"), "ia3", slow("vera")])
 def test_what_peft_keeps_is_merged_as_peft_merges_it(
     method: str, teach, toy_base: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

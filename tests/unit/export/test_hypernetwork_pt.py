@@ -18,6 +18,7 @@ from booth.export.hypernetwork import proof as reader
 from booth.export.hypernetwork.networks import Hypernetwork, apply, from_fields
 from booth.export.hypernetwork.write import HypernetworkPt
 from booth.export.parts import Parts
+from harness import slow
 
 WIDTH = 8
 
@@ -127,7 +128,7 @@ def test_fields_of_another_kind_are_told(fields: dict, names: tuple[str, ...], t
         from_fields({WIDTH: (net, net)}, fields)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, slow(torch.float16), slow(torch.bfloat16)])
 def test_automatic1111_accepts_the_form_that_is_written_and_not_torchs_own(dtype: torch.dtype, here: Path):
     values = {8: ({"linear.0.weight": torch.ones(2, 2, dtype=dtype)},), "name": "x", "booth": {"a": "b"}}
     torch_files.save(values, here / "old.pt")

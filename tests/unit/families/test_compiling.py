@@ -18,7 +18,7 @@ from booth.families.loading import load_family
 from booth.session import Session
 from booth.train import setup
 from booth.train.loop import training_steps
-from harness import attach, deal, make_method
+from harness import attach, deal, make_method, slow
 
 
 def compiled(model: Any) -> list[bool]:
@@ -37,9 +37,9 @@ def losses(model: Any, name: str, batches: Any) -> list[float]:
     ("family", "name"),
     [
         ("stable_diffusion", "lora"),
-        ("stable_diffusion", "textual_inversion"),
-        ("stable_diffusion", "dreambooth"),
-        ("stable_diffusion", "controlnet"),
+        slow("stable_diffusion", "textual_inversion"),
+        slow("stable_diffusion", "dreambooth"),
+        slow("stable_diffusion", "controlnet"),
         ("flux", "lora"),
     ],
 )

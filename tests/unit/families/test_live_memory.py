@@ -18,6 +18,7 @@ from booth.core.family import Condition
 from booth.families.memory import BYTES, Part, Task, needed_bytes
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+from harness import slow
 from kept_activations import BASES, bare, fused
 
 HALF = torch.bfloat16
@@ -57,8 +58,8 @@ def alive_at_once(family: str, side: int, checkpointing: bool) -> tuple[int, int
     ("family", "side", "checkpointing", "most"),
     [
         ("stable_diffusion", 512, False, 5e9),
-        ("stable_diffusion_xl", 1024, True, 10e9),
-        ("flux", 1024, True, 30e9),
+        slow("stable_diffusion_xl", 1024, True, 10e9),
+        slow("flux", 1024, True, 30e9),
     ],
 )
 def test_a_plan_counts_what_is_alive_within_a_tenth(family: str, side: int, checkpointing: bool, most: float) -> None:

@@ -68,6 +68,7 @@ def test_each_run_lands_in_its_place_as_if_it_were_taught_alone(
     assert not [name for name in together.names() if "/checkpoints/" in name and "/bad/" not in name]
 
 
+@pytest.mark.slow
 def test_a_group_that_was_stopped_goes_on(asked: Asked, subjects: Any, passes: list[int], tmp_path: Path) -> None:
     photos, place = subjects("rex", "tom"), Folder(tmp_path / "place")
     seen: list[str] = []
@@ -89,6 +90,7 @@ def test_a_group_that_was_stopped_goes_on(asked: Asked, subjects: Any, passes: l
     assert sorted(seen).count("rex") < 3  # from the checkpoint of its first or second step
 
 
+@pytest.mark.slow
 def test_runs_of_other_shapes_are_taught_by_themselves(
     asked: Asked, subjects: Any, passes: list[int], tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from booth.executor.workers import make_executor
 from booth.fleet.driver import Fleet, run_fleet
 from booth.fleet.manifest import Entry
 from booth.fleet.place import Folder
+from harness import slow
 
 Asked = Callable[..., list[Entry]]
 NO_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed: booth[ray]")
@@ -61,7 +62,7 @@ def kill_when_saved(place: Folder, killed: list[int], stop: threading.Event) -> 
 
 
 @pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize("workers", ["2", pytest.param("ray:2", marks=NO_RAY)])
+@pytest.mark.parametrize("workers", [slow("2"), pytest.param("ray:2", marks=NO_RAY)])
 def test_a_killed_worker_costs_nothing_but_time(
     workers: str, asked: Asked, subjects: Any, unmeasured: Fleet, tmp_path: Path, lines: list[str]
 ) -> None:
@@ -129,6 +130,7 @@ def driver(tmp_path: Path, toy_base: Path) -> Iterator[Callable[[], subprocess.P
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("environment")
 def test_a_killed_driver_is_started_again(
     driver: Callable[[], subprocess.Popen[str]], subjects: Any, tmp_path: Path

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
@@ -29,6 +30,7 @@ def pipeline(base: Path) -> Any:
     return pipe
 
 
+@pytest.mark.slow
 def test_adapters_are_swapped_without_compiling_again(
     asked: Callable[..., list[Entry]], subjects: Any, toy_base: Path, tmp_path: Path
 ) -> None:

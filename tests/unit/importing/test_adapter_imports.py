@@ -25,7 +25,7 @@ from booth.export.run import export
 from booth.generate.concepts import Applied, attached
 from booth.importing.lokr_form import first_side
 from booth.importing.run import import_file
-from harness import draw
+from harness import draw, slow
 
 PROMPT = "a photo of ukj dog"
 # What LyCORIS adapts by default, a layer of each kind: attention, feed-forward, projections and the 3x3 convolutions,
@@ -295,7 +295,7 @@ MERGED = {"dora over columns": over_columns, "loha with lengths": with_lengths, 
           "mixed": mixed, "glora": glora, "oft": oft, "plain differences": plain}  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", MERGED)
+@pytest.mark.parametrize("kind", [kind if kind in ("mixed", "glora") else slow(kind) for kind in MERGED])
 def test_what_no_adapter_holds_is_merged_exactly(kind: str, toy: Family, toy_base: Path, here: Path):
     before = {c: {n: t.clone() for n, t in toy.components()[c].state_dict().items()} for c in ("unet", "text_encoder")}
     # The head of 4 channels has no blocks of 4 that a turn by rows could have.

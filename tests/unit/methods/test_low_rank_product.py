@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from booth.core.family import Family
 from booth.methods import low_rank_product
 from booth.methods.low_rank_product import LowRankProduct
-from harness import attach, make_method, steps, tensors
+from harness import attach, make_method, slow, steps, tensors
 
 
 def adapted(model: Family) -> list[Any]:
@@ -44,7 +44,7 @@ def test_output_and_gradients_are_autograds_own(shape: tuple[int, ...], bias: bo
     assert torch.autograd.gradcheck(lambda *t: LowRankProduct.apply(t[0], layer, *t[1:], 0.7), (x, down, up))
 
 
-@pytest.mark.parametrize("name", ["lora", "rslora", "locon", "ti_lora"])
+@pytest.mark.parametrize("name", ["lora", slow("rslora"), "locon", slow("ti_lora")])
 def test_a_training_goes_the_same_way(
     toy: Family, name: str, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

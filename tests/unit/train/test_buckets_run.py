@@ -16,6 +16,7 @@ from booth.core.errors import Interrupted, UsageError
 from booth.families.loading import load_family
 from booth.train.dry_run import describe
 from booth.train.run import train
+from harness import slow
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
@@ -32,7 +33,11 @@ def shaped(photos_folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"accumulate": 2}, {"prior_weight": 1.0, "class_pictures": 4}, {"prior_weight": 1.0, "prior": "prediction"}],
+    [
+        slow({"accumulate": 2}),
+        slow({"prior_weight": 1.0, "class_pictures": 4}),
+        {"prior_weight": 1.0, "prior": "prediction"},
+    ],
 )
 def test_a_run_in_buckets_resumes_to_the_same_bits(lesson: Lesson, shaped: Path, settings: dict[str, Any]) -> None:
     straight = train(lesson("lora", "straight", crop="buckets", **settings))

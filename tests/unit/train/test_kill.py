@@ -25,6 +25,7 @@ from booth.core.errors import Interrupted
 from booth.registry import METHODS
 from booth.train import samples
 from booth.train.run import train
+from harness import slow
 
 PRELOADED = ["booth.train.run", *(f"booth.methods.{name}" for name in METHODS)]
 processes = multiprocessing.get_context("forkserver")  # imports torch once, then forks
@@ -77,7 +78,7 @@ def await_sight(process: ForkServerProcess, folder: Path, pattern: str) -> None:
         time.sleep(0.0005)
 
 
-@pytest.mark.parametrize("method", ["lora", "two_stage"])  # what each kind of state holds is in test_resume.py
+@pytest.mark.parametrize("method", [slow("lora"), "two_stage"])  # what each kind of state holds is in test_resume.py
 def test_killed_three_times_within_a_save(lesson: Lesson, taught: Taught, method: str) -> None:
     config = lesson(method, "killed", checkpoint_every=1)
     for kill_at in (3, 11, 17):  # a save has six or seven such places: within the first, the second and the third
@@ -85,6 +86,7 @@ def test_killed_three_times_within_a_save(lesson: Lesson, taught: Taught, method
     assert weights(train(resumed(config)).folder) == weights(taught(method).folder)
 
 
+@pytest.mark.slow  # three of them are in the test above
 def test_killed_at_every_place_of_a_save(lesson: Lesson, taught: Taught) -> None:
     expected = weights(taught().folder)
     for kill_at in range(7, 14):  # all of the second save
@@ -93,6 +95,7 @@ def test_killed_at_every_place_of_a_save(lesson: Lesson, taught: Taught) -> None
         assert weights(train(resumed(config)).folder) == expected, f"killed at place {kill_at}"
 
 
+@pytest.mark.slow
 def test_killed_at_every_other_place_of_writing_the_concept(lesson: Lesson, taught: Taught, tmp_path: Path) -> None:
     expected = weights(taught().folder)
     config = lesson(out="killed", checkpoint_every=0)  # so that only the concept is committed
@@ -122,6 +125,7 @@ def test_killed_from_outside_at_sight(lesson: Lesson, taught: Taught, tmp_path: 
     assert weights(train(resumed(config)).folder) == weights(taught("two_stage").folder)
 
 
+@pytest.mark.slow
 def test_killed_from_outside_at_random(lesson: Lesson, taught: Taught) -> None:
     config = lesson("dreambooth", checkpoint_every=1)
     moments = random.Random(0)

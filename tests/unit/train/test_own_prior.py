@@ -24,7 +24,7 @@ from booth.train import loop
 from booth.train.run import train
 from booth.train.setup import make_method
 from booth.train.trainer import Trainer
-from harness import SUBJECT, tensors
+from harness import SUBJECT, slow, tensors
 
 PRIOR: dict[str, Any] = {"prior_weight": 1.0, "prior": "prediction"}
 pytestmark = pytest.mark.usefixtures("no_samples")
@@ -88,7 +88,7 @@ def test_what_must_be_asked_ahead_is_asked_in_bounded_chunks(
     ]
 
 
-@pytest.mark.parametrize("method", ["dreambooth", "custom_diffusion", "two_stage"])
+@pytest.mark.parametrize("method", ["dreambooth", slow("custom_diffusion"), slow("two_stage")])
 def test_a_run_that_is_stopped_within_a_chunk_goes_on_to_the_same(
     lesson: Lesson, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +124,7 @@ def test_what_is_cancelled_while_it_asks_has_a_checkpoint_of_the_step_it_is_at(
     assert weights(resumed.folder) == weights(straight.folder)
 
 
-@pytest.mark.parametrize("method", ["lora", "dreambooth"])
+@pytest.mark.parametrize("method", ["lora", slow("dreambooth")])
 def test_out_of_memory_while_it_asks_takes_the_same_ladder(
     lesson: Lesson, passes: Passes, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +151,7 @@ def test_out_of_memory_while_it_asks_takes_the_same_ladder(
         train(lesson(method, "none", **PRIOR))
 
 
+@pytest.mark.slow
 def test_a_shortage_in_the_middle_of_a_chunk_leaves_nothing_that_no_other_run_would_know(
     lesson: Lesson, passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from booth.train.recovery import Recovery
 from booth.train.run import train
 from booth.train.trainer import Trainer
 from booth.train.update import Update
+from harness import slow
 
 
 def step(index: int, updated: bool, loss: float = 1.0) -> Step:
@@ -204,7 +205,7 @@ def test_weights_that_are_not_finite_in_the_end_never_become_a_concept(
 
 # Steps taken before the stop: where a periodic checkpoint lies, which is where a kill leaves a run, and after the
 # return. A stop elsewhere in the spell saves a newer checkpoint, which the return then goes to.
-@pytest.mark.parametrize("stop_after", [3, 6, 9, 10, 12])
+@pytest.mark.parametrize("stop_after", [slow(3), 6, slow(9), slow(10), 12])
 def test_a_recovered_run_resumes_bit_for_bit(lesson: Lesson, monkeypatch: pytest.MonkeyPatch, stop_after: int) -> None:
     Poison(monkeypatch, {4, 5, 6, 7}, lambda rate: rate == 1.0)
     straight = train(lesson(out="straight", steps=10, checkpoint_every=3))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import STEPS, Lesson, Taught, stop_after, weights
+from lessons import KINDS, STEPS, Lesson, Taught, stop_after, weights
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -34,6 +34,7 @@ from booth.registry import METHODS
 from booth.train import callbacks, record, samples, stage_data
 from booth.train.run import TrainResult, train
 from booth.train.timing import forget_peak_memory, peak_memory
+from harness import slow
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
@@ -97,7 +98,7 @@ def test_the_run_says_nothing_itself(lesson: Lesson, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name if name in KINDS else slow(name) for name in METHODS])
 def test_a_concept_says_how_it_came_about(lesson: Lesson, tmp_path: Path, method: str) -> None:
     config = lesson(method)
     concept = train(config)

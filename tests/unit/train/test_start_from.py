@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import Heard, Lesson, Taught, stop_after
+from lessons import KINDS, Heard, Lesson, Taught, stop_after
 from lessons import weights as all_weights
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -23,6 +23,7 @@ from booth.registry import METHODS
 from booth.train.reteach import translate
 from booth.train.run import train
 from booth.train.trainer import Trainer
+from harness import slow
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
@@ -54,7 +55,7 @@ def restored(concept: Concept, trainer: Trainer) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("method", METHODS.own)
+@pytest.mark.parametrize("method", [name if name in KINDS else slow(name) for name in METHODS.own])
 def test_a_run_starts_from_a_concept(lesson: Lesson, taught: Taught, tmp_path: Path, method: str) -> None:
     former = taught(method)
     config = lesson(method, "next", start_from=former.folder, seed=7)
@@ -106,7 +107,7 @@ def test_rows_that_go_on_moving_are_not_reset_by_the_second_stage(lesson: Lesson
     assert (ended - began).abs().max() > 2 * (still - began).abs().max()
 
 
-@pytest.mark.parametrize("method", ["lora", "t_lora", "pivotal_tuning", "dreambooth"])
+@pytest.mark.parametrize("method", ["lora", slow("t_lora"), "pivotal_tuning", slow("dreambooth")])
 def test_stopped_and_resumed_it_ends_as_unbroken(lesson: Lesson, taught: Taught, method: str) -> None:
     former = taught(method, seed=3)
     straight = train(lesson(method, "straight", start_from=former.folder))

@@ -18,7 +18,7 @@ from booth.session import Session
 from booth.train import samples
 from booth.train.run import train
 from booth.train.trainer import Trainer
-from harness import tensors
+from harness import slow, tensors
 
 pytestmark = pytest.mark.usefixtures("no_samples")
 
@@ -245,7 +245,7 @@ def test_cancelled_between_photos_what_was_encoded_is_kept(
     assert weights(done.folder) == weights(taught().folder)
 
 
-@pytest.mark.parametrize("settings", [{}, {"prior_weight": 1.0, "prior": "prediction", "ema": 0.9}])
+@pytest.mark.parametrize("settings", [slow({}), {"prior_weight": 1.0, "prior": "prediction", "ema": 0.9}])
 def test_the_loss_by_noise_level_is_told_and_changes_nothing(lesson: Lesson, settings: dict[str, Any]) -> None:
     straight = train(lesson(out="straight", dropout=0.5, **settings))
     heard = Heard()
