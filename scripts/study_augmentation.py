@@ -1,10 +1,11 @@
 """The study of docs/studies/augmentation.md on a part of HAM10000: five classes, 10 and 25 real pictures of the scarce.
 
-    python scripts/study_augmentation.py HAM10000 OUT [--small]
+    python scripts/study_augmentation.py HAM10000 OUT [--reduced | --small]
 
 HAM10000 is a folder with its metadata (image, label or dx, lesion_id) and pictures below it. Nothing is written
 there, and nothing that is made of its pictures is for the repository: they are CC BY-NC 4.0. The same command goes on
-with what is not done. --small is a few steps of everything, to see that it works.
+with what is not done. --reduced is one method, one strength and one filter, for two cores and an evening. --small is a
+few steps of everything, to see that it works.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ FULL = (
     "--folds 3 --seeds 2 --ratios 0.5,1,2,5 --strengths 0.5,0.7,1 --filters likeness,classifier,none --steps 400 "
     "--side 96"
 )
+REDUCED = (
+    "--folds 3 --seeds 2 --ratios 1,2 --strengths 0.7 --filters likeness --steps 150 --side 64 --workers 2 --threads 1"
+)
+MADE_REDUCED = "--per-class 20 --steps 12 --set steps=150"
+MADE_SMALL = "--per-class 2 --steps 4 --set steps=4"
 SMALL = "--folds 2 --seeds 1 --ratios 1 --strengths 0.7 --filters none --steps 10 --side 48 --classifier resnet10"
 
 
@@ -46,16 +52,17 @@ def five_classes(data: Path, out: Path) -> Path:
 
 
 def main() -> None:
-    small, words = "--small" in sys.argv, [w for w in sys.argv[1:] if not w.startswith("--")]
-    data, out = (Path(w).absolute() for w in words)
+    small, reduced = "--small" in sys.argv, "--reduced" in sys.argv
+    data, out = (Path(word).absolute() for word in sys.argv[1:] if not word.startswith("--"))
     table, scarce = five_classes(data, out), ",".join(SCARCE)
-    made = "--per-class 2 --steps 4 --set steps=4" if small else "--per-class 50"
+    made = MADE_SMALL if small else MADE_REDUCED if reduced else "--per-class 50"
     common = ["--classes", scarce, "--class", NOUN, "--images", str(data), "--licence", LICENCE]
     booth("augment", str(table), "--out", str(out / "aug"), *common, *made.split())
     for shots in SHOTS[:1] if small else SHOTS:
-        methods = [w for method in METHODS[: 1 if small else None] for w in ("--method", method)]
+        methods = [w for method in METHODS[: 1 if small or reduced else None] for w in ("--method", method)]
         place = ["--out", str(out / f"shots-{shots}"), "--shots", str(shots)]
-        booth("augment", "prove", str(out / "aug"), *place, *methods, *(SMALL if small else FULL).split())
+        how = SMALL if small else REDUCED if reduced else FULL
+        booth("augment", "prove", str(out / "aug"), *place, *methods, *how.split())
 
 
 if __name__ == "__main__":
