@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from booth.augment import classifiers
 from booth.augment.classifiers import Classifier
 from booth.augment.leaks import LeakError, require_disjoint
 from booth.augment.making import Maker
+from booth.augment.proof.choices import choose
 from booth.augment.proof.plan import CHEAP, ProofPlan
 from booth.augment.proof.preparation import prepare
 from booth.augment.proof.report import write_report
@@ -263,3 +265,38 @@ def test_classifiers_of_the_libraries_learn(table: Path) -> None:
     assert torch.equal(net(torch.zeros(2, 3, 32, 32)), classifiers.made("resnet10", 3, 0)(torch.zeros(2, 3, 32, 32)))
     with pytest.raises(UsageError, match="There is no classifier 'resnet11'"):
         classifiers.classifier("resnet11")
+
+
+class TwoRatios:
+    """A fold that is asked for two strengths, and then for two ratios."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.plan = SimpleNamespace(ratios=[1.0, 2.0])
+
+    def strengths(self, arm: str) -> list[float]:
+        return [0.5, 0.9]
+
+    def filters(self, arm: str) -> list[str]:
+        return ["none"]
+
+
+def test_what_is_chosen_for_several_folds_is_tried_in_turns() -> None:
+    rounds: list[list[tuple[int, float, float]]] = []
+
+    def job(bench: Any, classifier: str, arm: str, choice: dict[str, Any], seed: Any, *, test: bool) -> Any:
+        assert not test
+        return bench.index, choice["strength"], choice["ratio"]
+
+    def execute(jobs: Sequence[Any]) -> list[dict[str, Any]]:
+        rounds.append(list(jobs))
+        # The first fold is best at the greater strength and ratio, the second one at the smaller.
+        return [{"validation": (s + r) * (1 if fold == 0 else -1), "made": 1} for fold, s, r in jobs]
+
+    places: Any = [(TwoRatios(0), "lora"), (TwoRatios(1), "lora")]
+    first, second = choose(places, "resnet10", job, execute)
+    assert rounds[0] == [(0, 0.5, 1.0), (1, 0.5, 1.0), (0, 0.9, 1.0), (1, 0.9, 1.0)]
+    assert rounds[1] == [(0, 0.9, 2.0), (1, 0.5, 2.0)]
+    assert (first.choice.strength, first.choice.ratio) == (0.9, 2.0)
+    assert (second.choice.strength, second.choice.ratio) == (0.5, 1.0)
+    assert second.curve == {1.0: -1.5, 2.0: -2.5}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from booth.augment.proof.jobs import Job
 from booth.augment.recipe import PLACEBO
 
 SEED = "choice"  # of the trainings by which is chosen; none of them is tested
-Execute = Callable[[Sequence[Job]], list[dict[str, Any]]]
+Results = list[dict[str, Any]]
+Execute = Callable[[Sequence[Job]], Results]
 
 
 @dataclass
@@ -23,7 +24,33 @@ class Chosen:
     curve: dict[float, float]  # balanced accuracy on the validation side by ratio
 
 
-def choose(bench: Bench, classifier: str, arm: str, job: Callable[..., Job], execute: Execute) -> Chosen:
+Trying = Generator[list[Job], Results | None, Chosen]  # is sent the results of the trainings that it yields
+
+
+def choose(
+    places: Sequence[tuple[Bench, str]], classifier: str, job: Callable[..., Job], execute: Execute
+) -> list[Chosen]:
+    """What is chosen for each arm of each fold.
+
+    All are tried at once and in turns, so that where there are several workers each makes the pictures of another one.
+    """
+    going = [_trying(bench, classifier, arm, job) for bench, arm in places]
+    results: dict[int, Results | None] = dict.fromkeys(range(len(going)))
+    found: dict[int, Chosen] = {}
+    while results:
+        asked: dict[int, list[Job]] = {}
+        for i, told in results.items():
+            try:
+                asked[i] = going[i].send(told)
+            except StopIteration as stopped:
+                found[i] = stopped.value
+        turns = sorted((turn, i) for i, jobs in asked.items() for turn in range(len(jobs)))
+        known = dict(zip(turns, execute([asked[i][turn] for turn, i in turns]), strict=True))
+        results = {i: [known[turn, i] for turn in range(len(jobs))] for i, jobs in asked.items()}
+    return [found[i] for i in range(len(going))]
+
+
+def _trying(bench: Bench, classifier: str, arm: str, job: Callable[..., Job]) -> Trying:
     """Coordinate by coordinate from one drawn picture a real one; of what is equal the first stands.
 
     A choice of which no picture came through is worth nothing, whatever its number.
@@ -32,19 +59,19 @@ def choose(bench: Bench, classifier: str, arm: str, job: Callable[..., Job], exe
     start = Choice(bench.strengths(arm)[0], bench.filters(arm)[0], 1.0 if 1.0 in ratios else ratios[0])
     tried: dict[Choice, tuple[float, int]] = {}
 
-    def best(options: Sequence[Choice]) -> Choice:
+    def best(options: Sequence[Choice]) -> Generator[list[Job], Results | None, Choice]:
         if len(options) == 1:
             return options[0]  # nothing to choose
         new = [o for o in options if o not in tried]
-        jobs = [job(bench, classifier, arm, asdict(option), SEED, test=False) for option in new]
-        for option, result in zip(new, execute(jobs), strict=True):
+        results = yield [job(bench, classifier, arm, asdict(option), SEED, test=False) for option in new]
+        for option, result in zip(new, results or (), strict=True):
             tried[option] = (result["validation"], result["made"])
         return max(options, key=lambda o: (tried[o][1] > 0, tried[o][0]))
 
-    choice = best([replace(start, strength=s) for s in bench.strengths(arm)])
-    choice = best([replace(choice, filter=f) for f in bench.filters(arm)])
+    choice = yield from best([replace(start, strength=s) for s in bench.strengths(arm)])
+    choice = yield from best([replace(choice, filter=f) for f in bench.filters(arm)])
     options = [replace(choice, ratio=r) for r in ratios]
-    choice = best(options)
+    choice = yield from best(options)
     curve = {o.ratio: tried[o][0] for o in options if o in tried}
     return Chosen(choice, [(o, *found) for o, found in tried.items()], curve)
 

@@ -55,10 +55,9 @@ def prove(
         return run_jobs(jobs, run, tell)
 
     for name in plan.classifiers:
-        for bench in proof.benches:
-            for arm in picture_arms(bench):
-                chosen = choose(bench, name, arm, _job, execute)
-                proof.chosen.setdefault(f"{name} {arm}", []).append(chosen)
+        places = [(bench, arm) for arm in picture_arms(proof.benches[0]) for bench in proof.benches]
+        for (_, arm), chosen in zip(places, choose(places, name, _job, execute), strict=True):
+            proof.chosen.setdefault(f"{name} {arm}", []).append(chosen)
         proof.said[name] = {arm: _tested(proof, name, arm, execute) for arm in plan.arms}
     for place, bench in enumerate(proof.benches):
         write_proof_origins(proof, bench, place)
