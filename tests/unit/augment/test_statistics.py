@@ -71,10 +71,17 @@ def test_verdicts(mean: float, low: float, high: float, corrected: float, word: 
     assert ("oversampling" in found.sentence) == (word != "use it") or "against oversampling" in found.sentence
 
 
-def test_too_good_a_gain_and_a_placebo_as_good_are_told() -> None:
-    found = verdict(Contrast("c", "lora", "oversampling", 14, 9, 19, 0.001, 0.001), -0.5)
+def test_too_good_a_gain_is_told() -> None:
+    found = verdict(Contrast("c", "lora", "oversampling", 14, 9, 19, 0.001, 0.001), None)
     assert "look for a leak first" in found.sentence
-    assert "lightly distorted real pictures do as well" in found.sentence
+
+
+@pytest.mark.parametrize(("low", "told"), [(-6.2, True), (0.4, False)])
+def test_what_distorted_real_pictures_may_do_as_well_is_told(low: float, told: bool) -> None:
+    placebo = Contrast("c", "lora", "placebo", 0.6, low, 7.4, 0.8, 1.0)
+    found = verdict(Contrast("c", "lora", "oversampling", 5.3, 1.4, 9.5, 0.016, 0.032), placebo)
+    assert found.word == "use it"
+    assert (f"real pictures lightly distorted, which cost nothing: +0.6 [{low:+.1f}, +7.4]." in found.sentence) is told
 
 
 def test_cheap_distortions_keep_size_and_mix_targets() -> None:

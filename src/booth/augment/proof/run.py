@@ -133,7 +133,7 @@ def _judge(proof: Proof) -> None:
     proof.over_placebo = holm(placebo)
     for each, other in zip(proof.contrasts, proof.over_placebo, strict=True):
         used = proof.used[f"{each.classifier} {each.arm}"]
-        found = verdict(each, other.mean) if used else nothing(each.classifier, each.arm, each.against)
+        found = verdict(each, other) if used else nothing(each.classifier, each.arm, each.against)
         proof.verdicts.append(found)
 
 

@@ -24,8 +24,11 @@ class Verdict:
     sentence: str
 
 
-def verdict(found: Contrast, placebo: float | None) -> Verdict:
-    """From a contrast with the best cheap arm; `placebo` is the arm's lead over the placebo in points."""
+def verdict(found: Contrast, placebo: Contrast | None) -> Verdict:
+    """From a contrast with the best cheap arm; `placebo` is the one with real pictures lightly distorted.
+
+    What is not shown to be ahead of those either may be owed to more pictures of any kind, which is said.
+    """
     told = (
         f"{found.mean:+.1f} points of balanced accuracy against {found.against} [{found.low:+.1f}, {found.high:+.1f}], "
         f"p {found.holm:.3f} by Holm"
@@ -33,8 +36,11 @@ def verdict(found: Contrast, placebo: float | None) -> Verdict:
     who = "The untouched base's pictures" if found.arm == BASE else f"Pictures by {found.arm}"
     if found.low > 0 and found.holm < LEVEL:
         text = f"{who}: use it. {told}."
-        if placebo is not None and placebo <= 0:
-            text += " But lightly distorted real pictures do as well: those cost nothing."
+        if placebo is not None and placebo.low <= 0:
+            text += (
+                " But it is not shown to be better than real pictures lightly distorted, which cost nothing: "
+                f"{placebo.mean:+.1f} [{placebo.low:+.1f}, {placebo.high:+.1f}]."
+            )
         if found.mean > SUSPICIOUS:
             text += " So much is rarely true: look for a leak first, such as one thing under two groups."
         return Verdict(found.classifier, found.arm, "use it", text)
