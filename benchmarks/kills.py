@@ -304,7 +304,7 @@ def write_photos(folder: Path) -> Path:
 
 
 def joined(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Runs with several seeds as one, side by side: counts are added up, minutes are those of the longest."""
+    """Runs with several seeds as one: counts and minutes are added up."""
     rows = {row["work"]: {"work": row["work"], "seconds": row["seconds"]} for row in results[0]["rows"]}
     for result in results:
         for row in result["rows"]:
@@ -313,7 +313,7 @@ def joined(results: list[dict[str, Any]]) -> dict[str, Any]:
                 if key not in {"work", "seconds"}:
                     own[key] = own.get(key, 0) + count
     total = sum((Counter(result["total"]) for result in results), Counter[str]())
-    minutes = max(result["minutes"] for result in results)
+    minutes = round(sum(result["minutes"] for result in results), 1)
     told = [line for result in results for line in result["told"]]
     seeds = [result["about"]["seed"] for result in results]
     about = results[0]["about"] | {"seed": seeds}
