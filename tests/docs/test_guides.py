@@ -69,7 +69,7 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]
         del sys.modules[module]
 
 
-LONG = {"augment.md", "into-a-photo.md", "replace-or-remove.md", "restyle.md", "try-on.md"}
+LONG = {"into-a-photo.md", "replace-or-remove.md", "restyle.md", "try-on.md"}
 
 
 def test_there_are_guides() -> None:
