@@ -4,7 +4,7 @@
 
 LoRA on the embedded base, each training at one thread, nothing is evaluated or kept from one measurement for the next.
 Plain is `booth.train.run.train` on a base that is held, in one process, or in two that do half of the subjects each.
-Everybody has trained twice before the clock starts. Rounds go through all in turn, and medians are told. Run it
+Two trainings come before the clock starts. Rounds go through all in turn, and medians are told. Run it
 on a machine that does nothing else.
 """
 
@@ -75,7 +75,7 @@ def plain(count: int, entries: Sequence[Entry], warm: Sequence[Entry], out: Path
 
 
 def fleet(workers: str, entries: Sequence[Entry], warm: Sequence[Entry], out: Path) -> float:
-    """Seconds that a fleet by these workers takes; what they train before is as many subjects as there are workers."""
+    """Seconds that a fleet by these workers takes, once they have trained `warm`."""
     with make_executor(workers) as executor:
         run_fleet(warm, Fleet(evaluate=False), Folder(out / "warm"), executor, lambda _: None)
         began = time.perf_counter()
