@@ -17,7 +17,7 @@ demo: $(VENV)/booth.installed
 test: style
 	@$(MAKE) --no-print-directory --jobs=2 types suite
 
-# With every case of the products of methods, families and formats, of which the suite tries a part that covers each.
+# With every test, of which the suite leaves out what takes long: tests/tiers.py.
 test-all: style
 	@$(MAKE) --no-print-directory --jobs=2 types suite-all
 

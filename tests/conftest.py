@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,8 +21,27 @@ from booth.families.loading import load_family
 from booth.registry import REGISTRIES
 from booth.testing.toy import write_toy_base
 from booth.train import samples
+from tiers import left_out, read_durations
 
+settings.register_profile("same", derandomize=True)  # the same examples at each run
+settings.load_profile("same")
 torch.set_num_threads(1)  # one thread: the same sums in the same order on every machine
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as slow what the default run leaves out; a test that is asked for by its name is run."""
+    if any("::" in asked for asked in config.args):
+        config.option.markexpr = ""
+        return
+    tests = {
+        (item.path.relative_to(config.rootpath).as_posix(), item.name.partition("@")[0]): item
+        for item in items
+        if not item.get_closest_marker("slow")
+    }
+    asked = [(*test, item.get_closest_marker("essential") is not None) for test, item in tests.items()]
+    for test in left_out(asked, read_durations()):
+        tests[test].add_marker("slow")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -30,6 +50,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         grouped = [item for item in session.items if item.get_closest_marker("xdist_group")]
         if not all("@" in item.nodeid for item in grouped):  # as with pytest 9.2 and pytest-xdist 3.8
             raise pytest.UsageError("This pytest-xdist keeps no groups with this pytest: see pyproject.toml for both.")
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept() -> Iterator[None]:
+    """What a module's tests had imported is not looked through either."""
+    yield
     gc.collect()
     gc.freeze()
 

@@ -63,10 +63,12 @@ def taught(browser: Any, served: Served) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_few_clicks_lead_from_photos_to_a_running_job(taught: dict[str, str]) -> None:
     assert 1 <= int(taught["clicks"]) <= MOST_CLICKS
 
 
+@pytest.mark.slow
 def test_a_killed_server_lost_nothing_of_the_run(taught: dict[str, str], served: Served) -> None:
     run = ask(served, f"/api/runs/{taught['run']}")
     assert run["state"] == "done"
@@ -81,6 +83,7 @@ def test_a_killed_server_lost_nothing_of_the_run(taught: dict[str, str], served:
     assert job["command"].startswith("booth train --class=dog")
 
 
+@pytest.mark.slow
 def test_a_second_tab_shows_the_same(taught: dict[str, str], page: Any, served: Served) -> None:
     other = page.context.new_page()
     for tab in (page, other):
@@ -89,6 +92,7 @@ def test_a_second_tab_shows_the_same(taught: dict[str, str], page: Any, served: 
         assert tab.locator("#sheet img").count() > 0
 
 
+@pytest.mark.slow
 def test_the_wall_says_which_is_best_and_why(taught: dict[str, str], page: Any, served: Served) -> None:
     page.goto(f"{served.base}/wall/{taught['concept']}")
     page.wait_for_selector("#wall")
@@ -104,6 +108,7 @@ def test_the_wall_says_which_is_best_and_why(taught: dict[str, str], page: Any, 
     assert page.locator("#wall .picture").first.evaluate("i => i.style.transform") == "scale(2)"
 
 
+@pytest.mark.slow
 def test_what_scores_is_shown_when_it_is_asked_for_and_chosen(
     taught: dict[str, str], page: Any, served: Served
 ) -> None:
@@ -122,6 +127,7 @@ def test_what_scores_is_shown_when_it_is_asked_for_and_chosen(
     assert sent.value.post_data_json == {"encoders": ["world-identity"]}
 
 
+@pytest.mark.slow
 def test_it_is_exported_and_the_proof_is_shown(taught: dict[str, str], page: Any, served: Served) -> None:
     page.goto(f"{served.base}/concepts/{taught['concept']}")
     page.wait_for_selector("#to")
@@ -135,6 +141,7 @@ def test_it_is_exported_and_the_proof_is_shown(taught: dict[str, str], page: Any
     assert Path(download.value.path()).stat().st_size > 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_no_page_is_wider_than_the_screen_or_heavy_or_hard_to_use(
     taught: dict[str, str], browser: Any, served: Served, size: str
@@ -169,6 +176,7 @@ def _weight(response: Any) -> int:
     return 0 if kind.startswith("image/") else int(response.headers.get("content-length", 0))
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_killed_worker_is_told_of_and_the_run_goes_on_from_what_is_saved(
     taught: dict[str, str], page: Any, served: Served
@@ -211,6 +219,7 @@ def test_a_killed_worker_is_told_of_and_the_run_goes_on_from_what_is_saved(
     assert begun[0] == 0 < int(saved[1]) <= begun[1] < LONG
 
 
+@pytest.mark.slow
 def test_by_keyboard_alone(taught: dict[str, str], page: Any, served: Served) -> None:
     page.goto(f"{served.base}/photos/{taught['set']}")
     page.keyboard.press("Tab")
@@ -229,6 +238,7 @@ def test_by_keyboard_alone(taught: dict[str, str], page: Any, served: Served) ->
     assert page.evaluate("document.activeElement.id") == "noun"
 
 
+@pytest.mark.slow
 def test_the_subject_is_found_as_a_start_of_the_mask(taught: dict[str, str], page: Any, served: Served) -> None:
     page.goto(f"{served.base}/photos/{taught['set']}")
     page.locator("[data-edit]").first.click()
@@ -239,6 +249,7 @@ def test_the_subject_is_found_as_a_start_of_the_mask(taught: dict[str, str], pag
     assert 10 < share < 60
 
 
+@pytest.mark.slow
 def test_another_base_has_other_defaults(taught: dict[str, str], page: Any, served: Served) -> None:
     page.goto(f"{served.base}/plan/{taught['set']}")
     page.wait_for_selector("#f-settings-learning_rate")
@@ -251,6 +262,7 @@ def test_another_base_has_other_defaults(taught: dict[str, str], page: Any, serv
     assert page.input_value("#noun") == "dog"
 
 
+@pytest.mark.slow
 def test_the_time_on_a_card_is_of_as_many_steps_as_are_asked_for(
     taught: dict[str, str], page: Any, served: Served
 ) -> None:
@@ -273,6 +285,7 @@ def test_the_time_on_a_card_is_of_as_many_steps_as_are_asked_for(
         costs.unlink() if before is None else costs.write_text(before)
 
 
+@pytest.mark.essential
 def test_a_bad_upload_is_told_of_and_the_others_are_taken(page: Any, served: Served, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("<svg onload=alert(1)>")
     page.goto(f"{served.base}/photos")
@@ -281,6 +294,7 @@ def test_a_bad_upload_is_told_of_and_the_others_are_taken(page: Any, served: Ser
     assert "web page or SVG" in page.inner_text("#uploads")
 
 
+@pytest.mark.essential
 def test_it_speaks_german_and_goes_dark(page: Any, served: Served) -> None:
     page.goto(f"{served.base}/settings")
     page.get_by_role("button", name="Deutsch").first.click()

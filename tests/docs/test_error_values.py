@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from script_files import load
 
 from booth.config import RunConfig
@@ -79,6 +80,7 @@ def test_a_code_is_of_one_class_and_one_form() -> None:
     assert {code: codes for code, codes in exits.items() if len(codes) > 1} == {}
 
 
+@pytest.mark.essential
 def test_settings_at_fault_are_named_by_their_path() -> None:
     fields = {each.field for each in load("write_reference").raised() if each.field.startswith("settings")}
     assert fields

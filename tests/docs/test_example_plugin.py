@@ -55,6 +55,7 @@ def test_the_authors_own_tests_pass(site: Path) -> None:
     assert " passed" in done.stdout
 
 
+@pytest.mark.essential
 def test_the_command_line_trains_draws_and_tells_it(
     installed: None, toy_base: Path, photos_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

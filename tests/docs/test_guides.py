@@ -77,6 +77,7 @@ def test_there_are_guides() -> None:
     assert sorted(listed) == sorted([*GUIDES, IN_A_BROWSER])
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("guide", [slow(guide) if guide in LONG else guide for guide in GUIDES])
 def test_every_command_of_a_guide_runs(guide: str, place: Path, plugged: Callable[[Path], None]) -> None:
     for program, *arguments in load("draw_guides").commands(FOLDER / guide):

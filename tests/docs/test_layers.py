@@ -120,6 +120,7 @@ def test_every_room_has_a_rule() -> None:
     assert {room_of(name_of(file)) for file in FILES} - {"booth"} <= ALLOWED.keys()
 
 
+@pytest.mark.essential
 def test_imports_go_one_way() -> None:
     assert breaches(FILES) == []
 
@@ -133,6 +134,7 @@ def test_every_file_is_short_enough_to_be_read_at_once() -> None:
     assert [f"{name}: {count}" for name, count in lines.items() if count > MOST_LINES] == []
 
 
+@pytest.mark.essential
 def test_every_function_is_short_enough_to_be_understood() -> None:
     """A command's parameters with their help do not count."""
     long = []

@@ -52,6 +52,7 @@ def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pyte
     return here
 
 
+@pytest.mark.essential
 def test_every_booth_command_runs_as_it_stands(place: Path) -> None:
     run = commands("booth")
     assert len(run) >= 6
@@ -67,6 +68,7 @@ def test_every_booth_command_runs_as_it_stands(place: Path) -> None:
     assert (place / "concepts" / "rex" / "pytorch_lora_weights.safetensors").is_file()
 
 
+@pytest.mark.essential
 def test_the_python_lines_run_as_they_stand(place: Path) -> None:
     (code,) = [block for block in blocks("python") if "import booth" in block]
     names: dict = {}

@@ -73,6 +73,7 @@ def told(folder: Path) -> Iterator[Event]:
     return read_events(folder / "events.jsonl")
 
 
+@pytest.mark.essential
 def test_a_run_tells_what_the_page_says(config: RunConfig, tmp_path: Path) -> None:
     work, seen = tmp_path / "out.run", []
 

@@ -62,6 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.essential
 def test_every_page_is_in_the_site_and_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     pages = {p.relative_to(site).as_posix(): Links(p) for p in site.rglob("*.html")}
     assert len(pages) == len(PAGES) + 1, "each page, and one for what is not found"

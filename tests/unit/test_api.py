@@ -25,6 +25,7 @@ from booth.options import TrainOptions
 from booth.registry import WEIGHTINGS
 
 
+@pytest.mark.essential
 def test_train_and_load(toy_base: Path, five_photos: Path, tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text('seed = 3\ntoken = "zwx"\n[settings]\nrank = 2\nsteps = 9\n')
@@ -145,6 +146,7 @@ def test_what_is_no_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.essential
 def test_taught_from_memory_a_concept_is_resumed_and_its_photos_are_found(
     five_photos: Path, toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,15 +28,17 @@ def bucket_shapes(side: int, step: int) -> tuple[Shape, ...]:
 
 
 def bucket_of(size: Shape, side: int, step: int) -> Shape:
-    """The bucket for a picture of this width and height: nearest in the logarithm of its aspect, of equals the largest.
+    """The bucket for a picture of this width and height: nearest in the logarithm of its aspect.
 
-    The logarithm, because twice as wide is as far from square as twice as high.
+    The logarithm, because twice as wide is as far from square as twice as high. Of equals it is the largest, and of
+    those the one nearest to a square, so that a picture on its side goes to the bucket on its side.
     """
     aspect = math.log(size[0] / size[1])
 
-    def distance(shape: Shape) -> tuple[float, int]:
+    def distance(shape: Shape) -> tuple[float, int, int]:
         # Rounded, for aspects that are equal may differ in their last bit.
-        return round(abs(math.log(shape[0] / shape[1]) - aspect), 9), -shape[0] * shape[1]
+        away = round(abs(math.log(shape[0] / shape[1]) - aspect), 9)
+        return away, -shape[0] * shape[1], abs(shape[0] - shape[1])
 
     return min(bucket_shapes(side, step), key=distance)
 

@@ -99,6 +99,7 @@ def test_wrong_pictures_are_harmful(table: Path, tmp_path: Path) -> None:
     assert [v.word for v in proof.verdicts] == ["harmful"], proof.verdicts[0].sentence
 
 
+@pytest.mark.essential
 def test_useful_pictures_are_and_noise_is_no_gain(table: Path, tmp_path: Path) -> None:
     asked = plan()
     asked = plan(

@@ -48,6 +48,7 @@ def measured(toy_base: Path) -> Iterator[Bench]:
         yield measure.bench(str(toy_base), methods=METHODS, steps=2, draws=False)
 
 
+@pytest.mark.slow
 def test_every_stage_of_every_method_is_measured(measured: Bench, toy_base: Path) -> None:
     assert [row.method for row in measured.methods] == [
         "lora", "pivotal_tuning, token", "pivotal_tuning, lora", "dreambooth"
@@ -91,6 +92,7 @@ def test_what_is_planned_is_what_the_memory_plan_says(toy: Family, toy_base: Pat
         assert planned(toy, method, "fp32", "cpu", False) == next(p.bytes for p in plans if p.name == "fp32")
 
 
+@pytest.mark.slow
 def test_it_goes_through_json_and_onto_a_page(measured: Bench, tmp_path: Path) -> None:
     assert Bench.of_json(json.loads(json.dumps(measured.to_json()))) == measured
     file = save(measured, tmp_path)
@@ -112,6 +114,7 @@ def peers(measured: Bench, folder: Path, share: float, **other: object) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_stands_beside_what_else_ran_on_the_same_machine_alone(measured: Bench, tmp_path: Path) -> None:
     (verdict,) = beside(measured, read_peers(peers(measured, tmp_path, 2.0)))
     assert verdict.ratio == pytest.approx(0.5)
@@ -128,6 +131,7 @@ def test_it_stands_beside_what_else_ran_on_the_same_machine_alone(measured: Benc
         read_peers(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "code"), [(2.0, 0), (0.5, 1)])
 def test_the_command_ends_with_1_where_a_limit_is_passed(
     measured: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, code: int

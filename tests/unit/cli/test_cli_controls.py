@@ -13,6 +13,7 @@ from booth.concept import Concept
 from harness import computing_as_we_do, read_controlnet
 
 
+@pytest.mark.essential
 def test_from_pictures_to_a_drawing_that_follows_a_hint(booth_cli, toy_base: Path, five_photos: Path) -> None:
     options = ["--set", "control=scribble", "--set", "batch_size=1", "--steps", 1, "--base", toy_base]
     trained = booth_cli("train", five_photos, "--method", "controlnet", *options)

@@ -9,6 +9,7 @@ from told import last_object
 from booth.concept import Concept
 
 
+@pytest.mark.essential
 def test_it_draws_and_tells_where(booth_cli, lora: Concept) -> None:
     words = ["generate", lora.folder, "a photo of sks dog", "-n", 2, "--seed", 7, "--steps", 2, "--sheet", "--out", "x"]
     result = booth_cli(*words, "--json")

@@ -99,6 +99,7 @@ def answers() -> dict[str, Answer]:
     return {" ".join(verb): (*json.loads(values), shown) for verb, shown, values in told}
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_help_imports_nothing_heavy(verb: list[str]) -> None:
     code, modules, shown = answers()[" ".join(verb)]

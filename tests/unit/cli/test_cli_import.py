@@ -59,6 +59,7 @@ def test_a_bad_file_is_one_clear_error(name: str, booth_cli, toy_base: Path) -> 
     assert [p.name for p in Path().iterdir()] == [name]
 
 
+@pytest.mark.essential
 def test_a_pickle_that_runs_code_is_refused_even_where_pickles_are_allowed(booth_cli, toy_base: Path) -> None:
     Path("evil.pt").write_bytes(torch_pickle({"string_to_param": Payload()}))
     result = booth_cli("import", "evil.pt", "--allow-pickle", "--base", toy_base, "--token", "zwx", "--class", "dog")

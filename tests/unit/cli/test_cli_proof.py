@@ -28,6 +28,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ENCODERS, "_entries", {"planes": "planes:Planes"})
 
 
+@pytest.mark.essential
 def test_evaluate_writes_its_files_and_tells_them(booth_cli, lora: Concept) -> None:
     result = booth_cli("evaluate", lora.folder, "--quick", "--json", "--encoder", "planes", "--drift", 2)
     assert result.exit_code == 0, result.stderr
@@ -89,6 +90,7 @@ def test_evaluate_tells_bad_input_in_one_sentence(booth_cli, lora: Concept, tmp_
     assert "schema version 99" in result.stderr
 
 
+@pytest.mark.essential
 def test_compare_and_taste(booth_cli, toy_base: Path, five_photos: Path) -> None:
     words = ["compare", five_photos, "--class", "dog", "--base", toy_base, "--quick", "--steps", 1, "--json"]
     result = booth_cli(*words, "--method", "lora", "--method", "textual_inversion", "--set", "lora.rank=2")

@@ -13,6 +13,7 @@ from harness import slow
 FEW = ["--steps", "2", "--set", "class_pictures=2"]
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("method", [name if name in ("two_stage", "lora") else slow(name) for name in METHODS])
 def test_training_prints_the_concept_and_its_numbers(booth_cli, toy_base: Path, five_photos: Path, method: str) -> None:
     two = "token_steps" in METHODS[method].Config.model_fields  # a stage for the token and one for the denoiser
@@ -45,6 +46,7 @@ def test_without_json_stdout_is_the_folder_alone(booth_cli, toy_base: Path, five
     assert "booth generate" in result.stderr
 
 
+@pytest.mark.essential
 def test_settings_come_from_file_then_set_then_flags(booth_cli, toy_base: Path, five_photos: Path) -> None:
     Path("run.toml").write_text(
         f"""
@@ -82,6 +84,7 @@ def test_a_style_needs_no_class_and_another_one_may_be_taught_beside_it(
     assert "subject   zwx style" in told
 
 
+@pytest.mark.essential
 def test_a_dry_run_tells_the_plan_and_writes_nothing(booth_cli, toy_base: Path, five_photos: Path) -> None:
     words = ["train", five_photos, "--class", "dog", "--base", toy_base, "--method", "two_stage", "--dry-run"]
     result = booth_cli(*words, "--token", "red", "--json")

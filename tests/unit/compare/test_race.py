@@ -77,6 +77,7 @@ def results(plan: Race) -> Iterator[dict[str, Any]]:
     return (json.loads(f.read_text()) for f in sorted(plan.out.glob("runs/*/run.json")))
 
 
+@pytest.mark.essential
 def test_an_interrupted_race_goes_on_and_runs_nothing_twice(plan: Race) -> None:
     class Stop(Count):
         def __call__(self, event: Event) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +24,16 @@ from booth.registry import METHODS
 FACTS = PhotoFacts(5, (), (), same_background=False)
 
 
+@pytest.fixture(scope="module")
+def methods(toy_base: Path) -> list[Any]:
+    """Every method with its size on the tiny base, counted once."""
+    return describe_methods(str(toy_base))
+
+
 @pytest.fixture
-def ask(toy_base: Path):
+def ask(toy_base: Path, methods: list[Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(recommending, "describe_methods", lambda base: methods)
+
     def run(facts: PhotoFacts = FACTS, **answers: object) -> Recommendation:
         wish = Answers(**answers)  # type: ignore[arg-type]
         return recommend(wish, facts, [Path("my photos")], "dog", str(toy_base), 10**6)
@@ -39,6 +48,7 @@ def test_every_rule_cites_its_source_and_knows_its_methods() -> None:
         assert rule.votes or rule.options
 
 
+@pytest.mark.essential
 def test_answers_decide_and_the_reasons_are_those_that_spoke_for_it(ask) -> None:
     full = ask(settings="plain", kind="person")
     assert full.method == "dreambooth"
@@ -53,9 +63,8 @@ def test_answers_decide_and_the_reasons_are_those_that_spoke_for_it(ask) -> None
     assert ask(detail="low", settings="plain").method == "textual_inversion"
 
 
-def test_on_the_base_of_the_studies_they_decide(toy_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = describe_methods(str(toy_base))
-    monkeypatch.setattr(recommending, "describe_methods", lambda base: sizes)
+def test_on_the_base_of_the_studies_they_decide(methods: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommending, "describe_methods", lambda base: methods)
     for answers in (Answers(), Answers(detail="low"), Answers(concepts=10)):
         assert recommend(answers, FACTS, [Path("photos")], "dog", "embedded", 10**6).method == "lora"
     # What they leave within noise is decided by what is published.

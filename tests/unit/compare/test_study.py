@@ -99,6 +99,7 @@ def run(
     return setting, studies[0]
 
 
+@pytest.mark.essential
 def test_studies_share_runs_and_run_nothing_twice(folder: Path) -> None:
     count = Count()
     run(folder, "one", listeners=[count])
@@ -194,6 +195,7 @@ def test_photographs_need_a_place(folder: Path) -> None:
         run(folder, "one", photographs=False)
 
 
+@pytest.mark.essential
 def test_a_failed_run_is_told_and_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teach = studying._teach
 

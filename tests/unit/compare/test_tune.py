@@ -101,6 +101,7 @@ SETTINGS: list[Any] = [
 ]
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("options", SETTINGS)
 def test_what_is_tuned_is_what_is_trained(
     toy_base: Path, five_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]

@@ -44,6 +44,7 @@ def test_what_is_kept_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["A_WORD"] == "2"
 
 
+@pytest.mark.essential
 def test_nobody_else_starts_a_python() -> None:
     """Every command with this Python's name comes from the one place that knows what to leave out."""
     others = [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from photo_files import picture
 from PIL import Image
@@ -67,6 +67,7 @@ def test_at_1024_they_are_those_of_stable_diffusion_xl() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from((8, 16, 32, 64)), st.integers(1, 24), st.integers(1, 4000), st.integers(1, 4000))
+@example(8, 2, 1, 2)  # as near to (8, 32) as to (16, 16), which is as large
 def test_a_photo_goes_to_the_nearest_of_about_equal_area(step: int, count: int, width: int, height: int) -> None:
     side = step * count
     shapes = bucket_shapes(side, step)

@@ -52,6 +52,7 @@ def evaluated(
         yield found, folder
 
 
+@pytest.mark.essential
 def test_an_evaluation_holds_the_concept_beside_its_references(evaluated: tuple[Evaluation, Path]) -> None:
     evaluation, folder = evaluated
     told = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))

@@ -52,6 +52,7 @@ def test_diffusers_converts_a_fine_tuned_model_back_to_what_was_trained(tuned: C
     }
 
 
+@pytest.mark.essential
 def test_an_adapter_is_merged_as_diffusers_merges_it(adapted: Concept, toy: Family, toy_base: Path, here: Path):
     tensors = load_file(export(adapted, "checkpoint").file)
     pipe = StableDiffusionPipeline.from_pretrained(toy_base)

@@ -42,6 +42,7 @@ def test_the_safetensors_file_has_one_tensor_as_automatic1111_insists(word: Conc
     assert torch.equal(tensor, rows)
 
 
+@pytest.mark.essential
 def test_the_pt_is_read_without_running_code_and_has_automatic1111s_fields(word: Concept, here: Path):
     values = torch.load(export(word, "embedding-pt").file, weights_only=True)
     assert values["string_to_token"] == {"*": 265}

@@ -30,6 +30,7 @@ from harness import draw
 PROMPT = "a photo of ukj dog"
 
 
+@pytest.mark.essential
 def test_diffusers_loads_the_file_and_draws_the_same_picture(adapted: Concept, toy: Family, toy_base: Path, here: Path):
     done = export(adapted, "kohya")
     assert done.file == Path("exports/lora-ukj-kohya.safetensors")

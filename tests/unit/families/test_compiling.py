@@ -33,6 +33,7 @@ def losses(model: Any, name: str, batches: Any) -> list[float]:
     return [step.loss for step in done]
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize(
     ("family", "name"),
     [

@@ -54,6 +54,7 @@ def alive_at_once(family: str, side: int, checkpointing: bool) -> tuple[int, int
     return live.most - 2 * own * 2, frozen  # weights and gradients
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize(
     ("family", "side", "checkpointing", "most"),
     [

@@ -56,6 +56,7 @@ def bits(file: Path) -> dict[str, str]:
 WEIGHTS = "concept/pytorch_lora_weights.safetensors"
 
 
+@pytest.mark.essential
 def test_every_subject_is_taught_as_alone_and_a_bad_one_fails_alone(
     asked: Asked, subjects: Any, unmeasured: Fleet, place: Folder, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_every_subject_is_taught_as_alone_and_a_bad_one_fails_alone(
     assert "1.png" in page
 
 
+@pytest.mark.essential
 def test_what_is_done_is_not_done_again_and_what_changed_is(
     asked: Asked, subjects: Any, unmeasured: Fleet, place: Folder
 ) -> None:
@@ -120,6 +122,7 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(
         go(asked(photos), Fleet(threads=2), place)
 
 
+@pytest.mark.essential
 def test_a_run_goes_on_on_another_machine_to_the_same_bits(
     asked: Asked, subjects: Any, unmeasured: Fleet, place: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +269,7 @@ def test_the_number_of_tries_outlives_the_driver(asked: Asked, subjects: Any, pl
     assert next(iter(driver.summary.failed.values())).failures == 3
 
 
+@pytest.mark.essential
 def test_everything_of_one_person_goes_and_that_is_shown(
     asked: Asked, subjects: Any, unmeasured: Fleet, place: Folder
 ) -> None:

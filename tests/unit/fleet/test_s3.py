@@ -64,6 +64,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Unsteady]]:
     server.server_close()
 
 
+@pytest.mark.essential
 def test_a_fleet_in_a_bucket_that_fails_now_and_then_is_that_of_a_folder(
     bucket: tuple[str, Unsteady], asked: Callable[..., list[Entry]], subjects: Any, unmeasured: Fleet, tmp_path: Path
 ) -> None:

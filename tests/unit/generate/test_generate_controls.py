@@ -73,6 +73,7 @@ def test_a_controlnet_has_no_subject_and_samples_that_follow_its_pictures(made: 
     assert len(list((concept.folder / "samples").glob("*.png"))) == 4
 
 
+@pytest.mark.essential
 def test_drawing_follows_the_hint_at_its_strength(made: Made, hint: Path, tmp_path: Path, toy_base: Path) -> None:
     net = Applied(made("scribble"))
     plain = drawn(tmp_path / "0", base=str(toy_base))

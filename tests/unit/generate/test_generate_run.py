@@ -44,6 +44,7 @@ def test_pictures_are_named_and_carry_their_settings(lora: Concept, tmp_path: Pa
     assert drawn.seconds > 0
 
 
+@pytest.mark.essential
 def test_the_same_request_writes_the_same_bytes(lora: Concept, tmp_path: Path) -> None:
     asked = Request(["a sks dog"], [Applied(lora)], count=2, steps=2)
     first, second = (generate(asked, tmp_path / name) for name in "ab")

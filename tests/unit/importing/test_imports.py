@@ -42,6 +42,7 @@ def foreign_lora(model: Family, file: Path) -> Path:
     return file
 
 
+@pytest.mark.essential
 def test_a_foreign_lora_draws_what_diffusers_draws(toy: Family, toy_base: Path, here: Path):
     file = foreign_lora(toy, here / "rex.safetensors")
     bare = draw(toy.pipeline(), PROMPT)
@@ -75,6 +76,7 @@ def test_layers_of_other_kinds_are_merged_or_left_out_on_request(toy: Family, to
     assert "1 layers of kinds" in part.record.data["imported"]["left_out"][0]
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("to", ["kohya", "diffusers"])
 def test_a_lora_goes_out_and_comes_back(to: str, adapted: Concept, toy: Family, toy_base: Path, here: Path):
     before = ours(toy, adapted, PROMPT)

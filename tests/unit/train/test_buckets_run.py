@@ -31,6 +31,7 @@ def shaped(photos_folder: Path) -> Path:
     return photos_folder
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize(
     "settings",
     [

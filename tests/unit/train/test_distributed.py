@@ -36,6 +36,7 @@ def last(out: Path) -> Any:
     return read_checkpoint(folder)
 
 
+@pytest.mark.essential
 def test_two_processes_are_one_run(toy_base: Path, five_photos: Path, tmp_path: Path) -> None:
     alone, team = tmp_path / "alone", tmp_path / "team"
     with computing_with(1):

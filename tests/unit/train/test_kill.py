@@ -113,6 +113,7 @@ def test_killed_at_every_other_place_of_writing_the_concept(lesson: Lesson, taug
     assert not list(tmp_path.glob("killed.*"))
 
 
+@pytest.mark.essential
 def test_killed_from_outside_at_sight(lesson: Lesson, taught: Taught, tmp_path: Path) -> None:
     saves = "out.run/checkpoints"
     moments = [(saves, "*.tmp-*"), (saves, "ckpt-000003"), (saves, "*.tmp-*"), (".", "out.tmp-*")]
@@ -137,6 +138,7 @@ def test_killed_from_outside_at_random(lesson: Lesson, taught: Taught) -> None:
     assert weights(train(resumed(config)).folder) == weights(taught("dreambooth").folder)
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_leaves(lesson: Lesson, tmp_path: Path, number: int, expected: int) -> None:
     config = lesson(checkpoint_every=1, steps=2000)

@@ -40,6 +40,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "pytorch_lora_weights.safetensors")
 
 
+@pytest.mark.essential
 @pytest.mark.usefixtures("no_samples")
 def test_the_batch_stays_what_it_was(lesson: Lesson, request: pytest.FixtureRequest) -> None:
     options: dict[str, Any] = {"batch_size": 4, "steps": 3, "prior_weight": 0.5, "class_pictures": 4, "accumulate": 2}

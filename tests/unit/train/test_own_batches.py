@@ -29,6 +29,7 @@ def how(toy_base: Path, tmp_path: Path) -> dict[str, Any]:
     return {"base": str(toy_base), "out": tmp_path / "out", "steps": 3, "settings": {"rank": 2}}
 
 
+@pytest.mark.essential
 def test_it_teaches_and_a_run_of_it_goes_on(how: dict[str, Any], tmp_path: Path) -> None:
     heard = Heard()
     straight = booth.train(deal, "dog", **how | {"out": tmp_path / "straight"}, listeners=[heard])

@@ -228,6 +228,7 @@ def test_the_text_encoder_is_asked_once(lesson: Lesson, monkeypatch: pytest.Monk
     assert untouched._model.freed == {"vae", "text_encoder", "unet"}
 
 
+@pytest.mark.essential
 def test_the_base_is_as_it_was(lesson: Lesson, toy_base: Path) -> None:
     with Session(str(toy_base)) as session, session.model() as model:
         before = {name: t.clone() for name, t in tensors(model).items()}

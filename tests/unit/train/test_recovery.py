@@ -108,6 +108,7 @@ def test_a_short_spell_is_skipped(lesson: Lesson, monkeypatch: pytest.MonkeyPatc
     assert record.final_loss is not None
 
 
+@pytest.mark.essential
 def test_a_long_spell_goes_back_to_the_last_checkpoint_with_half_the_rate(
     lesson: Lesson, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_process_that_writes_nothing_goes_back_with_the_one_that_saves(
     assert any("is not finite and is not saved" in m and "Going back" in m for m in heard.messages)
 
 
+@pytest.mark.essential
 def test_weights_that_are_not_finite_in_the_end_never_become_a_concept(
     lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -205,6 +207,7 @@ def test_weights_that_are_not_finite_in_the_end_never_become_a_concept(
 
 # Steps taken before the stop: where a periodic checkpoint lies, which is where a kill leaves a run, and after the
 # return. A stop elsewhere in the spell saves a newer checkpoint, which the return then goes to.
+@pytest.mark.essential
 @pytest.mark.parametrize("stop_after", [slow(3), 6, slow(9), slow(10), 12])
 def test_a_recovered_run_resumes_bit_for_bit(lesson: Lesson, monkeypatch: pytest.MonkeyPatch, stop_after: int) -> None:
     Poison(monkeypatch, {4, 5, 6, 7}, lambda rate: rate == 1.0)

@@ -54,6 +54,7 @@ def test_stopped_after_every_step(lesson: Lesson, taught: Taught, tmp_path: Path
         aside.rename(run)
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize(("method", "settings"), OTHERS)
 def test_stopped_twice(lesson: Lesson, taught: Taught, method: str, settings: dict[str, Any]) -> None:
     """Before the first periodic checkpoint, and after one; a plan of two stages also where the second begins."""
@@ -132,6 +133,7 @@ def test_different_seeds_end_differently(taught: Taught) -> None:
     assert outcome(taught()) != outcome(taught(seed=1))
 
 
+@pytest.mark.essential
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     lesson: Lesson, taught: Taught, tmp_path: Path
 ) -> None:

@@ -196,6 +196,7 @@ def test_a_preview_that_cannot_be_kept_does_not_stop_the_run(lesson: Lesson, mon
     assert sum("could not be kept" in line for line in diary.lines) == 2
 
 
+@pytest.mark.essential
 def test_class_pictures_are_drawn_once_for_two_runs(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = 0
     draw = stage_data.draw
@@ -224,6 +225,7 @@ def test_bad_photos_leave_nothing_behind(lesson: Lesson, tmp_path: Path) -> None
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("finished", [False, True])
 def test_another_run_is_not_resumed(lesson: Lesson, tmp_path: Path, finished: bool) -> None:
     if finished:
@@ -255,6 +257,7 @@ def test_how_often_it_saves_or_shows_may_change(stopped: Any, lesson: Lesson, ta
     assert weights(resumed.folder) == weights(taught().folder)
 
 
+@pytest.mark.essential
 def test_a_finished_run_is_returned_when_resumed(lesson: Lesson, tmp_path: Path) -> None:
     concept = train(lesson())
     (tmp_path / "out.run").mkdir()  # killed before it was removed
@@ -272,6 +275,7 @@ def test_a_finished_concept_that_was_damaged_is_not_returned(lesson: Lesson, tmp
         train(lesson(resume=True))
 
 
+@pytest.mark.essential
 def test_neither_a_concept_nor_an_unfinished_run_is_overwritten(lesson: Lesson, stopped: Any) -> None:
     with pytest.raises(UsageError, match=r"unfinished run.*`resume`"):
         train(lesson())
@@ -313,6 +317,7 @@ def small_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.essential
 def test_a_disk_that_fills_up_while_saving_keeps_the_run(
     lesson: Lesson, taught: Taught, tmp_path: Path, small_files: None
 ) -> None:
@@ -328,6 +333,7 @@ def test_a_disk_that_fills_up_while_saving_keeps_the_run(
     assert weights(resumed.folder) == weights(taught("two_stage").folder)
 
 
+@pytest.mark.essential
 def test_a_disk_that_fills_up_with_the_concept_keeps_the_run(
     lesson: Lesson, taught: Taught, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -374,6 +380,7 @@ def test_whatever_goes_wrong_at_the_end_the_weights_are_kept(
     assert f"start ['lora'] at {STEPS}" in diary.lines
 
 
+@pytest.mark.essential
 def test_out_of_memory_while_training_keeps_the_checkpoint_and_advises(
     lesson: Lesson, taught: Taught, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -415,6 +422,7 @@ def test_a_token_can_be_picked(lesson: Lesson) -> None:
     assert record.subject.token in record.prompt
 
 
+@pytest.mark.essential
 def test_a_concept_draws_its_subject_again(lesson: Lesson, toy_base: Path) -> None:
     concept = train(lesson(learning_rate=0.05, steps=10))
     pictures = concept.generate("a photo of sks dog", n=2, seed=7, steps=2)

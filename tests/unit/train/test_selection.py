@@ -110,6 +110,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[Script]:
     return made
 
 
+@pytest.mark.essential
 def test_a_run_until_done_stops_early_and_keeps_the_best_weights(lesson: Lesson, judged: list[Script]) -> None:
     keep = Heard()
     options = {"checkpoint_every": 5, "learning_rate": 1e-3, "batch_size": 1}

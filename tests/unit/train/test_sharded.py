@@ -84,6 +84,7 @@ def last(out: Path) -> Any:
     return read_checkpoint(folder)
 
 
+@pytest.mark.slow
 def test_each_process_holds_half_of_the_denoiser(together: Together) -> None:
     for told in together.told:
         assert [run["ended"] for run in told] == ["done", "done", "done", "stopped"]
@@ -92,6 +93,7 @@ def test_each_process_holds_half_of_the_denoiser(together: Together) -> None:
         assert first["held"] + second["held"] == first["values"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lora", "dreambooth", "controlnet"])
 def test_the_run_is_that_of_one_process(together: Together, name: str) -> None:
     team, alone = together.team / name, together.alone / name
@@ -106,6 +108,7 @@ def test_the_run_is_that_of_one_process(together: Together, name: str) -> None:
         assert float((tensor.float() - other.tensors[key].float()).abs().max()) <= 2e-3 * largest, key
 
 
+@pytest.mark.slow
 def test_a_concept_is_written_whole(together: Together) -> None:
     team, alone = together.team / "dreambooth", together.alone / "dreambooth"
     weights = Path("unet/diffusion_pytorch_model.safetensors")
@@ -118,6 +121,7 @@ def test_a_concept_is_written_whole(together: Together) -> None:
     assert booth.load(team).record.steps == STEPS
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_with_what_two_have_begun(together: Together, toy_base: Path, five_photos: Path) -> None:
     out = together.team / "stopped"
     begun = len(losses(out))

@@ -133,6 +133,7 @@ def test_the_published_templates_follow_the_kind(lesson: Lesson) -> None:
     assert all(p.endswith(" in sks dog") for p in prompts)
 
 
+@pytest.mark.essential
 def test_masks_reach_the_weights_and_the_plan(lesson: Lesson, photos_folder: Path, tmp_path: Path) -> None:
     plain = weights(train(lesson("lora", "plain", steps=2)).folder)
     mask = Image.new("L", (64, 64))

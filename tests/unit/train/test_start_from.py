@@ -186,6 +186,7 @@ def test_a_run_starts_from_a_foreign_file(
         assert torch.allclose(saved[name], begun[name], rtol=1e-5, atol=1e-7), name
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("middle", [True, False])
 def test_a_run_starts_from_a_controlnet_in_a_folder_of_its_own(lesson: Lesson, tmp_path: Path, middle: bool) -> None:
     former = train(lesson("controlnet", "former", control="canny", middle_attention=middle))
@@ -226,6 +227,7 @@ def test_a_stopped_run_goes_on_to_more_steps_as_if_asked_for_them_at_once(lesson
     assert longer.record.final_loss == straight.record.final_loss
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("method", ["lora", "pivotal_tuning", "t_lora"])
 def test_a_finished_run_goes_on_bit_for_bit_where_its_checkpoints_are_kept(
     lesson: Lesson, taught: Taught, method: str

@@ -73,6 +73,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
         assert float((tensor - other[name]).abs().max()) <= TOLERANCE * largest, name
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize("kind", KINDS, ids=[f"{k['method']} {len(k['settings'])}" for k in KINDS])
 def test_each_run_is_what_it_is_alone(kind: dict[str, Any], asked: Asked, toy_base: Path) -> None:
     with Session(str(toy_base)) as session, computing_with(1):
@@ -95,6 +96,7 @@ def test_each_run_is_what_it_is_alone(kind: dict[str, Any], asked: Asked, toy_ba
     )
 
 
+@pytest.mark.essential
 def test_one_pass_makes_the_gradients_of_all(asked: Asked, toy_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     with Session(str(toy_base)) as session, session.model() as model:

@@ -96,6 +96,7 @@ def test_a_concept_needs_every_stage(lesson: Lesson) -> None:
         assert [step.index for step in trainer][:2] == [2, 3]
 
 
+@pytest.mark.essential
 def test_a_state_is_taken_up_again_here_or_elsewhere(lesson: Lesson, taught: Taught) -> None:
     straight = taught(ema=0.9)
     trainer = Trainer(lesson(ema=0.9))
@@ -172,6 +173,7 @@ def cancel_at(token: CancelToken, kind: str, phase: str | None = None) -> Any:
     return listen
 
 
+@pytest.mark.essential
 @pytest.mark.parametrize(
     ("kind", "phase", "options", "kept"),
     [

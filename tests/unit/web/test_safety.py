@@ -220,6 +220,7 @@ def test_the_token_is_kept_for_its_owner_alone(home: Home) -> None:
     assert home.token(renew=True) != token
 
 
+@pytest.mark.essential
 def test_the_server_loads_no_torch_and_asks_nobody(tmp_path: Path) -> None:
     probe = (
         "import sys, json; import booth.web.app, booth.web.serve;"

@@ -165,6 +165,7 @@ def trained(whole: Whole, photo_set: str) -> Job:
     return whole.done(key)
 
 
+@pytest.mark.essential
 def test_a_training_goes_on_where_it_was(whole: Whole, trained: Job) -> None:
     assert "--resume" in trained.words
     run = whole.ask(f"/api/runs/{whole.ask(f'/api/jobs/{trained.id}')['run']}")

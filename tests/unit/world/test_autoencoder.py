@@ -60,6 +60,7 @@ def test_the_decoder_begins_as_a_smooth_enlargement() -> None:
     assert (y - smooth)[inside].pow(2).mean() < 0.3 * (x - smooth)[inside].pow(2).mean()
 
 
+@pytest.mark.essential
 def test_both_halves_learn_and_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     data = [pictures(16, 64), pictures(8, 64)[::-1]]
     torch.manual_seed(0)

@@ -45,6 +45,7 @@ def test_no_path_of_the_machine_it_was_trained_on_is_told() -> None:
         assert "/root" not in file.read_text(encoding="utf-8"), file
 
 
+@pytest.mark.essential
 def test_plain_diffusers_draws_what_it_is_asked_for(drawn, judges: Judges) -> None:
     nouns, scenes, images = drawn
     assert images.shape == (12, SIDE, SIDE, 3)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -26,6 +27,7 @@ def array(pictures: list[Image.Image]) -> np.ndarray:
     return np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
 
 
+@pytest.mark.essential
 def test_things_are_drawn_where_the_edges_are() -> None:
     placement = Placement(Identity("clock", "alarm_clock"), size=92)
     wanted = [
