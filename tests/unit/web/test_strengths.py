@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from fastapi.testclient import TestClient
@@ -51,6 +52,11 @@ def test_only_what_has_a_strength_gets_a_slider(studio: Studio, client: TestClie
     for number, (name, settings, _) in enumerate(TAUGHT):
         method = METHODS[name](METHODS[name].Config(**settings), Subject("sks", "dog"))
         assert offered[f"{number}-{name}"] == method.has_strength
-    uses = re.findall(r'<div class="use".*?</div>', client.get("/draw").text, re.S)
+    shown = client.get("/draw").text
+    assert "<legend>Concepts and their strengths</legend>" in shown
+    uses = re.findall(r'<div class="use".*?</div>', shown, re.S)
     assert len(uses) == len(TAUGHT)
     assert sum('type="range"' in use for use in uses) == sum(offered.values()) == 2
+    for name in (name for name, has_strength in offered.items() if has_strength):
+        shutil.rmtree(studio.home.concepts / name)
+    assert "<legend>Concepts</legend>" in client.get("/draw").text
