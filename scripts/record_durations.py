@@ -1,6 +1,7 @@
 """Record how long tests take, by which the default run leaves some out (tests/tiers.py).
 
-    make test-all PYTEST="--junitxml=build/tests.xml" && python scripts/record_durations.py build/tests.xml
+    python -m pytest -n auto --dist loadgroup -m "" --junitxml=build/tests.xml
+    python scripts/record_durations.py build/tests.xml
 
 Tests that are not in the report keep what was recorded of them. Run it where nothing else runs.
 """

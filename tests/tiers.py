@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 DURATIONS = Path(__file__).with_name("durations.json")
-CASE = 0.3  # seconds of a further case of a function
+CASE = 0.2  # seconds of a further case of a function
 FUNCTION = 2.0  # of the shortest case of a function that is not essential
 
 

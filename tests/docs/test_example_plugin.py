@@ -46,6 +46,7 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         del sys.modules[module]
 
 
+@pytest.mark.essential
 def test_the_authors_own_tests_pass(site: Path) -> None:
     path = os.pathsep.join([str(site), str(ROOT / "src")])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", str(PLUGIN / "tests")]

@@ -76,6 +76,7 @@ def test_the_python_lines_run_as_they_stand(place: Path) -> None:
     assert len(names["pictures"]) == 4
 
 
+@pytest.mark.essential
 def test_the_page_for_python_runs_as_it_stands(place: Path) -> None:
     """Its 400 steps are two here, as if a run ended early."""
     page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
