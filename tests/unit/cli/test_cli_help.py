@@ -60,9 +60,11 @@ print(json.dumps([code, sorted(sys.modules)]))
 """
 
 
-# The same for many commands: each in a process of its own, forked from one that has imported the command line.
+# The same for many commands: each in a process of its own, forked from one that has imported the command line and what
+# draws its help.
 PROBES = """
 import json, os, sys
+import typer.rich_utils
 from booth.cli.app import main
 for words in json.loads(sys.argv[1]):
     if os.fork() == 0:
