@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from booth.core.rng import Rng, on_device
 AHEAD = 500  # micro-batches that are asked about in advance, where the base's own weights have to be read for it
 AHEAD_BYTES = 2**28  # of their answers, which wait in the machine's memory
 VALUE = 4  # bytes of a value of an answer
+TOGETHER = 32  # rows of one pass of a small base, whose layers take as long for a few as for several
 
 
 class Untouched:
@@ -45,6 +47,7 @@ class Untouched:
             self._model.remember_embeddings(True, most=len(asked))
             self._model.embed_ahead(asked)
         self._model.free(["vae", *self._model.sites.text_encoders])
+        self.is_small = self._model.pack_layers(True) > 0  # so that a pass of a few rows is hardly any work
 
     @property
     def shares_weights(self) -> bool:
@@ -55,16 +58,23 @@ class Untouched:
         """Share no weights of the components that one of these tensors belongs to, which are about to change."""
         found = {id(tensor) for tensor in trained}
         names = [n for n, part in self._model.components().items() if any(id(p) in found for p in part.parameters())]
-        self._model.stand_alone(names)
-        self._apart += names
+        if names:
+            self._model.pack_layers(False)
+            self._model.stand_alone(names)
+            self._apart += names
 
     @contextmanager
     def at_hand(self) -> Generator[None]:
         """Within this context all of its weights are in memory."""
+        if self.shares_weights:
+            yield
+            return
         self._model.recall(self._apart)
+        self._model.pack_layers(True)
         try:
             yield
         finally:
+            self._model.pack_layers(False)
             self._model.free(self._apart)
 
     def predict(self, x_t: Tensor, t: Tensor, prompts: list[str], sizes: Tensor | None) -> Tensor:
@@ -87,11 +97,21 @@ class ClassRows(Protocol):
     def __call__(self, rng: Rng) -> Batch: ...
 
 
+class Question(NamedTuple):
+    """Rows that the base is asked about: what `Untouched.predict` takes."""
+
+    x_t: Tensor
+    t: Tensor
+    prompts: list[str]
+    sizes: Tensor | None
+
+
 class OwnPredictions:
     """A BatchSource whose class rows bring their own target: what the base predicts there before it is taught.
 
-    A step asks for its own rows. Where weights have to be read for that, `due` says what had better be asked about
-    together: randomness is derived, so that rows are known in advance to the bit, timesteps and noise included.
+    Randomness is derived, so that rows are known in advance to the bit, timesteps and noise included. A small base is
+    asked about those of several steps in one pass; `due` says so, and where weights have to be read for asking. A step
+    asks for its own rows otherwise.
     """
 
     def __init__(self, batches: ClassRows, untouched: Untouched, noising: Noising) -> None:
@@ -119,20 +139,27 @@ class OwnPredictions:
         self._targets = {known: t for known, t in self._targets.items() if known.step >= rng.step}
         if rng not in self._targets:
             with self._untouched.at_hand():
-                self._targets[rng] = self._answer(batch, rng)
+                self._targets |= self._answers(rng)
         target, device = self._targets[rng], batch.latents.device
         return replace(batch, target=target if target.device == device else on_device(target, device))
+
+    @property
+    def asks_at_once(self) -> bool:
+        """Whether what is due is never more than a pass over weights that are there anyway."""
+        return self._untouched.shares_weights
 
     def due(self, rng: Rng, steps: int, accumulate: int) -> list[Rng]:
         """The micro-batches to `ask` about before the one of `rng`, the first of its step, is dealt.
 
-        None where a step may ask for itself; otherwise those of whole steps, as many of the `steps` of this stage as
-        stay within AHEAD and AHEAD_BYTES.
+        None where a step may ask for itself; those of one pass where that is all it takes; otherwise those of as many
+        of the `steps` of this stage as stay within AHEAD and AHEAD_BYTES. Always of whole passes, beyond `steps` too.
         """
-        if self._untouched.shares_weights or rng in self._targets or rng.step >= steps:
+        shared, together = self.asks_at_once, self._together
+        if rng in self._targets or rng.step >= steps or (shared and together == 1):
             return []
-        last = min(steps, rng.step + self.steps_ahead(accumulate))
-        return [Rng(rng.seed, step, micro) for step in range(rng.step, last) for micro in range(accumulate)]
+        last = rng.step + 1 if shared else min(steps, rng.step + self.steps_ahead(accumulate))
+        whole = range(rng.step // together * together, -(-last // together) * together)
+        return [Rng(rng.seed, step, micro) for step in whole for micro in range(accumulate)]
 
     def steps_ahead(self, accumulate: int) -> int:
         """How many steps are asked about together, at rows of the size of the first ones."""
@@ -144,17 +171,48 @@ class OwnPredictions:
         with self._untouched.at_hand():
             for rng in rngs:
                 if rng not in self._targets:
-                    self._targets[rng] = self._answer(self.batches(rng), rng).cpu()
+                    self._targets |= {known: target.cpu() for known, target in self._answers(rng).items()}
 
-    def _answer(self, batch: Batch, rng: Rng) -> Tensor:
-        """What the base predicts for the class rows of a micro-batch, (n, C, h, w)."""
+    @property
+    def _together(self) -> int:
+        """The micro-batches of how many steps are asked about in one pass."""
+        alone = self._parts > 1 or not self._untouched.is_small
+        return 1 if alone else max(1, TOGETHER // self.batches.batch_size)
+
+    def _answers(self, rng: Rng) -> dict[Rng, Tensor]:
+        """What the base predicts for the class rows, (n, C, h, w), of this micro-batch and of those beside it.
+
+        Which these are does not depend on where a run was resumed or ends: in other company answers may be rounded
+        otherwise.
+        """
+        first = rng.step // self._together * self._together
+        alike: defaultdict[object, dict[Rng, Question]] = defaultdict(dict)
+        for step in range(first, first + self._together):
+            beside = replace(rng, step=step)
+            question = self._question(beside)
+            alike[question.x_t.shape, question.sizes is None][beside] = question
+        answers: dict[Rng, Tensor] = {}
+        for asked in alike.values():
+            answers |= zip(asked, self._predicted([*asked.values()]).split(self.batches.batch_size))
+        return answers
+
+    def _question(self, rng: Rng) -> Question:
+        """The class rows of a micro-batch."""
+        batch, last = self.batches(rng), slice(-self.batches.batch_size, None)
         noised = self._noising.sample(batch.latents, rng)
-        count, size = self.batches.batch_size, -(-len(batch.prompts) // self._parts)
-        rows = range(len(batch.prompts) - count, len(batch.prompts), size)
-        parts = [slice(first, first + size) for first in rows]
-        sizes = [None if batch.sizes is None else batch.sizes[part] for part in parts]
+        sizes = None if batch.sizes is None else batch.sizes[last]
+        return Question(noised.x_t[last], noised.t[last], batch.prompts[last], sizes)
+
+    def _predicted(self, questions: Sequence[Question]) -> Tensor:
+        """What the base predicts for rows of one shape, no more of them at once than a step computes or TOGETHER."""
+        x_t, t = torch.cat([q.x_t for q in questions]), torch.cat([q.t for q in questions])
+        prompts = [prompt for q in questions for prompt in q.prompts]
+        sizes = [q.sizes for q in questions if q.sizes is not None]
+        size = len(prompts) if self._parts == 1 else -(-2 * self.batches.batch_size // self._parts)
+        parts = [slice(first, first + size) for first in range(0, len(prompts), size)]
+        told = torch.cat(sizes) if sizes else None
         ask = self._untouched.predict
-        return torch.cat([ask(noised.x_t[p], noised.t[p], batch.prompts[p], s) for p, s in zip(parts, sizes)])
+        return torch.cat([ask(x_t[p], t[p], prompts[p], None if told is None else told[p]) for p in parts])
 
 
 def _twin(model: Family) -> Family:

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,20 +161,20 @@ def rehearsed(
         return stand, 0.0
     untouched.leave(state.trained())
     source = OwnPredictions(stand, untouched, noising_of(state.model, config))
-    rngs, times = source.due(Rng(state.seed), steps, config.accumulate), [time.perf_counter()]
+    reading, asking, asked = 0.0, 0.0, 0
+    while rngs := source.due(Rng(state.seed, asked), steps, config.accumulate):
+        times = [time.perf_counter()]
 
-    def timed() -> Iterator[Rng]:
-        for rng in rngs:
-            times.append(time.perf_counter())
-            yield rng
+        def timed(rngs: Sequence[Rng] = rngs, times: list[float] = times) -> Iterator[Rng]:
+            for rng in rngs:
+                times.append(time.perf_counter())
+                yield rng
 
-    if not rngs:
-        return source, 0.0
-    source.ask(timed())
-    times.append(time.perf_counter())
-    reading, *asking = (after - before for before, after in pairwise(times))
+        source.ask(timed())
+        reading, asking = max(reading, times[1] - times[0]), asking + time.perf_counter() - times[1]
+        asked = rngs[-1].step + 1
     share = math.ceil(config.steps / source.steps_ahead(config.accumulate)) / config.steps
-    return source, reading * share + statistics.median(asking) * config.accumulate
+    return source, reading * share + asking / max(1, asked)
 
 
 class StageEstimate:

@@ -193,11 +193,16 @@ class StageData:
         rngs = source.due(Rng(stages.seed, stages.step), config.steps, config.accumulate)
         if not rngs:
             return
-        rows = len(rngs) * config.batch_size
-        self.reporter.say(f"Asking the base for its own predictions at {rows} noised photos.")
-        with self.clock.part("own_predictions"), self.reporter.within("predictions", len(rngs)):
-            ladder.ask(self.model, source, lambda: self._each(rngs), rngs[0])
-        self.seconds_ahead = (time.perf_counter() - began) * config.accumulate / len(rngs)
+        with self.clock.part("own_predictions"):
+            if source.asks_at_once:
+                ladder.ask(self.model, source, lambda: rngs, rngs[0])
+            else:
+                rows = len(rngs) * config.batch_size
+                self.reporter.say(f"Asking the base for its own predictions at {rows} noised photos.")
+                with self.reporter.within("predictions", len(rngs)):
+                    ladder.ask(self.model, source, lambda: self._each(rngs), rngs[0])
+        last = min(config.steps, rngs[-1].step + 1)
+        self.seconds_ahead = (time.perf_counter() - began) / (last - stages.step)
 
     def _each(self, rngs: Sequence[Rng]) -> Iterator[Rng]:
         """One after the other, telling how far it is."""

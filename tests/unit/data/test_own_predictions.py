@@ -9,6 +9,7 @@ import pytest
 import torch
 from photo_files import picture
 
+from booth.core.batch import Batch
 from booth.core.errors import UsageError
 from booth.core.family import Family
 from booth.core.method import Subject
@@ -29,6 +30,12 @@ def batches_of(model: Family, prior_weight: float = 0.5) -> PhotoBatches:
     photos = tuple(Photo(Path(f"{i}"), f"{i}", picture(i)) for i in range(3))
     lesson = TrainingSubject(Subject("sks", "dog"), PhotoSet(photos, ""), ["a photo of sks dog"], "a photo of a dog")
     return PhotoBatches(model, [lesson], batch_size=2, prior_weight=prior_weight, prior="prediction")
+
+
+@pytest.fixture(autouse=True)
+def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy is small, and would be asked about several steps in one pass: some tests here have it do so."""
+    monkeypatch.setattr(own_predictions, "TOGETHER", 1)
 
 
 @pytest.fixture
@@ -138,6 +145,61 @@ def test_what_is_known_is_not_asked_again(asked: OwnPredictions, rows: list[int]
     assert rows == [2] * 5 + [1] * 8, "no more rows at once than a step computes"
 
 
+def test_a_small_base_is_asked_about_steps_side_by_side(
+    toy: Family, untouched: Untouched, asked: OwnPredictions, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [asked(rng).target for rng in RNGS]
+    monkeypatch.setattr(own_predictions, "TOGETHER", 4)
+    several = OwnPredictions(asked.batches, untouched, toy.make_noising())
+    rows.clear()
+    together = [several(rng).target for rng in RNGS]
+    assert rows == [4, 4], "two steps at two rows each"
+    assert all(torch.allclose(a, t, atol=1e-5) for a, t in zip(alone, together, strict=True))
+    later = OwnPredictions(asked.batches, untouched, toy.make_noising())
+    assert torch.equal(later(RNGS[3]).target, together[3]), "wherever a run goes on"
+    assert later.due(RNGS[3], 4, 1) == []
+    assert later.due(RNGS[0], 4, 2) == [Rng(3, step, micro) for step in (0, 1) for micro in (0, 1)]
+    assert later.due(Rng(3, 5), 6, 1) == [Rng(3, 4), Rng(3, 5)], "what was asked about with it before"
+    assert later.due(Rng(3, 6), 6, 1) == []
+    later.parts = 2
+    assert later.due(RNGS[0], 4, 1) == [], "as few rows as a step computes, then"
+    rows.clear()
+    assert torch.allclose(later(RNGS[2]).target, together[2], atol=1e-5)
+    assert rows == [2]
+
+
+def test_steps_of_other_shapes_are_asked_about_apart(
+    toy: Family, untouched: Untouched, asked: OwnPredictions, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dealt = asked.batches
+
+    class Buckets:
+        batch_size = 2
+
+        def __call__(self, rng: Rng) -> Batch:
+            batch = dealt(rng)
+            return replace(batch, latents=batch.latents[..., :4]) if rng.step % 2 else batch
+
+    expected = [OwnPredictions(Buckets(), untouched, toy.make_noising())(rng).target for rng in RNGS]
+    rows.clear()
+    monkeypatch.setattr(own_predictions, "TOGETHER", 8)
+    several = OwnPredictions(Buckets(), untouched, toy.make_noising())
+    found = [several(rng).target for rng in RNGS]
+    assert rows == [4, 4]
+    assert all(torch.allclose(a, t, atol=1e-5) for a, t in zip(expected, found, strict=True))
+
+
+def test_a_base_that_is_not_small_is_asked_step_by_step(
+    toy: Family, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_predictions, "TOGETHER", 8)
+    monkeypatch.setattr(type(toy), "pack_layers", Family.pack_layers)
+    asked = OwnPredictions(batches_of(toy), Untouched(toy, ["a photo of a dog"]), toy.make_noising())
+    assert asked.due(RNGS[0], 4, 1) == []
+    asked(RNGS[0])
+    assert rows == [2]
+
+
 def test_the_weights_that_are_not_trained_are_held_once(toy: Family, untouched: Untouched) -> None:
     twin = untouched._model
     assert twin.freed == {"vae", "text_encoder"}
@@ -164,6 +226,7 @@ def test_those_that_are_trained_are_read_to_be_asked_and_let_go(
         before = {id(p) for p in toy.components()["unet"].parameters()}
         assert not any(p.is_meta or id(p) in before for p in network.parameters())
     assert all(p.is_meta for p in network.parameters())
+    assert not any("forward" in vars(layer) for layer in network.modules()), "nothing laid out stays either"
     own = OwnPredictions(asked.batches, untouched, toy.noising)
     monkeypatch.setattr(own_predictions, "AHEAD", 3)
     assert own.due(RNGS[0], 4, 1) == RNGS[:3]

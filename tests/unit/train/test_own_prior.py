@@ -49,6 +49,12 @@ class Passes(Heard):
         monkeypatch.setattr(StableDiffusion, "predict", counted)
 
 
+@pytest.fixture(autouse=True)
+def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy is small, and would be asked about several steps in one pass: some tests here have it do so."""
+    monkeypatch.setattr(own_predictions, "TOGETHER", 1)
+
+
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     return Passes(monkeypatch)
@@ -66,6 +72,32 @@ def test_the_first_step_of_a_long_run_waits_for_no_other(lesson: Lesson, passes:
         next(trainer)
     assert (passes.asked, passes.taught) == ([2, 2], [4, 4])
     assert ahead(passes) == []
+
+
+@pytest.mark.parametrize("method", ["lora", slow("dreambooth")])
+def test_a_small_base_is_asked_about_several_steps_in_one_pass(
+    lesson: Lesson, passes: Passes, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(lesson(method, "alone", **PRIOR), listeners=[passes])
+    assert passes.asked == [2] * 5
+    passes.asked = []
+    monkeypatch.setattr(own_predictions, "TOGETHER", 8)
+    heard = Heard()
+    kept = PRIOR | {"keep_checkpoints": 1}
+    straight = train(lesson(method, "straight", **kept), listeners=[heard])
+    assert passes.asked == [8] * 2, "whole passes, beyond the last step too"
+    assert "own_predictions" in straight.record.timings
+    assert [e.data["loss"] for e in heard.of("step")] == pytest.approx(
+        [e.data["loss"] for e in passes.of("step")], rel=1e-4
+    )
+    config = lesson(method, "stopped", **kept | {"checkpoint_every": 0})
+    with pytest.raises(Interrupted):
+        train(config, listeners=[stop_after(2)])
+    resumed = train(config.model_copy(update={"resume": True}))
+    assert weights(resumed.folder) == weights(straight.folder), "within a pass"
+    longer = train(lesson(method, "longer", **kept | {"steps": 6}))
+    gone_on = train(lesson(method, "straight", **kept | {"steps": 6, "resume": True}))
+    assert weights(gone_on.folder) == weights(longer.folder)
 
 
 def test_what_must_be_asked_ahead_is_asked_in_bounded_chunks(
@@ -178,8 +210,18 @@ def test_parts_that_are_let_go_are_not_needed_to_ask(lesson: Lesson, method: str
     assert weights(lean.folder) == weights(plain.folder)
 
 
-@pytest.mark.parametrize(("method", "seconds"), [("lora", 3.0), ("dreambooth", 2.0 + 1.0 + 10 * 5 / 200)])
-def test_an_estimate_counts_it(lesson: Lesson, method: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("method", "together", "seconds"),
+    [
+        ("lora", 1, 2 + 1),
+        ("dreambooth", 1, 2 + 1 + 10 * 5 / 200),
+        ("lora", 8, 2 + 1 / 4),
+        ("dreambooth", 8, 2 + 1 / 4 + 10 * 5 / 200),
+    ],
+)
+def test_an_estimate_counts_it(
+    lesson: Lesson, method: str, together: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A pass of the base that is asked takes a second here, one of a step two, and reading its weights ten."""
     now, predict, recall = [0.0], StableDiffusion.predict, StableDiffusion.recall
 
@@ -198,6 +240,7 @@ def test_an_estimate_counts_it(lesson: Lesson, method: str, seconds: float, monk
     monkeypatch.setattr(StableDiffusion, "predict", passing)
     monkeypatch.setattr(StableDiffusion, "recall", reading)
     monkeypatch.setattr(own_predictions, "AHEAD", 40)
+    monkeypatch.setattr(own_predictions, "TOGETHER", together)
     with Trainer(lesson(method, steps=200, **PRIOR), keep=False) as trainer:
         found = trainer.estimate()
     assert found.train_seconds == pytest.approx(200 * seconds)

@@ -152,7 +152,7 @@ def test_masks_reach_the_weights_and_the_plan(lesson: Lesson, photos_folder: Pat
 def test_the_own_predictions_need_no_class_pictures(lesson: Lesson, painted: list[str]) -> None:
     heard = Heard()
     concept = train(lesson("dreambooth", prior_weight=1.0, prior="prediction"), listeners=[heard])
-    assert "Asking the base for its own predictions at 10 noised photos." in heard.messages
+    assert "Asking the base for its own predictions at 32 noised photos." in heard.messages
     assert painted == []
     assert "own_predictions" in concept.record.timings
     assert "class_pictures" not in concept.record.timings
