@@ -249,10 +249,14 @@ def _row(
     speed = Speed.of([step.seconds for step in made][WARM:]).and_always(ahead)
     held = [tensor for module in model.components().values() for tensor in tensors_of(module)]
     kept = [value for entry in update.optimizer.state.values() for value in entry.values() if torch.is_tensor(value)]
-    model.pack_layers(False)  # whose products nobody counts
+    for base in (model, untouched):
+        if base is not None:
+            base.pack_layers(False)  # whose products nobody counts
     flops = FlopCounterMode(display=False)
     with LiveTensors([*held, *update.parameters().values(), *kept]) as live, flops:
         list(training_steps(model, batches, update, start=0, stop=1, **how))
+    if untouched is not None:
+        untouched.pack_layers(True)
     count = flops.get_total_flops()
     config = stage.method.config
     return Row(

@@ -47,7 +47,13 @@ class Untouched:
             self._model.remember_embeddings(True, most=len(asked))
             self._model.embed_ahead(asked)
         self._model.free(["vae", *self._model.sites.text_encoders])
-        self.is_small = self._model.pack_layers(True) > 0  # so that a pass of a few rows is hardly any work
+        # A pass of a few rows takes a small base hardly less time than one of several.
+        self._is_small = self.asks_several = self._model.pack_layers(True) > 0
+
+    def pack_layers(self, on: bool) -> None:
+        """Have a small base compute with its layers packed, and be asked about several steps in one pass; or neither."""
+        self.asks_several = on and self._is_small
+        self._model.pack_layers(self.asks_several and self.shares_weights)
 
     @property
     def shares_weights(self) -> bool:
@@ -59,7 +65,7 @@ class Untouched:
         found = {id(tensor) for tensor in trained}
         names = [n for n, part in self._model.components().items() if any(id(p) in found for p in part.parameters())]
         if names:
-            self._model.pack_layers(False)
+            self._model.pack_layers(False)  # those that are there are let go
             self._model.stand_alone(names)
             self._apart += names
 
@@ -70,7 +76,7 @@ class Untouched:
             yield
             return
         self._model.recall(self._apart)
-        self._model.pack_layers(True)
+        self._model.pack_layers(self.asks_several)
         try:
             yield
         finally:
@@ -176,7 +182,7 @@ class OwnPredictions:
     @property
     def _together(self) -> int:
         """The micro-batches of how many steps are asked about in one pass."""
-        alone = self._parts > 1 or not self._untouched.is_small
+        alone = self._parts > 1 or not self._untouched.asks_several
         return 1 if alone else max(1, TOGETHER // self.batches.batch_size)
 
     def _answers(self, rng: Rng) -> dict[Rng, Tensor]:

@@ -79,6 +79,15 @@ def test_settings_are_those_of_the_methods_that_have_them(toy_base: Path) -> Non
     assert three.methods[0].gigaflop == pytest.approx(3 * one.methods[0].gigaflop, rel=0.05)
 
 
+def test_what_the_base_is_asked_counts_as_much_as_a_step_has_of_it(toy_base: Path) -> None:
+    asked, plain = (
+        measure.bench(str(toy_base), methods=["lora"], steps=1, draws=False, settings=settings).methods[0]
+        for settings in ({"batch_size": 2}, {"batch_size": 4, "prior_weight": 0.0})
+    )
+    assert (asked.rows, plain.rows) == (4, 4)
+    assert plain.gigaflop < asked.gigaflop < 1.5 * plain.gigaflop
+
+
 def test_the_base_is_left_as_it_was(toy: Family) -> None:
     before = {name: t.clone() for name, t in tensors(toy).items()}
     measure._measured("dreambooth", toy, 1, {}, "cpu", "fp32", 1e9)
