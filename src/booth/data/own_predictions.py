@@ -51,7 +51,7 @@ class Untouched:
         self._is_small = self.asks_several = self._model.pack_layers(True) > 0
 
     def pack_layers(self, on: bool) -> None:
-        """Have a small base compute with its layers packed, and be asked about several steps in one pass; or neither."""
+        """Have a small base compute with its layers packed and be asked about several steps at once, or neither."""
         self.asks_several = on and self._is_small
         self._model.pack_layers(self.asks_several and self.shares_weights)
 
