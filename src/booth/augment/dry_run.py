@@ -14,7 +14,6 @@ from booth.augment.labelled_set import LabelledSet
 from booth.augment.recipe import BASE, PLACEBO, Recipe
 from booth.config import RunConfig
 from booth.core.json_values import Json
-from booth.generate.draw import STEPS
 from booth.train.estimate import seconds_per_picture
 from booth.train.trainer import Trainer
 
@@ -54,7 +53,7 @@ def _estimated(
     """The side of a drawing, seconds and bytes, from a few real steps and a picture that is not kept."""
     session = Generator(recipe.base, recipe.device).session
     with session.model() as model:
-        side, seconds = model.resolution, pictures * seconds_per_picture(model) * recipe.steps / STEPS * recipe.strength
+        side, seconds = model.resolution, pictures * seconds_per_picture(model, recipe.steps * recipe.strength)
     if recipe.method == BASE:
         return side, seconds, 0.0
     values: dict[str, Any] = {

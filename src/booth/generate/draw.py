@@ -26,6 +26,7 @@ from booth.generate.checks import check_canvas, check_control_images, check_sett
 from booth.generate.start import Start
 
 STEPS = 30
+ALIKE = 4  # pictures in one pass, elsewhere than on the CPU
 TILED = 2  # from more than so many times the pixels of the base's own pictures on, a GPU decodes in tiles
 
 
@@ -67,7 +68,7 @@ def draw(
     pipe = _pipe(model, scheduler, canvases)
     if canvases:
         check_canvas(model, canvases[0], steps, pipe.vae_scale_factor)
-    at_once = batch_size or (1 if pipe.device.type == "cpu" else 4)
+    at_once = batch_size or (1 if pipe.device.type == "cpu" else ALIKE)
     small = model.scale == "tiny" and pipe.device.type == "cpu" and offload[0] == "none"
     # Hints may be encoded with the global generator, whose numbers have an order.
     workers = available() if small and at_once == 1 and not control_images else 1
@@ -108,6 +109,13 @@ def draw(
                 if on_picture is not None:
                     on_picture(len(images))
     return images
+
+
+def drawn_at_once(model: Family) -> int:
+    """How many pictures `draw` makes at a time, of a model that is wholly where it computes."""
+    if next(next(iter(model.components().values())).parameters()).device.type != "cpu":
+        return ALIKE
+    return available() if model.scale == "tiny" else 1
 
 
 @contextmanager

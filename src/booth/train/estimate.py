@@ -23,7 +23,7 @@ from booth.core.rng import Rng
 from booth.core.words import duration
 from booth.data.own_predictions import OwnPredictions, Untouched
 from booth.events import Reporter
-from booth.generate.draw import STEPS, draw
+from booth.generate.draw import STEPS, draw, drawn_at_once
 from booth.train import setup
 from booth.train.loop import device_of, training_steps
 from booth.train.plan_state import PlanState
@@ -31,7 +31,7 @@ from booth.train.samples import CONTEXTS
 from booth.train.timing import peak_memory
 
 WARM, MEASURED = 1, 4  # steps that are thrown away, and steps that are timed
-DRAWN = 3  # denoising steps of the picture that is timed
+FEW, MORE = 2, 5  # denoising steps of the pictures that are timed
 LEAST = 0.05  # no estimate is better than this share, for a machine is never quite idle
 WRITTEN = 200_000_000  # bytes up to which the artefact is really written to see its size
 TOLD = 10  # real steps after which a running stage says how long it will take
@@ -89,12 +89,21 @@ def estimate(state: PlanState, precision: str) -> Estimate:
     return Estimate(total, max(LEAST, 2 * error / total), train, classes, peak_memory(str(device)), artefact)
 
 
-def seconds_per_picture(model: Family) -> float:
-    """From a picture of a few denoising steps, after one that is thrown away: a process's first takes far longer."""
-    draw(model, ["a photo"], [0], steps=DRAWN)
-    began = time.perf_counter()
-    draw(model, ["a photo"], [0], steps=DRAWN)
-    return (time.perf_counter() - began) * STEPS / DRAWN
+def seconds_per_picture(model: Family, steps: float = STEPS) -> float:
+    """Of as many as are drawn at a time, from two drawings of a few denoising steps: what no step takes is paid once.
+
+    One before them is thrown away: a process's first takes far longer.
+    """
+    count = drawn_at_once(model)
+
+    def timed(steps: int) -> float:
+        began = time.perf_counter()
+        draw(model, ["a photo"] * count, [*range(count)], steps=steps)
+        return (time.perf_counter() - began) / count
+
+    timed(FEW)
+    few, more = timed(FEW), timed(MORE)
+    return few + max(0.0, more - few) / (MORE - FEW) * (steps - FEW)
 
 
 def _rehearse(state: PlanState, precision: str) -> tuple[list[Speed], int]:

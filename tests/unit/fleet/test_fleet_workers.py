@@ -61,12 +61,13 @@ def kill_when_saved(place: Folder, killed: list[int], stop: threading.Event) -> 
                 return
 
 
+@pytest.mark.essential
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("workers", [slow("2"), pytest.param("ray:2", marks=NO_RAY)])
 def test_a_killed_worker_costs_nothing_but_time(
     workers: str, asked: Asked, subjects: Any, unmeasured: Fleet, tmp_path: Path, lines: list[str]
 ) -> None:
-    entries = asked(subjects("rex", "tom"), steps=40)
+    entries = asked(subjects("rex", "tom"), steps=12)
     alone, place = Folder(tmp_path / "alone"), Folder(tmp_path / "place")
     with ThisProcess() as here:
         run_fleet(entries, unmeasured, alone, here, lines.append)

@@ -99,12 +99,15 @@ def test_durations_are_said_as_people_do() -> None:
 
 
 def test_the_first_picture_is_thrown_away(toy: Family, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is loaded for it alone is no part of the price."""
-    now, costs = [0.0], iter([56.0, 0.3])
+    """What is loaded for it alone is no part of the price; what belongs to no step is paid once."""
+    now, loading = [0.0], iter([56.0, 0.0, 0.0])
 
-    def draw(*_: object, **__: object) -> None:
-        now[0] += next(costs)
+    def draw(_: Family, prompts: list[str], seeds: list[int], *, steps: int) -> None:
+        assert len(prompts) == len(seeds) == 2
+        now[0] += next(loading) + 1.0 + 0.1 * steps
 
     monkeypatch.setattr(estimating, "draw", draw)
     monkeypatch.setattr(estimating.time, "perf_counter", lambda: now[0])
-    assert estimating.seconds_per_picture(toy) == pytest.approx(0.3 * estimating.STEPS / estimating.DRAWN)
+    monkeypatch.setattr(estimating, "drawn_at_once", lambda model: 2)
+    taken = estimating.seconds_per_picture(toy)
+    assert taken == pytest.approx((1.0 + 0.1 * estimating.STEPS) / 2), "of two side by side"
