@@ -172,12 +172,17 @@ def summary(subjects: dict[str, Any]) -> dict[str, Any]:
                 "subjects": len(runs),
                 "curve": [[round(step), round(s, 1), round(j, 3)] for step, s, j in rows],
             }
-    arm = max(("script", OURS), key=lambda arm: told[arm]["curve"][-1][2])
-    _, seconds, target = told[arm]["curve"][-1]
-    there = next((row for row in told["booth"]["curve"] if row[2] >= target), None)
-    told["target"] = {"arm": arm, "joint": target, "script": seconds, "booth": there and there[1]}
-    told["target"] |= {"steps": there and there[0], "ratio": there and round(there[1] / seconds, 2)}
+    told["documented"] = reached(told, "script")
+    told["target"] = reached(told, max(("script", OURS), key=lambda arm: told[arm]["curve"][-1][2]))
     return told
+
+
+def reached(told: dict[str, Any], arm: str) -> dict[str, Any]:
+    """When booth had what an arm of the script's had at its end."""
+    _, seconds, joint = told[arm]["curve"][-1]
+    step, there, _ = next((row for row in told["booth"]["curve"] if row[2] >= joint), (None, None, None))
+    ratio = there and round(there / seconds, 2)
+    return {"arm": arm, "joint": joint, "script": seconds, "booth": there, "steps": step, "ratio": ratio}
 
 
 def main() -> None:
