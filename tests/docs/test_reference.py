@@ -23,6 +23,7 @@ BY_HAND = [
     "reliability.md",
     "run-folder.md",
     "several-gpus.md",
+    "speed.md",
     "threat-model.md",
 ]
 

@@ -69,6 +69,7 @@ def leaves_the_base_to_be_asked(make: Make, base: Path, folder: Path) -> None:
     asked = deal(Rng(1))
     noised = model.noising.sample(asked.latents, Rng(1))
     untouched = Untouched(model, asked.prompts)
+    untouched.pack_layers(False)  # which may be rounded otherwise
 
     def answer() -> torch.Tensor:
         with untouched.at_hand():
