@@ -35,8 +35,8 @@ newest whole checkpoint; a *wrong resume* is other bits in the end than without 
 
 `benchmarks/stops.py`: {stops} runs of the embedded base, {stop_steps} steps of {methods}, asked to
 end at a moment drawn evenly from the life of one. Clouds give {promised:g} s. Counted are the seconds until the
-process has ended, and then there has to lie a checkpoint that verifies, of the last step told. This and
-nothing else ran on {cores} cores; where eleven processes wanted both, one node of six took 31.2 s.
+process has ended, and then there has to lie a checkpoint that verifies, of the last step told. On average
+{load:.1f} processes wanted the {cores} cores; in an earlier measurement eleven did, and one node of six took 31.2 s.
 
 {stopped}
 
@@ -90,6 +90,7 @@ def page() -> str:
         stop_steps=stops["about"]["steps"],
         methods=", ".join(stops["about"]["methods"]),
         promised=stops["about"]["promised_seconds"],
+        load=stops["load"][1],
         cores=stops["cores"],
         stopped=table(list(stops["rows"][0]), [list(row.values()) for row in stops["rows"]]),
         places="call " + ", ".join(map(str, faults["about"]["calls"])),

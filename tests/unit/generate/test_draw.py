@@ -8,7 +8,9 @@ from PIL import Image as Images
 from booth.core.cancel import CancelToken, cancellable
 from booth.core.errors import Cancelled, NotFiniteError, UsageError
 from booth.core.family import Family
-from booth.generate.draw import draw
+from booth.core.threads import computing_with
+from booth.generate import draw as drawing
+from booth.generate.draw import draw, drawn_at_once
 from booth.generate.png import SAMPLERS
 from booth.generate.start import Start
 from harness import computing_as_we_do
@@ -47,6 +49,16 @@ def test_the_bytes_of_a_picture_do_not_depend_on_the_cores(toy: Family, how: dic
         torch.set_num_threads(cores)
     assert heard == [1, 2, 3] * 3
     assert all(same(a, b) and same(a, c) for a, b, c in zip(*drawn, strict=True))
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_as_many_are_drawn_at_once_as_are_said_to_be(toy: Family, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside: list[int] = []
+    side_by_side = drawing.side_by_side
+    monkeypatch.setattr(drawing, "side_by_side", lambda tasks: beside.append(len(tasks)) or side_by_side(tasks))
+    with computing_with(cores):
+        draw(toy, ["a dog"] * 4, [0, 1, 2, 3], steps=1)
+        assert drawn_at_once(toy) == max(beside, default=1) == cores
 
 
 def test_pictures_side_by_side_look_at_the_cancel_token(toy: Family) -> None:
