@@ -22,7 +22,7 @@ def render(
     out: Annotated[Path, typer.Option(help="Folder to write into.", metavar="DIR")] = Path("world-pictures"),
     count: Annotated[int, typer.Option("-n", "--count", help="Pictures.", min=1)] = 24,
     seed: Seed = 0,
-    split: Annotated[str, typer.Option(help="train, held_out or new_identity.", metavar="SPLIT")] = "train",
+    split: Annotated[str, typer.Option(help="train, held_out, new_identity or any.", metavar="SPLIT")] = "train",
     as_json: AsJson = False,
 ) -> None:
     """Draw captioned pictures of the world: PNGs, metadata.jsonl and a contact sheet."""
@@ -103,7 +103,7 @@ def judges(
     base: Annotated[
         str, typer.Option(help="Base whose autoencoder the judges get used to.", metavar="BASE")
     ] = "embedded",
-    steps: Annotated[int, typer.Option(help="Training steps of the three judges together.", min=3)] = 24_000,
+    steps: Annotated[int, typer.Option(help="Training steps of the three judges together.", min=3)] = 36_000,
     workers: Annotated[int, typer.Option(help="Processes that render.", min=1)] = 2,
     device: Device = None,
     as_json: AsJson = False,
@@ -136,6 +136,9 @@ def score(
     result = judge(base, pictures, seed)
     names = ("object", "scene", "colour", "joint", "accessory", "empty", "sharpness")
     lines = [f"{name:<9} {100 * result[name]:5.1f} %" for name in names]
+    for i, name in enumerate(names):
+        if name in result["judge_errors"]:
+            lines[i] += f"   (of renders {100 * (1 - result['judge_errors'][name]):5.1f} %)"
     finish(result, [*lines, f"over {result['pictures']} pictures"], as_json)
 
 

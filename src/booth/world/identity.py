@@ -115,10 +115,12 @@ def _mark_colour(rng: np.random.Generator, palette: str, other: str = "none") ->
 
 
 def glyphs_of(noun: str, designer: str = "seen") -> tuple[str, ...]:
-    """A noun's shapes by the designers that training sees ("seen"), by the one kept from it ("held_out"), or one's.
+    """A noun's shapes by the designers that training sees ("seen"), the one kept from it ("held_out"), "any", or one's.
 
     Not every designer drew every noun: the answer may be empty.
     """
+    if designer == "any":
+        return NOUNS[noun].glyphs
     if designer == "seen":
         return tuple(g for g in NOUNS[noun].glyphs if designer_of(g) != HELD_OUT_DESIGNER)
     who = HELD_OUT_DESIGNER if designer == "held_out" else designer

@@ -17,11 +17,26 @@ def picks_the_right_one(vectors: Tensor) -> float:
     return (torch.einsum("gd,gnd->gn", vectors[:, 0, 0], vectors[:, :, 1]).argmax(1) == 0).float().mean().item()
 
 
+def presence_threshold(judges: Judges, workers: int) -> float:
+    """The probability at which as many empty scenes are taken for pictures of things as things are overlooked."""
+    kind = {"workers": workers, "size": SIDE, "upright_share": UPRIGHT_SHARE, "designer": "any"}
+    empty, shown = (
+        judges.presence(render_many(500, seed=911, split="any", empty_share=share, **kind)[0]) for share in (1.0, 0.0)
+    )
+    return where_errors_are_equal(shown, empty, torch.linspace(0.02, 0.98, 97))
+
+
+def where_errors_are_equal(above: Tensor, below: Tensor, among: Tensor) -> float:
+    """The threshold with as large a share of `above` below it as of `below` above it."""
+    missed = torch.stack([((above < t).float().mean() - (below >= t).float().mean()).abs() for t in among])
+    return round(float(among[missed.argmin()]), 4)
+
+
 def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str, float]:
     """Accuracies on renders with other seeds, and the identity threshold with its equal error rate."""
-    images, captions, factors = render_many(
-        count, seed=909, split="train", workers=workers, size=SIDE, upright_share=UPRIGHT_SHARE
-    )
+    judges.errors["presence_threshold"] = presence_threshold(judges, workers)
+    kind = {"workers": workers, "size": SIDE, "upright_share": UPRIGHT_SHARE}
+    images, captions, factors = render_many(count, seed=909, split="any", designer="any", **kind)
     verdicts, labels = judges.look(images), [labels_of(f) for f in factors]
     single = [i for i, y in enumerate(labels) if y[0] >= 0 > y[1]]
     shown = [i for i, y in enumerate(labels) if y[0] >= 0]
@@ -33,11 +48,14 @@ def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str
         "colour": _share([verdicts[i].colour == COLOUR_NAMES[labels[i][3]] for i in coloured]),
         "accessory": _share([verdicts[i].accessory == ACCESSORY_NAMES[labels[i][4]] for i in single]),
     }
+    result["presence_threshold"] = judges.presence_threshold
     result["empty"] = _share([v.empty for v in (verdicts[i] for i in empty)])
     result["not_empty"] = _share([not v.empty for v in (verdicts[i] for i in shown)])
-    strangers, _, told = render_many(1_000, seed=910, workers=workers, size=SIDE, empty_share=0.0, designer="held_out")
-    seen = [(v, f.objects[0]) for v, f in zip(judges.look(strangers), told, strict=True) if len(f.objects) == 1]
-    result["object_of_another_designer"] = _share([v.objects[0] == o.identity.noun for v, o in seen])
+    # What the base is asked for and has never seen: the judges have to know it.
+    for name, split, designer in (("combination", "held_out", "seen"), ("designer", "any", "held_out")):
+        strange, _, told = render_many(1_000, seed=910, split=split, designer=designer, empty_share=0.0, **kind)
+        seen = [(v, f.objects[0]) for v, f in zip(judges.look(strange), told, strict=True) if len(f.objects) == 1]
+        result[f"object_in_held_out_{name}"] = _share([v.objects[0] == o.identity.noun for v, o in seen])
     pictures, _ = identity_groups(250, seed=808, held_out=True, workers=workers)
     vectors = judges.identities(pictures.reshape(-1, 64, 64, 3)).reshape(*pictures.shape[:3], -1)  # (G, 8, 2, D)
     result["identity_near"] = picks_the_right_one(vectors)  # among seven that differ in one or two marks
@@ -48,8 +66,8 @@ def measure_errors(judges: Judges, workers: int, count: int = 2_000) -> dict[str
     result["identity"] = picks_the_right_one(vectors)  # among ten of the same noun
     same = torch.cat([same, torch.einsum("gd,gd->g", vectors[:, 0, 0], vectors[:, 0, 1])])
     other = torch.einsum("gd,grd->gr", vectors[:, 0, 0], vectors[:, 1:, 1]).flatten()
-    threshold = min(np.linspace(-1, 1, 401), key=lambda t: abs((same < t).float().mean() - (other >= t).float().mean()))
-    result["identity_threshold"] = float(threshold)
+    threshold = where_errors_are_equal(same, other, torch.linspace(-1, 1, 401))
+    result["identity_threshold"] = threshold
     result["identity_equal_error"] = (other >= threshold).float().mean().item()
     result["identity_near_taken_for_same"] = (rival >= threshold).float().mean().item()
     turned = [[captions[j] for j in np.roll(np.arange(200), shift)] for shift in range(20)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,11 @@ NOUN_NAMES, SCENE_NAMES = tuple(NOUNS), tuple(SCENES)
 COLOUR_NAMES, ACCESSORY_NAMES = ("none", *COLOURS), ("none", *ACCESSORIES)
 IDENTITY_WIDTH = 128
 SIDE = 64  # pixels of the pictures that the judges look at
+STEP = "/step"  # after a weight's name: what its whole numbers are multiples of
+# Where the factor judge looks from: a little to the side, and at the mirrored picture. No factor depends on either.
+GLANCES = ((0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2))
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class FactorJudge(nn.Module):
     def __init__(self, labels: Labels | None = None) -> None:
         super().__init__()
         self.sizes = (labels or Labels()).sizes
-        self.tower = ImageTower(sum(self.sizes), widths=(48, 96, 192))
+        self.tower = ImageTower(sum(self.sizes), widths=(48, 96, 192), blocks=2)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits: object presence (B, nouns), scene (B, scenes), colour and accessory, both with "none" first."""
@@ -91,7 +96,7 @@ class Verdict:
     scene: str
     colour: str  # "none" when it is no captioned colour
     accessory: str
-    empty: bool = False  # whether no object is likelier there than not
+    empty: bool = False  # whether no object is likely enough
 
 
 class Judges:
@@ -103,24 +108,45 @@ class Judges:
         self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         self.errors: dict[str, float] = json.loads((folder / "judges.json").read_text())
         self.labels = Labels.read(folder)
-        self.factors = _load(FactorJudge(self.labels), folder / "factors.safetensors")
-        self.identity = _load(IdentityJudge(), folder / "identity.safetensors")
+        self.factors = read_judge(FactorJudge(self.labels), folder / "factors.safetensors")
+        self.identity = read_judge(IdentityJudge(), folder / "identity.safetensors")
         text = new_text_encoder(self.tokenizer, layers=2)
-        self.agreement = _load(Contrastive(text), folder / "agreement.safetensors")
+        self.agreement = read_judge(Contrastive(text), folder / "agreement.safetensors")
 
     @torch.no_grad()
     def look(self, images: np.ndarray) -> list[Verdict]:
         """Judge the factors of uint8 pictures (N, 64, 64, 3); an object is named when it is likelier than not."""
         verdicts: list[Verdict] = []
         for i in range(0, len(images), 128):
-            objects, *others = self.factors(to_unit(images[i : i + 128]))
+            objects, *others = self._glances(to_unit(images[i : i + 128]))
             for o, s, c, a in zip(objects.sigmoid(), *(x.argmax(1) for x in others), strict=True):
                 order = o.argsort(descending=True).tolist()
                 known = self.labels
                 named = tuple(known.nouns[j] for j in order if o[j] > 0.5) or (known.nouns[order[0]],)
-                empty = bool(o.max() <= 0.5)
+                empty = bool(o.max() <= self.presence_threshold)
                 verdicts.append(Verdict(named, known.scenes[s], known.colours[c], known.accessories[a], empty))
         return verdicts
+
+    @torch.no_grad()
+    def presence(self, images: np.ndarray) -> Tensor:
+        """Probability (N,) of the likeliest object in each uint8 picture."""
+        parts = [self._glances(to_unit(images[i : i + 128]))[0] for i in range(0, len(images), 128)]
+        return torch.cat(parts).sigmoid().amax(1)
+
+    @property
+    def presence_threshold(self) -> float:
+        """Probability of its likeliest object up to which a scene is empty: equal error rate on unseen renders."""
+        return self.errors.get("presence_threshold", 0.5)
+
+    def _glances(self, pixels: Tensor) -> list[Tensor]:
+        """The factor judge's logits, their mean over every glance at the pictures and at their mirror images."""
+        edge = max(map(max, GLANCES))
+        padded = F.pad(pixels, (edge,) * 4, mode="replicate")
+        seen: list[tuple[Tensor, ...]] = []
+        for down, right in GLANCES:
+            moved = padded[..., edge + down : edge + down + SIDE, edge + right : edge + right + SIDE]
+            seen += [self.factors(moved), self.factors(moved.flip(-1))]
+        return [torch.stack(logits).mean(0) for logits in zip(*seen, strict=True)]
 
     @torch.no_grad()
     def identities(self, images: np.ndarray) -> Tensor:
@@ -140,12 +166,27 @@ class Judges:
         return (torch.cat(parts) * self.agreement.embed_text(tokens.input_ids)).sum(1)
 
 
-def _load(module: nn.Module, file: Path) -> Any:
-    module.load_state_dict({k: v.float() for k, v in load_file(file).items()})
-    return module.eval().requires_grad_(False)
+def read_judge(module: Network, file: Path) -> Network:
+    """Fill a judge with what `save_judge` kept of it, or with plain weights, and freeze it."""
+    stored = load_file(file)
+    weights = {
+        name: value.float() * stored.get(name + STEP, torch.ones(()))
+        for name, value in stored.items()
+        if not name.endswith(STEP)
+    }
+    module.load_state_dict(weights)
+    module.eval().requires_grad_(False)
+    return module
 
 
 def save_judge(module: nn.Module, file: Path) -> None:
-    """Write one judge in half precision."""
+    """Write one judge: matrices and kernels as whole numbers of a step of their own for each output, others in half."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().half().contiguous() for k, v in module.state_dict().items()}, file)
+    stored: dict[str, Tensor] = {}
+    for name, value in module.state_dict().items():
+        if value.ndim < 2:
+            stored[name] = value.half()
+            continue
+        step = value.float().flatten(1).abs().amax(1).clamp(min=1e-12).reshape(-1, *[1] * (value.ndim - 1)) / 127
+        stored[name], stored[name + STEP] = (value / step).round().to(torch.int8), step
+    save_file(stored, file)

@@ -33,7 +33,7 @@ from booth.world.pixels import reduced, to_bytes, to_unit
 from booth.world.sampling import UPRIGHT_SHARE, render_many
 from booth.world.text_encoder import train_contrastive
 
-SHARES = {"factors": 0.4, "identity": 0.45, "agreement": 0.15}
+SHARES = {"factors": 0.6, "identity": 0.3, "agreement": 0.1}
 SHIFT = 4  # pixels by which training pictures are moved at most
 UNCOLOURED = 0.3  # weight of a picture without a named colour; there are more of them than of all nine colours
 
@@ -106,8 +106,10 @@ def factor_pictures(
     """Pictures (count, 64, 64, 3), their captions and labels, kept in `out` for the next resume."""
     file, text = out / f"factors-{count}.npy", out / f"factors-{count}.json"
     if not text.exists():
+        # A judge that has not seen a cat in the snow names what it has seen there. Nothing is kept from it that the
+        # base may be asked for: no combination, no individual, and no designer.
         images, captions, factors = render_many(
-            count, seed=101, split="train", workers=workers, size=SIDE, upright_share=UPRIGHT_SHARE
+            count, seed=101, split="any", workers=workers, size=SIDE, upright_share=UPRIGHT_SHARE, designer="any"
         )
         images[::4] = through(vae, images[::4], device)
         _keep(file, images)

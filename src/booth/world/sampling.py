@@ -15,7 +15,7 @@ from booth.world.sprites import GLYPH, sprite
 from booth.world.vocabulary import ACCESSORIES, COLOURS, MATERIALS, NOUNS, SCENES, Scene
 from booth.world.warp import SIDE
 
-SPLITS = ("train", "held_out", "new_identity")
+SPLITS = ("train", "held_out", "new_identity", "any")
 HELD_OUT_SHARE = 0.03
 CHUNK = 256  # pictures a task of the worker pool
 ACCESSORY_SHARE = 0.38  # of live subjects
@@ -156,26 +156,27 @@ def sample_factors(
     """Draw a picture's factors; a given identity or scene is kept, whatever the split says about it.
 
     "train" shows only seen identities in seen combinations, "held_out" puts seen identities into held-out
-    combinations, and "new_identity" shows held-out identities in seen combinations. With an `empty_share` some pictures
-    show the scene alone; with an `upright_share` some show things large, upright and in the middle.
-    `designer="held_out"` draws shapes by the designer whom training never sees, of the nouns that
-    he has. Raises ValueError for an unknown split.
+    combinations, "new_identity" shows held-out identities in seen combinations, and "any" keeps nothing apart. With an
+    `empty_share` some pictures show the scene alone; with an `upright_share` some show things large, upright and in
+    the middle. `designer="held_out"` draws shapes by the designer whom training never sees, of the nouns that
+    he has, and "any" those of all. Raises ValueError for an unknown split.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     if identity is None and rng.random() < empty_share:
         return Factors((), scene or sample_scene(rng), seed=int(rng.integers(2**31)))
     nouns = nouns_of(designer)
+    new = None if split == "any" else split == "new_identity"
     pair = rng.random() < two_share
     while True:
         where = scene or sample_scene(rng)
-        first = identity or sample_identity(rng, _pick(rng, nouns), split == "new_identity", designer)
+        first = identity or sample_identity(rng, _pick(rng, nouns), new, designer)
         who = [first]
         if pair:
             other = _pick(rng, [noun for noun in nouns if noun != first.noun])
-            who.append(sample_identity(rng, other, split == "new_identity", designer))
+            who.append(sample_identity(rng, other, new, designer))
         held_out = [is_held_out_placement(individual, where) for individual in who]
-        asked_for = identity is not None and scene is not None
+        asked_for = split == "any" or (identity is not None and scene is not None)
         if asked_for or (held_out[0] if split == "held_out" else not any(held_out)):
             break
     if pair:
@@ -226,11 +227,12 @@ def render_many(
 ) -> tuple[np.ndarray, list[str], list[Factors]]:
     """Render n pictures, (n, size, size, 3) uint8, with captions and factors; the same for any number of workers.
 
-    Of the pictures of "train" `EMPTY_SHARE` show a scene alone, of the others none, if `empty_share` says nothing else.
+    Of the pictures of "train" and "any" `EMPTY_SHARE` show a scene alone, of the others none, if `empty_share` says
+    nothing else.
     """
     workers = workers or cores()
     if empty_share is None:
-        empty_share = EMPTY_SHARE if split == "train" else 0.0
+        empty_share = EMPTY_SHARE if split in ("train", "any") else 0.0
     chunks = [(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
     kinds = {"empty_share": empty_share, "upright_share": upright_share, "designer": designer}
     work = partial(render_range, seed=seed, split=split, size=size, **kinds)  # type: ignore[arg-type]

@@ -16,6 +16,8 @@ from booth.world.reconstruction import edge_strength
 from booth.world.sampling import is_held_out_combination, render_many, sample_factors
 from booth.world.vocabulary import ACCESSORIES, NOUNS, SCENES
 
+OBJECT = "object_in_held_out_combination"  # what is drawn here: the judges' error with renders of the same kind
+
 
 def held_out_prompts(
     count: int, seed: int, nouns: Collection[str] = tuple(NOUNS)
@@ -94,9 +96,9 @@ def score(
         "steps": steps,
         "guidance": guidance,
         "judge_errors": {
-            k: round(1 - judges.errors[k], 4)
-            for k in ("object", "scene", "colour", "accessory", "empty")
-            if k in judges.errors
+            k: round(1 - judges.errors[name], 4)
+            for k, name in (("object", OBJECT), *((k, k) for k in ("scene", "colour", "accessory", "empty")))
+            if name in judges.errors
         },
         "worst_nouns": sorted(((round(float(v.mean()), 2), k) for k, v in by_noun.items() if len(v)))[:8],
         "worst_scenes": sorted(((round(float(v.mean()), 2), k) for k, v in by_scene.items() if len(v)))[:5],

@@ -114,7 +114,7 @@ def test_world_subject_writes_photos_of_one_unseen_individual(booth_cli) -> None
 
 def test_world_score_prints_what_the_judges_found(booth_cli, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"object": 0.5, "scene": 0.25, "colour": 1.0, "joint": 0.125, "pictures": 8}
-    found |= {"accessory": 0.75, "empty": 1.0, "sharpness": 0.9}
+    found |= {"accessory": 0.75, "empty": 1.0, "sharpness": 0.9, "judge_errors": {"object": 0.04}}
     asked: list[tuple] = []
 
     def judge(*words: object) -> dict:
@@ -124,7 +124,9 @@ def test_world_score_prints_what_the_judges_found(booth_cli, monkeypatch: pytest
     monkeypatch.setattr("booth.world.score.score", judge)
     assert last_object(booth_cli("world", "score", "--pictures", 8, "--seed", 3, "--json")) == found
     assert asked == [("embedded", 8, 3)]
-    assert " 12.5 %" in booth_cli("world", "score").stdout
+    told = booth_cli("world", "score").stdout
+    assert " 12.5 %" in told
+    assert "object     50.0 %   (of renders  96.0 %)" in told, "no drawing can be judged better than a render is"
 
 
 def test_a_prompt_card_is_not_drawn_on_another_base(booth_cli, lora: Concept, monkeypatch: pytest.MonkeyPatch) -> None:

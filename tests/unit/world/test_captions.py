@@ -77,6 +77,16 @@ def test_splits_keep_their_promise(split, new, combination):
             assert not any(is_held_out_placement(p.identity, factors.scene) for p in factors.objects)
 
 
+def test_any_split_keeps_nothing_apart():
+    """It is what judges learn from: who has not seen a combination names another that he has seen."""
+    rng = np.random.default_rng(13)
+    drawn = [sample_factors(rng, "any", designer="any") for _ in range(400)]
+    shown = [(p.identity, factors.scene) for factors in drawn for p in factors.objects]
+    assert 0 < np.mean([is_held_out_placement(*one) for one in shown]) < 0.2
+    assert 0 < np.mean([is_held_out(identity) for identity, _ in shown]) < 0.2
+    assert 0.1 < np.mean([designer_of(identity.glyph) == HELD_OUT_DESIGNER for identity, _ in shown]) < 0.3
+
+
 def test_the_held_out_designer_is_seen_in_no_split_unless_asked_for():
     rng = np.random.default_rng(12)
     for split in SPLITS:

@@ -31,7 +31,19 @@ def test_all_that_is_shipped_stays_small_and_is_data_only() -> None:
     assert sum(p.stat().st_size for p in files) <= 80e6
 
 
-@pytest.mark.parametrize("name", ["object", "scene", "colour", "accessory", "identity", "agreement"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "object",
+        "object_in_held_out_combination",
+        "object_in_held_out_designer",
+        "scene",
+        "colour",
+        "accessory",
+        "identity",
+        "agreement",
+    ],
+)
 def test_the_judges_say_how_often_they_are_right(name: str) -> None:
     errors = json.loads((FOLDER / "judges.json").read_text())
     assert 0.85 < errors[name] <= 1
@@ -57,6 +69,17 @@ def test_judges_know_their_own_labels_and_not_those_of_the_world_of_today(judges
     assert sum(judges.labels.sizes) == weights["tower.head.1.bias"].shape[0]
     assert set(judges.labels.nouns) <= set(NOUNS)
     assert judges.labels.scenes == tuple(SCENES)
+
+
+def test_what_is_named_does_not_depend_on_the_side(judges: Judges, renders: np.ndarray) -> None:
+    mirrored = np.ascontiguousarray(renders[:, :, ::-1])
+    for one, other in zip(judges.look(renders), judges.look(mirrored), strict=True):
+        assert (one.objects, one.scene, one.colour, one.accessory) == (
+            other.objects,
+            other.scene,
+            other.colour,
+            other.accessory,
+        )
 
 
 def test_agreement_prefers_a_picture_s_own_prompt(judges: Judges, renders: np.ndarray) -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from booth.core.rng import Rng
 from booth.world import judging, lineups
 from booth.world.identity import Identity
-from booth.world.judge_errors import picks_the_right_one
+from booth.world.judge_errors import picks_the_right_one, where_errors_are_equal
 from booth.world.judge_targets import MARKS, UNMENTIONED, labels_of, marks_of
-from booth.world.judges import ACCESSORY_NAMES, COLOUR_NAMES, NOUN_NAMES, SCENE_NAMES
+from booth.world.judges import (
+    ACCESSORY_NAMES,
+    COLOUR_NAMES,
+    NOUN_NAMES,
+    SCENE_NAMES,
+    FactorJudge,
+    read_judge,
+    save_judge,
+)
 from booth.world.render import Factors, Placement
 
 
@@ -68,6 +77,47 @@ def test_the_nearest_second_picture_decides() -> None:
     vectors[0, 0, 0, 0] = vectors[0, 0, 1, 0] = 1.0  # its own second picture points the same way
     vectors[1, 0, 0, 1] = vectors[1, 2, 1, 1] = 1.0  # another's does
     assert picks_the_right_one(vectors) == 0.5
+
+
+def test_a_threshold_has_as_many_errors_on_either_side() -> None:
+    above, below = torch.tensor([0.2, 0.5, 0.7, 0.9]), torch.tensor([0.0, 0.1, 0.3, 0.6])
+    threshold = where_errors_are_equal(above, below, torch.linspace(0, 1, 101))
+    assert 0.3 < threshold <= 0.5  # one of four is below, and one of four is not
+    assert (above < threshold).sum() == (below >= threshold).sum() == 1
+
+
+def test_a_judge_is_kept_in_a_byte_a_weight_and_says_the_same(tmp_path) -> None:
+    torch.manual_seed(0)
+    judge = FactorJudge().eval()
+    save_judge(judge, tmp_path / "judge.safetensors")
+    assert (tmp_path / "judge.safetensors").stat().st_size < 1.05 * sum(p.numel() for p in judge.parameters())
+    kept = read_judge(FactorJudge(), tmp_path / "judge.safetensors")
+    for name, weight in judge.state_dict().items():
+        apart = (kept.state_dict()[name] - weight).abs().flatten(1 if weight.ndim > 1 else 0)
+        most = weight.abs().flatten(1).amax(1, keepdim=True) if weight.ndim > 1 else weight.abs()
+        assert (apart <= most / 250).all(), name
+    assert not any(p.requires_grad for p in kept.parameters())
+
+
+def test_a_judge_kept_in_half_precision_is_read_as_before(tmp_path) -> None:
+    judge = FactorJudge().half()
+    save_file(judge.state_dict(), tmp_path / "judge.safetensors")
+    kept = read_judge(FactorJudge(), tmp_path / "judge.safetensors")
+    assert all(torch.equal(kept.state_dict()[name], value.float()) for name, value in judge.state_dict().items())
+
+
+def test_a_factor_judge_learns_from_what_the_base_never_sees(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    asked: list[dict] = []
+
+    def render(count: int, **how: object) -> tuple[np.ndarray, list[str], list[Factors]]:
+        asked.append(how)
+        return np.zeros((count, 64, 64, 3), np.uint8), ["a dog"] * count, [Factors((), "beach")] * count
+
+    monkeypatch.setattr(judging, "render_many", render)
+    monkeypatch.setattr(judging, "through", lambda vae, images, device: images)
+    pictures, _, labels = judging.factor_pictures(tmp_path, 8, None, 1, "cpu")
+    assert (len(pictures), len(labels)) == (8, 8)
+    assert {name: asked[0][name] for name in ("split", "designer")} == {"split": "any", "designer": "any"}
 
 
 def test_pictures_are_moved_and_not_changed() -> None:
