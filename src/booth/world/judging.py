@@ -104,7 +104,7 @@ def factor_pictures(
     out: Path, count: int, vae: AutoencoderKL, workers: int, device: str
 ) -> tuple[np.ndarray, list[str], list[list[int]]]:
     """Pictures (count, 64, 64, 3), their captions and labels, kept in `out` for the next resume."""
-    file, text = out / f"factors-{count}.npy", out / f"factors-{count}.json"
+    file, text = out / f"any-{count}.npy", out / f"any-{count}.json"
     if not text.exists():
         # A judge that has not seen a cat in the snow names what it has seen there. Nothing is kept from it that the
         # base may be asked for: no combination, no individual, and no designer.
