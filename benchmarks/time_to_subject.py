@@ -35,7 +35,7 @@ from booth.evaluate.encoders.world import WorldJudges
 from booth.evaluate.prompt_factors import prompt_factors
 from booth.evaluate.protocol import make_protocol, paired_prompts
 from booth.evaluate.wall import keep
-from booth.families.loading import EMBEDDED_FOLDER
+from booth.families.loading import EMBEDDED_FOLDER, base_hash
 from booth.families.quiet import hush
 from booth.generate.concepts import Applied, attached
 from booth.generate.draw import draw
@@ -202,6 +202,9 @@ def main() -> None:
     ]
     found: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {"subjects": {}}
     judges = WorldJudges()
+    base = base_hash(EMBEDDED_FOLDER)
+    if found["subjects"] and found["about"]["base"] != base:
+        parser.error(f"{asked.out} is of another base; name another file with --out, or move it away")
     with Session("embedded") as session:
         for place in SUBJECTS[: asked.subjects]:
             if place in found["subjects"]:
@@ -209,7 +212,8 @@ def main() -> None:
             found["subjects"][place] = measured(["script", "booth", OURS], place, runner, session, judges)
             result = {
                 "about": {
-                    "versions": package_versions(), "cores": os.cpu_count(), "drawings": SCENES, "drawn_in": DRAWN_IN,
+                    "base": base, "versions": package_versions(), "cores": os.cpu_count(),
+                    "drawings": SCENES, "drawn_in": DRAWN_IN,
                     "settings": ARMS, "load": list(os.getloadavg()),
                 },
                 "mean": summary(found["subjects"]), "subjects": found["subjects"],

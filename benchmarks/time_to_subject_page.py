@@ -9,6 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from booth.compare.study_page import of_an_earlier_base
+from booth.families.loading import EMBEDDED_FOLDER, base_hash
+
 ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "results" / "time_to_subject.json"
 PAGE = ROOT / "docs" / "studies" / "time-to-subject.md"
@@ -42,6 +45,7 @@ def page(measured: dict[str, Any]) -> str:
     lines = [
         "# How soon is a subject learned?",
         "",
+        *([of_an_earlier_base("All of it was"), ""] if about["base"] != base_hash(EMBEDDED_FOLDER) else []),
         f"diffusers' LoRA script and `booth train` teach the same {len(subjects)} held-out subjects to the embedded "
         f"base from the same five photos each, in turns, on {about['cores']} cores that do nothing else "
         "(`benchmarks/time_to_subject.py`, [results](../../results/time_to_subject.json)). What was learned by a "

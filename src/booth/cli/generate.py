@@ -31,9 +31,9 @@ def generate(
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="ddim, ddpm, dpm++, euler, euler-a, pndm or unipc; euler alone for flow matching.",
+            help="ddim, ddpm, dpm++, dpm++-sde, euler, euler-a, pndm or unipc; euler alone for flow matching.",
             metavar="NAME",
-            show_default="ddim or euler",
+            show_default="what suits the base",
         ),
     ] = None,
     more: Annotated[

@@ -123,7 +123,12 @@ def _of_an_earlier_base(figures: Figures, setting: Setting) -> list[str]:
     if not earlier:
         return []
     which = "All of it was" if earlier == len(figures.runs) else f"{earlier} of the {len(figures.runs)} runs were"
-    return [f"**Of an earlier base.** {which} measured on an embedded base that has been replaced since."]
+    return [of_an_earlier_base(which)]
+
+
+def of_an_earlier_base(which: str) -> str:
+    """What heads a page of figures on an embedded base that has been replaced; `which` is "All of it was", say."""
+    return f"**Of an earlier base.** {which} measured on an embedded base that has been replaced since."
 
 
 def _arms(figures: Figures, guidance: float) -> str:

@@ -72,7 +72,7 @@ class Family(ABC):
     title: ClassVar[str]
     pipelines: ClassVar[tuple[str, ...]] = ()  # what model_index.json calls its bases, for a family that is a plug-in
     offers: ClassVar[tuple[str, ...]]  # names of the sites that are not empty, known before any weights are loaded
-    sampler: ClassVar[str]  # the scheduler that pictures are drawn with unless another is named
+    sampler: str  # the scheduler that pictures are drawn with unless another is named; a base may bring its own
     guidance: ClassVar[float] = 5.0  # guidance scale, likewise
     multiple: int  # a side of a picture is a multiple of this many pixels
     largest: int = 16_384  # pixels a side that it can draw; where the base sets no limit, more is a slip of the finger

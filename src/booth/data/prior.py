@@ -42,14 +42,14 @@ def class_pictures(
 ) -> list[Image.Image]:
     """`count` pictures of the class as `model` draws it now, before any method is attached.
 
-    Picture i depends on the base, noun, seed, steps, guidance, side and i, never on `count`. `side`, in pixels, is
-    given where it is not the base's own. Each batch is kept under `cache` as PNGs with their hashes, by the commit
-    protocol: what a killed run has drawn is kept, what is damaged is drawn again. `draw` is called as draw(model,
-    prompts, seeds, steps=, guidance=, batch_size=).
+    Picture i depends on the base and its sampler, noun, seed, steps, guidance, side and i, never on `count`. `side`, in
+    pixels, is given where it is not the base's own. Each batch is kept under `cache` as PNGs with their hashes, by the
+    commit protocol: what a killed run has drawn is kept, what is damaged is drawn again. `draw` is called as
+    draw(model, prompts, seeds, steps=, guidance=, batch_size=).
     """
     prompt = class_prompt(noun, kind)
     about: dict[str, str | int | float] = {"base": base_id, "prompt": prompt, "seed": seed, "steps": steps}
-    about |= {"guidance": guidance, "batch": BATCH}
+    about |= {"guidance": guidance, "sampler": model.sampler, "batch": BATCH}
     if side is not None:
         about["side"] = side
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]

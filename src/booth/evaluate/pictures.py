@@ -44,7 +44,7 @@ def kept_for_all(
     known = _known(about, model, rows, protocol)
     place = next(iter(model.components().values())).parameters().__next__()
     here = [str(place.device), str(place.dtype), torch.__version__, torch.get_num_threads(), model.resolution]
-    key = hashlib.sha256(json.dumps([known, protocol.scheduler, *here], sort_keys=True).encode()).hexdigest()[:24]
+    key = hashlib.sha256(json.dumps([known, *here], sort_keys=True).encode()).hexdigest()[:24]
     home = cache_folder() / UNTOUCHED / key
     with alone_at(folder):
         found = _read(folder, known, len(rows))
@@ -69,6 +69,7 @@ def _known(
         "rows": [list(row) for row in rows],
         "steps": protocol.steps,
         "guidance": protocol.guidance,
+        "scheduler": protocol.scheduler or model.sampler,
     }
 
 

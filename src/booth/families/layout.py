@@ -24,7 +24,7 @@ from booth.families.multi_vector import written_out
 from booth.families.pipelines import most_tokens
 from booth.families.quantised import quantise
 from booth.families.recomputing import recompute_activations, recompute_in_encoders
-from booth.families.schedulers import made_scheduler
+from booth.families.schedulers import made_scheduler, own_sampler
 from booth.families.sharding import shard
 from booth.families.text_encoder import Encoder
 
@@ -85,6 +85,7 @@ class DiffusersFamily(Family):
             parts[folder] = self._around(name, read(base / folder, local_files_only=True)) if name in modules else None
         self._parts = parts
         self._options = self.options(index)
+        self.sampler = own_sampler(index, self.schedulers, self.scheduler.config) or self.sampler
         self._pipe = self.pipeline()
         self.freeze()
         self._packed: list[Any] = []

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from diffusers import ConfigMixin
 from diffusers.configuration_utils import FrozenDict
 
 from booth.core.errors import UsageError
 
-SCHEDULER_OPTIONS = {"pndm": {"skip_prk_steps": True}}  # as Stable Diffusion ships it; else it needs four steps
+# What published bases name that were made before there were better ones, or that tell of training alone.
+SUPERSEDED = frozenset({"DDPMScheduler", "PNDMScheduler"})
+SCHEDULER_OPTIONS = {
+    "dpm++": {"algorithm_type": "dpmsolver++"},
+    "dpm++-sde": {"algorithm_type": "sde-dpmsolver++"},
+    "pndm": {"skip_prk_steps": True},  # as Stable Diffusion ships it; else it needs four steps
+}
 
 
 def made_scheduler(name: str, known: Mapping[str, type[ConfigMixin]], config: FrozenDict) -> ConfigMixin:
@@ -24,3 +30,16 @@ def made_scheduler(name: str, known: Mapping[str, type[ConfigMixin]], config: Fr
         )
     made = known[name].from_config(config, **SCHEDULER_OPTIONS.get(name, {}))
     return cast(ConfigMixin, made)  # it would be a pair if the unused settings were asked for
+
+
+def own_sampler(
+    index: Mapping[str, Any], known: Mapping[str, type[ConfigMixin]], config: Mapping[str, Any]
+) -> str | None:
+    """By which of the family's names the base itself is drawn: its model_index.json and its scheduler's configuration.
+
+    None where it names none that the family knows, or one that is superseded.
+    """
+    _, kind = index.get("scheduler") or (None, None)
+    named = [] if kind in SUPERSEDED else [name for name, scheduler in known.items() if scheduler.__name__ == kind]
+    told = [name for name in named if SCHEDULER_OPTIONS.get(name, {}).items() <= config.items()]
+    return next(iter(told or named), None)

@@ -42,6 +42,7 @@ SCHEDULERS = {
     "ddim": DDIMScheduler,
     "ddpm": DDPMScheduler,
     "dpm++": DPMSolverMultistepScheduler,
+    "dpm++-sde": DPMSolverMultistepScheduler,
     "euler": EulerDiscreteScheduler,
     "euler-a": EulerAncestralDiscreteScheduler,
     "pndm": PNDMScheduler,

@@ -49,7 +49,7 @@ def draw(
 ) -> list[Image]:
     """Draw picture i from prompt i and seed i, with one CPU generator a picture.
 
-    `guidance` and `scheduler` are the family's own where they are None. By default pictures are drawn one at a time on
+    `guidance` and `scheduler` are the model's own where they are None. By default pictures are drawn one at a time on
     the CPU, so that the bytes of each depend on its own prompt and seed alone, and four at once on another device. A
     small base draws each by one core, several side by side, so that they do not depend on the cores either. With a
     larger `batch_size` the last bit of a value may depend on the batch, and what a pipeline takes from torch's global

@@ -19,6 +19,7 @@ SAMPLERS = {
     "ddim": "DDIM",
     "ddpm": "DDPM",
     "dpm++": "DPM++ 2M",
+    "dpm++-sde": "DPM++ 2M SDE",
     "euler": "Euler",
     "euler-a": "Euler a",
     "pndm": "PLMS",

@@ -72,6 +72,16 @@ def test_another_base_noun_seed_or_setting_has_its_own_pictures(
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_base_that_is_drawn_otherwise_has_its_own_pictures(
+    toy: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked(toy, tmp_path, Painter())
+    monkeypatch.setattr(toy, "sampler", "euler-a")
+    again = Painter()
+    asked(toy, tmp_path, again)
+    assert len(again.calls) == 2
+
+
 def damage(path: Path, how: str) -> None:
     data = path.read_bytes()
     if how == "removed":

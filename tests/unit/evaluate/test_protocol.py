@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,7 +105,9 @@ def test_what_a_bare_base_draws_is_shared_by_all_runs(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(pictures, "draw", draw)
     protocol, rows = Protocol(("{}",), "file", (0,)), [("a", 1), ("b", 2)]
-    model = SimpleNamespace(scale="tiny", resolution=64, components=lambda: {"unet": torch.nn.Linear(1, 1)})
+    model = SimpleNamespace(
+        scale="tiny", sampler="ddim", resolution=64, components=lambda: {"unet": torch.nn.Linear(1, 1)}
+    )
     first = kept_for_all(tmp_path / "race", {"base": "x"}, model, rows, protocol)
     second = kept_for_all(tmp_path / "evaluation", {"base": "x"}, model, rows, protocol)
     assert [i.tobytes() for i in first] == [i.tobytes() for i in second]
@@ -129,7 +132,7 @@ def test_pictures_are_drawn_once_and_again_when_anything_differs(
 
     monkeypatch.setattr(pictures, "draw", draw)
     protocol, rows = Protocol(("{}",), "file", (0,)), [("a", 1), ("b", 2)]
-    model = SimpleNamespace(scale="tiny")
+    model = SimpleNamespace(scale="tiny", sampler="ddim")
     first = kept(tmp_path / "p", {"base": "x"}, model, rows, protocol)
     again = kept(tmp_path / "p", {"base": "x"}, model, rows, protocol)
     assert [i.tobytes() for i in first] == [i.tobytes() for i in again]
@@ -140,3 +143,7 @@ def test_pictures_are_drawn_once_and_again_when_anything_differs(
     (tmp_path / "p" / "00000.png").write_bytes(b"damaged")
     assert kept(tmp_path / "p", {"base": "y"}, model, rows[:1], protocol)[0].tobytes() == first[0].tobytes()
     assert len(drawn) == 4
+    kept(tmp_path / "p", {"base": "y"}, model, rows[:1], replace(protocol, scheduler="ddim"))  # the model's own
+    assert len(drawn) == 4
+    kept(tmp_path / "p", {"base": "y"}, model, rows[:1], replace(protocol, scheduler="euler-a"))
+    assert len(drawn) == 5

@@ -104,11 +104,40 @@ def test_another_kind_of_prediction_is_refused(tmp_path: Path):
 def test_the_pipeline_draws_with_every_scheduler_as_diffusers_does(
     toy: Family, plain: StableDiffusionPipeline, name: str
 ):
-    kind, options = SCHEDULERS[name], {"skip_prk_steps": True} if name == "pndm" else {}
-    plain.scheduler = kind.from_config(plain.scheduler.config, **options)
+    options = {"pndm": {"skip_prk_steps": True}, "dpm++-sde": {"algorithm_type": "sde-dpmsolver++"}}.get(name, {})
+    plain.scheduler = SCHEDULERS[name].from_config(plain.scheduler.config, **options)
     picture = draw(toy.pipeline(name))
     assert picture.shape == (1, 3, 32, 32)
     assert torch.equal(picture, draw(plain))
+
+
+@pytest.mark.parametrize(
+    ("told", "how", "taken"),
+    [
+        ("EulerAncestralDiscreteScheduler", {}, "euler-a"),
+        ("DDIMScheduler", {}, "ddim"),
+        ("DPMSolverMultistepScheduler", {}, "dpm++"),
+        ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}, "dpm++"),
+        ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "dpm++-sde"),
+        ("PNDMScheduler", {"skip_prk_steps": True}, "ddim"),
+        ("DDPMScheduler", {}, "ddim"),
+        ("EDMEulerScheduler", {}, "ddim"),  # which is not offered
+        (None, {}, "ddim"),
+    ],
+)
+def test_a_base_is_drawn_by_its_own_scheduler_unless_that_is_superseded(
+    tmp_path: Path, told: str | None, how: dict[str, object], taken: str
+):
+    base = write_toy_base(tmp_path / "base")
+    config = base / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | how))
+    index = json.loads((base / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", told] if told else [None, None]
+    (base / "model_index.json").write_text(json.dumps(index))
+    model = load_family(str(base))
+    assert model.sampler == taken
+    assert isinstance(model.pipeline().scheduler, SCHEDULERS[taken])
+    assert model.pipeline("dpm++").scheduler.config.algorithm_type == "dpmsolver++"
 
 
 def test_an_unknown_scheduler_is_a_usage_error(toy: Family):
