@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 from diffusers import ConfigMixin
 from diffusers.configuration_utils import FrozenDict
@@ -33,13 +33,13 @@ def made_scheduler(name: str, known: Mapping[str, type[ConfigMixin]], config: Fr
 
 
 def own_sampler(
-    index: Mapping[str, Any], known: Mapping[str, type[ConfigMixin]], config: Mapping[str, Any]
+    index: Mapping[str, object], known: Mapping[str, type[ConfigMixin]], config: Mapping[str, object]
 ) -> str | None:
     """By which of the family's names the base itself is drawn: its model_index.json and its scheduler's configuration.
 
     None where it names none that the family knows, or one that is superseded.
     """
-    _, kind = index.get("scheduler") or (None, None)
+    _, kind = cast(list[str | None], index.get("scheduler") or [None, None])
     named = [] if kind in SUPERSEDED else [name for name, scheduler in known.items() if scheduler.__name__ == kind]
     told = [name for name in named if SCHEDULER_OPTIONS.get(name, {}).items() <= config.items()]
     return next(iter(told or named), None)

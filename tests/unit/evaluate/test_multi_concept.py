@@ -18,6 +18,7 @@ from booth.evaluate.protocol import Protocol
 from booth.generate.concepts import Applied
 
 PROTOCOL = Protocol(("a {} in the snow", "a red {}"), "file", (0, 1), steps=1)
+TINY = SimpleNamespace(scale="tiny", sampler="ddim")
 DOG, CAT = Subject("sks", "dog"), Subject("zwx", "cat")
 
 
@@ -50,7 +51,7 @@ def member(name: str, *subjects: Subject) -> ConceptInUse:
 
 def test_each_is_drawn_by_the_base_alone_and_loaded(seen: list[tuple[str, str]], tmp_path: Path) -> None:
     members = [member("one", DOG), member("two", CAT)]
-    shared, together = draw_together(SimpleNamespace(scale="tiny"), "sha256:1", members, PROTOCOL, tmp_path)  # type: ignore[arg-type]
+    shared, together = draw_together(TINY, "sha256:1", members, PROTOCOL, tmp_path)  # type: ignore[arg-type]
     snow = [(who, prompt) for who, prompt in dict.fromkeys(seen) if "snow" in prompt]
     assert snow == [
         ("", "a sks dog in the snow"),
@@ -65,12 +66,12 @@ def test_each_is_drawn_by_the_base_alone_and_loaded(seen: list[tuple[str, str]],
     assert [s.subject for s in shared] == [DOG, CAT]
     assert [(d.plain, d.seed) for d in shared[1].alone[:2]] == [("a cat in the snow", 0), ("a cat in the snow", 1)]
     assert [d.prompt for d in together[::2]] == ["a sks dog and a zwx cat in the snow", "a red sks dog and a zwx cat"]
-    draw_together(SimpleNamespace(scale="tiny"), "sha256:1", members, PROTOCOL, tmp_path)  # type: ignore[arg-type]
+    draw_together(TINY, "sha256:1", members, PROTOCOL, tmp_path)  # type: ignore[arg-type]
     assert len(seen) == 7 * 4  # found again
 
 
 def test_what_was_taught_in_one_run_is_never_alone(seen: list[tuple[str, str]], tmp_path: Path) -> None:
-    shared, _ = draw_together(SimpleNamespace(scale="tiny"), "", [member("one", DOG, CAT)], PROTOCOL, tmp_path)  # type: ignore[arg-type]
+    shared, _ = draw_together(TINY, "", [member("one", DOG, CAT)], PROTOCOL, tmp_path)  # type: ignore[arg-type]
     assert [list(s.alone) for s in shared] == [[], []]
     assert {who for who, _ in seen} == {"", "one"}
 
