@@ -39,7 +39,8 @@ def own_sampler(
 
     None where it names none that the family knows, or one that is superseded.
     """
-    _, kind = cast(list[str | None], index.get("scheduler") or [None, None])
-    named = [] if kind in SUPERSEDED else [name for name, scheduler in known.items() if scheduler.__name__ == kind]
+    entry = index.get("scheduler")  # library and class; what is neither is nobody's sampler
+    kind = entry[-1] if isinstance(entry, list) and entry else None
+    named = [name for name, scheduler in known.items() if scheduler.__name__ == kind and kind not in SUPERSEDED]
     told = [name for name in named if SCHEDULER_OPTIONS.get(name, {}).items() <= config.items()]
     return next(iter(told or named), None)

@@ -112,27 +112,30 @@ def test_the_pipeline_draws_with_every_scheduler_as_diffusers_does(
 
 
 @pytest.mark.parametrize(
-    ("told", "how", "taken"),
+    ("entry", "how", "taken"),
     [
-        ("EulerAncestralDiscreteScheduler", {}, "euler-a"),
-        ("DDIMScheduler", {}, "ddim"),
-        ("DPMSolverMultistepScheduler", {}, "dpm++"),
-        ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}, "dpm++"),
-        ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "dpm++-sde"),
-        ("PNDMScheduler", {"skip_prk_steps": True}, "ddim"),
-        ("DDPMScheduler", {}, "ddim"),
-        ("EDMEulerScheduler", {}, "ddim"),  # which is not offered
+        (["diffusers", "EulerAncestralDiscreteScheduler"], {}, "euler-a"),
+        (["diffusers", "DDIMScheduler"], {}, "ddim"),
+        (["diffusers", "DPMSolverMultistepScheduler"], {}, "dpm++"),
+        (["diffusers", "DPMSolverMultistepScheduler"], {"algorithm_type": "dpmsolver++"}, "dpm++"),
+        (["diffusers", "DPMSolverMultistepScheduler"], {"algorithm_type": "sde-dpmsolver++"}, "dpm++-sde"),
+        (["diffusers", "PNDMScheduler"], {"skip_prk_steps": True}, "ddim"),
+        (["diffusers", "DDPMScheduler"], {}, "ddim"),
+        (["diffusers", "EDMEulerScheduler"], {}, "ddim"),  # which is not offered
+        ([None, None], {}, "ddim"),
+        ([], {}, "ddim"),
+        ("EulerDiscreteScheduler", {}, "ddim"),  # which is not how it is said
         (None, {}, "ddim"),
     ],
 )
 def test_a_base_is_drawn_by_its_own_scheduler_unless_that_is_superseded(
-    tmp_path: Path, told: str | None, how: dict[str, object], taken: str
+    tmp_path: Path, entry: object, how: dict[str, object], taken: str
 ):
     base = write_toy_base(tmp_path / "base")
     config = base / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | how))
     index = json.loads((base / "model_index.json").read_text())
-    index["scheduler"] = ["diffusers", told] if told else [None, None]
+    index["scheduler"] = entry
     (base / "model_index.json").write_text(json.dumps(index))
     model = load_family(str(base))
     assert model.sampler == taken
