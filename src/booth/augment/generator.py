@@ -18,7 +18,7 @@ from booth.augment.contexts import caption, context_of
 from booth.augment.labelled_set import LabelledSet, Picture
 from booth.augment.leaks import require_seen_only
 from booth.augment.recipe import BASE, PLACEBO, Recipe, folder_name
-from booth.augment.state import read_json
+from booth.augment.state import read_json, write_json
 from booth.concept import Concept
 from booth.config import RunConfig
 from booth.core.alone import alone_at
@@ -38,7 +38,7 @@ from booth.train.run import train
 from booth.train.setup import choose_device
 
 Tell = Callable[[str], None]
-COPIES = "photos"
+COPIES, DRAWN_BY = "photos", "drawn_by.json"
 TURN, SHIFT, LIGHT = 8.0, 0.06, 0.12  # of a placebo: degrees, share of the sides, share of brightness and contrast
 
 
@@ -116,10 +116,28 @@ class Generator:
                 _save(distorted(each), folder / each.name, each, {"Method": PLACEBO})
         elif missing:
             with self.session.model() as model, attached(model, [Applied(concept)] if concept else []):
+                require_drawn_alike(folder, {"sampler": model.sampler})
                 for each in missing:
                     image = _drawn(model, recipe, each)
                     _save(image, folder / each.name, each, {"Method": recipe.method, "Strength": each.strength})
         return [folder / c.name for c in wanted]
+
+
+def require_drawn_alike(folder: Path, how: Mapping[str, Any]) -> None:
+    """Keep beside the pictures of a folder how they are drawn; UsageError where those that lie there were otherwise."""
+    before = read_json(folder / DRAWN_BY)
+    known, drawn = before or {}, any(folder.glob("[!.]*.png"))
+    differs = [name for name in how if name in known and known[name] != how[name]]
+    if drawn and (before is None or differs):
+        than = "by a version of booth that did not note how" if before is None else f"with another {differs[0]}"
+        raise UsageError(
+            f"The pictures in {folder} were drawn {than}, and new ones would not be of their kind.",
+            "Name another folder with `out`, or delete this one.",
+            code="out.other_drawings",
+            field="out",
+        )
+    if known != {**known, **how}:
+        write_json(folder / DRAWN_BY, {**known, **how})
 
 
 def _finished(out: Path, base: str, recipe: Recipe, homes: Iterable[Path]) -> Concept | None:

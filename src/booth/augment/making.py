@@ -11,7 +11,7 @@ from booth.augment.candidates import Candidate, candidate
 from booth.augment.contexts import contexts_of
 from booth.augment.copies import Originals
 from booth.augment.crossfit import CrossFit
-from booth.augment.generator import Generator
+from booth.augment.generator import Generator, require_drawn_alike
 from booth.augment.labelled_set import LabelledSet
 from booth.augment.recipe import PLACEBO, SPARE, Recipe, folder_name
 from booth.augment.state import digest, read_json, write_json
@@ -104,16 +104,27 @@ class Maker:
         """The first `count` pictures of a class, kept or not; those that exist are not drawn again.
 
         Another process that is drawing them is waited for.
+        Raises UsageError where those that exist were drawn otherwise.
         """
         home = self.home(label)
         wanted = self.candidates(label, count)
         concept = self.concept_of(label)
         files: list[Path] = []
         with alone_at(home):
+            require_drawn_alike(home, self._drawn_by())
             for start in range(0, count, ROUND):
                 files += self.generator.draw(self.recipe, wanted[start : start + ROUND], concept, home)
                 self.on_picture(label, len(files))
             return self._known(label, wanted, files, home)
+
+    def _drawn_by(self) -> dict[str, Any]:
+        """What decides the drawn pictures, beside their numbers and a concept, which is held to its own record."""
+        how: dict[str, Any] = {
+            name: getattr(self.recipe, name) for name in ("method", "seed", "steps", "guidance", "inpaint")
+        }
+        if self.recipe.method != PLACEBO:
+            how["base"] = self.generator.base_hash
+        return how | {"real pictures": digest(sorted(p.sha256 for p in self.training.pictures))}
 
     def _known(self, label: str, wanted: Sequence[Candidate], files: Sequence[Path], home: Path) -> list[Made]:
         """What is known of each file, read where it was found out before by the same encoder and judges."""

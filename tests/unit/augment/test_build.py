@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from booth.augment import generator
 from booth.augment.build import build
@@ -26,6 +29,7 @@ from booth.augment.recipe import Recipe, folder_name
 from booth.augment.torch_dataset import AugmentedDataset
 from booth.concept import Concept
 from booth.core.errors import UsageError
+from booth.families.loading import base_hash
 from labelled import SIDE, picture, write_table
 from thumbnails import Thumbnails
 
@@ -93,6 +97,41 @@ def test_another_recipe_does_not_mix_with_what_is_there(table: Path, tmp_path: P
     (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(UsageError, match="holds other files"):
         build(recipe(table), tmp_path / "mine")
+
+
+@pytest.mark.parametrize("changed", ["base", "sampler", "real pictures", "nothing known"])
+def test_what_is_drawn_otherwise_does_not_mix_with_what_is_there(
+    changed: str, toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, out = write_table(tmp_path / "set", {"bar": 5, "disc": 4}), tmp_path / "aug"
+    base = Path(shutil.copytree(toy_base, tmp_path / "base"))
+    how = {"method": "base", "base": str(base), "steps": 1, "filter": "none", "strength": 1.0}
+    build(recipe(table, per_class=2, **how), out)
+    drawings = out / "work" / "drawn-1" / "disc"
+    seen = files(drawings)
+    if changed == "base":
+        weights = base / "unet" / "diffusion_pytorch_model.safetensors"
+        save_file({name: 1.01 * value for name, value in load_file(weights).items()}, weights)
+        base_hash.cache_clear()  # as another process
+    elif changed == "sampler":
+        own = generator.Session.model
+
+        @contextmanager
+        def otherwise(session: Any) -> Iterator[Any]:
+            with own(session) as model:
+                monkeypatch.setattr(model, "sampler", "euler")
+                yield model
+
+        monkeypatch.setattr(generator.Session, "model", otherwise)
+    elif changed == "real pictures":
+        shutil.rmtree(table.parent)
+        write_table(table.parent, {"bar": 6, "disc": 4})
+    else:
+        (drawings / "drawn_by.json").unlink()
+    told = "did not note how" if changed == "nothing known" else f"with another {changed}"
+    with pytest.raises(UsageError, match=told):
+        build(recipe(table, per_class=3, **how), out)
+    assert files(drawings) == seen, "what lies there is neither overwritten nor added to"
 
 
 def test_nothing_goes_into_the_source_folder(table: Path) -> None:
