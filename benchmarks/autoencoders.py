@@ -35,7 +35,7 @@ from booth.world.sampling import render_many
 from booth.world.text_encoder import train_contrastive
 from booth.world.warp import SIDE
 
-# Latent channels, widths of the levels, side of a picture. The last has the side of the base before this one.
+# Latent channels, widths of the levels, side of a picture. The last has the side of the smaller world's base.
 VARIANTS: dict[str, tuple[int, tuple[int, ...], int]] = {
     "16x, 32 channels, 128 pixels": (32, WIDTHS, 128),
     "16x, 64 channels, 128 pixels": (64, WIDTHS, 128),

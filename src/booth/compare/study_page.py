@@ -19,7 +19,7 @@ from booth.registry import ENCODERS, METRICS
 
 MEGABYTE = 1_000_000
 SHEETS = "sheets"  # folder of contact sheets beside the pages
-EARLIER = "earlier-base"  # folder beside the runs, of those on the base before this one
+EARLIER = "earlier-base"  # folder beside the runs, of those on an embedded base before this one
 # What a run tells beside its metrics: heading, key, divisor, decimals.
 COSTS = (("seconds", "seconds", 1, 0), ("peak MB", "peak_memory_bytes", MEGABYTE, 0))
 SIZE = ("file MB", "artifact_bytes", MEGABYTE, 3)

@@ -108,6 +108,38 @@ def hanging(glyph: str, accessory: str | None) -> float:
     return 0.8 * below(glyph, accessory)
 
 
+def worn_within(glyph: str, accessory: str, pose: Pose) -> tuple[float, float, float]:
+    """A circle around what is worn: its middle in the picture and its radius, in pixels."""
+    shape, where = sprite(glyph), anchors(glyph)
+    if accessory in SHIRTS and where.torso is not None:
+        x0, y0, x1, y1 = where.torso
+        x, y, radius = (x0 + x1) / 2, (y0 + y1) / 2, max((x1 - x0) * shape.width, (y1 - y0) * shape.height) / 2
+    else:
+        x, y, width = _bust_place(glyph) if accessory in SHIRTS else _place(glyph, accessory)
+        # A hat's middle is above its brim, a scarf's and a shirt's below the neck; radii in lengths of the drawing.
+        down, reach = next(at for kind, at in _MIDDLES.items() if accessory in kind)
+        y, radius = y + down * width * shape.width / shape.height, reach * width * shape.width
+    return (
+        *pose.glyph_to_picture((x - 0.5) * shape.width / GLYPH, (y - 0.5) * shape.height / GLYPH),
+        radius / GLYPH * pose.size,
+    )
+
+
+# How far below its place a drawing's middle lies, and how far it reaches from there, in the widths it is drawn for.
+_MIDDLES = {
+    tuple(HATS): (-0.42, 0.75),
+    ("pink glasses",): (0.0, 0.55),
+    ("rainbow scarf",): (0.2, 0.65),
+    tuple(SHIRTS): (0.3, 0.85),
+}
+
+
+def _place(glyph: str, accessory: str) -> tuple[float, float, float]:
+    """Where a hat, glasses or a scarf sit: x, y in the glyph's box, and the width they are drawn for."""
+    where = anchors(glyph)
+    return {"pink glasses": where.eyes, "rainbow scarf": where.neck}.get(accessory, where.hat)
+
+
 def _bust_place(glyph: str) -> tuple[float, float, float]:
     x, y, width = anchors(glyph).neck
     return x, y, max(width, 0.5) * 1.05
@@ -147,11 +179,7 @@ def wear(rgb: np.ndarray, alpha: np.ndarray, shape: Sprite, accessory: str, pose
             _shirt(rgb, alpha, shape, SHIRTS[accessory], at, where.torso)
             return None
         return _worn(_bust(SHIRTS[accessory]), shape, pose, _bust_place(shape.name), behind=True)
-    if accessory == "pink glasses":
-        return _worn(levels(accessory), shape, pose, where.eyes)
-    if accessory == "rainbow scarf":
-        return _worn(levels(accessory), shape, pose, where.neck)
-    return _worn(levels(accessory), shape, pose, where.hat)
+    return _worn(levels(accessory), shape, pose, _place(shape.name, accessory))
 
 
 def lit(worn: Worn, light: Light) -> np.ndarray:

@@ -23,6 +23,7 @@ from booth.core.rng import Rng
 from booth.train.loop import training_steps
 from booth.train.timesteps.logit_normal import LogitNormal
 from booth.train.update import Update
+from booth.world.accessories import worn_within
 from booth.world.autoencoder import CHANNELS, DEVIATION, encode
 from booth.world.fit import SAVE_EVERY, autocast_dtype, rate_at, read_state, write_state
 from booth.world.perceptual import BLOCKS, WIDTHS, PerceptualLoss
@@ -33,7 +34,9 @@ from booth.world.text_encoder import WIDTH
 from booth.world.warp import SIDE
 
 EMPTY_PROMPTS = 0.1  # classifier-free guidance (Ho & Salimans, 2207.12598)
-SUBJECT = 3.0  # weight of a place within a subject's reach against one outside, where textures are mostly chance
+# Weights of a place within a subject's reach, and of what it wears, which is small and often stands above it, against
+# one outside, where textures are mostly chance.
+SUBJECT, WORN = 3.0, 6.0
 # What an object is gets decided where there is about as much noise as signal, so that is where most steps are spent.
 # Latents of 64 channels show it at more noise than those of 16 did, for which the mean was -0.35.
 TIMESTEPS = LogitNormal(mean=0.1, std=1.2)
@@ -47,9 +50,10 @@ def subject_weights(factors: list[Factors], side: int = 8) -> np.ndarray:
     at = (np.arange(side) + 0.5) * SIDE / side
     weights = np.ones((len(factors), 1, side, side), np.float32)
     for row, picture in zip(weights, factors, strict=True):
-        for o in picture.objects:
-            reach = np.hypot(at[None, :] - o.x, at[:, None] - o.y) < o.size / 2 + SIDE / side / 2
-            row[0][reach] = SUBJECT
+        circles = [(SUBJECT, (o.x, o.y, o.size / 2)) for o in picture.objects]
+        circles += [(WORN, worn_within(o.identity.glyph, o.accessory, o.pose)) for o in picture.objects if o.accessory]
+        for weight, (x, y, radius) in circles:
+            row[0][np.hypot(at[None, :] - x, at[:, None] - y) < radius + SIDE / side / 2] = weight
     return (weights / weights.mean((2, 3), keepdims=True)).astype(np.float16)
 
 

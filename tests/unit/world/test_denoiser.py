@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from booth.core.rng import Rng
-from booth.world.denoiser import SUBJECT, Alignment, LatentPool, new_denoiser, subject_weights, upright_share
+from booth.world.denoiser import SUBJECT, WORN, Alignment, LatentPool, new_denoiser, subject_weights, upright_share
 from booth.world.identity import Identity
-from booth.world.render import Factors, Placement
+from booth.world.render import Factors, Placement, render
+from booth.world.sampling import with_room
+from booth.world.vocabulary import ACCESSORIES, NOUNS
 
 
 def test_places_within_a_subjects_reach_weigh_more_and_the_mean_stays() -> None:
@@ -20,6 +25,23 @@ def test_places_within_a_subjects_reach_weigh_more_and_the_mean_stays() -> None:
     assert abs(second.mean() - 1) < 1e-2
     assert abs(first[0, 1, 1] / first[0, 6, 6] - SUBJECT) < 1e-2
     assert second[0, 1, 1] == second[0, 6, 6] > second[0, 0, 7]
+
+
+@pytest.mark.parametrize("accessory", ACCESSORIES)
+def test_what_is_worn_weighs_most_wherever_it_stands(accessory: str) -> None:
+    """Of the pixels that an accessory changes, few weigh as little as those of the animal, or of the scene."""
+    for noun in ("dog", "cat", "bear", "frog"):
+        for glyph, flip in ((NOUNS[noun].glyphs[0], False), (NOUNS[noun].glyphs[-1], True)):
+            dressed = with_room(Placement(Identity(noun, glyph), accessory=accessory, x=64, y=70, size=64, flip=flip))
+            with_it, without = (
+                render(Factors((p,), "studio")).image.astype(int) for p in (dressed, replace(dressed, accessory=None))
+            )
+            changed = np.abs(with_it - without).max(-1) > 24
+            weights = subject_weights([Factors((dressed,), "studio")])[0, 0].astype(np.float32)
+            heaviest = np.kron(weights == weights.max(), np.ones((16, 16))) > 0
+            assert abs(weights.max() / weights.min() - WORN) < 2e-2
+            assert (changed & heaviest).sum() > 0.8 * changed.sum(), (glyph, flip)
+            assert heaviest.mean() < 0.4, "and not everything does"
 
 
 def pool_of(angles: list[float]) -> LatentPool:
