@@ -13,13 +13,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from booth.compare.experiment import read_setting, read_study
+from booth.compare.experiment import read_setting, read_study, run_file
 from booth.compare.recommend import MEASURED
 from booth.compare.study_page import on_an_earlier_base, read_figures
 from booth.registry import METHODS
 
 ROOT = Path(__file__).parent.parent
-STUDIES = ("every-method", "dreambooth-and-lora")  # the first that was asked of enough subjects on the present base
+RESULTS = ROOT / "results" / "studies"
+# The first that was asked of enough subjects on the present base, or else on the one whose runs were not put aside yet.
+STUDIES = ("every-method", "dreambooth-and-lora")
 FEWEST = 3  # subjects, below which a mean says nothing
 
 
@@ -27,9 +29,13 @@ def measured() -> dict[str, Any]:
     """Means over the subjects that a method was taught, for every method that was taught enough of them."""
     setting = read_setting(ROOT / "experiments")
     studies = [read_study(ROOT / "experiments" / f"{name}.toml", setting) for name in STUDIES]
-    found = [read_figures(study, ROOT / "results" / "studies") for study in studies]
-    able = (f for f in found if len({r["subject"] for r in f.runs}) >= FEWEST and not on_an_earlier_base(f, setting))
-    figures = next(able, found[0])
+    found = [read_figures(study, RESULTS) for study in studies]
+    able = [f for f in found if len({r["subject"] for r in f.runs}) >= FEWEST]
+    present = (f for f in able if not on_an_earlier_base(f, setting))
+    latest = (
+        f for f in able if all(run_file(RESULTS, r["subject"], r["arm"]["name"], r["seed"]).is_file() for r in f.runs)
+    )
+    figures = next(present, next(latest, found[0]))
     study = figures.study
     table: dict[str, dict[str, float | bool]] = {}
     for method in (arm for arm in study.arms if arm in METHODS):

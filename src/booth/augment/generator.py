@@ -123,7 +123,7 @@ class Generator:
         return [folder / c.name for c in wanted]
 
 
-def require_drawn_alike(folder: Path, how: Mapping[str, Any]) -> None:
+def require_drawn_alike(folder: Path, how: Mapping[str, object]) -> None:
     """Keep beside the pictures of a folder how they are drawn; UsageError where those that lie there were otherwise."""
     before = read_json(folder / DRAWN_BY)
     known, drawn = before or {}, any(folder.glob("[!.]*.png"))
