@@ -73,7 +73,10 @@ def build(
         told = ", ".join(f"{label} {judges.recall[label]:.2f}" for label in labels)
         tell(f"The weakest classes by an inner validation (recall): {told}.")
     generator = Generator(recipe.base, recipe.device, listener)
-    write_json(out / RECORD, {"recipe": recipe.model_dump(mode="json"), "command": command, "classes": list(labels)})
+    if read_json(out / RECORD) is None:  # that of a finished build tells of its set until the next one is whole
+        write_json(
+            out / RECORD, {"recipe": recipe.model_dump(mode="json"), "command": command, "classes": list(labels)}
+        )
     maker = Maker(recipe, training, labels, out / WORK, generator, encoder, lambda: judges, on_picture)
     if executor is not None:
         _spread(recipe, out, labels, executor, tell)

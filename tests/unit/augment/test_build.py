@@ -108,7 +108,7 @@ def test_what_is_drawn_otherwise_does_not_mix_with_what_is_there(
     how = {"method": "base", "base": str(base), "steps": 1, "filter": "none", "strength": 1.0}
     build(recipe(table, per_class=2, **how), out)
     drawings = out / "work" / "drawn-1" / "disc"
-    seen = files(drawings)
+    seen, record = files(drawings), (out / "augment.json").read_bytes()
     if changed == "base":
         weights = base / "unet" / "diffusion_pytorch_model.safetensors"
         save_file({name: 1.01 * value for name, value in load_file(weights).items()}, weights)
@@ -132,6 +132,7 @@ def test_what_is_drawn_otherwise_does_not_mix_with_what_is_there(
     with pytest.raises(UsageError, match=told):
         build(recipe(table, per_class=3, **how), out)
     assert files(drawings) == seen, "what lies there is neither overwritten nor added to"
+    assert (out / "augment.json").read_bytes() == record, "and what is told of the finished set stays"
 
 
 def test_nothing_goes_into_the_source_folder(table: Path) -> None:
