@@ -24,6 +24,7 @@ from booth.families.loading import load_family
 from booth.world.autoencoder import new_autoencoder
 from booth.world.autoencoder_training import sharpen_decoder, train_autoencoder
 from booth.world.denoiser import LatentPool, new_denoiser, train_denoiser
+from booth.world.distinct_words import tell_words_apart
 from booth.world.nothing import textures
 from booth.world.pixels import reduced
 from booth.world.pool import PicturePool, picture_pool
@@ -33,6 +34,7 @@ from booth.world.tokenizer import write_tokenizer
 AUTOENCODER_STEPS = 40_000
 SHARPENING_STEPS = 10_000  # of the decoder alone
 TEXT_STEPS = 4_000
+WORD_STEPS = 160  # in which words that the text encoder hardly tells apart are moved
 THUMBNAIL = 64  # pixels
 
 # Words of DreamBooth's prompts that the world cannot draw: single tokens all the same.
@@ -100,6 +102,7 @@ def pretrain(
     autoencoder_steps: int = AUTOENCODER_STEPS,
     sharpening_steps: int = SHARPENING_STEPS,
     text_steps: int = TEXT_STEPS,
+    word_steps: int = WORD_STEPS,
 ) -> Path:
     """Train a base whose denoiser sees `seen` pictures and return its folder.
 
@@ -111,7 +114,7 @@ def pretrain(
     base = out / "base"
     pool = picture_pool(out / "pictures", pictures, workers)
     if start is None:
-        steps = (autoencoder_steps, sharpening_steps, text_steps)
+        steps = (autoencoder_steps, sharpening_steps, text_steps, word_steps)
         _begin(base, pool, pool.captions, out, device, photographs, steps)
     elif not (base / "model_index.json").exists():
         shutil.copytree(start, base, dirs_exist_ok=True)
@@ -130,7 +133,7 @@ def _begin(
     out: Path,
     device: str,
     photographs: Path | None,
-    steps: tuple[int, int, int],
+    steps: tuple[int, int, int, int],
 ) -> None:
     """Train autoencoder and text encoder, and put a base together whose denoiser has learned nothing yet."""
     tokenizer = tokenizer_for(captions, out / "tokenizer")
@@ -144,6 +147,7 @@ def _begin(
     )
     if not (out / "denoiser.safetensors").exists() or not (base / "model_index.json").exists():
         heed_rare_tokens(contrastive.text, tokenizer)
+        tell_words_apart(contrastive.text, tokenizer, steps[3])
         torch.manual_seed(2)
         assemble(base, vae, contrastive.text, tokenizer, new_denoiser(vae.config["latent_channels"]))
 

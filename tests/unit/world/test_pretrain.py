@@ -37,7 +37,15 @@ def test_the_rate_warms_up_stays_and_descends(progress: float, low: float, high:
     assert low <= rate_at(progress) <= high
 
 
-SMALL = {"pictures": 32, "batch": 4, "workers": 1, "autoencoder_steps": 2, "sharpening_steps": 2, "text_steps": 2}
+SMALL = {
+    "pictures": 32,
+    "batch": 4,
+    "workers": 1,
+    "autoencoder_steps": 2,
+    "sharpening_steps": 2,
+    "text_steps": 2,
+    "word_steps": 1,
+}
 
 
 @pytest.fixture(scope="module")
