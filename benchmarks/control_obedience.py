@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=4000)
     parser.add_argument("--hints", type=int, default=200, help="held-out hints to draw after")
     parser.add_argument("--previews", type=int, default=250, help="steps between two looks at the obedience")
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--guidance", type=float, help="of the drawings; the base's own by default")
     parser.add_argument("--base", default="embedded")
     parser.add_argument("--set", dest="settings", nargs="*", default=[], help="KEY=VALUE of the method, as JSON")
     parser.add_argument("--small", action="store_true", help="leave out the attention of all levels but the first")
@@ -167,13 +167,12 @@ def main() -> None:
         device=options.device, resume=True, **settings,
     )  # fmt: skip
     model = load_family(options.base, options.device or "cpu")
+    guidance = model.guidance if options.guidance is None else options.guidance
     held_out = list(rows(options.hints, seed=1))
     prompts, seeds = [words for _, _, words in held_out], list(range(len(held_out)))
-    without = draw(model, prompts, seeds, guidance=options.guidance)
+    without = draw(model, prompts, seeds, guidance=guidance)
     with attached(model, [Applied(concept)]):
-        followed = draw(
-            model, prompts, seeds, guidance=options.guidance, control_images=[[hint for _, hint, _ in held_out]]
-        )
+        followed = draw(model, prompts, seeds, guidance=guidance, control_images=[[hint for _, hint, _ in held_out]])
     canny = CONTROLS["canny"]()
     scores = {
         name: [edge_f1(image, row[0], canny) for image, row in zip(images, held_out)]
@@ -190,7 +189,7 @@ def main() -> None:
         "seconds": round(concept.record.seconds, 1),
         "artifact_bytes": concept.record.artifact_bytes,
         "hints": len(held_out),
-        "guidance": options.guidance,
+        "guidance": guidance,
         "tolerance": TOLERANCE,
         "edge_f1": {name: {"mean": round(float(np.mean(v)), 4), "std": round(float(np.std(v)), 4)}
                     for name, v in scores.items()},

@@ -116,7 +116,8 @@ class Generator:
                 _save(distorted(each), folder / each.name, each, {"Method": PLACEBO})
         elif missing:
             with self.session.model() as model, attached(model, [Applied(concept)] if concept else []):
-                require_drawn_alike(folder, {"sampler": model.sampler})
+                own = {"guidance of its own": model.guidance} if recipe.guidance is None else {}
+                require_drawn_alike(folder, {"sampler": model.sampler, **own})
                 for each in missing:
                     image = _drawn(model, recipe, each)
                     _save(image, folder / each.name, each, {"Method": recipe.method, "Strength": each.strength})

@@ -35,8 +35,8 @@ def class_pictures(
     base_id: str,
     draw: Callable[..., list[Image.Image]],
     *,
+    guidance: float,
     steps: int = 30,
-    guidance: float = 5.0,
     kind: str = "subject",
     side: int | None = None,
 ) -> list[Image.Image]:

@@ -31,7 +31,7 @@ class DoRA(LowRank):
     title = "DoRA"
     trains = "low-rank matrices beside the denoiser's linear layers, and the magnitude of each of their rows"
     Config = DoRAConfig
-    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 1e-3, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
+    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 5e-4, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
     variant = {"use_dora": True}
     over_quantised = False
     reads_weights = True  # the length of each row

@@ -32,7 +32,7 @@ class LoCon(LowRank):
     needs = ("linears", "convolutions")
     contains = ("lora",)
     Config = LoConConfig
-    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 1e-3, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
+    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 5e-4, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
 
     config: LoConConfig
 

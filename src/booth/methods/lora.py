@@ -22,6 +22,6 @@ class LoRA(LowRank):
     title = "LoRA"
     trains = "low-rank matrices beside the denoiser's linear layers (and the text encoders' with train_text_encoder)"
     Config = LoRAConfig
-    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 1e-3, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
+    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 5e-4, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
 
     config: LoRAConfig

@@ -24,7 +24,7 @@ class RsLoRA(LowRank):
     title = "Rank-stabilised LoRA"
     trains = "low-rank matrices beside the denoiser's linear layers, scaled by alpha / sqrt(rank)"
     Config = RsLoRAConfig
-    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 1e-3, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
+    tiny = OWN_PRIOR | {"steps": 400, "learning_rate": 5e-4, "batch_size": 2, "text_encoder_learning_rate": 5e-4}
     variant = {"use_rslora": True}
 
     config: RsLoRAConfig

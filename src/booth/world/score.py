@@ -57,14 +57,16 @@ def empty_prompts(count: int) -> list[str]:
 
 
 def score(
-    base: str = "embedded", pictures: int = 400, seed: int = 0, *, steps: int = 30, guidance: float = 5.0
+    base: str = "embedded", pictures: int = 400, seed: int = 0, *, steps: int = 30, guidance: float | None = None
 ) -> dict[str, Any]:
     """Object, scene, colour and joint accuracy (0..1) of `pictures` drawings, with the judges' own errors beside.
 
     A quarter as many drawings more are asked for an accessory, and as many for an empty scene. `sharpness` is the mean
-    strength of the drawings' strong edges over that of renders of the same kind.
+    strength of the drawings' strong edges over that of renders of the same kind. `guidance` is the base's own where it
+    is None.
     """
     model = load_family(str(resolve_base(base)))
+    guidance = model.guidance if guidance is None else guidance
     judges = Judges()
     wanted = held_out_prompts(pictures, seed, judges.labels.nouns)
     worn = accessory_prompts(max(pictures // 4, 1), seed, judges.labels.nouns)

@@ -99,7 +99,7 @@ def test_another_recipe_does_not_mix_with_what_is_there(table: Path, tmp_path: P
         build(recipe(table), tmp_path / "mine")
 
 
-@pytest.mark.parametrize("changed", ["base", "sampler", "real pictures", "nothing known"])
+@pytest.mark.parametrize("changed", ["base", "sampler", "guidance of its own", "real pictures", "nothing known"])
 def test_what_is_drawn_otherwise_does_not_mix_with_what_is_there(
     changed: str, toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,13 +113,14 @@ def test_what_is_drawn_otherwise_does_not_mix_with_what_is_there(
         weights = base / "unet" / "diffusion_pytorch_model.safetensors"
         save_file({name: 1.01 * value for name, value in load_file(weights).items()}, weights)
         base_hash.cache_clear()  # as another process
-    elif changed == "sampler":
+    elif changed in ("sampler", "guidance of its own"):
+        attribute, value = ("sampler", "euler") if changed == "sampler" else ("guidance", 2.0)
         own = generator.Session.model
 
         @contextmanager
         def otherwise(session: Any) -> Iterator[Any]:
             with own(session) as model:
-                monkeypatch.setattr(model, "sampler", "euler")
+                monkeypatch.setattr(model, attribute, value)
                 yield model
 
         monkeypatch.setattr(generator.Session, "model", otherwise)

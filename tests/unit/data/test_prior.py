@@ -32,7 +32,7 @@ class Painter:
 
 
 def asked(toy: Family, cache: Path, draw: Painter, count: int = 6, **changed: Any) -> list[bytes]:
-    arguments = {"noun": "dog", "seed": 3, "base_id": "sha256:abc"} | changed
+    arguments = {"noun": "dog", "seed": 3, "base_id": "sha256:abc", "guidance": 5.0} | changed
     images = class_pictures(toy, count=count, cache=cache, draw=draw, **arguments)
     assert len(images) == count
     return [image.tobytes() for image in images]
