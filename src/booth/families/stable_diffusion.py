@@ -19,6 +19,7 @@ class StableDiffusion(UNetFamily):
     title = "Stable Diffusion 1.x / 2.x"
     offers = SITES
     sampler = "ddim"
+    guidance = 6.0  # 7.5 draws more of what is asked for, and less of what was learned from few photos
     Pipeline = StableDiffusionPipeline
     Controlled = StableDiffusionControlNetPipeline
     kept = {False: (2e6, 1599), True: (0, 410)}

@@ -154,7 +154,7 @@ def test_drawing_over_a_picture_follows_the_hint_as_in_diffusers(
             height=32,
             strength=0.6,
             num_inference_steps=4,
-            guidance_scale=5.0,
+            guidance_scale=6.0,
             controlnet_conditioning_scale=1.0,
             generator=torch.Generator().manual_seed(0),
         ).images[0]

@@ -34,7 +34,7 @@ def test_pictures_are_named_and_carry_their_settings(lora: Concept, tmp_path: Pa
     with Image.open(drawn.images[1]) as image:
         text = image.text["parameters"]
     assert text.startswith(
-        "a sks dog\nNegative prompt: bad\nSteps: 2, Sampler: DDIM, CFG scale: 5, Seed: 8, Size: 32x32"
+        "a sks dog\nNegative prompt: bad\nSteps: 2, Sampler: DDIM, CFG scale: 6, Seed: 8, Size: 32x32"
     )
     assert f"Model hash: {lora.record.base.hash[7:17]}" in text
     assert "(0.5)" in text

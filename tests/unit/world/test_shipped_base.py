@@ -35,7 +35,7 @@ def drawn() -> tuple[list[str], list[str], np.ndarray]:
     pipe.set_progress_bar_config(disable=True)
     wanted = held_out_prompts(12, seed=3, nouns=Labels.read(FOLDER).nouns)
     generators = [torch.Generator().manual_seed(i) for i in range(len(wanted))]
-    images = pipe([w[0] for w in wanted], num_inference_steps=15, guidance_scale=5.0, generator=generators).images
+    images = pipe([w[0] for w in wanted], num_inference_steps=15, generator=generators).images
     return [w[1] for w in wanted], [w[2] for w in wanted], np.stack([np.asarray(image) for image in images])
 
 
