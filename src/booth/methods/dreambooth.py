@@ -45,6 +45,7 @@ class DreamBooth(Method):
         "learning_rate": 2e-4,
         "batch_size": 2,
         "class_pictures": 32,
+        "ema": 0.98,
         "text_encoder_learning_rate": 2e-5,
     }
 
