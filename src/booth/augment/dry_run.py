@@ -53,7 +53,8 @@ def _estimated(
     """The side of a drawing, seconds and bytes, from a few real steps and a picture that is not kept."""
     session = Generator(recipe.base, recipe.device).session
     with session.model() as model:
-        side, seconds = model.resolution, pictures * seconds_per_picture(model, recipe.steps * recipe.strength)
+        each = seconds_per_picture(model, recipe.steps * recipe.strength, pictures=pictures)
+        side, seconds = model.resolution, pictures * each
     if recipe.method == BASE:
         return side, seconds, 0.0
     values: dict[str, Any] = {

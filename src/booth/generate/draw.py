@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial, wraps
+from itertools import chain
 from threading import Lock
 from typing import Any
 
@@ -26,7 +29,8 @@ from booth.generate.checks import check_canvas, check_control_images, check_sett
 from booth.generate.start import Start
 
 STEPS = 30
-ALIKE = 4  # pictures in one pass, elsewhere than on the CPU
+ALIKE = 4  # pictures in one pass, at most, where nobody says how many
+PROOF_STEPS = 2  # after which pictures drawn together are compared with one drawn alone
 TILED = 2  # from more than so many times the pixels of the base's own pictures on, a GPU decodes in tiles
 
 
@@ -51,9 +55,10 @@ def draw(
 
     `guidance` and `scheduler` are the model's own where they are None. By default pictures are drawn one at a time on
     the CPU, so that the bytes of each depend on its own prompt and seed alone, and four at once on another device. A
-    small base draws each by one core, several side by side, so that they do not depend on the cores either. With a
-    larger `batch_size` the last bit of a value may depend on the batch, and what a pipeline takes from torch's global
-    generator, which is seeded with the batch's first seed, does. `on_picture` hears how many are finished.
+    small base draws each by one core, so that they do not depend on the cores either, and on as many cores as there
+    are; a core draws up to four in one pass where a first look shows that each comes out as it does alone, to the bit.
+    With a larger `batch_size` the last bit of a value may depend on the batch, and what a pipeline takes from torch's
+    global generator, which is seeded with the batch's first seed, does. `on_picture` hears how many are finished.
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
     What lies outside a mask is the start's own, to the bit. `control_images` holds for each ControlNet in place, in
     their order, what it follows to each picture. `offload` is how the parts of a model on the CPU take turns on which
@@ -68,54 +73,103 @@ def draw(
     pipe = _pipe(model, scheduler, canvases)
     if canvases:
         check_canvas(model, canvases[0], steps, pipe.vae_scale_factor)
-    at_once = batch_size or (1 if pipe.device.type == "cpu" else ALIKE)
-    small = model.scale == "tiny" and pipe.device.type == "cpu" and offload[0] == "none"
+    scale = model.guidance if guidance is None else guidance
+    asked = _Asked(model, prompts, seeds, steps, scale, negative, scheduler, side, canvases, control_images)
+    on_cpu = pipe.device.type == "cpu"
+    small = model.scale == "tiny" and on_cpu and offload[0] == "none"
     # Hints may be encoded with the global generator, whose numbers have an order.
-    workers = available() if small and at_once == 1 and not control_images else 1
+    by_cores = small and batch_size in (None, 1) and not control_images
+    workers = available() if by_cores else 1
     pipes = [pipe, *(_pipe(model, scheduler, canvases) for _ in range(workers - 1))]  # each counts its own steps
     if workers > 1:
         _take_turns_in_encoding(pipes)
-
-    def batch(pipe: Any, start: int) -> list[Image]:
-        rows = slice(start, start + at_once)
-        drawn = pipe(
-            prompt=prompts[rows],
-            **(_inputs(canvases[rows]) if canvases else {"height": side, "width": side}),
-            num_inference_steps=steps,
-            output_type="np",
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]],
-            **model.guided(model.guidance if guidance is None else guidance, negative, len(prompts[rows])),
-            **(_following(model, pipe, [of_net[rows] for of_net in control_images]) if control_images else {}),
-        )
-        if require_finite and not np.isfinite(drawn.images).all():
-            raise not_finite(scheduler or model.sampler, steps)
-        pictures = [_opaque(p) for p in pipe.image_processor.numpy_to_pil(drawn.images)]
-        return list(map(_kept_outside, pictures, canvases[rows]) if canvases else pictures)
-
+    at_once = batch_size or (1 if on_cpu else ALIKE)
     images: list[Image] = []
     pixels = canvases[0].image.width * canvases[0].image.height if canvases else side**2
     large = _on_gpu(pipe, offload) and pixels > TILED * model.resolution**2
     plainly, quickly = as_they_are(model.sites.denoiser), _quickly(model) if small else nullcontext()
     heeding = _cancelled_between_steps(model.sites.denoiser)
     with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large), plainly, quickly, heeding:
+        if by_cores and batch_size is None:
+            at_once = _evenly(len(prompts), workers)
+            if at_once > 1 and not asked.come_out_alike(at_once, pipes):
+                at_once = 1
         for first in range(0, len(prompts), at_once * workers):
             check_cancelled()
             starting = range(first, len(prompts), at_once)
-            tasks = [partial(batch, *each) for each in zip(pipes, starting, strict=False)]
+            tasks = [
+                partial(asked.drawn, slice(i, i + at_once), pipe, require_finite)
+                for pipe, i in zip(pipes, starting, strict=False)
+            ]
             with _seeded(seeds[first], pipe.device):
                 drawn = side_by_side(tasks) if workers > 1 else [tasks[0]()]
-            for pictures in drawn:
-                images += pictures
+            for picture in chain.from_iterable(drawn):
+                images.append(picture)
                 if on_picture is not None:
                     on_picture(len(images))
     return images
 
 
-def drawn_at_once(model: Family) -> int:
-    """How many pictures `draw` makes at a time, of a model that is wholly where it computes."""
+@dataclass(frozen=True)
+class _Asked:
+    """Everything that pictures depend on but the pipeline that draws them."""
+
+    model: Family
+    prompts: list[str]
+    seeds: list[int]
+    steps: int
+    guidance: float
+    negative: str
+    scheduler: str | None
+    side: int
+    canvases: list[Start]
+    control_images: Sequence[Sequence[Image]]
+
+    def pixels(self, rows: slice, pipe: Any, steps: int) -> np.ndarray:
+        """Pictures (n, H, W, C) of these prompts, in one pass a step."""
+        model, canvases, count = self.model, self.canvases[rows], len(self.prompts[rows])
+        hints = [of_net[rows] for of_net in self.control_images]
+        return pipe(
+            prompt=self.prompts[rows],
+            **(_inputs(canvases) if canvases else {"height": self.side, "width": self.side}),
+            num_inference_steps=steps,
+            output_type="np",
+            generator=[torch.Generator().manual_seed(seed) for seed in self.seeds[rows]],
+            **model.guided(self.guidance, self.negative, count),
+            **(_following(model, pipe, hints) if hints else {}),
+        ).images
+
+    def drawn(self, rows: slice, pipe: Any, require_finite: bool) -> list[Image]:
+        """Pictures of these prompts."""
+        pixels = self.pixels(rows, pipe, self.steps)
+        if require_finite and not np.isfinite(pixels).all():
+            raise not_finite(self.scheduler or self.model.sampler, self.steps)
+        pictures = [_opaque(p) for p in pipe.image_processor.numpy_to_pil(pixels)]
+        return list(map(_kept_outside, pictures, self.canvases[rows]) if self.canvases else pictures)
+
+    def come_out_alike(self, count: int, pipes: list[Any]) -> bool:
+        """Whether a picture drawn for a few steps beside `count` - 1 others is the same to the bit drawn alone."""
+        strength = self.canvases[0].strength if self.canvases else 1.0
+        steps = min(self.steps, math.ceil(PROOF_STEPS / strength))
+        several, last = slice(count), slice(count - 1, count)
+        looks = [partial(self.pixels, several, pipes[0], steps), partial(self.pixels, last, pipes[-1], steps)]
+        with _seeded(self.seeds[0], pipes[0].device):
+            together, alone = side_by_side(looks) if len(pipes) > 1 else [look() for look in looks]
+        return np.array_equal(together[-1], alone[0])
+
+
+def _evenly(count: int, workers: int) -> int:
+    """How many pictures each worker draws in one pass, at most `ALIKE`, so that all have about as many to draw."""
+    rounds = math.ceil(count / (workers * ALIKE))
+    return math.ceil(count / (workers * rounds)) if rounds else 1
+
+
+def drawn_at_once(model: Family, count: int) -> int:
+    """How many of `count` pictures `draw` makes at a time, of a model that is wholly where it computes."""
     if next(next(iter(model.components().values())).parameters()).device.type != "cpu":
-        return ALIKE
-    return available() if model.scale == "tiny" else 1
+        return min(count, ALIKE)
+    workers = available()
+    return min(count, workers * _evenly(count, workers)) if model.scale == "tiny" else 1
 
 
 @contextmanager

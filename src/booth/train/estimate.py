@@ -89,12 +89,12 @@ def estimate(state: PlanState, precision: str) -> Estimate:
     return Estimate(total, max(LEAST, 2 * error / total), train, classes, peak_memory(str(device)), artefact)
 
 
-def seconds_per_picture(model: Family, steps: float = STEPS) -> float:
-    """Of as many as are drawn at a time, from two drawings of a few denoising steps: what no step takes is paid once.
+def seconds_per_picture(model: Family, steps: float = STEPS, *, pictures: int = len(CONTEXTS)) -> float:
+    """Of so many, from two drawings of a few denoising steps: what no step takes is paid once for all at a time.
 
     One before them is thrown away: a process's first takes far longer.
     """
-    count = drawn_at_once(model)
+    count = drawn_at_once(model, pictures)
 
     def timed(steps: int) -> float:
         began = time.perf_counter()

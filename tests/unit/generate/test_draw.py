@@ -20,11 +20,61 @@ def same(a, b) -> bool:
     return np.array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_the_same_seed_draws_the_same_bytes_whatever_is_drawn_beside_it(toy: Family) -> None:
-    prompts = ["a photo of a dog", "a cat on the beach", "a red teapot"]
-    together = draw(toy, prompts, [3, 4, 5], steps=2)
-    for prompt, seed, image in zip(prompts, [3, 4, 5], together):
-        assert same(draw(toy, [prompt], [seed], steps=2)[0], image)
+PROMPTS = ["a photo of a dog", "a cat on the beach", "a red teapot", "a bus", "an owl at night", "a boot", "a toy"]
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_the_same_seed_draws_the_same_bytes_whatever_is_drawn_beside_it(toy: Family, cores: int) -> None:
+    with computing_with(cores):
+        together = draw(toy, PROMPTS, [*range(7)], steps=2)
+        for seed, (prompt, image) in enumerate(zip(PROMPTS, together)):
+            assert same(draw(toy, [prompt], [seed], steps=2)[0], image)
+
+
+def rows_of_passes(model: Family, pictures: int, **how) -> list[int]:
+    """How many rows the denoiser is given at each step of drawing."""
+    rows: list[int] = []
+    watching = model.sites.denoiser.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    try:
+        with computing_with(1):
+            draw(model, PROMPTS[:pictures], [*range(pictures)], steps=3, **how)
+    finally:
+        watching.remove()
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("pictures", "passes"), [(1, [1]), (2, [2, 1, 2]), (4, [4, 1, 4]), (5, [3, 1, 3, 2]), (7, [4, 1, 4, 3])]
+)
+def test_one_core_draws_several_pictures_in_a_pass(toy: Family, pictures: int, passes: list[int]) -> None:
+    """Two steps show that the last of several is what it is alone; then three steps for each."""
+    steps = [2, 2] + [3] * len(passes)
+    expected = [2 * n for n, count in zip(passes, steps if pictures > 1 else [3]) for _ in range(count)]
+    assert rows_of_passes(toy, pictures) == expected
+    assert rows_of_passes(toy, pictures, batch_size=1) == [2] * 3 * pictures
+
+
+def test_pictures_that_depend_on_their_neighbours_are_drawn_one_by_one(toy: Family) -> None:
+    """As where a library's product of several rows is not to the bit those of each."""
+    alone = [draw(toy, [prompt], [seed], steps=3)[0] for seed, prompt in enumerate(PROMPTS[:4])]
+
+    def drift(_: object, given: tuple, output) -> object:
+        output[0].mul_(1 + 1e-6 * (len(given[0]) - 2))
+        return output
+
+    drifting = toy.sites.denoiser.register_forward_hook(drift)
+    try:
+        assert rows_of_passes(toy, 4) == [8, 8, 2, 2] + [2] * 12
+        assert all(map(same, draw(toy, PROMPTS[:4], [0, 1, 2, 3], steps=3), alone))
+    finally:
+        drifting.remove()
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "each"), [(0, 2, 1), (1, 2, 1), (2, 2, 1), (3, 2, 2), (8, 2, 4), (9, 2, 3), (10, 1, 4)]
+)
+def test_workers_have_about_as_many_to_draw(count: int, workers: int, each: int) -> None:
+    assert drawing._evenly(count, workers) == each
 
 
 @pytest.mark.parametrize("how", [{}, {"scheduler": "euler-a", "guidance": 1.0}, {"start": True}])
@@ -58,7 +108,8 @@ def test_as_many_are_drawn_at_once_as_are_said_to_be(toy: Family, cores: int, mo
     monkeypatch.setattr(drawing, "side_by_side", lambda tasks: beside.append(len(tasks)) or side_by_side(tasks))
     with computing_with(cores):
         draw(toy, ["a dog"] * 4, [0, 1, 2, 3], steps=1)
-        assert drawn_at_once(toy) == max(beside, default=1) == cores
+        assert drawn_at_once(toy, 4) == 4
+        assert set(beside) == ({2} if cores == 2 else set())
 
 
 def test_pictures_side_by_side_look_at_the_cancel_token(toy: Family) -> None:
@@ -66,7 +117,7 @@ def test_pictures_side_by_side_look_at_the_cancel_token(toy: Family) -> None:
     torch.set_num_threads(2)
     try:
         with cancellable(token), pytest.raises(Cancelled):
-            draw(toy, ["a dog"] * 4, [0, 1, 2, 3], steps=1, on_picture=lambda done: token.cancel())
+            draw(toy, ["a dog"] * 9, [*range(9)], steps=1, on_picture=lambda done: token.cancel())
     finally:
         torch.set_num_threads(cores)
 

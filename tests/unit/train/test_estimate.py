@@ -108,6 +108,6 @@ def test_the_first_picture_is_thrown_away(toy: Family, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(estimating, "draw", draw)
     monkeypatch.setattr(estimating.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(estimating, "drawn_at_once", lambda model: 2)
+    monkeypatch.setattr(estimating, "drawn_at_once", lambda model, count: 2)
     taken = estimating.seconds_per_picture(toy)
     assert taken == pytest.approx((1.0 + 0.1 * estimating.STEPS) / 2), "of two side by side"
