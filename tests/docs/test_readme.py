@@ -47,6 +47,7 @@ def place(tmp_path: Path, toy_base: Path, photos_folder: Path, monkeypatch: pyte
     monkeypatch.chdir(here)
     monkeypatch.setenv("BOOTH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(loading, "EMBEDDED_FOLDER", toy_base)
+    METHODS.usable()  # those that take over LoRA's defaults do so when they are loaded
     monkeypatch.setattr(METHODS["lora"], "tiny", {"steps": 2})
     monkeypatch.setattr("booth.cli.compare.QUICK_STEPS", 2)
     return here

@@ -185,6 +185,7 @@ def test_a_run_of_another_arm_is_not_taken_for_this_one(folder: Path) -> None:
 
 def test_a_run_at_former_defaults_is_not_taken_for_one_at_todays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(folder, "one")
+    METHODS.usable()  # those that take over LoRA's defaults do so when they are loaded
     monkeypatch.setattr(METHODS["lora"], "tiny", METHODS["lora"].tiny | {"learning_rate": 0.5})
     with pytest.raises(UsageError, match=r"lora-0.json was made with another learning_rate of lora. Delete it"):
         run(folder, "one")
