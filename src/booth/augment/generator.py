@@ -118,9 +118,11 @@ class Generator:
             with self.session.model() as model, attached(model, [Applied(concept)] if concept else []):
                 own = {"guidance of its own": model.guidance} if recipe.guidance is None else {}
                 require_drawn_alike(folder, {"sampler": model.sampler, **own})
-                for each in missing:
-                    image = _drawn(model, recipe, each)
-                    _save(image, folder / each.name, each, {"Method": recipe.method, "Strength": each.strength})
+                for several, starts in _of_one_kind(model, recipe, missing):
+                    prompts, seeds = [c.prompt for c in several], [c.seed for c in several]
+                    how: dict[str, Any] = {"steps": recipe.steps, "guidance": recipe.guidance, "starts": starts}
+                    for each, image in zip(several, draw(model, prompts, seeds, **how), strict=True):
+                        _save(image, folder / each.name, each, {"Method": recipe.method, "Strength": each.strength})
         return [folder / c.name for c in wanted]
 
 
@@ -164,14 +166,29 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _drawn(model: Family, recipe: Recipe, each: Candidate) -> Image.Image:
-    starts = None
-    if each.source is not None:
-        mask = each.source.mask() if recipe.inpaint else None
-        around = None if mask is None else mask.point(lambda value: 255 - value)
-        starts = [Start(each.source.image(), each.strength, around)]
-    how: dict[str, Any] = {"steps": recipe.steps, "guidance": recipe.guidance, "starts": starts}
-    return draw(model, [each.prompt], [each.seed], **how)[0]
+def _of_one_kind(
+    model: Family, recipe: Recipe, wanted: Iterable[Candidate]
+) -> Iterable[tuple[list[Candidate], list[Start] | None]]:
+    """Candidates that can be drawn together, with what they are drawn over: of one size, and as much of it."""
+    kinds: dict[Any, tuple[list[Candidate], list[Start]]] = {}
+    for each in wanted:
+        start = _start(recipe, each)
+        kind = None
+        if start is not None:
+            size = start.fitted(model.resolution, model.multiple).image.size
+            kind = start.strength, size, start.mask is not None
+        candidates, starts = kinds.setdefault(kind, ([], []))
+        candidates.append(each)
+        starts += [start] if start else []
+    return [(candidates, starts or None) for candidates, starts in kinds.values()]
+
+
+def _start(recipe: Recipe, each: Candidate) -> Start | None:
+    if each.source is None:
+        return None
+    mask = each.source.mask() if recipe.inpaint else None
+    around = None if mask is None else mask.point(lambda value: 255 - value)
+    return Start(each.source.image(), each.strength, around)
 
 
 def distorted(each: Candidate) -> Image.Image:

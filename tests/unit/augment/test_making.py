@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from booth.augment import generator as generating
+from booth.augment import making
 from booth.augment.build import build
 from booth.augment.contexts import caption, measured
 from booth.augment.crossfit import cross_fit
@@ -88,6 +90,32 @@ def test_boxes_are_kept_and_what_is_in_them_too(toy_base: Path, tmp_path: Path) 
     nearest = min(away, key=lambda a: float(a[inside].mean()))
     assert nearest[inside].max() == 0, "what the box holds is the real picture's own"
     assert nearest[: box[1] - 1].mean() > 1, "what is around it is drawn anew"
+
+
+def test_pictures_of_one_kind_are_drawn_together_and_come_out_as_alone(
+    toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_table(tmp_path / "set", {"bar": 4, "disc": 4})
+    for file in sorted(data.parent.rglob("*.png"))[::2]:
+        image = Image.open(file)
+        image.resize((image.width, 2 * image.height)).save(file)
+    own = recipe(data, toy_base, method="base", settings={}, strength=0.9)
+    together: list[int] = []
+    draw = generating.draw
+
+    def counted(model: Any, prompts: list[str], *rest: Any, **how: Any) -> Any:
+        together.append(len(prompts))
+        return draw(model, prompts, *rest, **how)
+
+    monkeypatch.setattr(generating, "draw", counted)
+    drawn: list[list[bytes]] = []
+    for each in (16, 1):
+        monkeypatch.setattr(making, "ROUND", each)
+        maker = Maker(own, read_set(data), ("bar",), tmp_path / str(each), Generator(str(toy_base)), Thumbnails())
+        drawn.append([made.file.read_bytes() for made in maker.made("bar", 6)])
+    assert sum(together[:2]) == 6, "two sizes"
+    assert together[2:] == [1] * 6
+    assert drawn[0] == drawn[1]
 
 
 def test_a_cross_fitted_classifier_judges_by_groups_that_it_has_not_seen(tmp_path: Path) -> None:
