@@ -183,7 +183,8 @@ def save_judge(module: nn.Module, file: Path) -> None:
     """Write one judge: matrices and kernels as whole numbers of a step of their own for each output, others in half."""
     file.parent.mkdir(parents=True, exist_ok=True)
     stored: dict[str, Tensor] = {}
-    for name, value in module.state_dict().items():
+    for name, laid_out in module.state_dict().items():
+        value = laid_out.contiguous()  # a network may have been trained with its channels last
         if value.ndim < 2:
             stored[name] = value.half()
             continue

@@ -88,7 +88,7 @@ def test_a_threshold_has_as_many_errors_on_either_side() -> None:
 
 def test_a_judge_is_kept_in_a_byte_a_weight_and_says_the_same(tmp_path) -> None:
     torch.manual_seed(0)
-    judge = FactorJudge().eval()
+    judge = FactorJudge().eval().to(memory_format=torch.channels_last)
     save_judge(judge, tmp_path / "judge.safetensors")
     assert (tmp_path / "judge.safetensors").stat().st_size < 1.05 * sum(p.numel() for p in judge.parameters())
     kept = read_judge(FactorJudge(), tmp_path / "judge.safetensors")
