@@ -175,8 +175,7 @@ def _of_one_kind(
         start = _start(recipe, each)
         kind = None
         if start is not None:
-            size = start.fitted(model.resolution, model.multiple).image.size
-            kind = start.strength, size, start.mask is not None
+            kind = start.strength, start.fitted_size(model.resolution, model.multiple), start.mask is not None
         candidates, starts = kinds.setdefault(kind, ([], []))
         candidates.append(each)
         starts += [start] if start else []

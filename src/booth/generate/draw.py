@@ -30,7 +30,7 @@ from booth.generate.start import Start
 
 STEPS = 30
 ALIKE = 4  # pictures in one pass, at most, where nobody says how many
-PROOF_STEPS = 2  # after which pictures drawn together are compared with one drawn alone
+PROOF_STEPS = 2  # after which pictures drawn together are compared with such as are drawn alone
 TILED = 2  # from more than so many times the pixels of the base's own pictures on, a GPU decodes in tiles
 
 
@@ -56,7 +56,7 @@ def draw(
     `guidance` and `scheduler` are the model's own where they are None. By default pictures are drawn one at a time on
     the CPU, so that the bytes of each depend on its own prompt and seed alone, and four at once on another device. A
     small base draws each by one core, so that they do not depend on the cores either, and on as many cores as there
-    are; a core draws up to four in one pass where a first look shows that each comes out as it does alone, to the bit.
+    are; a core draws up to four in one pass where a first look shows that they come out as they do alone, to the bit.
     With a larger `batch_size` the last bit of a value may depend on the batch, and what a pipeline takes from torch's
     global generator, which is seeded with the batch's first seed, does. `on_picture` hears how many are finished.
     With `starts` picture i is drawn over start i, whose shorter side becomes `size`; all are of one kind and size.
@@ -92,7 +92,8 @@ def draw(
     with offloaded(pipe, *offload), told_as_usual(pipe), decoding_in_tiles(pipe.vae, large), plainly, quickly, heeding:
         if by_cores and batch_size is None:
             at_once = _evenly(len(prompts), workers)
-            if at_once > 1 and not asked.come_out_alike(at_once, pipes):
+            sizes = {at_once, len(prompts) % at_once} - {0, 1}
+            if not all(asked.come_out_alike(size, pipes) for size in sorted(sizes)):
                 at_once = 1
         for first in range(0, len(prompts), at_once * workers):
             check_cancelled()
@@ -148,14 +149,20 @@ class _Asked:
         return list(map(_kept_outside, pictures, self.canvases[rows]) if self.canvases else pictures)
 
     def come_out_alike(self, count: int, pipes: list[Any]) -> bool:
-        """Whether a picture drawn for a few steps beside `count` - 1 others is the same to the bit drawn alone."""
+        """Whether the first and last of `count` pictures drawn together for some steps are to the bit as alone."""
         strength = self.canvases[0].strength if self.canvases else 1.0
         steps = min(self.steps, math.ceil(PROOF_STEPS / strength))
-        several, last = slice(count), slice(count - 1, count)
-        looks = [partial(self.pixels, several, pipes[0], steps), partial(self.pixels, last, pipes[-1], steps)]
+
+        def look(pipe: Any, *rows: slice) -> list[np.ndarray]:
+            return [self.pixels(each, pipe, steps) for each in rows]
+
+        looks = [
+            partial(look, pipes[0], slice(count)),
+            partial(look, pipes[-1], slice(1), slice(count - 1, count)),
+        ]
         with _seeded(self.seeds[0], pipes[0].device):
-            together, alone = side_by_side(looks) if len(pipes) > 1 else [look() for look in looks]
-        return np.array_equal(together[-1], alone[0])
+            (together,), alone = side_by_side(looks) if len(pipes) > 1 else [each() for each in looks]
+        return np.array_equal(together[[0, -1]], np.concatenate(alone))
 
 
 def _evenly(count: int, workers: int) -> int:

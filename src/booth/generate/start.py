@@ -33,9 +33,13 @@ class Start:
 
     def fitted(self, side: int, multiple: int = PIXELS) -> Start:
         """With a shorter side of `side` pixels, the other one in proportion and a multiple of 8 and of `multiple`."""
+        return self.resized(self.fitted_size(side, multiple))
+
+    def fitted_size(self, side: int, multiple: int = PIXELS) -> tuple[int, int]:
+        """The width and height that `fitted` gives it."""
         scale, unit = side / min(self.image.size), math.lcm(PIXELS, multiple)
         width, height = (max(1, round(edge * scale / unit)) * unit for edge in self.image.size)
-        return self.resized((width, height))
+        return width, height
 
     def resized(self, size: tuple[int, int]) -> Start:
         """With another size; the mask is black and white afterwards."""

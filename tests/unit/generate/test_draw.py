@@ -20,13 +20,22 @@ def same(a, b) -> bool:
     return np.array_equal(np.asarray(a), np.asarray(b))
 
 
-PROMPTS = ["a photo of a dog", "a cat on the beach", "a red teapot", "a bus", "an owl at night", "a boot", "a toy"]
+PROMPTS = [
+    "a photo of a dog",
+    "a cat on the beach",
+    "a red teapot",
+    "a bus",
+    "an owl at night",
+    "a boot",
+    "a toy",
+    "a key",
+]
 
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_the_same_seed_draws_the_same_bytes_whatever_is_drawn_beside_it(toy: Family, cores: int) -> None:
     with computing_with(cores):
-        together = draw(toy, PROMPTS, [*range(7)], steps=2)
+        together = draw(toy, PROMPTS, [*range(8)], steps=2)
         for seed, (prompt, image) in enumerate(zip(PROMPTS, together)):
             assert same(draw(toy, [prompt], [seed], steps=2)[0], image)
 
@@ -44,27 +53,31 @@ def rows_of_passes(model: Family, pictures: int, **how) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "passes"), [(1, [1]), (2, [2, 1, 2]), (4, [4, 1, 4]), (5, [3, 1, 3, 2]), (7, [4, 1, 4, 3])]
+    ("pictures", "proved", "drawn"),
+    [(1, [], [1]), (2, [2], [2]), (4, [4], [4]), (5, [2, 3], [3, 2]), (7, [3, 4], [4, 3]), (8, [4], [4, 4])],
 )
-def test_one_core_draws_several_pictures_in_a_pass(toy: Family, pictures: int, passes: list[int]) -> None:
-    """Two steps show that the last of several is what it is alone; then three steps for each."""
-    steps = [2, 2] + [3] * len(passes)
-    expected = [2 * n for n, count in zip(passes, steps if pictures > 1 else [3]) for _ in range(count)]
-    assert rows_of_passes(toy, pictures) == expected
+def test_one_core_draws_several_pictures_in_a_pass(
+    toy: Family, pictures: int, proved: list[int], drawn: list[int]
+) -> None:
+    """Of each number two steps first show that the first and the last of them are what they are alone."""
+    proof = [rows for count in proved for rows in (count, count, 1, 1, 1, 1)]
+    assert rows_of_passes(toy, pictures) == [2 * n for n in proof + [n for n in drawn for _ in range(3)]]
     assert rows_of_passes(toy, pictures, batch_size=1) == [2] * 3 * pictures
 
 
-def test_pictures_that_depend_on_their_neighbours_are_drawn_one_by_one(toy: Family) -> None:
-    """As where a library's product of several rows is not to the bit those of each."""
+@pytest.mark.parametrize("number", [0, 3])
+def test_pictures_that_depend_on_their_neighbours_are_drawn_one_by_one(toy: Family, number: int) -> None:
+    """As where a library's product of several rows is not to the bit those of each, at one end of them or the other."""
     alone = [draw(toy, [prompt], [seed], steps=3)[0] for seed, prompt in enumerate(PROMPTS[:4])]
 
     def drift(_: object, given: tuple, output) -> object:
-        output[0].mul_(1 + 1e-6 * (len(given[0]) - 2))
+        if len(given[0]) == 8:
+            output[0][[number, 4 + number]] *= 1 + 1e-6
         return output
 
     drifting = toy.sites.denoiser.register_forward_hook(drift)
     try:
-        assert rows_of_passes(toy, 4) == [8, 8, 2, 2] + [2] * 12
+        assert rows_of_passes(toy, 4) == [8, 8, 2, 2, 2, 2] + [2] * 12
         assert all(map(same, draw(toy, PROMPTS[:4], [0, 1, 2, 3], steps=3), alone))
     finally:
         drifting.remove()
